@@ -1,0 +1,1 @@
+"""THE FACE: one file a verb; console.py turns values into renderables."""

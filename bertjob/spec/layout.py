@@ -1,0 +1,126 @@
+"""The run directory: the contract between the login node, which plans and watches, and the training, which works.
+
+job.yaml site.yaml job.sbatch       resolved: enough to run it again
+provenance.json git.diff            who, where, which code
+hparams.json                        what the training resolved
+logs/<job id>.out                   the batch script and rank 0, appended over requeues
+logs/<job id>.<rank>.out            each rank's own log
+state.json                          heartbeat, replaced atomically
+metrics.jsonl  tb/                  one line a logged step; TensorBoard events
+checkpoints/step-000400/            complete or absent
+checkpoints/latest                  a file: the name of the newest complete checkpoint
+model/                              the trained model in Hugging Face layout
+predictions.json nbest_predictions.json eval.json
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_STEP = re.compile(r"step-(\d{6,})")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The paths of one run; touches no disk."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the run: the last part of its path."""
+        return self.path.name
+
+    @property
+    def job(self) -> Path:
+        """The resolved job."""
+        return self.path / "job.yaml"
+
+    @property
+    def site(self) -> Path:
+        """The resolved site."""
+        return self.path / "site.yaml"
+
+    @property
+    def script(self) -> Path:
+        """The script that was or would be submitted."""
+        return self.path / "job.sbatch"
+
+    @property
+    def provenance(self) -> Path:
+        """Who made the run, where, with which code."""
+        return self.path / "provenance.json"
+
+    @property
+    def git_diff(self) -> Path:
+        """What was not committed when the run was made."""
+        return self.path / "git.diff"
+
+    @property
+    def hparams(self) -> Path:
+        """What the training resolved: world size, batches, precision, versions."""
+        return self.path / "hparams.json"
+
+    @property
+    def state(self) -> Path:
+        """The heartbeat (spec.state.RunState)."""
+        return self.path / "state.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line: a logged step or an evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / "tb"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of all logs."""
+        return self.path / "logs"
+
+    def log(self, job_id: str, rank: int | None = None) -> Path:
+        """The job's log, or one rank's own."""
+        return self.logs / (f"{job_id}.out" if rank is None else f"{job_id}.{rank}.out")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def checkpoint(self, step: int) -> Path:
+        """The checkpoint written after `step` optimizer steps."""
+        return self.checkpoints / f"step-{step:06d}"
+
+    @property
+    def latest(self) -> Path:
+        """A file that holds the name of the newest complete checkpoint."""
+        return self.checkpoints / "latest"
+
+    @property
+    def model(self) -> Path:
+        """The trained model in Hugging Face layout."""
+        return self.path / "model"
+
+    @property
+    def predictions(self) -> Path:
+        """Question id to answer text."""
+        return self.path / "predictions.json"
+
+    @property
+    def nbest(self) -> Path:
+        """Question id to the n best answers."""
+        return self.path / "nbest_predictions.json"
+
+    @property
+    def evaluation(self) -> Path:
+        """exact_match and f1."""
+        return self.path / "eval.json"
+
+
+def checkpoint_step(name: str) -> int | None:
+    """The step that a checkpoint folder's name says, or None if it is no such name."""
+    match = _STEP.fullmatch(name)
+    return int(match[1]) if match else None

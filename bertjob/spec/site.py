@@ -1,0 +1,92 @@
+"""What a site is: how jobs start on one cluster, as data.
+
+Strings marked "may name variables" keep ``$NAME`` and ``${NAME}`` for the shell of the job; all else is quoted.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from bertjob.spec.job import Count, Engine, Image, Launcher, Resources, Section
+
+
+class Mount(Section, frozen=True):
+    """A folder of the host inside the container."""
+
+    source: Annotated[str, Meta(min_length=1)]
+    """Absolute path on the host; may name variables."""
+    target: str | None = None
+    """Path inside (default: the same); may name variables."""
+    readonly: bool = False
+    """No writing from inside."""
+
+
+class Fabric(Section, frozen=True):
+    """The network between the nodes."""
+
+    interface: str | None = None
+    """Network interface of the fabric, e.g. `hsn0`: for gloo, NCCL and Open MPI's TCP."""
+    env: dict[str, str] = {}
+    """Variables of NCCL, libfabric, UCX, MPI; may name variables."""
+
+
+class Mpi(Section, frozen=True):
+    """The host's mpirun or mpiexec."""
+
+    version: Literal[4, 5] = 4
+    """Open MPI's major version: 4 (`-npernode`, orted) or 5 (`--map-by`, prte)."""
+    args: tuple[str, ...] = ()
+    """More words for mpirun, before the command."""
+
+
+class Limits(Section, frozen=True):
+    """What the site does not accept; checked before submission because Slurm lets such jobs pend for ever."""
+
+    nodes: Count | None = None
+    """Nodes a job at most."""
+    time: str | None = None
+    """Walltime at most, in Slurm's forms."""
+    cpus_per_node: Count | None = None
+    """CPU cores a node."""
+    gpus_per_node: Annotated[int, Meta(ge=0)] | None = None
+    """GPUs a node."""
+
+
+class Site(Section, frozen=True):
+    """A cluster, or this machine."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the site."""
+    description: str = ""
+    """One line for people."""
+    source: str = ""
+    """Where these facts come from, with the date."""
+    scheduler: Literal["slurm", "none"] = "slurm"
+    """`none`: run in the foreground, here."""
+    engine: Engine = "none"
+    """Container engine."""
+    launcher: Launcher = "srun"
+    """What starts the ranks."""
+    login_shell: bool = False
+    """Scripts begin with `bash -l`: sites whose `module` needs it."""
+    modules: tuple[str, ...] = ()
+    """`module load` these, in order."""
+    setup: tuple[str, ...] = ()
+    """Lines of shell after the modules, as they are."""
+    python: str | None = None
+    """Python that has bertjob[train]; may name variables (default: the one that runs bertjob, or
+    `python3` inside a container)."""
+    image: Image = Image()
+    """Image of jobs that name none."""
+    mounts: tuple[Mount, ...] = ()
+    """Folders of the host inside containers, beside those that the job needs."""
+    env: dict[str, str] = {}
+    """Environment variables of the ranks; may name variables."""
+    fabric: Fabric = Fabric()
+    """The network between the nodes."""
+    mpi: Mpi = Mpi()
+    """The host's mpirun or mpiexec."""
+    defaults: Resources = Resources()
+    """Resources of jobs that say nothing else."""
+    limits: Limits = Limits()
+    """What the site does not accept."""

@@ -1,0 +1,57 @@
+"""state.json: the heartbeat that the training writes and the login node reads."""
+
+import os
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+Phase = Literal["starting", "features", "training", "evaluating", "done", "checkpointed", "failed"]
+ENDED: frozenset[Phase] = frozenset({"done", "checkpointed", "failed"})
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a run stands. Unknown keys of newer versions are passed over."""
+
+    phase: Phase
+    time: float
+    """Seconds since the epoch when this was written."""
+    job_id: str = ""
+    """The scheduler's id of the job that wrote it; ``local`` without a scheduler."""
+    host: str = ""
+    pid: int = 0
+    world_size: int = 1
+    step: int = 0
+    total_steps: int = 0
+    loss: float | None = None
+    samples_per_second: float | None = None
+    eta_seconds: float | None = None
+    exact_match: float | None = None
+    f1: float | None = None
+    exit_code: int | None = None
+    """Set in the phases done (0), checkpointed (85) and failed."""
+    error: str = ""
+    """One line, in the phase failed."""
+    warning: str = ""
+    """One line that status repeats, e.g. a checkpoint that could not be written."""
+
+
+def write_state(path: Path, state: RunState) -> None:
+    """Replace `path` atomically: a reader sees the old heartbeat or the new one, never half of one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(msgspec.json.encode(state) + b"\n")
+    aside.replace(path)
+
+
+def read_state(path: Path) -> RunState | None:
+    """The heartbeat, or None where there is none (yet) that can be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunState)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def age(state: RunState, now: float | None = None) -> float:
+    """Seconds since the heartbeat was written; 0 when clocks disagree."""
+    return max(0.0, (time.time() if now is None else now) - state.time)

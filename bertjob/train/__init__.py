@@ -1,0 +1,1 @@
+"""THE WORK: what runs inside the container. Imports torch; knows nothing of cluster/ and cli/."""
