@@ -1,0 +1,150 @@
+"""The keys of jobs and sites as documentation: the JSON Schema for editors and the reference page.
+
+The text of each key is the docstring under its field in spec/job.py and spec/site.py; it is read from their source, so
+that it costs nothing when jobs are only loaded.
+"""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+from bertjob.spec.job import Job
+from bertjob.spec.shipped import Kind
+from bertjob.spec.site import Site
+
+KINDS: dict[Kind, type[msgspec.Struct]] = {"job": Job, "site": Site}
+_BASE = "Name or path of the job that this one builds on; its own keys are laid over it."
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: dotted path, type in words, default as it is written in YAML (None where there is none), and text."""
+
+    path: str
+    kind: str
+    default: str | None
+    text: str
+
+
+def schema(kind: Kind) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of job or site files."""
+    root = KINDS[kind]
+    (made,), definitions = msgspec.json.schema_components([root], ref_template="#/$defs/{name}")
+    for struct in _structs(root):
+        definition = definitions[struct.__name__]
+        definition["description"] = inspect.getdoc(struct)
+        for name, text in _docstrings(struct).items():
+            definition["properties"][name]["description"] = text
+    if kind == "job":
+        definitions["Job"]["properties"]["base"] = {"type": "string", "description": _BASE}
+        definitions["Job"]["required"] = []  # a file with `base` takes the name from there
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "$defs": definitions}
+
+
+def keys(kind: Kind) -> list[Key]:
+    """All keys of job or site files, in the order of the models."""
+    own = [Key("base", "text", None, _BASE)] if kind == "job" else []
+    return own + list(_keys(KINDS[kind], ""))
+
+
+def reference() -> str:
+    """docs/keys.md: every key of jobs and sites, as Markdown."""
+    lines = ["# Keys of jobs and sites", "", "Made from `bertjob/spec/` by `make regen`; do not edit.", ""]
+    for kind in KINDS:
+        lines += [f"## {kind.capitalize()}s", "", "| key | type | default | |", "|---|---|---|---|"]
+        lines += [
+            f"| `{key.path}` | {key.kind} | {'' if key.default is None else f'`{key.default}`'} | {key.text} |"
+            for key in keys(kind)
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _keys(struct: type[msgspec.Struct], path: str) -> Iterator[Key]:
+    texts = _docstrings(struct)
+    for field in msgspec.structs.fields(struct):
+        name = f"{path}.{field.name}" if path else field.name
+        if inner := _struct_in(field.type):
+            listed = get_origin(field.type) is tuple
+            yield from _keys(inner, f"{name}[]" if listed else name)
+        else:
+            yield Key(name, _words(field.type), _default(field), texts[field.name])
+
+
+def _structs(root: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+    yield root
+    for field in msgspec.structs.fields(root):
+        if inner := _struct_in(field.type):
+            yield from _structs(inner)
+
+
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    if get_origin(kind) is tuple:
+        return _struct_in(get_args(kind)[0])
+    return None
+
+
+def _docstrings(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """Field name to the text that stands under it in the source."""
+    body = ast.parse(inspect.getsource(struct)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                found[name] = " ".join(words.split())
+    return found
+
+
+def _words(kind: Any) -> str:
+    """A type in words, with its limits."""
+    info = msgspec.inspect.type_info(kind)
+    return _info_words(info)
+
+
+def _info_words(info: msgspec.inspect.Type) -> str:
+    match info:
+        case msgspec.inspect.UnionType(types=types):
+            return " or ".join(
+                _info_words(option) for option in types if not isinstance(option, msgspec.inspect.NoneType)
+            )
+        case msgspec.inspect.LiteralType(values=values):
+            return ", ".join(f"`{value}`" for value in values)
+        case msgspec.inspect.IntType(ge=low, le=high) | msgspec.inspect.FloatType(ge=low, le=high, gt=None):
+            whole = "whole number" if isinstance(info, msgspec.inspect.IntType) else "number"
+            limits = [f"≥ {low:g}"] * (low is not None) + [f"≤ {high:g}"] * (high is not None)
+            return " ".join([whole, ", ".join(limits)]).strip()
+        case msgspec.inspect.FloatType(gt=low):
+            return f"number > {low:g}"
+        case msgspec.inspect.StrType():
+            return "text"
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return f"list of {_info_words(item)}"
+        case msgspec.inspect.TupleType(item_types=items):
+            return f"list of {len(items)} numbers"
+        case msgspec.inspect.DictType(value_type=item):
+            return "keys with text" if isinstance(item, msgspec.inspect.StrType) else "keys with values"
+    return "anything"
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str | None:
+    value = field.default
+    if value is msgspec.NODEFAULT:
+        return None
+    return (
+        {None: None, True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else _yaml(value)
+    )
+
+
+def _yaml(value: Any) -> str | None:
+    if isinstance(value, tuple):
+        return f"[{', '.join(str(item) for item in value)}]" if value else None
+    return str(value) if value != "" else None

@@ -1,0 +1,156 @@
+"""Jobs and sites from files and options, every value with the place it came from."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import yaml
+
+from bertjob.errors import SpecError
+from bertjob.spec import walltime
+from bertjob.spec.build import build, origins
+from bertjob.spec.job import Job, Resources
+from bertjob.spec.shipped import find
+from bertjob.spec.site import Site
+from bertjob.spec.tree import Branch, Leaf, Origin, Tree, merge, nest, read_tree, scalar
+
+Value = TypeVar("Value", Job, Site)
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[Value]):
+    """A job or site and where each of its keys was said; keys that are not there have their default."""
+
+    value: Value
+    origins: Mapping[str, Origin]
+
+
+def load_job(name: str, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None) -> Loaded[Job]:
+    """A job by name or path, with ``key.path=value`` settings and then options laid over it.
+
+    Args:
+        name: ``squad``, or the path of a YAML file.
+        settings: as after ``--set``, e.g. ``train.epochs=1``; values are YAML.
+        options: values of dotted keys, each with the name of the option that said it, e.g.
+            ``{"resources.nodes": ("--nodes", 4)}``.
+
+    Raises:
+        SpecError: no such job, no YAML, an unknown key or a wrong value; one line with file, line and key.
+    """
+    tree = _with_bases(find("job", name), ())
+    for setting in settings:
+        tree = merge(tree, _setting(setting))
+    for key, (option, value) in (options or {}).items():
+        tree = merge(tree, nest(key, _option(value, Origin(option)), Origin(option)))
+    return _load(tree, Job)
+
+
+def load_site(name: str) -> Loaded[Site]:
+    """A site by name or path.
+
+    Raises:
+        SpecError: as for jobs.
+    """
+    return _load(_read(find("site", name)), Site)
+
+
+def read_job(path: Path) -> Job:
+    """The resolved job of a run directory."""
+    return _load(_read(path), Job).value
+
+
+def read_site(path: Path) -> Site:
+    """The resolved site of a run directory."""
+    return _load(_read(path), Site).value
+
+
+def dump(value: msgspec.Struct) -> str:
+    """YAML of a job or site, sections without sub-sections on one line, keys that say nothing left out."""
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return yaml.dump(
+        _said(value), Dumper=dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
+    )
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        fields = {field.name: (getattr(value, field.name), field.default) for field in msgspec.structs.fields(value)}
+        said = {name: _said(item) for name, (item, default) in fields.items() if item is not None or default}
+        return {name: item for name, item in said.items() if item not in ({}, [])}
+    if isinstance(value, Mapping):
+        return {key: _said(item) for key, item in value.items()}
+    return [_said(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _load(tree: Tree, kind: type[Value]) -> Loaded[Value]:
+    value = build(tree, kind)
+    said = dict(origins(tree))
+    if isinstance(value, Job):
+        if section := value.deepspeed:
+            from bertjob.spec.deepspeed import check_deepspeed  # few jobs have one
+
+            _at("deepspeed", said, lambda: check_deepspeed(section))
+        _check_resources(value.resources, "resources", said)
+    else:
+        _check_resources(value.defaults, "defaults", said)
+        if value.limits.time:
+            limit = value.limits.time
+            _at("limits.time", said, lambda: walltime.parse(limit))
+    return Loaded(value, said)
+
+
+def _check_resources(resources: Resources, section: str, said: Mapping[str, Origin]) -> None:
+    time = resources.time
+    if time is not None:
+        _at(f"{section}.time", said, lambda: walltime.parse(time))
+
+
+def _at(key: str, said: Mapping[str, Origin], check: Callable[[], object]) -> None:
+    """Run a check of one key and put the key's place before its message."""
+    try:
+        check()
+    except SpecError as error:
+        place = said.get(key) or next((at for name, at in said.items() if name.startswith(f"{key}.")), None)
+        raise SpecError(f"{place}: {key}: {error}" if place else f"{key}: {error}") from None
+
+
+def _with_bases(path: Path, above: tuple[Path, ...]) -> Tree:
+    if path.resolve() in above:
+        raise SpecError(f"{path}: base: the files build on each other in a circle")
+    tree = _read(path)
+    if not isinstance(tree, Branch) or "base" not in tree.children:
+        return tree
+    base = tree.children["base"]
+    if not isinstance(base, Leaf) or not isinstance(base.value, str):
+        raise SpecError(f"{tree.key_origins['base']}: base: expected the name or path of a job")
+    try:
+        lower = find("job", base.value, beside=path.parent)
+    except SpecError as error:
+        raise SpecError(f"{base.origin}: base: {error}") from None
+    own = Branch({key: child for key, child in tree.children.items() if key != "base"}, tree.origin, tree.key_origins)
+    return merge(_with_bases(lower, (*above, path.resolve())), own)
+
+
+def _read(path: Path) -> Tree:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SpecError(f"{path}: cannot be read: {reason}") from None
+    return read_tree(text, str(path))
+
+
+def _setting(setting: str) -> Tree:
+    key, equals, text = setting.partition("=")
+    origin = Origin(f"--set {setting}")
+    if not equals:
+        raise SpecError(f"{origin}: write it as --set key.path=value, e.g. --set train.epochs=1")
+    # Only what opens like a YAML collection or quotation is one: file names may hold any other character.
+    tree = read_tree(text, str(origin)) if text[:1] in {"{", "[", '"', "'"} else Leaf(scalar(text), text, origin)
+    return nest(key.strip(), tree, origin)
+
+
+def _option(value: Any, origin: Origin) -> Tree:
+    return Leaf(value, str(value), origin)

@@ -1,0 +1,19 @@
+"""The known name that a mistyped one probably meant."""
+
+from collections.abc import Iterable
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The closest known name, or None if none is close."""
+    from difflib import get_close_matches  # only errors need it
+
+    folded = {candidate.lower(): candidate for candidate in known}
+    found = get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+    return folded[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error line about an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    close = nearest(name, names)
+    return f"did you mean {close!r}?" if close else f"known: {', '.join(names)}"

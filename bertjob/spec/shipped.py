@@ -1,0 +1,56 @@
+"""Where jobs and sites are found: a path, the user's own folder, or those that bertjob brings."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from bertjob.errors import SpecError
+from bertjob.spec.nearest import did_you_mean
+
+Kind = Literal["job", "site"]
+_PACKAGE = Path(__file__).resolve().parent.parent
+_FOLDERS: dict[Kind, tuple[str, str]] = {"job": ("jobs", "jobs"), "site": ("sites", "slurm/sites")}
+
+
+def shipped_folder(kind: Kind) -> Path:
+    """The folder of bertjob's own files: inside an installed package, or at the top of a checkout."""
+    installed, checkout = _FOLDERS[kind]
+    inside = _PACKAGE / "_shipped" / installed
+    return inside if inside.is_dir() else _PACKAGE.parent / checkout
+
+
+def user_folder(kind: Kind) -> Path:
+    """The user's own files: ``$XDG_CONFIG_HOME/bertjob/jobs`` and ``…/sites``."""
+    config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(config).expanduser() / "bertjob" / _FOLDERS[kind][0]
+
+
+def names(kind: Kind) -> dict[str, Path]:
+    """All jobs or sites that can be called by name, the user's before bertjob's."""
+    found: dict[str, Path] = {}
+    for folder in (user_folder(kind), shipped_folder(kind)):
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def find(kind: Kind, name: str, beside: Path | None = None) -> Path:
+    """The file of a job or site given by path (anything with ``/`` or ``.yaml``) or by name.
+
+    Args:
+        kind: job or site.
+        name: what the user said.
+        beside: folder that relative paths start from (default: the working directory).
+
+    Raises:
+        SpecError: there is no such file or name; names the nearest one.
+    """
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        path = (beside or Path()) / Path(name).expanduser()
+        if not path.is_file():
+            raise SpecError(f"{kind} {name!r}: there is no file {path}")
+        return path
+    known = names(kind)
+    if name not in known:
+        raise SpecError(f"there is no {kind} {name!r}: {did_you_mean(name, known)}")
+    return known[name]
