@@ -72,7 +72,7 @@ def _keys(struct: type[msgspec.Struct], path: str) -> Iterator[Key]:
             listed = get_origin(field.type) is tuple
             yield from _keys(inner, f"{name}[]" if listed else name)
         else:
-            yield Key(name, _words(field.type), _default(field), texts[field.name])
+            yield Key(name, _words(msgspec.inspect.type_info(field.type)), _default(field), texts[field.name])
 
 
 def _structs(root: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
@@ -102,32 +102,24 @@ def _docstrings(struct: type[msgspec.Struct]) -> dict[str, str]:
     return found
 
 
-def _words(kind: Any) -> str:
-    """A type in words, with its limits."""
-    info = msgspec.inspect.type_info(kind)
-    return _info_words(info)
-
-
-def _info_words(info: msgspec.inspect.Type) -> str:
+def _words(info: msgspec.inspect.Type) -> str:
     match info:
         case msgspec.inspect.UnionType(types=types):
-            return " or ".join(
-                _info_words(option) for option in types if not isinstance(option, msgspec.inspect.NoneType)
-            )
+            return " or ".join(_words(option) for option in types if not isinstance(option, msgspec.inspect.NoneType))
         case msgspec.inspect.LiteralType(values=values):
             return ", ".join(f"`{value}`" for value in values)
         case msgspec.inspect.IntType(ge=low, le=high) | msgspec.inspect.FloatType(ge=low, le=high, gt=None):
             whole = "whole number" if isinstance(info, msgspec.inspect.IntType) else "number"
-            limits = [f"≥ {low:g}"] * (low is not None) + [f"≤ {high:g}"] * (high is not None)
+            limits = [f"{sign} {limit}" for sign, limit in (("≥", low), ("≤", high)) if limit is not None]
             return " ".join([whole, ", ".join(limits)]).strip()
         case msgspec.inspect.FloatType(gt=low):
-            return f"number > {low:g}"
+            return f"number > {low}"
         case msgspec.inspect.StrType():
             return "text"
         case msgspec.inspect.BoolType():
             return "true or false"
         case msgspec.inspect.VarTupleType(item_type=item):
-            return f"list of {_info_words(item)}"
+            return f"list of {_words(item)}"
         case msgspec.inspect.TupleType(item_types=items):
             return f"list of {len(items)} numbers"
         case msgspec.inspect.DictType(value_type=item):
@@ -136,15 +128,13 @@ def _info_words(info: msgspec.inspect.Type) -> str:
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str | None:
-    value = field.default
-    if value is msgspec.NODEFAULT:
-        return None
-    return (
-        {None: None, True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else _yaml(value)
-    )
-
-
-def _yaml(value: Any) -> str | None:
-    if isinstance(value, tuple):
-        return f"[{', '.join(str(item) for item in value)}]" if value else None
-    return str(value) if value != "" else None
+    """The default as YAML; None where there is none, or it says nothing."""
+    match field.default:
+        case msgspec.NODEFAULT | None | "" | () | {}:
+            return None
+        case bool(value):
+            return str(value).lower()
+        case tuple(items):
+            return f"[{', '.join(map(str, items))}]"
+        case value:
+            return str(value)
