@@ -1,0 +1,242 @@
+"""An embedded cluster: start it, break it, stop it.
+
+Each node is a network, UTS, mount, pid and ipc namespace on a bridge: its own host name, address, /dev/shm and
+processes; the file system is shared, as a cluster's scratch is. Node 0 is the controller (munged, mariadbd, slurmdbd,
+slurmctld). Needs root on Linux and Debian's packages (PACKAGES). This machine's own /etc is not changed.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from slurm import conf
+
+PACKAGES = {
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sbatch": "slurm-client",
+    "munged": "munge",
+    "slurmdbd": "slurmdbd",
+    "mariadbd": "mariadb-server-core",
+    "mariadb-install-db": "mariadb-server-core",
+    "mpirun": "openmpi-bin",
+    "ip": "iproute2",
+}
+"""Command to the Debian package that has it."""
+HOME = Path(os.environ.get("BERTJOB_LAB_DIR", "/run/bertjob-lab"))
+"""Clusters are folders 0, 1, … here; each belongs to the process that holds its lock."""
+MOST_CLUSTERS = 16
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_INIT = Path(__file__).with_name("node-init.sh")
+
+
+class LabError(Exception):
+    """The cluster did not come up; says what it waited for and where the logs are."""
+
+
+@contextlib.contextmanager
+def free_slot() -> Iterator[int]:
+    """The number of a cluster that no other process has, so that several test runs do not clash."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    for slot in range(MOST_CLUSTERS):
+        with (HOME / f"{slot}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield slot
+            return
+    raise LabError(f"all {MOST_CLUSTERS} clusters in {HOME} are in use")
+
+
+class Lab:
+    """One cluster. Its processes live until `stop`; a slot left by a killed test run is cleaned by the next `start`."""
+
+    def __init__(self, slot: int, nodes: int = 4) -> None:
+        self.shape = conf.Shape(f"bj{slot}", f"10.84.{slot}", HOME / str(slot), nodes)
+
+    @property
+    def nodes(self) -> range:
+        """Numbers of the compute nodes."""
+        return range(1, self.shape.nodes + 1)
+
+    def start(self) -> None:
+        """Bring the cluster up with no job and no history; takes two or three seconds."""
+        self.stop()
+        shape = self.shape
+        for folder in (shape.etc, shape.run, shape.log, shape.folder / "state", shape.folder / "spool"):
+            folder.mkdir(parents=True)
+        self._write_files()
+        _ip("link", "add", self._bridge, "type", "bridge", "forward_delay", "0")
+        _ip("addr", "add", f"{shape.subnet}.1/24", "dev", self._bridge)
+        _ip("link", "set", self._bridge, "up")
+        self.boot(0)
+        self._wait("slurmctld to answer", lambda: self._succeeds("scontrol", "ping"), seconds=60)
+        for node in self.nodes:
+            self.boot(node)
+        self.wait_idle()
+
+    def stop(self) -> None:
+        """End all that `start` started, jobs included, and remove it."""
+        for namespace in Path("/run/netns").glob(f"{self.shape.name}-*"):
+            node = int(namespace.name.rpartition("-")[2])
+            self.crash(node)
+            subprocess.run(["ip", "link", "del", self._veth(node)], capture_output=True, check=False)
+            subprocess.run(["ip", "netns", "del", namespace.name], capture_output=True, check=False)
+        subprocess.run(["ip", "link", "del", self._bridge], capture_output=True, check=False)
+        shutil.rmtree(self.shape.folder, ignore_errors=True)
+
+    def wait_idle(self, seconds: float = 30) -> None:
+        """Until every node is up and has no job."""
+
+        def idle() -> bool:
+            answer = self._client("sinfo", "-h", "-N", "-p", "normal", "-t", "idle", "-o", "%N")
+            return len(answer.stdout.split()) == self.shape.nodes
+
+        self._wait("all nodes to be idle", idle, seconds)
+
+    def boot(self, node: int) -> None:
+        """Power a node on."""
+        shape = self.shape
+        self._connect(node)
+        pidfile = self._pidfile(node)
+        pidfile.unlink(missing_ok=True)
+        (shape.folder / "spool" / shape.host(node)).mkdir(parents=True, exist_ok=True)
+        command = ["slurmd", "-D", "-N", shape.host(node)] if node else ["bash", "-e", str(shape.etc / "services")]
+        with (shape.log / f"init-{shape.host(node)}.log").open("ab") as log:
+            subprocess.Popen(
+                [
+                    *("ip", "netns", "exec", f"{shape.name}-{node}"),
+                    # --kill-child: a node dies with the process that made its namespaces.
+                    *("unshare", "--uts", "--mount", "--ipc", "--pid", "--fork", "--kill-child"),
+                    *("bash", str(_INIT), str(shape.folder), shape.host(node), str(pidfile), *command),
+                ],
+                env={"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._wait(f"init of {shape.host(node)}", pidfile.exists, seconds=10)
+
+    def crash(self, node: int) -> None:
+        """Kill everything on a node at once, as if its power went."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(self._pidfile(node).read_text())
+            if str(_INIT).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)  # init of a pid namespace: the kernel kills all in it
+                self._wait(f"node {node} to end", lambda: not _alive(pid), seconds=10)
+        self._pidfile(node).unlink(missing_ok=True)
+
+    def on_node(self, node: int, *command: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command on a node (0: the controller)."""
+        pid = self._pidfile(node).read_text().strip()
+        return subprocess.run(
+            ["nsenter", "-t", pid, "-n", "-u", "-m", "-i", "-p", "--", *command],
+            env={"PATH": _PATH, "HOME": "/root", "MYSQL_UNIX_PORT": str(self.shape.run / "mysql.sock")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def stop_daemon(self, name: str) -> None:
+        """End the controller's daemon `name`, e.g. slurmctld, and wait until it is gone."""
+        pid = (self.shape.run / f"{name}.pid").read_text().strip()
+        self.on_node(0, "kill", pid)
+        self._wait(f"{name} to end", lambda: self.on_node(0, "kill", "-0", pid).returncode != 0, seconds=10)
+
+    def start_daemon(self, name: str) -> None:
+        """Start a stopped daemon of the controller again."""
+        self.on_node(0, name)
+        if name == "slurmctld":
+            self._wait("slurmctld to answer", lambda: self._succeeds("scontrol", "ping"), seconds=30)
+        else:
+            self._wait(f"{name} to answer", lambda: self._succeeds("sacct", "-n"), seconds=30)
+
+    @property
+    def _bridge(self) -> str:
+        return f"{self.shape.name}br"
+
+    def _veth(self, node: int) -> str:
+        return f"{self.shape.name}v{node}"
+
+    def _pidfile(self, node: int) -> Path:
+        return self.shape.run / f"node-{node}.pid"
+
+    def _write_files(self) -> None:
+        etc = self.shape.etc
+        for name, text in conf.files(self.shape, socket.gethostname()).items():
+            (etc / name).write_text(text)
+        (etc / "epilog").chmod(0o755)
+        (etc / "slurmdbd.conf").chmod(0o600)
+        key = etc / "munge.key"
+        key.touch(mode=0o600)
+        key.write_bytes(secrets.token_bytes(1024))
+        device = self.shape.folder / "dev" / "nvidia0"  # slurmd wants a character device: a copy of /dev/null
+        device.parent.mkdir()
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+
+    def _connect(self, node: int) -> None:
+        namespace, veth = f"{self.shape.name}-{node}", self._veth(node)
+        if Path("/run/netns", namespace).exists():
+            return
+        _ip("netns", "add", namespace)
+        _ip("link", "add", veth, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        _ip("link", "set", veth, "master", self._bridge, "up")
+        _ip("-n", namespace, "addr", "add", f"{self.shape.address(node)}/24", "dev", "eth0")
+        _ip("-n", namespace, "link", "set", "lo", "up")
+        _ip("-n", namespace, "link", "set", "eth0", "up")
+
+    def _client(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        env = {"PATH": _PATH, "SLURM_CONF": str(self.shape.slurm_conf)}
+        return subprocess.run(["timeout", "5", *command], env=env, capture_output=True, text=True, check=False)
+
+    def _succeeds(self, *command: str) -> bool:
+        return self._client(*command).returncode == 0
+
+    def _wait(self, what: str, done: Callable[[], bool], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > end:
+                raise LabError(f"waited {seconds:.0f} s for {what}; logs in {self.shape.log}")
+            time.sleep(0.05)
+
+
+def missing() -> dict[str, str]:
+    """Commands that are not here, with their packages."""
+    return {command: package for command, package in PACKAGES.items() if shutil.which(command, path=_PATH) is None}
+
+
+def install(packages: Sequence[str]) -> None:
+    """Install Debian packages.
+
+    Raises:
+        LabError: apt-get failed; with its last line.
+    """
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+        answer = subprocess.run(["apt-get", "-q", *command], env=env, capture_output=True, text=True, check=False)
+        if answer.returncode:
+            said = (answer.stderr or answer.stdout).strip().splitlines()
+            raise LabError(f"apt-get {command[0]}: {said[-1] if said else answer.returncode}")
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+def _alive(pid: int) -> bool:
+    """Exists and is no zombie: a container's PID 1 may reap late or never."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False

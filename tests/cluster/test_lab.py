@@ -1,0 +1,30 @@
+"""The embedded cluster itself: does it do what the other tests build on?"""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from slurm.lab import Lab
+
+pytestmark = pytest.mark.cluster
+
+
+def said(*command: str) -> list[str]:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.split()
+
+
+def test_four_nodes_have_their_own_names(cluster: Lab) -> None:
+    assert sorted(said("srun", "-N4", "hostname")) == [cluster.shape.host(node) for node in cluster.nodes]
+
+
+def test_shared_memory_is_a_nodes_own_and_files_are_shared(cluster: Lab, tmp_path: Path) -> None:
+    said("srun", "-N4", "sh", "-c", f"echo $SLURM_PROCID >/dev/shm/lab; cat /dev/shm/lab >>{tmp_path}/all")
+    assert sorted((tmp_path / "all").read_text().split()) == ["0", "1", "2", "3"]
+
+
+def test_daemons_stop_and_come_back(cluster: Lab) -> None:
+    for daemon in ("slurmdbd", "slurmctld"):
+        cluster.stop_daemon(daemon)
+        cluster.start_daemon(daemon)
+    cluster.wait_idle()
+    assert said("srun", "-N1", "hostname")
