@@ -1,3 +1,18 @@
 """bertjob: BERT training jobs in containers on HPC clusters, from one command to many nodes."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bertjob.api import load_job, plan, submit
+
+__all__ = ["load_job", "plan", "submit"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The Python way in, loaded when it is used: importing bertjob alone stays quick."""
+    if name in __all__:
+        from bertjob import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """What a job is: frozen values with the documentation beside each key.
 
-A job file is YAML with exactly these keys; ``bertjob schema job`` prints their JSON Schema and docs/keys.md lists them,
+A job file is YAML with exactly these keys; ``bertjob schema job`` prints their JSON Schema and jobs/KEYS.md lists them,
 both made from this module. ``None`` means "not said here": the site's ``defaults`` or the training decides.
 """
 

@@ -51,17 +51,15 @@ def keys(kind: Kind) -> list[Key]:
     return own + list(_keys(KINDS[kind], ""))
 
 
-def reference() -> str:
-    """docs/keys.md: every key of jobs and sites, as Markdown."""
-    lines = ["# Keys of jobs and sites", "", "Made from `bertjob/spec/` by `make regen`; do not edit.", ""]
-    for kind in KINDS:
-        lines += [f"## {kind.capitalize()}s", "", "| key | type | default | |", "|---|---|---|---|"]
-        lines += [
-            f"| `{key.path}` | {key.kind} | {'' if key.default is None else f'`{key.default}`'} | {key.text} |"
-            for key in keys(kind)
-        ]
-        lines.append("")
-    return "\n".join(lines)
+def reference(kind: Kind) -> str:
+    """jobs/KEYS.md or slurm/sites/KEYS.md: every key, as Markdown."""
+    lines = [f"# Keys of {kind} files", "", "Made from `bertjob/spec/` by `make regen`; do not edit.", ""]
+    lines += ["| key | type | default | |", "|---|---|---|---|"]
+    lines += [
+        f"| `{key.path}` | {key.kind} | {'' if key.default is None else f'`{key.default}`'} | {key.text} |"
+        for key in keys(kind)
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _keys(struct: type[msgspec.Struct], path: str) -> Iterator[Key]:

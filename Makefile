@@ -1,0 +1,45 @@
+# Everything that people and CI do with this project; each target makes what it needs.
+#   make squad   install, then fine-tune a real BERT on this machine
+#   make test    all tests (BERTJOB_TEST_DATA=… for those on real SQuAD)
+#   make check   the fast gate: style, types, imports, shell, docs
+#   make bench   speed, as ratios of paired rounds
+#   make regen   write again what is generated: examples, key reference, schemas
+.PHONY: setup squad test check bench regen
+.DEFAULT_GOAL := check
+
+PYTHON ?= python3
+# The CPU build where pip finds one; another version or index by TORCH=… and pip's own variables.
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+SHELLS := $(shell git ls-files '*.sh' .ci/run 2>/dev/null)
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bertjob needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet '$(TORCH)'
+	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --editable '.[demo,dev]'
+	touch $@
+
+squad: setup
+	$(BIN)/bertjob run squad-demo
+
+test: setup
+	tests/cluster/install.sh
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/shellcheck $(SHELLS)
+	$(BIN)/python -m pytest tests/test_docs.py
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+regen: setup
+	$(BIN)/python -m tests.regen

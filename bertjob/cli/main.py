@@ -1,0 +1,89 @@
+"""The command ``bertjob``: verbs that load when they are called, errors in one line, the field's exit codes."""
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from bertjob import __version__
+from bertjob.errors import BertjobError
+from bertjob.spec.nearest import did_you_mean
+
+VERBS = {
+    "run": "Run a job here and now, in the foreground.",
+    "submit": "Check a job and submit it to the site's scheduler.",
+    "script": "Print the exact script that submit would send.",
+    "status": "Show where jobs stand.",
+    "logs": "Print a job's log, or follow it.",
+    "wait": "Wait until jobs have ended.",
+    "cancel": "Cancel jobs.",
+    "ask": "Let a trained model answer questions.",
+    "eval": "Score predictions by SQuAD's official rules.",
+    "data": "Fetch data, or say what is in a file.",
+    "jobs": "List the jobs, or show one with the origin of each value.",
+    "sites": "List the sites, or show one.",
+    "schema": "Print the JSON Schema of job or site files.",
+}
+"""Every verb with its line of help; the module bertjob.cli.<verb> holds its command ``verb``."""
+
+
+class Verbs(click.Group):
+    """A group that imports a verb's module only when the verb is called: --help stays as quick as an import of click."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(f"bertjob.cli.{cmd_name}").verb
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            raise click.UsageError(f"there is no verb {args[0]!r}: {did_you_mean(args[0], VERBS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="bertjob VERB --help says more. Exit codes: 0 done, 1 failed, 2 usage, 3 a check refused, 4 the scheduler.",
+)
+@click.version_option(__version__, prog_name="bertjob")
+def cli() -> None:
+    """BERT training jobs in containers on HPC clusters."""
+
+
+def main() -> NoReturn:
+    """Run the command line; every failure is one line on stderr and an exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except BertjobError as error:
+        code = _fail(str(error), error.exit_code)
+    except click.UsageError as error:
+        where = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        code = _fail(error.format_message().rstrip(".") + where, 2)
+    except click.ClickException as error:
+        code = _fail(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        code = _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader has gone (`| head`): nothing to say, and nobody to say it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"bertjob: {message}", file=sys.stderr)
+    return code

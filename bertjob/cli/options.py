@@ -1,0 +1,140 @@
+"""The options that verbs share, named as Slurm names them."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from msgspec.structs import replace
+
+from bertjob.errors import SpecError
+from bertjob.launch.plan import Here, Plan, plan
+from bertjob.spec.job import Job
+from bertjob.spec.load import Loaded, load_job, load_site
+from bertjob.spec.shipped import Kind, names
+from bertjob.spec.site import Site
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+SITE_VARIABLE = "BERTJOB_SITE"
+"""Environment variable that names the site where no --site is given."""
+
+_RESOURCES = (
+    ("-N", "--nodes", "nodes", int, "Nodes."),
+    (None, "--ntasks-per-node", "tasks_per_node", int, "Ranks a node."),
+    (None, "--gpus-per-node", "gpus_per_node", int, "GPUs a node."),
+    ("-c", "--cpus-per-task", "cpus_per_task", int, "CPU cores a rank."),
+    ("-t", "--time", "time", str, "Walltime, e.g. 30, 00:20:00, 1-12."),
+    ("-A", "--account", "account", str, "Account to charge."),
+    ("-p", "--partition", "partition", str, "Partition."),
+    ("-C", "--constraint", "constraint", str, "Node features."),
+)
+
+
+class Names(click.ParamType):
+    """A job or site: a name that completes in the shell, or the path of a file."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.name = kind
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        known = [CompletionItem(name) for name in names(self.kind) if name.startswith(incomplete)]
+        return known or [CompletionItem(incomplete, type="file")]
+
+
+class SbatchCommand(click.Command):
+    """A verb that hands everything after ``--`` to sbatch as it is."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            cut = args.index("--")
+            args, ctx.meta["sbatch"] = args[:cut], tuple(args[cut + 1 :])
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- SBATCH OPTIONS]"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for: a job, a site, and where the run shall be."""
+
+    job: str
+    site: str
+    settings: tuple[str, ...]
+    options: dict[str, tuple[str, Any]]
+    run_dir: str | None
+    sbatch: tuple[str, ...]
+
+    def load(self) -> tuple[Loaded[Job], Loaded[Site]]:
+        """The job and the site.
+
+        Raises:
+            SpecError: either is not well formed.
+        """
+        return load_job(self.job, self.settings, self.options), load_site(self.site)
+
+    def plan(self, run_dir: str | None) -> Plan:
+        """The plan of the job at the site, for a run directory (None: the script makes its own).
+
+        Raises:
+            SpecError, PreflightError: the job is not well formed, or cannot work at the site.
+        """
+        job, site = (loaded.value for loaded in self.load())
+        resources = replace(job.resources, sbatch=(*job.resources.sbatch, *self.sbatch))
+        return plan(replace(job, resources=resources), site, run_dir, here())
+
+
+def here() -> Here:
+    """The facts of this machine that a plan is made from."""
+    import sys
+
+    return Here(python=sys.executable, cwd=str(Path.cwd()))
+
+
+def job_options(default_site: str) -> Callable[[Function], Function]:
+    """A job argument with the options that lay values over it; the function gets one ``request``.
+
+    Args:
+        default_site: the site where neither --site nor $BERTJOB_SITE says one.
+    """
+
+    def decorate(function: Function) -> Function:
+        def call(job: str, site: str | None, settings: tuple[str, ...], run_dir: str | None, **rest: Any) -> Any:
+            options = {
+                f"resources.{key}": (option, value)
+                for _, option, key, _, _ in _RESOURCES
+                if (value := rest.pop(key)) is not None
+            }
+            sbatch = click.get_current_context().meta.get("sbatch", ())
+            chosen = site or os.environ.get(SITE_VARIABLE) or default_site
+            if run_dir is not None and not run_dir.strip():
+                raise SpecError("--run-dir: a folder is wanted, got nothing")
+            return function(request=Request(job, chosen, settings, options, run_dir, sbatch), **rest)
+
+        call.__doc__ = function.__doc__
+        call.__name__ = function.__name__
+        decorated: Any = call
+        for short, option, key, kind, text in reversed(_RESOURCES):
+            flags = [flag for flag in (short, option, key) if flag]
+            decorated = click.option(*flags, type=kind, default=None, help=text)(decorated)
+        decorated = click.option("--run-dir", metavar="DIR", help="Folder of the run (default: runs/NAME-TIME).")(decorated)
+        decorated = click.option(
+            "--set", "settings", metavar="KEY.PATH=VALUE", multiple=True, help="Lay a value over the job; repeatable."
+        )(decorated)
+        decorated = click.option(
+            "--site", type=Names("site"), help=f"Name or file of the site (default: ${SITE_VARIABLE} or {default_site})."
+        )(decorated)
+        return click.argument("job", type=Names("job"))(decorated)
+
+    return decorate
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

@@ -1,0 +1,29 @@
+"""Tables and texts made from values; nothing here prints."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+
+def names_table(described: Mapping[str, str]) -> Table:
+    """Names with one line of description each."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, description in described.items():
+        table.add_row(name, description)
+    return table
+
+
+def origins_table(rows: Iterable[tuple[str, Any, str]]) -> Table:
+    """Key, value and origin; what nobody said is dimmed."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("key", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("from", overflow="fold", style="dim")
+    for key, value, origin in rows:
+        shown = "" if value is None or value in ({}, [], "") else str(value)
+        table.add_row(Text(key), Text(shown), Text(origin), style="dim" if origin == "default" else None)
+    return table
