@@ -2,6 +2,7 @@
 
 job.yaml site.yaml job.sbatch       resolved: enough to run it again
 provenance.json git.diff            who, where, which code
+submissions.jsonl                   one line a submission or local start: the scheduler's id, host, process, time
 hparams.json                        what the training resolved
 logs/<job id>.out                   the batch script and rank 0, appended over requeues
 logs/<job id>.<rank>.out            each rank's own log
@@ -55,6 +56,11 @@ class RunDir:
     def git_diff(self) -> Path:
         """What was not committed when the run was made."""
         return self.path / "git.diff"
+
+    @property
+    def submissions(self) -> Path:
+        """One JSON object a line: a submission to the scheduler, or a start on this machine."""
+        return self.path / "submissions.jsonl"
 
     @property
     def hparams(self) -> Path:
