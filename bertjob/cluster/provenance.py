@@ -81,6 +81,11 @@ def collect(job: str, site: str, image: str | None, command: Sequence[str] | Non
     )
 
 
+def encode(origin: Provenance) -> bytes:
+    """The bytes of provenance.json."""
+    return msgspec.json.format(msgspec.json.encode(origin), indent=2) + b"\n"
+
+
 def repository(folder: Path, own: str | None = None) -> Repository | None:
     """The git checkout that `folder` lies in, or None: no git, no repository, or one that git does not trust.
 

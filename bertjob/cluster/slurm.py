@@ -10,6 +10,9 @@ import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
+
+import msgspec
 
 from bertjob.errors import SchedulerError
 
@@ -68,19 +71,14 @@ _OTHER_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class JobInfo:
-    """What the scheduler says about one job.
-
-    Attributes:
-        state: its state.
-        nodes: its nodes as Slurm writes them, e.g. ``nid[00001-00004]``; empty while it waits.
-        reason: why it waits or failed, in Slurm's word, e.g. ``Resources``; empty when there is none.
-    """
+class JobInfo(msgspec.Struct, frozen=True):
+    """What the scheduler says about one job."""
 
     state: JobState
     nodes: str = ""
+    """Its nodes as Slurm writes them, e.g. ``nid[00001-00004]``; empty while it waits."""
     reason: str = ""
+    """Why it waits or failed, in Slurm's word, e.g. ``Resources``; empty when there is none."""
 
 
 UNKNOWN = JobInfo(JobState.UNKNOWN)
@@ -160,6 +158,7 @@ def parse_sacct(output: str) -> dict[str, JobInfo]:
     return jobs
 
 
+@cache
 def read_state(word: str) -> JobState:
     """A state from Slurm's word; words of other versions are unknown."""
     name = word.partition(" ")[0].rstrip("+").lower()

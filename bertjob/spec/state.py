@@ -37,6 +37,9 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line that status repeats, e.g. a checkpoint that could not be written."""
 
 
+_DECODER = msgspec.json.Decoder(RunState)
+
+
 def write_state(path: Path, state: RunState) -> None:
     """Replace `path` atomically: a reader sees the old heartbeat or the new one, never half of one."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -47,7 +50,8 @@ def write_state(path: Path, state: RunState) -> None:
 def read_state(path: Path) -> RunState | None:
     """The heartbeat, or None where there is none (yet) that can be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunState)
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # half of Path.read_bytes: status reads thousands
+            return _DECODER.decode(file.read())
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -1,0 +1,102 @@
+"""Run a plan's script here, in the foreground: the same script, without a scheduler."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+
+from bertjob.cluster import process_group, rundir, runs, slurm
+from bertjob.cluster.preflight import check_files
+from bertjob.cluster.tail import Tail
+from bertjob.errors import PreflightError
+from bertjob.launch.plan import Plan
+from bertjob.spec.layout import RunDir
+
+JOB_ID = "local"
+"""Stands in for the scheduler's id, also in the names of logs."""
+_POLL_S = 0.1
+_LEFTOVERS = re.compile(
+    "(OMPI|PMI|PMIX|PRTE|MPI|HYDRA|SLURMD?|TORCHELASTIC|BERTJOB)_.*"
+    "|RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|GROUP_RANK|MASTER_ADDR|MASTER_PORT"
+)
+"""Variables of an enclosing job: a rank that reads them takes itself for one of that job's ranks."""
+
+
+def run_here(plan: Plan, on_text: Callable[[str], object] = lambda text: None) -> int:
+    """Run a job on this machine until it ends; a run directory that exists is continued.
+
+    The first interrupt or TERM asks the job to write a checkpoint and stop, the second one kills it.
+
+    Args:
+        plan: what to run, with its run directory.
+        on_text: is given the job's output as it comes; all of it is in logs/local.out as well.
+
+    Returns:
+        The script's exit code; 85 (errors.REQUEUE_EXIT_CODE) when the same run directory can go on from a checkpoint.
+
+    Raises:
+        PreflightError: a file is missing, or the run directory cannot be made or its job is still running.
+    """
+    check_files(plan.job)
+    run_dir = RunDir(Path(plan.run_dir))
+    former = runs.read(run_dir)
+    if former is not None and process_group.alive(former):
+        raise PreflightError(f"{run_dir.path}: is still running here as process {former.submission.pid}")
+    with rundir.made(run_dir, rundir.files(plan)):
+        log = run_dir.log(JOB_ID)
+        tail = Tail(log, log.stat().st_size if log.exists() else 0)
+        process = _start(run_dir, log)
+    runs.record(run_dir, job_id=JOB_ID, site=plan.site.name, scheduler="none", pid=process.pid)
+    with _forwarding(process.pid):
+        while process.poll() is None:
+            on_text(tail.read())
+            time.sleep(_POLL_S)
+        process_group.end(process.pid)
+    on_text(tail.read())
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what an enclosing job or launcher left in it."""
+    return {
+        name: value for name, value in environment.items() if not (slurm.leftover(name) or _LEFTOVERS.fullmatch(name))
+    }
+
+
+def _start(run_dir: RunDir, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            ["bash", str(run_dir.script)],
+            env=clean_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches us alone, and what we forward reaches all of the job
+        )
+
+
+@contextlib.contextmanager
+def _forwarding(group: int) -> Iterator[None]:
+    """Hand interrupts on to the job: TERM the first time, KILL the second."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python handles signals in the main thread only
+        return
+    asked = False
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        process_group.send(group, signal.SIGKILL if asked else signal.SIGTERM)
+        asked = True
+
+    former = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -1,0 +1,137 @@
+"""Where runs stand: the index, the scheduler and the runs' own heartbeats, joined into rows."""
+
+import socket
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from bertjob.cluster import outcome, process_group, slurm
+from bertjob.cluster.outcome import STALE_S
+from bertjob.cluster.runs import Run
+from bertjob.cluster.slurm import Answer, JobState
+from bertjob.spec.state import Phase, RunState, age, read_state
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One run as ``status`` shows it; None: not known, or not yet."""
+
+    job_id: str
+    name: str
+    site: str
+    state: str
+    """The scheduler's word, in small letters; unknown when nobody can tell. Of local runs: running, completed, failed,
+    interrupted (stopped with a checkpoint), lost (gone without a word)."""
+    reason: str
+    """Why it waits or failed, in the scheduler's or the training's words."""
+    nodes: str
+    phase: Phase | None
+    step: int | None
+    total_steps: int | None
+    loss: float | None
+    samples_per_second: float | None
+    eta_seconds: float | None
+    heartbeat_seconds: float | None
+    """Age of the heartbeat, of runs that are not over."""
+    stale: bool
+    """The job runs, and its heartbeat is overdue: it may hang."""
+    exact_match: float | None
+    f1: float | None
+    warning: str
+    run_dir: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Rows, and what could not be asked: one line each."""
+
+    rows: list[Row]
+    notes: list[str]
+
+
+def status(runs: Sequence[Run], ask: Callable[[Collection[str]], Answer] = slurm.ask) -> Status:
+    """Where runs stand now, by one question to the scheduler for all of them."""
+    answer = ask({run.submission.job_id for run in runs if not run.local})
+    states = {run.path: read_state(run.run_dir.state) for run in runs}
+    host = socket.gethostname()
+    alive = {run.path for run in runs if run.local and run.submission.host == host and process_group.alive(run)}
+    found = rows(runs, answer, states, alive, host, time.time())
+    return Status(found, notes(answer, found))
+
+
+def notes(answer: Answer, rows: Sequence[Row]) -> list[str]:
+    """What the reader should know about how much the states are worth."""
+    said = []
+    if answer.controller:
+        said.append(f"squeue: {answer.controller}")
+    if answer.accounting and any(row.state == JobState.UNKNOWN for row in rows):
+        said.append(f"sacct: {answer.accounting}")
+    return said
+
+
+def rows(
+    runs: Sequence[Run],
+    answer: Answer,
+    states: Mapping[str, RunState | None],
+    alive: Collection[str],
+    host: str,
+    now: float,
+) -> list[Row]:
+    """Rows in the order of the runs.
+
+    Args:
+        runs: the runs.
+        answer: what the scheduler said of their jobs.
+        states: heartbeat by run path.
+        alive: paths of the local runs whose process is there.
+        host: this machine; local runs elsewhere are judged by their heartbeat.
+        now: seconds since the epoch.
+    """
+    return [_row(run, answer, states[run.path], run.path in alive, run.submission.host == host, now) for run in runs]
+
+
+def _row(run: Run, answer: Answer, state: RunState | None, alive: bool, here: bool, now: float) -> Row:
+    info = answer.job(run.submission.job_id) if not run.local else slurm.UNKNOWN
+    word = _local_word(run, state, now, alive, here) if run.local else _word(run, answer, state, now)
+    last = state or _NOTHING
+    own = outcome.own_state(run, state) or _NOTHING
+    running = word == JobState.RUNNING
+    beat = age(own, now) if own is not _NOTHING and (running or word == JobState.UNKNOWN) else None
+    return Row(
+        job_id=run.submission.job_id,
+        name=run.name,
+        site=run.submission.site,
+        state=word,
+        reason=info.reason or own.error,
+        nodes=info.nodes,
+        phase=state.phase if state is not None else None,
+        step=last.step if last.total_steps else None,
+        total_steps=last.total_steps or None,
+        loss=last.loss,
+        samples_per_second=own.samples_per_second if running else None,
+        eta_seconds=max(0.0, own.eta_seconds - (beat or 0.0)) if running and own.eta_seconds is not None else None,
+        heartbeat_seconds=beat,
+        stale=running and beat is not None and beat > STALE_S,
+        exact_match=last.exact_match,
+        f1=last.f1,
+        warning=own.warning,
+        run_dir=run.path,
+    )
+
+
+_NOTHING = RunState(phase="starting", time=0.0)
+"""Stands for a heartbeat that is not there."""
+
+
+def _word(run: Run, answer: Answer, state: RunState | None, now: float) -> str:
+    info = answer.job(run.submission.job_id)
+    if info.state is not JobState.UNKNOWN:
+        return info.state
+    ended = outcome.of_job(run, info, state, now, controller_answered=not answer.controller)
+    return ended.word if ended is not None else JobState.UNKNOWN
+
+
+def _local_word(run: Run, state: RunState | None, now: float, alive: bool, here: bool) -> str:
+    ended = outcome.of_local(run, state, now, alive=alive, here=here)
+    return ended.word if ended is not None else JobState.RUNNING
