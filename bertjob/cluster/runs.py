@@ -116,7 +116,7 @@ def find(text: str) -> Run:
 
 
 def _folders_in(parents: Collection[str]) -> set[str]:
-    found = set()
+    found: set[str] = set()
     for parent in parents:
         with contextlib.suppress(OSError), os.scandir(parent) as entries:
             found.update(entry.path for entry in entries)
