@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from bertjob.cluster import process_group, rundir, runs, slurm
-from bertjob.cluster.preflight import check_files
+from bertjob.cluster.preflight import check_inputs
 from bertjob.cluster.tail import Tail
 from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan
@@ -43,12 +43,12 @@ def run_here(plan: Plan, on_text: Callable[[str], object] = lambda text: None) -
     Raises:
         PreflightError: a file is missing, or the run directory cannot be made or its job is still running.
     """
-    check_files(plan.job)
-    run_dir = RunDir(Path(plan.run_dir))
+    check_inputs(plan.inputs)
+    plan, run_dir = rundir.placed(plan)
     former = runs.read(run_dir)
     if former is not None and process_group.alive(former):
         raise PreflightError(f"{run_dir.path}: is still running here as process {former.submission.pid}")
-    with rundir.made(run_dir, rundir.files(plan)):
+    with rundir.made(run_dir, rundir.files(plan, run_dir)):
         log = run_dir.log(JOB_ID)
         tail = Tail(log, log.stat().st_size if log.exists() else 0)
         process = _start(run_dir, log)

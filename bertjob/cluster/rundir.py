@@ -15,15 +15,22 @@ from bertjob.spec.layout import RunDir
 from bertjob.spec.load import dump
 
 
+def placed(plan: Plan) -> tuple[Plan, RunDir]:
+    """The plan with a run directory: its own, or a new one below ``runs`` here, which is not made yet."""
+    if plan.run_dir is None:
+        plan = plan.at(str(new_run_dir(Path("runs"), plan.job.name).path))
+    assert plan.run_dir is not None
+    return plan, RunDir(Path(plan.run_dir))
+
+
 def new_run_dir(folder: Path, job_name: str, now: float | None = None) -> RunDir:
-    """A path no run has: ``NAME-20261120-101500-3fa9``; makes nothing."""
+    """A path that no run has, like ``squad-20261120-101500-3fa9``; makes nothing."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     return RunDir(folder.absolute() / f"{job_name}-{stamp}-{secrets.token_hex(2)}")
 
 
-def files(plan: Plan) -> dict[str, str | bytes]:
-    """The files of a new run directory by name."""
-    run_dir = RunDir(Path(plan.run_dir))
+def files(plan: Plan, run_dir: RunDir) -> dict[str, str | bytes]:
+    """The content of the files of a run directory, by their names."""
     image = None if plan.engine == "none" else plan.image
     origin = provenance.collect(plan.job.name, plan.site.name, image)
     return {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertjob.cluster import rundir, runs, slurm
-from bertjob.cluster.preflight import check_files
+from bertjob.cluster.preflight import check_inputs
 from bertjob.errors import PreflightError, SchedulerError
 from bertjob.launch.plan import Plan
 from bertjob.spec.layout import RunDir
@@ -34,10 +34,10 @@ def submit(plan: Plan, extra_sbatch: Sequence[str] = ()) -> Submitted:
         PreflightError: a file is missing, or the run directory cannot be made or belongs to a job that is not over.
         SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
     """
-    check_files(plan.job)
-    run_dir = RunDir(Path(plan.run_dir))
+    check_inputs(plan.inputs)
+    plan, run_dir = rundir.placed(plan)
     _check_over(run_dir)
-    with rundir.made(run_dir, rundir.files(plan)):
+    with rundir.made(run_dir, rundir.files(plan, run_dir)):
         job_id = _sbatch(run_dir.script, extra_sbatch)
     runs.record(run_dir, job_id=job_id, site=plan.site.name, scheduler="slurm")
     return Submitted(job_id, run_dir)
