@@ -1,22 +1,24 @@
 """The Python way in: the same three steps as ``bertjob submit``, each returning a typed value.
 
-    import bertjob
+import bertjob
 
-    job = bertjob.load_job("squad", ["train.epochs=1"])
-    plan = bertjob.plan(job, site="generic")
-    submitted = bertjob.submit(plan)          # submitted.job_id, submitted.run_dir
+job = bertjob.load_job("squad", ["train.epochs=1"])
+plan = bertjob.plan(job, site="generic")
+submitted = bertjob.submit(plan)          # submitted.job_id, submitted.run_dir
 """
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from bertjob.cluster.machine import here
+from bertjob.cluster.rundir import new_run_dir
 from bertjob.cluster.submit import Submitted
 from bertjob.cluster.submit import submit as _submit
-from bertjob.launch.plan import Here, Plan
+from bertjob.launch.plan import Plan
 from bertjob.launch.plan import plan as _plan
 from bertjob.spec import load
 from bertjob.spec.job import Job
+from bertjob.spec.layout import RUNS
 from bertjob.spec.site import Site
 
 
@@ -35,15 +37,15 @@ def plan(job: Job, site: str | Site = "generic", run_dir: str | Path | None = No
     Args:
         job: what to train.
         site: name or file of a site, or a Site.
-        run_dir: folder of the run; None lets ``submit`` choose one.
+        run_dir: folder of the run (default: a new one below ``runs``, which ``submit`` makes).
 
     Raises:
         SpecError: the site is not well formed.
         PreflightError: the job cannot work there.
     """
     where = load.load_site(site).value if isinstance(site, str) else site
-    here = Here(python=sys.executable, cwd=str(Path.cwd()))
-    return _plan(job, where, None if run_dir is None else str(run_dir), here)
+    folder = new_run_dir(Path(RUNS), job.name).path if run_dir is None else Path(run_dir).absolute()
+    return _plan(job, where, str(folder), here())
 
 
 def submit(plan: Plan) -> Submitted:

@@ -30,7 +30,7 @@ VERBS = {
 
 
 class Verbs(click.Group):
-    """A group that imports a verb's module only when the verb is called: --help stays as quick as an import of click."""
+    """A group that imports a verb's module when the verb is called: --help stays as quick as an import of click."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)

@@ -1,22 +1,20 @@
 """The options that verbs share, named as Slurm names them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from msgspec.structs import replace
 
+from bertjob.cluster.machine import here
 from bertjob.errors import SpecError
-from bertjob.launch.plan import Here, Plan, plan
+from bertjob.launch.plan import Plan, plan
 from bertjob.spec.job import Job
 from bertjob.spec.load import Loaded, load_job, load_site
 from bertjob.spec.shipped import Kind, names
 from bertjob.spec.site import Site
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 SITE_VARIABLE = "BERTJOB_SITE"
 """Environment variable that names the site where no --site is given."""
@@ -33,7 +31,7 @@ _RESOURCES = (
 )
 
 
-class Names(click.ParamType):
+class Names(click.ParamType[str]):
     """A job or site: a name that completes in the shell, or the path of a file."""
 
     def __init__(self, kind: Kind) -> None:
@@ -87,33 +85,39 @@ class Request:
         Raises:
             SpecError, PreflightError: the job is not well formed, or cannot work at the site.
         """
-        job, site = (loaded.value for loaded in self.load())
-        resources = replace(job.resources, sbatch=(*job.resources.sbatch, *self.sbatch))
-        return plan(replace(job, resources=resources), site, run_dir, here())
+        job, site = self.load()
+        resources = replace(job.value.resources, sbatch=(*job.value.resources.sbatch, *self.sbatch))
+        return plan(replace(job.value, resources=resources), site.value, run_dir, here())
 
 
-def here() -> Here:
-    """The facts of this machine that a plan is made from."""
-    import sys
+def one_word_each(words: Iterable[str]) -> tuple[str, ...]:
+    """Options joined with their values, which sbatch reads the same: ``-dx`` for ``-d x``, ``--a=x`` for ``--a x``."""
+    options: list[str] = []
+    for word in words:
+        if word.startswith("-"):
+            options.append(word)
+        elif options and "=" not in options[-1]:
+            options[-1] += f"={word}" if options[-1].startswith("--") else word
+        else:
+            raise click.UsageError(f"after --: {word!r} belongs to no option of sbatch")
+    return tuple(options)
 
-    return Here(python=sys.executable, cwd=str(Path.cwd()))
 
-
-def job_options(default_site: str) -> Callable[[Function], Function]:
+def job_options(default_site: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A job argument with the options that lay values over it; the function gets one ``request``.
 
     Args:
         default_site: the site where neither --site nor $BERTJOB_SITE says one.
     """
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(job: str, site: str | None, settings: tuple[str, ...], run_dir: str | None, **rest: Any) -> Any:
             options = {
                 f"resources.{key}": (option, value)
                 for _, option, key, _, _ in _RESOURCES
                 if (value := rest.pop(key)) is not None
             }
-            sbatch = click.get_current_context().meta.get("sbatch", ())
+            sbatch = one_word_each(click.get_current_context().meta.get("sbatch", ()))
             chosen = site or os.environ.get(SITE_VARIABLE) or default_site
             if run_dir is not None and not run_dir.strip():
                 raise SpecError("--run-dir: a folder is wanted, got nothing")
@@ -125,14 +129,19 @@ def job_options(default_site: str) -> Callable[[Function], Function]:
         for short, option, key, kind, text in reversed(_RESOURCES):
             flags = [flag for flag in (short, option, key) if flag]
             decorated = click.option(*flags, type=kind, default=None, help=text)(decorated)
-        decorated = click.option("--run-dir", metavar="DIR", help="Folder of the run (default: runs/NAME-TIME).")(decorated)
+        decorated = click.option("--run-dir", metavar="DIR", help="Folder of the run (default: runs/NAME-TIME).")(
+            decorated
+        )
         decorated = click.option(
             "--set", "settings", metavar="KEY.PATH=VALUE", multiple=True, help="Lay a value over the job; repeatable."
         )(decorated)
         decorated = click.option(
-            "--site", type=Names("site"), help=f"Name or file of the site (default: ${SITE_VARIABLE} or {default_site})."
+            "--site",
+            type=Names("site"),
+            help=f"Name or file of the site (default: ${SITE_VARIABLE} or {default_site}).",
         )(decorated)
-        return click.argument("job", type=Names("job"))(decorated)
+        with_job: Callable[..., Any] = click.argument("job", type=Names("job"))(decorated)
+        return with_job
 
     return decorate
 

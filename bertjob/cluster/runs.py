@@ -123,6 +123,16 @@ def _folders_in(parents: Collection[str]) -> set[str]:
     return found
 
 
+def run_folder(text: str) -> RunDir:
+    """The run directory that a person means: any folder with a resolved job, submitted or not, or as `find` takes it.
+
+    Raises:
+        SpecError: as `find`.
+    """
+    path = RunDir(Path(text).absolute())
+    return path if path.job.is_file() else find(text).run_dir
+
+
 def _index() -> Index:
     return Index(state_folder(), _scan)
 

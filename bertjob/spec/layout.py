@@ -18,6 +18,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+RUNS = "runs"
+"""Folder of run directories, below the working directory."""
 _STEP = re.compile(r"step-(\d{6,})")
 
 

@@ -1,0 +1,66 @@
+"""``bertjob run``: the job here and now, in the foreground."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from bertjob.cli.options import Request, job_options
+from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
+from bertjob.launch.script import script
+from bertjob.spec.layout import RUNS, RunDir
+from bertjob.spec.state import read_state
+
+_SHOWN_ANSWERS = 3
+
+
+@click.command("run")
+@job_options(default_site="local")
+@click.option("--dry-run", is_flag=True, help="Print the script in place of running it.")
+def verb(request: Request, dry_run: bool) -> None:
+    """Run a job here and now, in the foreground.
+
+    The last line of stdout is the run directory. Ctrl-C writes a checkpoint and stops; the same --run-dir goes on from
+    there.
+    """
+    from bertjob.cluster.rundir import new_run_dir
+
+    name = request.load()[0].value.name
+    run_dir = RunDir(Path(request.run_dir).absolute()) if request.run_dir else new_run_dir(Path(RUNS), name)
+    plan = request.plan(str(run_dir.path))
+    for warning in plan.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if dry_run:
+        sys.stdout.write(script(plan))
+        return
+
+    from bertjob.cli.progress import showing
+    from bertjob.cluster.local import run_here
+
+    with showing(run_dir) as on_text:
+        code = run_here(plan, on_text)
+    if code == REQUEUE_EXIT_CODE:
+        click.echo(f"stopped with a checkpoint; to go on: bertjob run {request.job} --run-dir {run_dir.path}", err=True)
+    elif code:
+        state = read_state(run_dir.state)
+        why = state.error if state is not None and state.error else f"exit code {code}"
+        raise BertjobError(f"{name} failed: {why} (log: {run_dir.log('local')})")
+    else:
+        _show_result(run_dir)
+    click.echo(str(run_dir.path))
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def _show_result(run_dir: RunDir) -> None:
+    """The scores, and some answers highlighted in their paragraphs."""
+    state = read_state(run_dir.state)
+    if state is None or state.exact_match is None or state.f1 is None:
+        return
+    from bertjob.cli.console import prose
+    from bertjob.cli.views import answer_text
+    from bertjob.cluster.answers import answers
+
+    for answer in answers(run_dir, ["--start", "0", "--count", str(_SHOWN_ANSWERS)]):
+        prose.print(answer_text(answer), end="\n\n")
+    prose.print(f"exact match [bold]{state.exact_match:.2f}[/]  F1 [bold]{state.f1:.2f}[/]")

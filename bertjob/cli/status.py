@@ -1,0 +1,83 @@
+"""``bertjob status``: where jobs stand, from one question to the scheduler."""
+
+import time
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from bertjob.cli.options import json_option
+
+if TYPE_CHECKING:
+    from bertjob.cluster.runs import Run
+    from bertjob.cluster.slurm import Answer
+
+ASK_EVERY_S = 10.0
+"""Seconds between questions to the scheduler under --watch: clusters are shared."""
+_REDRAW_S = 1.0
+_SHOWN = 20
+
+
+@click.command("status")
+@click.argument("runs", metavar="[ID…]", nargs=-1)
+@click.option("-w", "--watch", is_flag=True, help="Refresh in place until interrupted.")
+@click.option("-a", "--all", "everything", is_flag=True, help=f"All runs, not only the newest {_SHOWN}.")
+@json_option
+def verb(runs: tuple[str, ...], watch: bool, everything: bool, as_json: bool) -> None:
+    """Show where jobs stand."""
+    from bertjob.cluster.runs import find, known
+
+    chosen = [find(run) for run in runs] or known()[0 if everything else -_SHOWN :]
+    if as_json:
+        import msgspec
+
+        from bertjob.cluster.status import status
+
+        click.echo(msgspec.json.encode(status(chosen).rows).decode())
+    elif watch:
+        _watch(chosen)
+    else:
+        _show(chosen)
+
+
+def _show(runs: "Sequence[Run]") -> None:
+    from bertjob.cli.console import out, prose
+    from bertjob.cli.views import status_table
+    from bertjob.cluster.status import status
+
+    now = status(runs)
+    for note in now.notes:
+        prose.print(note, style="yellow")
+    if now.rows:
+        out.print(status_table(now.rows))
+    else:
+        prose.print("no runs yet: bertjob run squad-demo")
+
+
+def _known(answer: "Answer", job_ids: Collection[str]) -> "Answer":
+    return answer
+
+
+def _watch(runs: "Sequence[Run]") -> None:
+    """Redraw every second from the runs' own heartbeats; ask the scheduler every ten."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    from bertjob.cli.console import out
+    from bertjob.cli.views import status_table
+    from bertjob.cluster import slurm
+    from bertjob.cluster.status import status
+
+    jobs = [run.submission.job_id for run in runs if not run.local]
+    with Live(console=out, auto_refresh=False) as live:
+        asked, answer = float("-inf"), slurm.Answer()
+        while True:
+            if time.monotonic() - asked >= ASK_EVERY_S:
+                answer, asked = slurm.ask(jobs), time.monotonic()
+            now = status(runs, partial(_known, answer))
+            live.update(
+                Group(status_table(now.rows), *(Text(note, style="yellow") for note in now.notes)), refresh=True
+            )
+            time.sleep(_REDRAW_S)

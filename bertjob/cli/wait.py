@@ -1,0 +1,35 @@
+"""``bertjob wait``: return when jobs have ended."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from bertjob.cluster.runs import Run
+
+
+@click.command("wait")
+@click.argument("runs", metavar="ID…", nargs=-1, required=True)
+def verb(runs: tuple[str, ...]) -> None:
+    """Wait until jobs have ended.
+
+    An ID is the scheduler's, the name of a run or its folder. Exits with 0 when all of them succeeded, else with 1.
+    """
+    from bertjob.cluster.runs import find
+
+    wait_for([find(run) for run in runs])
+
+
+def wait_for(runs: "Sequence[Run]") -> None:
+    """Block until all have ended; say how on stderr, and end with exit code 1 unless all succeeded."""
+    from bertjob.cluster.wait import wait
+    from bertjob.spec.state import read_state
+
+    outcomes = wait(runs)
+    for run, outcome in zip(runs, outcomes, strict=True):
+        state = read_state(run.run_dir.state)
+        why = f": {state.error}" if state is not None and state.error and not outcome.success else ""
+        click.echo(f"{run.name} ({run.submission.job_id}) {outcome.word}{why}", err=True)
+    if not all(outcome.success for outcome in outcomes):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,77 @@
+"""The documents are tested: they name what there is, and nothing else."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import bertjob
+from bertjob.cli.main import VERBS, cli
+from bertjob.spec.keys import KINDS, reference
+from bertjob.spec.shipped import names
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("jobs/*.md")) + sorted(ROOT.glob("slurm/**/*.md"))
+README = (ROOT / "README.md").read_text()
+REFERENCES = {"job": ROOT / "jobs/KEYS.md", "site": ROOT / "slurm/sites/KEYS.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_resolve(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_in_the_readme(verb):
+    assert f"bertjob {verb}" in README
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_says_in_its_help_what_the_list_says(verb):
+    command = cli.get_command(None, verb)
+    assert command.name == verb
+    assert command.help.splitlines()[0] == VERBS[verb]
+    assert CliRunner().invoke(cli, [verb, "--help"]).exit_code == 0
+
+
+def test_the_readme_calls_only_verbs_that_exist():
+    called = set(re.findall(r"^\s*(?:\$ )?bertjob ([a-z]+)", README, flags=re.MULTILINE))
+    assert called
+    assert called <= set(VERBS)
+
+
+def test_the_readme_names_its_two_commands():
+    assert "make squad" in README
+    assert "make test" in README
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_reference_of_keys_is_up_to_date(kind):
+    assert REFERENCES[kind].read_text() == reference(kind), "run `make regen`"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_key_has_its_text(kind):
+    assert all(line.split("|")[-2].strip() for line in reference(kind).splitlines() if line.startswith("| `"))
+
+
+def test_every_job_is_in_the_readme():
+    assert all(f"`{name}`" in README for name in names("job"))
+
+
+def test_every_site_is_in_the_readme():
+    assert all(f"`{name}`" in README for name in names("site"))
+
+
+def test_exports_are_sorted_and_there():
+    assert bertjob.__all__ == sorted(bertjob.__all__)
+    assert all(callable(getattr(bertjob, name)) for name in bertjob.__all__)
+
+
+@pytest.mark.parametrize("module", sorted((ROOT / "bertjob").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_says_what_it_is_for(module):
+    assert ast.get_docstring(ast.parse(module.read_text())), module
