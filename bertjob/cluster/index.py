@@ -46,8 +46,8 @@ class Index:
 
     def entries(self) -> list[Entry]:
         """Every run, in no order."""
-        if not self._file.exists():
-            return self._scan_all()
+        if not self._known_folders():
+            return []
         try:
             return self._do(lambda database: database.execute("SELECT path, submission FROM runs").fetchall())
         except (OSError, sqlite3.Error) as error:
@@ -68,6 +68,8 @@ class Index:
         return len(entries)
 
     def _do(self, act: Callable[[sqlite3.Connection], Result]) -> Result:
+        if not self._file.exists():
+            self.rebuild(())
         try:
             return self._try(act)
         except sqlite3.Error as error:

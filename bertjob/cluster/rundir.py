@@ -60,8 +60,8 @@ def made(run_dir: RunDir, content: Mapping[str, str | bytes]) -> Iterator[None]:
                 _make_folder(run_dir.path, undo)
             run_dir.logs.mkdir(exist_ok=True)
             _write(run_dir.path, content)
-        except FileExistsError:
-            raise PreflightError(f"{run_dir.path}: holds something that is no run; choose another --run-dir") from None
+        except FileExistsError as error:
+            raise PreflightError(f"{error.filename}: is there and no run directory; choose another --run-dir") from None
         except OSError as error:
             raise PreflightError(f"{run_dir.path}: the run directory cannot be made: {error.strerror}") from None
         yield
