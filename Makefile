@@ -21,6 +21,7 @@ setup: .venv/ready
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet '$(TORCH)'
 	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --editable '.[demo,dev]'
+	$(BIN)/python -m compileall -q bertjob  # also where PYTHONDONTWRITEBYTECODE is set: start-up time
 	touch $@
 
 squad: setup

@@ -72,6 +72,8 @@ def test_exports_are_sorted_and_there():
     assert all(callable(getattr(bertjob, name)) for name in bertjob.__all__)
 
 
-@pytest.mark.parametrize("module", sorted((ROOT / "bertjob").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "module", sorted((ROOT / "bertjob").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_every_module_says_what_it_is_for(module):
     assert ast.get_docstring(ast.parse(module.read_text())), module

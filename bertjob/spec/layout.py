@@ -15,16 +15,16 @@ predictions.json nbest_predictions.json eval.json
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 RUNS = "runs"
 """Folder of run directories, below the working directory."""
 _STEP = re.compile(r"step-(\d{6,})")
 
 
-@dataclass(frozen=True, slots=True)
-class RunDir:
+class RunDir(msgspec.Struct, frozen=True):
     """The paths of one run; touches no disk."""
 
     path: Path

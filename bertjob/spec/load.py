@@ -1,7 +1,6 @@
 """Jobs and sites from files and options, every value with the place it came from."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,8 +18,7 @@ from bertjob.spec.tree import Branch, Leaf, Origin, Tree, merge, nest, read_tree
 Value = TypeVar("Value", Job, Site)
 
 
-@dataclass(frozen=True)
-class Loaded(Generic[Value]):
+class Loaded(msgspec.Struct, Generic[Value], frozen=True):
     """A job or site and where each of its keys was said; keys that are not there have their default."""
 
     value: Value

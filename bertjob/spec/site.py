@@ -86,6 +86,9 @@ class Site(Section, frozen=True):
     """The network between the nodes."""
     mpi: Mpi = Mpi()
     """The host's mpirun or mpiexec."""
+    gpu_option: Literal["gpus-per-node", "gres", "none"] = "gpus-per-node"
+    """How sbatch is asked for GPUs: `--gpus-per-node=N`, `--gres=gpu:N`, or not at all, where a constraint or
+    partition brings them."""
     defaults: Resources = Resources()
     """Resources of jobs that say nothing else."""
     limits: Limits = Limits()

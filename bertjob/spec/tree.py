@@ -6,9 +6,9 @@ text; only the meaning of plain scalars is decided here.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import yaml
 
 from bertjob.errors import SpecError
@@ -20,8 +20,7 @@ _TOO_MANY = 20_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Where a value was said: a file with a line, or an option of the command line."""
 
     source: str
@@ -31,8 +30,7 @@ class Origin:
         return self.source if self.line is None else f"{self.source}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """A scalar: its value by YAML 1.2's rules, and its text for keys that want text."""
 
     value: Any
@@ -40,21 +38,19 @@ class Leaf:
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+class Items(msgspec.Struct, frozen=True):
     """A list."""
 
     items: "tuple[Tree, ...]"
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(msgspec.Struct, frozen=True):
     """A mapping of keys to trees, in the order of the file."""
 
     children: "Mapping[str, Tree]"
     origin: Origin
-    key_origins: Mapping[str, Origin] = field(default_factory=dict)
+    key_origins: Mapping[str, Origin] = {}
 
 
 Tree = Leaf | Items | Branch
