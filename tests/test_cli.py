@@ -1,0 +1,147 @@
+"""The command line as a person or a script meets it: exit codes, streams, last lines."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BERTJOB = str(Path(sys.executable).with_name("bertjob"))
+
+
+@pytest.fixture
+def bertjob(tmp_path):
+    """Runs the real command in an empty folder, with an index of its own."""
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    environment.pop("BERTJOB_SITE", None)
+    folder = tmp_path / "here"
+    folder.mkdir()
+
+    def run(*arguments, **more):
+        return subprocess.run(
+            [BERTJOB, *arguments], capture_output=True, text=True, check=False, cwd=folder, env={**environment, **more}
+        )
+
+    run.folder = folder
+    return run
+
+
+def test_version_and_help(bertjob):
+    assert bertjob("--version").stdout.startswith("bertjob, version ")
+    assert "submit" in bertjob("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["sumbit", "squad"], 2, "there is no verb 'sumbit': did you mean 'submit'?"),
+        (["script", "squat"], 2, "there is no job 'squat': did you mean 'squad'?"),
+        (["script", "squad", "--site", "diant"], 2, "there is no site 'diant': did you mean 'daint'?"),
+        (["script", "squad", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
+        (["script", "squad", "--nodes", "many"], 2, "--nodes"),
+        (["script", "squad", "--nodes", "16"], 2, "global batch 24 is no multiple of micro batch 3 x 16 ranks"),
+        (["script", "squad", "-t", "soon"], 2, "resources.time: 'soon' is no walltime"),
+        (["submit", "squad", "--dry-run"], 3, "data.train"),
+        (["logs", "123456"], 2, "123456"),
+        (["cancel", "nothing"], 2, "nothing"),
+        (["wait", "nothing"], 2, "nothing"),
+        (["ask", "nothing"], 2, "nothing"),
+        (["ask", "x", "--question", "Who?"], 2, "go together"),
+        (["eval", "--data", "no.json", "no.json"], 1, "no.json"),
+        (["data", "info", "no.json"], 1, "no.json"),
+        (["data", "fetch", "squat"], 2, "squad"),
+        (["schema", "jbo"], 2, "jbo"),
+    ],
+)
+def test_mistakes_are_one_line_on_stderr_with_the_fields_exit_codes(bertjob, arguments, code, words):
+    done = bertjob(*arguments)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert list(bertjob.folder.iterdir()) == []
+
+
+def test_a_script_is_the_same_bytes_each_time_and_on_stdout_alone(bertjob):
+    first, second = bertjob("script", "squad", "--nodes", "8"), bertjob("script", "squad", "--nodes", "8")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    assert first.stdout.startswith("#!")
+    assert first.stderr == ""
+
+
+def test_slurms_short_options_are_known(bertjob):
+    script = bertjob(
+        "script", "squad", "-N", "4", "-t", "30", "-A", "g33", "-p", "normal", "-C", "gpu", "-c", "6"
+    ).stdout
+    for line in ("--nodes=4", "--time=00:30:00", "--account=g33", "--partition=normal", "--constraint=gpu"):
+        assert f"#SBATCH {line}\n" in script
+
+
+def test_what_stands_after_two_dashes_goes_to_sbatch(bertjob):
+    script = bertjob("script", "squad", "--", "--mail-type=END", "-d", "afterok:7", "--comment", "a b").stdout
+    assert "#SBATCH --mail-type=END\n" in script
+    assert "afterok:7" in script
+    assert '--comment="a b"' in script
+
+
+def test_the_site_may_come_from_the_environment(bertjob):
+    assert "sarus" in bertjob("script", "squad", BERTJOB_SITE="daint").stdout
+    assert "sarus" not in bertjob("script", "squad").stdout
+
+
+def test_jobs_show_values_and_where_they_came_from(bertjob):
+    (bertjob.folder / "mine.yaml").write_text("base: squad\nname: mine\noptimizer: {lr: 5e-5}\n")
+    shown = json.loads(bertjob("jobs", "./mine.yaml", "--set", "seed=7", "--json").stdout)
+    assert shown["optimizer.lr"] == {"value": 5e-5, "from": "mine.yaml:3"}
+    assert shown["seed"] == {"value": 7, "from": "--set seed=7"}
+    assert shown["train.log_every"]["from"] == "default"
+    assert "mine.yaml:3" in bertjob("jobs", "./mine.yaml").stdout
+
+
+def test_jobs_and_sites_are_listed(bertjob):
+    assert "squad" in json.loads(bertjob("jobs", "--json").stdout)
+    assert {"local", "generic", "daint"} <= set(json.loads(bertjob("sites", "--json").stdout))
+    assert "squad-demo" in bertjob("jobs").stdout
+    assert "scheduler: slurm" in bertjob("sites", "daint").stdout
+
+
+def test_the_users_own_jobs_are_found_by_name(bertjob, tmp_path):
+    (tmp_path / "config/bertjob/jobs").mkdir(parents=True)
+    (tmp_path / "config/bertjob/jobs/mine.yaml").write_text("base: squad\nname: mine\n")
+    assert "--job-name=mine" in bertjob("script", "mine").stdout
+
+
+@pytest.mark.parametrize("kind", ["job", "site"])
+def test_the_schema_is_json_with_a_text_for_each_key(bertjob, kind):
+    schema = json.loads(bertjob("schema", kind).stdout)
+    definition = schema["$defs"][kind.capitalize()]
+    assert all(value.get("description") for value in definition["properties"].values())
+
+
+def test_no_colours_in_a_pipe_nor_with_no_color(bertjob):
+    assert "\x1b" not in bertjob("jobs", "squad", NO_COLOR="1").stdout
+    assert "\x1b" not in bertjob("jobs", "squad").stdout
+
+
+def test_status_without_runs_says_so(bertjob):
+    done = bertjob("status")
+    assert done.returncode == 0
+    assert "no runs yet" in done.stderr
+
+
+def test_completion_knows_jobs(bertjob):
+    done = bertjob(_BERTJOB_COMPLETE="bash_complete", COMP_WORDS="bertjob run squ", COMP_CWORD="2")
+    assert "squad" in done.stdout
+
+
+def test_a_reader_that_leaves_early_is_no_error(bertjob):
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {BERTJOB} schema job | head -n 1; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
