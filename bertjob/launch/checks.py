@@ -1,0 +1,145 @@
+"""What would not work at a site, said before anything is queued."""
+
+from collections.abc import Iterator
+
+from bertjob.errors import PreflightError
+from bertjob.launch import environment
+from bertjob.launch.launchers import LAUNCHERS
+from bertjob.launch.paths import needs
+from bertjob.launch.resolve import shape
+from bertjob.launch.words import has_control_characters
+from bertjob.spec import walltime
+from bertjob.spec.job import Job
+from bertjob.spec.site import Site
+
+_PLANNED = {
+    "--nodes": "resources.nodes",
+    "-N": "resources.nodes",
+    "--ntasks": "resources.tasks_per_node",
+    "-n": "resources.tasks_per_node",
+    "--ntasks-per-node": "resources.tasks_per_node",
+    "--signal": "checkpoint.signal_seconds",
+}
+"""Options that the plan computes with, and the keys that set them."""
+
+
+def refuse(job: Job, site: Site) -> None:
+    """Stop a resolved job that cannot work at the site.
+
+    Raises:
+        PreflightError: one line with all that stands against it.
+    """
+    found = [*_combination(job, site), *_image(job, site), *_variables(job, site)]
+    if site.scheduler == "slurm":
+        found += [*_limits(job, site), *_options(job)]
+    if found:
+        raise PreflightError(f"site {site.name}: {'; '.join(found)}")
+
+
+def refuse_run_dir(run_dir: str, job: Job, site: Site) -> None:
+    """Stop a run directory whose path a job script or a container engine cannot take.
+
+    Raises:
+        PreflightError: one line.
+    """
+    reason = None
+    if not run_dir.startswith("/"):
+        reason = "an absolute path is wanted"
+    elif has_control_characters(run_dir):
+        reason = "a control character cannot stand in a job script"
+    elif site.scheduler == "slurm" and "\\" in run_dir:
+        reason = "Slurm takes backslashes out of the path of the log"
+    elif job.engine != "none" and "," in run_dir:
+        reason = _no_comma(job)
+    if reason:
+        raise PreflightError(f"run directory {run_dir!r}: {reason}")
+
+
+def warnings(job: Job, site: Site, gpus_said: bool) -> Iterator[str]:
+    """What works, but is seldom meant.
+
+    Args:
+        job: the resolved job.
+        site: where it runs.
+        gpus_said: whether the job or the site's defaults say a number of GPUs.
+    """
+    tasks, gpus = shape(job).tasks_per_node, shape(job).gpus_per_node
+    if site.scheduler == "slurm" and not gpus_said:
+        yield "no GPUs are asked for, so this trains on CPUs: resources.gpus_per_node asks for some"
+    if site.scheduler == "slurm" and job.resources.time is None:
+        yield "no walltime is asked for, so the partition's own ends the job: resources.time sets one"
+    if 0 < gpus < tasks:
+        yield f"{tasks} ranks share {gpus} GPU{'s' * (gpus > 1)} on each node; NCCL refuses two ranks on one GPU"
+    if gpus > tasks:
+        yield f"{gpus - tasks} of {gpus} GPUs on each node stay idle with resources.tasks_per_node {tasks}"
+
+
+def _combination(job: Job, site: Site) -> Iterator[str]:
+    fitting = [name for name, row in LAUNCHERS.items() if site.scheduler in row.schedulers]
+    if job.launcher not in fitting:
+        where = "under Slurm" if site.scheduler == "slurm" else "without a scheduler"
+        yield f"launcher {job.launcher} does not work {where}; these do: {', '.join(fitting)}"
+    if site.scheduler == "none" and shape(job).nodes > 1:
+        yield f"resources.nodes is {job.resources.nodes}, but without a scheduler there is this one machine"
+
+
+def _image(job: Job, site: Site) -> Iterator[str]:
+    if job.engine == "none":
+        return
+    if job.image.ref is None:
+        yield f"engine {job.engine} needs an image: set image.ref"
+    mounted = [(need.key, str(need.folder)) for need in needs(job)]
+    for mount in site.mounts:
+        for path in (mount.source, mount.target or mount.source):
+            mounted.append(("mounts", path))
+            if not path.startswith(("/", "$")):
+                yield f"mounts: {path!r} is no absolute path"
+    yield from (f"{key}: {path!r}: {_no_comma(job)}" for key, path in dict.fromkeys(mounted) if "," in path)
+
+
+def _no_comma(job: Job) -> str:
+    return f"{job.engine} separates the fields of a mount by commas and cannot take one in a path"
+
+
+def _variables(job: Job, site: Site) -> Iterator[str]:
+    for key, section in (("env", job.env), ("the site's env", site.env), ("fabric.env", site.fabric.env)):
+        yield from environment.problems(key, section)
+
+
+def _limits(job: Job, site: Site) -> Iterator[str]:
+    asked, limits, time = shape(job), site.limits, job.resources.time
+    cpus = asked.tasks_per_node * asked.cpus_per_task
+    counts = (
+        (f"resources.nodes is {asked.nodes}", asked.nodes, limits.nodes, "nodes a job"),
+        (f"resources.gpus_per_node is {asked.gpus_per_node}", asked.gpus_per_node, limits.gpus_per_node, "GPUs a node"),
+        (
+            f"{asked.tasks_per_node} tasks_per_node x {asked.cpus_per_task} cpus_per_task is {cpus}",
+            cpus,
+            limits.cpus_per_node,
+            "CPU cores a node",
+        ),
+    )
+    for claim, value, limit, unit in counts:
+        if limit is not None and value > limit:
+            yield f"{claim}, but there are at most {limit} {unit}"
+    if time is None:
+        return
+    reserve = job.checkpoint.signal_seconds
+    if limits.time and walltime.parse(time) > walltime.parse(limits.time):
+        yield f"resources.time is {time}, but a job may take at most {limits.time}"
+    if walltime.parse(time) <= reserve:
+        yield f"resources.time is {time}, and checkpoint.signal_seconds {reserve} leaves nothing of it to train in"
+
+
+def _options(job: Job) -> Iterator[str]:
+    asked = job.resources
+    texts = (asked.partition, asked.account, asked.constraint, asked.qos, asked.reservation, asked.mem, *asked.sbatch)
+    yield from (f"{text!r}: a control character cannot stand in an sbatch option" for text in texts if _broken(text))
+    for option in asked.sbatch:
+        name = option.partition("=")[0]
+        if name in _PLANNED:
+            yield f"the sbatch option {name} would contradict the plan: set {_PLANNED[name]}"
+
+
+def _broken(text: str | None) -> bool:
+    return text is not None and has_control_characters(text)

@@ -1,0 +1,37 @@
+"""The paths that a job names: what must be there beforehand, and what a container must see."""
+
+import posixpath
+from dataclasses import dataclass
+
+from bertjob.launch.words import Word, parse
+from bertjob.spec.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A path of a resolved job.
+
+    Attributes:
+        key: the job's key that names it.
+        path: absolute path; a word with references when only the nodes know it.
+        folder: the folder to show to a container: the path itself, or the one that holds the file.
+        written: the training writes there, and makes it when it is missing.
+    """
+
+    key: str
+    path: Word
+    folder: Word
+    written: bool = False
+
+
+def needs(job: Job) -> tuple[Need, ...]:
+    """All paths of a resolved job but its run directory, in the order of the job's keys."""
+    overlay = parse(job.image.overlay) if job.image.overlay and job.engine != "none" else None
+    files = {"model.vocab": job.model.vocab, "data.train": job.data.train, "data.dev": job.data.dev}
+    found = [
+        Need("image.overlay", overlay, overlay) if overlay else None,
+        Need("model.init", job.model.init, job.model.init) if job.model.init.startswith("/") else None,
+        *(Need(key, file, posixpath.dirname(file)) for key, file in files.items() if file and file.startswith("/")),
+        Need("data.cache", job.data.cache, job.data.cache, written=True) if job.data.cache else None,
+    ]
+    return tuple(need for need in found if need)

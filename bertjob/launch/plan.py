@@ -1,0 +1,136 @@
+"""From a job and a site to a plan: everything that the script says, decided and checked, nothing done yet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from bertjob.launch import checks
+from bertjob.launch.engines import ENGINES, Container
+from bertjob.launch.environment import OWN, exports
+from bertjob.launch.launchers import LAUNCHERS, Start
+from bertjob.launch.mounts import binds
+from bertjob.launch.paths import needs
+from bertjob.launch.resolve import Here, Shape, resolve, shape
+from bertjob.launch.words import Word, parse, variable
+from bertjob.spec.batch import solve
+from bertjob.spec.job import Job
+from bertjob.spec.site import Site
+
+__all__ = ["Here", "Layer", "Plan", "plan"]
+
+RUN = variable("RUN")
+"""The run directory, in the script."""
+RUNS = variable("RUNS")
+"""The folder that it is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One part of the command: the launcher around the engine around the program.
+
+    Attributes:
+        words: the words, maybe none.
+        note: why they are as they are.
+    """
+
+    words: tuple[Word, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one job starts at one site.
+
+    Attributes:
+        job: the resolved job: engine, launcher, resources and paths are all said.
+        site: where it runs.
+        run_dir: absolute path of the run directory; None: the script makes ``runs/NAME-JOBID`` where it is submitted.
+        shape: engine, launcher and the numbers of nodes, ranks, GPUs and cores.
+        accumulation: micro batches that each rank adds up before one optimizer step.
+        environment: variables that the script exports, in order.
+        layers: launcher, engine and program.
+        inputs: files and folders that must be there beforehand, by the key that names them.
+        warnings: lines for people: what works, but may not be meant.
+    """
+
+    job: Job
+    site: Site
+    run_dir: str | None
+    shape: Shape
+    accumulation: int
+    environment: Mapping[str, Word]
+    layers: tuple[Layer, Layer, Layer]
+    inputs: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+    @property
+    def world_size(self) -> int:
+        """Ranks over all nodes."""
+        return self.shape.world_size
+
+    @property
+    def engine(self) -> str:
+        """Name of the container engine."""
+        return self.shape.engine
+
+    @property
+    def image(self) -> str | None:
+        """The image, as the engine names it."""
+        return self.job.image.ref
+
+    def at(self, run_dir: str) -> "Plan":
+        """The same plan for another run directory.
+
+        Raises:
+            PreflightError: the path cannot stand in a job script.
+        """
+        checks.refuse_run_dir(run_dir, self.job, self.site)
+        return replace(self, run_dir=run_dir)
+
+
+def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
+    """Decide how a job starts at a site.
+
+    Args:
+        job: what to train.
+        site: where.
+        run_dir: absolute path of the run directory; None: the script makes one when it runs.
+        here: facts of this machine.
+
+    Raises:
+        PreflightError: the job cannot work there; one line with all that stands against it.
+        SpecError: the batch arithmetic does not come out even, or a walltime is none.
+    """
+    whole = resolve(job, site, here)
+    checks.refuse(whole, site)
+    if run_dir is not None:
+        checks.refuse_run_dir(run_dir, whole, site)
+    form = shape(whole)
+    threads = variable("SLURM_CPUS_PER_TASK") if site.scheduler == "slurm" else str(form.cpus_per_task)
+    environment = exports(whole, site, threads)
+    start = Start(form.nodes, form.tasks_per_node, (*environment, *OWN), site.mpi, site.fabric.interface)
+    container = Container(whole.image.ref or "", binds(whole, site, RUNS), RUN, form.gpus_per_node)
+    gpus_said = job.resources.gpus_per_node is not None or site.defaults.gpus_per_node is not None
+    return Plan(
+        job=whole,
+        site=site,
+        run_dir=run_dir,
+        shape=form,
+        accumulation=solve(whole.train.global_batch, whole.train.micro_batch, form.world_size),
+        environment=environment,
+        layers=(
+            Layer(LAUNCHERS[form.launcher].command(start), LAUNCHERS[form.launcher].note),
+            Layer(ENGINES[form.engine].command(container), ENGINES[form.engine].note),
+            Layer((_python(whole, site, here), "-u", "-m", "bertjob.train", RUN + "/job.yaml")),
+        ),
+        inputs={need.key: need.path for need in needs(whole) if isinstance(need.path, str) and not need.written},
+        warnings=tuple(checks.warnings(whole, site, gpus_said)),
+    )
+
+
+def _python(job: Job, site: Site, here: Here) -> Word:
+    """The Python of the overlay, the site, this machine or the image, whichever comes first."""
+    if job.engine != "none" and job.image.overlay:
+        return parse(job.image.overlay) + "/bin/python"
+    if site.python:
+        return parse(site.python)
+    return here.python if job.engine == "none" else "python3"

@@ -1,0 +1,146 @@
+"""A job made whole: what it leaves open is filled from the site and from the facts of the login node."""
+
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from msgspec.structs import asdict, replace
+
+from bertjob.errors import PreflightError
+from bertjob.launch.words import Text, parse
+from bertjob.spec import walltime
+from bertjob.spec.job import Data, Image, Job, Model, Resources
+from bertjob.spec.site import Site
+
+_PATH = re.compile(r"[/.~$]|.*/.*/")
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Facts of the machine where the plan is made; plans read nothing themselves.
+
+    Attributes:
+        python: path of the Python that runs bertjob.
+        cwd: absolute path that relative paths start from.
+        cpus: CPU cores, for jobs that run here.
+        gpus: GPUs, for jobs that run here.
+        environment: variables that paths may name, HOME among them for ``~``.
+    """
+
+    python: str
+    cwd: str
+    cpus: int = 1
+    gpus: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a resolved job says for certain.
+
+    Attributes:
+        engine: container engine.
+        launcher: what starts the ranks.
+        nodes: nodes.
+        tasks_per_node: ranks a node.
+        gpus_per_node: GPUs a node.
+        cpus_per_task: CPU cores a rank.
+    """
+
+    engine: str
+    launcher: str
+    nodes: int
+    tasks_per_node: int
+    gpus_per_node: int
+    cpus_per_task: int
+
+    @property
+    def world_size(self) -> int:
+        """Ranks over all nodes."""
+        return self.nodes * self.tasks_per_node
+
+
+def shape(job: Job) -> Shape:
+    """The shape of a resolved job."""
+    asked = job.resources
+    assert job.engine is not None
+    assert job.launcher is not None
+    assert asked.nodes is not None
+    assert asked.tasks_per_node is not None
+    assert asked.gpus_per_node is not None
+    assert asked.cpus_per_task is not None
+    return Shape(job.engine, job.launcher, asked.nodes, asked.tasks_per_node, asked.gpus_per_node, asked.cpus_per_task)
+
+
+def resolve(job: Job, site: Site, here: Here) -> Job:
+    """The same job with engine, launcher, image, resources and absolute paths.
+
+    Raises:
+        PreflightError: a path names a variable that is not set here.
+        SpecError: the walltime is none.
+    """
+    return replace(
+        job,
+        engine=job.engine or site.engine,
+        launcher=job.launcher or site.launcher,
+        image=_image(job.image, site.image),
+        model=_model(job.model, here),
+        data=_data(job.data, here),
+        resources=_resources(job.resources, site, here),
+    )
+
+
+def names_a_folder(init: str) -> bool:
+    """Whether `model.init` is a path: begins with one of ``/.~$``, or has two slashes as no hub name has."""
+    return _PATH.match(init) is not None
+
+
+def _image(job: Image, site: Image) -> Image:
+    """The site's image where the job names none; an overlay belongs to the image that it was made in."""
+    if job.ref is not None:
+        return job
+    return Image(ref=site.ref, overlay=job.overlay or site.overlay)
+
+
+def _model(model: Model, here: Here) -> Model:
+    init = _absolute("model.init", model.init, here) if names_a_folder(model.init) else model.init
+    vocab = None if model.vocab is None else _absolute("model.vocab", model.vocab, here)
+    return replace(model, init=init, vocab=vocab)
+
+
+def _data(data: Data, here: Here) -> Data:
+    named = {key: value for key, value in asdict(data).items() if value not in (None, "demo")}
+    return replace(data, **{key: _absolute(f"data.{key}", value, here) for key, value in named.items()})
+
+
+def _absolute(key: str, path: str, here: Here) -> str:
+    """The path with ``~`` and variables replaced, from the root, without ``.`` and ``..``."""
+    word = parse("$HOME" + path[1:] if path == "~" or path.startswith("~/") else path)
+    if isinstance(word, Text):
+        if unset := [name for name in word.references if name not in here.environment]:
+            raise PreflightError(f"{key}: {path}: ${unset[0]} is not set here; write the path out")
+        word = word.replaced(here.environment)
+    return posixpath.normpath(posixpath.join(here.cwd, word))
+
+
+def _resources(job: Resources, site: Site, here: Here) -> Resources:
+    said = {name: value for name, value in asdict(job).items() if value is not None}
+    filled = Resources(**asdict(site.defaults) | said)
+    on_this_machine = site.scheduler == "none"
+    gpus = filled.gpus_per_node
+    if gpus is None:
+        gpus = min(here.gpus, 1) if on_this_machine else 0
+    tasks = filled.tasks_per_node or gpus or 1
+    cores = here.cpus if on_this_machine else site.limits.cpus_per_node or 1
+    options = site.defaults.sbatch
+    already = job.sbatch[: len(options)] == options  # a resolved job, planned again
+    return replace(
+        filled,
+        nodes=filled.nodes or 1,
+        tasks_per_node=tasks,
+        gpus_per_node=gpus,
+        cpus_per_task=filled.cpus_per_task or max(1, cores // tasks),
+        time=None if filled.time is None else walltime.render(walltime.parse(filled.time)),
+        sbatch=job.sbatch if already else options + job.sbatch,
+    )

@@ -1,0 +1,170 @@
+"""The script of a plan: the same bytes for the same plan, quoted here and nowhere else.
+
+It reads from top to bottom as a person would write it: what is asked of Slurm, modules, environment, the run directory,
+where the ranks meet, then launcher, engine and program, one layer a line, and what happens when they end.
+"""
+
+import textwrap
+
+from bertjob.launch import ending, ports
+from bertjob.launch.directives import directives
+from bertjob.launch.environment import RANK
+from bertjob.launch.paths import needs
+from bertjob.launch.plan import Plan
+from bertjob.launch.words import fold, quote
+from bertjob.launch.world import JOB_ID, PLANNED_WORLD
+from bertjob.spec.load import dump
+
+_WIDTH = 112
+
+
+def script(plan: Plan) -> str:
+    """The text of the job script, for sbatch, or for bash where there is no scheduler."""
+    slurm = plan.site.scheduler == "slurm"
+    sections = [
+        _head(plan, slurm),
+        _modules(plan),
+        _environment(plan, slurm),
+        _run_directory(plan, slurm),
+        _meeting_point(plan, slurm),
+        *(_batch(plan) if slurm else _foreground(plan)),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _head(plan: Plan, slurm: bool) -> str:
+    form = plan.shape
+    ranks = f"{_count(form.nodes, 'node')} x {_count(form.tasks_per_node, 'rank')}"
+    made = f"Made by bertjob for site {plan.site.name}: {ranks}, launcher {form.launcher}, engine {form.engine}."
+    lines = [
+        "#!/bin/bash -l" if plan.site.login_shell else "#!/usr/bin/env bash",
+        _comment(f"{plan.job.name}: {plan.job.description or plan.job.task}"),
+        _comment(f"{made} Run it with {'sbatch' if slurm else 'bash'}."),
+        *(directives(plan.job, plan.site, plan.run_dir) if slurm else []),
+    ]
+    return "\n".join(lines)
+
+
+def _modules(plan: Plan) -> str:
+    lines = [*(f"module load {quote(module)}" for module in plan.site.modules), *plan.site.setup]
+    if not lines:
+        return "set -euo pipefail"
+    late = "set -uo pipefail # only now: the scripts behind these lines may read variables that are unset"
+    return "\n".join(["set -e", *lines, late])
+
+
+def _environment(plan: Plan, slurm: bool) -> str:
+    exports = [f"export {name}={quote(value)}" for name, value in plan.environment.items()]
+    none_exported = [
+        "# Left by `sbatch --export=NONE`: srun and mpirun would start the ranks without this environment.",
+        "unset SLURM_EXPORT_ENV",
+    ]
+    other_launcher = [
+        "# Left by another launcher in the calling shell, these would give every rank the same place.",
+        f"unset {' '.join(RANK)}",
+    ]
+    return "\n".join([*exports, *(none_exported if slurm else []), *other_launcher])
+
+
+def _run_directory(plan: Plan, slurm: bool) -> str:
+    made = ['"$RUN/logs"', *(quote(need.folder) for need in needs(plan.job) if need.written)]
+    lines = [
+        _chosen_run(plan, slurm) if plan.run_dir is None else f"RUN={quote(plan.run_dir)}",
+        *(["RUNS=${RUN%/*}"] if plan.engine != "none" else []),
+        f"mkdir -p {' '.join(made)}",
+        *_job_file(dump(plan.job)),
+        *(_filed(slurm) if plan.run_dir is None else []),
+        'cd "$RUN"',
+    ]
+    return "\n".join(lines)
+
+
+def _chosen_run(plan: Plan, slurm: bool) -> str:
+    if slurm:
+        why = "The job id stays the same over requeues, and so does the run directory."
+        new = f"$SLURM_SUBMIT_DIR/runs/{plan.job.name}-$SLURM_JOB_ID"
+    else:
+        why = "Each start makes a new run directory."
+        new = f"$PWD/runs/{plan.job.name}-$(date +%Y%m%d-%H%M%S)-$$"
+    return f"{_comment(f'{why} BERTJOB_RUN_DIR=/path goes on in an old one.')}\nRUN=${{BERTJOB_RUN_DIR:-{new}}}"
+
+
+def _job_file(text: str) -> list[str]:
+    end = "END_OF_JOB"
+    while end in text.splitlines():
+        end += "_"
+    return [f'[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << \'{end}\'', text.rstrip("\n"), end]
+
+
+def _filed(slurm: bool) -> list[str]:
+    """What submit does beforehand: a copy of the script, and the log where ``bertjob logs`` looks for it."""
+    log = 'ln -sf "$(readlink "/proc/$$/fd/1")" "$RUN/logs/$SLURM_JOB_ID.out"'
+    return [
+        '[ -e "$RUN/job.sbatch" ] || cp "$0" "$RUN/job.sbatch"',
+        *([log] if slurm else []),
+        'echo "bertjob: run directory $RUN"',
+    ]
+
+
+def _meeting_point(plan: Plan, slurm: bool) -> str:
+    if slurm:
+        address = [
+            "# The ranks meet on the first node. Not by `head -n 1`, whose closed pipe may end the script.",
+            'read -r MASTER_ADDR < <(scontrol show hostnames "$SLURM_JOB_NODELIST")',
+        ]
+        job_id, number = '"$SLURM_JOB_ID"', "SLURM_JOB_ID + 997 * ${SLURM_RESTART_COUNT:-0}"
+    else:
+        address, job_id, number = ["MASTER_ADDR=127.0.0.1"], "local", "$$"
+    lines = [
+        *address,
+        ports.choice(number),
+        "export MASTER_ADDR MASTER_PORT",
+        "# Each rank reads its place inside the step, and stops when its world is not the planned one.",
+        f"export {PLANNED_WORLD}={plan.world_size} {JOB_ID}={job_id}",
+    ]
+    return "\n".join(lines)
+
+
+def _batch(plan: Plan) -> list[str]:
+    return [ending.BEFORE_REQUEUE, _launch(plan), f"{ending.SIGNALS}\n{ending.WAIT}", ending.REQUEUE]
+
+
+def _foreground(plan: Plan) -> list[str]:
+    if plan.shape.launcher != "local":
+        return [_launch(plan), f"{ending.SIGNALS_HERE}\n{ending.WAIT}", ending.EXIT]
+    size = plan.world_size
+    ranks = f"""
+ranks=()
+for ((rank = 0; rank < {size}; rank++)); do
+  RANK=$rank LOCAL_RANK=$rank WORLD_SIZE={size} LOCAL_WORLD_SIZE={size} \\
+{textwrap.indent(_command(plan), "    ")} &
+  ranks+=("$!")
+done
+"""
+    return [_notes(plan) + ranks.rstrip("\n"), ending.WAIT_FOR_RANKS, ending.EXIT]
+
+
+def _launch(plan: Plan) -> str:
+    return f"{_notes(plan)}\n{_command(plan)} &\nlauncher=$!"
+
+
+def _notes(plan: Plan) -> str:
+    return "\n".join(_comment(layer.note) for layer in plan.layers if layer.note)
+
+
+def _command(plan: Plan) -> str:
+    """The command, a layer a line, each deeper than the one around it."""
+    lines: list[str] = []
+    for depth, words in enumerate(layer.words for layer in plan.layers if layer.words):
+        first, *more = fold(words, _WIDTH)
+        lines += ["  " * depth + first, *("  " * depth + "    " + line for line in more)]
+    return " \\\n".join(lines)
+
+
+def _comment(text: str) -> str:
+    """Comment lines, whatever the text holds: a newline in it would end the comment."""
+    return "\n".join(f"# {line}" for line in textwrap.wrap(" ".join(text.split()), _WIDTH + 6))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number > 1)}"
