@@ -19,8 +19,8 @@ def cancel(runs: Sequence[Run]) -> None:
         if run.local and run.submission.host != socket.gethostname():
             raise BertjobError(f"{run.name} was started on {run.submission.host}: cancel it there")
     for run in runs:
-        if run.local:
-            process_group.stop(run)
+        if run.local and process_group.alive(run):
+            process_group.stop(run.submission.pid)
     jobs = [run.submission.job_id for run in runs if not run.local]
     if jobs:
         slurm.cancel(jobs)

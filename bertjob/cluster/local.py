@@ -1,15 +1,15 @@
 """Run a plan's script here, in the foreground: the same script, without a scheduler."""
 
-import contextlib
 import os
 import re
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from bertjob.cluster import process_group, rundir, runs, slurm
 from bertjob.cluster.preflight import check_inputs
@@ -48,12 +48,13 @@ def run_here(plan: Plan, on_text: Callable[[str], object] = lambda text: None) -
     former = runs.read(run_dir)
     if former is not None and process_group.alive(former):
         raise PreflightError(f"{run_dir.path}: is still running here as process {former.submission.pid}")
-    with rundir.made(run_dir, rundir.files(plan, run_dir)):
-        log = run_dir.log(JOB_ID)
-        tail = Tail(log, log.stat().st_size if log.exists() else 0)
-        process = _start(run_dir, log)
-    runs.record(run_dir, job_id=JOB_ID, site=plan.site.name, scheduler="none", pid=process.pid)
-    with _forwarding(process.pid):
+    with _Interrupts() as interrupts:
+        with rundir.made(run_dir, rundir.files(plan, run_dir)):
+            log = run_dir.log(JOB_ID)
+            tail = Tail(log, log.stat().st_size if log.exists() else 0)
+            process = _start(run_dir, log)
+        interrupts.forward_to(process.pid)
+        runs.record(run_dir, job_id=JOB_ID, site=plan.site.name, scheduler="none", pid=process.pid)
         while process.poll() is None:
             on_text(tail.read())
             time.sleep(_POLL_S)
@@ -81,22 +82,31 @@ def _start(run_dir: RunDir, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-@contextlib.contextmanager
-def _forwarding(group: int) -> Iterator[None]:
-    """Hand interrupts on to the job: TERM the first time, KILL the second."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python handles signals in the main thread only
-        return
-    asked = False
+class _Interrupts:
+    """While it is in force, interrupts are for the job: the first asks it to stop, the second kills it."""
 
-    def forward(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        process_group.send(group, signal.SIGKILL if asked else signal.SIGTERM)
-        asked = True
+    def __init__(self) -> None:
+        self._leader: int | None = None
+        self._count = 0
+        self._former: dict[int, Any] = {}
 
-    former = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
+    def __enter__(self) -> "_Interrupts":
+        if threading.current_thread() is threading.main_thread():  # Python handles signals there only
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                self._former[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
             signal.signal(number, handler)
+
+    def forward_to(self, leader: int) -> None:
+        """Name the job's process; what came before it started is handed on now."""
+        self._leader = leader
+        if self._count:
+            process_group.stop(leader)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._count += 1
+        if self._leader is not None:
+            (process_group.stop if self._count == 1 else process_group.kill)(self._leader)

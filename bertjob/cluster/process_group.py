@@ -20,26 +20,31 @@ def alive(run: Run) -> bool:
     return False
 
 
-def stop(run: Run) -> None:
-    """Ask a local run to write a checkpoint and stop; nothing happens when it has ended."""
-    if alive(run):
-        send(run.submission.pid, signal.SIGTERM)
+def stop(leader: int) -> None:
+    """Ask the script to stop; it asks its ranks for a checkpoint. TERM to all of the group would kill an mpirun."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(leader, signal.SIGTERM)
 
 
-def send(group: int, number: int) -> bool:
-    """Whether there was anybody in the process group to send the signal to."""
+def kill(leader: int) -> None:
+    """Kill the script and all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def end(leader: int) -> None:
+    """After the script's end: what is left of its group may end by itself for a while, then is killed."""
+    latest = time.monotonic() + _ORPHANS_S
+    while _any_left(leader):
+        if time.monotonic() > latest:
+            kill(leader)
+            return
+        time.sleep(0.1)
+
+
+def _any_left(leader: int) -> bool:
     try:
-        os.killpg(group, number)
+        os.killpg(leader, 0)
     except ProcessLookupError:
         return False
     return True
-
-
-def end(group: int) -> None:
-    """After the script's end: what is left of its group may end by itself for a while, then is killed."""
-    latest = time.monotonic() + _ORPHANS_S
-    while send(group, 0):
-        if time.monotonic() > latest:
-            send(group, signal.SIGKILL)
-            return
-        time.sleep(0.1)

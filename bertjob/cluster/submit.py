@@ -64,8 +64,10 @@ def _sbatch(path: Path, options: Sequence[str]) -> str:
     with tempfile.TemporaryDirectory(prefix="bertjob-") as folder:
         try:
             job: Any = _executor(folder, path, options)._submit_command("")
-        except (FailedJobError, FailedSubmissionError) as error:
-            raise SchedulerError(f"sbatch: {slurm.one_line(str(error))}") from None
+        except FailedJobError as error:
+            raise SchedulerError(f"sbatch: {slurm.one_line(str(error)) or 'refused without a word'}") from None
+        except FailedSubmissionError as error:
+            raise SchedulerError(str(error).partition("\n")[0]) from None  # it told no job id
         return str(job.job_id)
 
 

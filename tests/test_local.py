@@ -1,0 +1,171 @@
+"""Run the real script here, with a small program in place of the training."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bertjob.cluster import process_group, runs
+from bertjob.cluster.cancel import cancel
+from bertjob.cluster.local import run_here
+from bertjob.cluster.status import status
+from bertjob.errors import BertjobError, PreflightError
+from bertjob.launch.plan import Here, Plan, plan
+from bertjob.spec.job import Job, Resources, Train
+from bertjob.spec.layout import RunDir
+from bertjob.spec.site import Site
+
+HOSTILE = "run dir with 'quotes' and $(x)"
+Planned = Callable[..., Plan]
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planned:
+    """A function that plans a local run of a Python program, which stands in for ``python -m bertjob.train``."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+
+    def make(body: str, ranks: int = 1) -> Plan:
+        program = tmp_path / "program"
+        program.write_text(f"#!{sys.executable}\nimport os, signal, sys, time\n{textwrap.dedent(body)}")
+        program.chmod(0o755)
+        site = Site(name="here", scheduler="none", launcher="local", python=str(program))
+        job = Job(name="squad", train=Train(global_batch=4, micro_batch=1), resources=Resources(tasks_per_node=ranks))
+        return plan(job, site, str(tmp_path / HOSTILE), Here(sys.executable, str(tmp_path)))
+
+    return make
+
+
+def test_output_comes_as_it_is_written_and_is_kept(planned: Planned, tmp_path: Path) -> None:
+    told: list[str] = []
+    assert run_here(planned("print('hello', sys.argv[1:], flush=True)"), told.append) == 0
+    assert f"hello ['-u', '-m', 'bertjob.train', '{tmp_path}" in "".join(told).replace('"', "'")
+    assert RunDir(tmp_path / HOSTILE).log("local").read_text() == "".join(told)
+
+
+@pytest.mark.parametrize(("body", "code"), [("sys.exit(3)", 3), ("sys.exit(85)", 85), ("os.kill(os.getpid(), 9)", 137)])
+def test_the_exit_code_is_the_programs(planned: Planned, body: str, code: int) -> None:
+    assert run_here(planned(body)) == code
+
+
+def test_ranks_find_their_place_and_nothing_of_an_enclosing_job(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "RANK", "WORLD_SIZE", "BERTJOB_WORLD_SIZE"):
+        monkeypatch.setenv(name, "9")
+    body = """
+        left = [name for name in os.environ if name.startswith(("SLURM_", "OMPI_", "PMI_"))]
+        print(os.environ["RANK"], "of", os.environ["WORLD_SIZE"], os.environ["BERTJOB_WORLD_SIZE"], left)
+    """
+    told: list[str] = []
+    assert run_here(planned(body, ranks=2), told.append) == 0
+    assert sorted("".join(told).splitlines()) == ["0 of 2 2 []", "1 of 2 2 []"]
+
+
+def test_a_run_is_continued_in_its_directory_and_its_log_goes_on(planned: Planned, tmp_path: Path) -> None:
+    told: list[str] = []
+    assert run_here(planned("print('first'); sys.exit(85)")) == 85
+    assert run_here(planned("print('second')"), told.append) == 0
+    assert "".join(told) == "second\n"
+    assert RunDir(tmp_path / HOSTILE).log("local").read_text() == "first\nsecond\n"
+
+
+def wait_for_line(log: Path, line: str) -> None:
+    end = time.monotonic() + 20
+    while not (log.exists() and line in log.read_text()):
+        assert time.monotonic() < end, log.read_text() if log.exists() else "no log"
+        time.sleep(0.02)
+
+
+GRACEFUL = """
+    def stop(number, frame):
+        print("checkpoint", flush=True)
+        sys.exit(85)
+    signal.signal(signal.SIGUSR1, stop)
+    signal.signal(signal.SIGTERM, stop)
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+STUBBORN = """
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    print("ready", os.getpid(), flush=True)
+    time.sleep(60)
+"""
+
+
+def interrupt_when_ready(log: Path, times: int) -> threading.Thread:
+    def interrupt() -> None:
+        wait_for_line(log, "ready")
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    return thread
+
+
+def test_the_first_interrupt_asks_for_a_checkpoint(planned: Planned, tmp_path: Path) -> None:
+    log = RunDir(tmp_path / HOSTILE).log("local")
+    thread = interrupt_when_ready(log, 1)
+    assert run_here(planned(GRACEFUL)) == 85
+    thread.join()
+    assert log.read_text().count("checkpoint") == 1
+    with pytest.raises(KeyboardInterrupt):  # the handlers are as before
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_second_interrupt_kills(planned: Planned, tmp_path: Path) -> None:
+    log = RunDir(tmp_path / HOSTILE).log("local")
+    thread = interrupt_when_ready(log, 2)
+    assert run_here(planned(STUBBORN)) == 137
+    thread.join()
+    pid = int(log.read_text().split()[1])
+    assert not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+
+def start_in_background(wanted: Plan, log: Path) -> threading.Thread:
+    thread = threading.Thread(target=run_here, args=(wanted,))
+    thread.start()
+    wait_for_line(log, "ready")
+    return thread
+
+
+def test_a_run_is_seen_running_is_not_started_twice_and_can_be_cancelled(planned: Planned, tmp_path: Path) -> None:
+    wanted = planned(GRACEFUL)
+    thread = start_in_background(wanted, RunDir(tmp_path / HOSTILE).log("local"))
+    run = runs.find(str(tmp_path / HOSTILE))
+    assert status([run]).rows[0].state == "running"
+    with pytest.raises(PreflightError, match="is still running here as process"):
+        run_here(wanted)
+    cancel([run])
+    thread.join()
+    assert not process_group.alive(run)
+    cancel([run])  # what has ended is left alone
+
+
+def test_a_run_of_another_machine_is_cancelled_there(planned: Planned, tmp_path: Path) -> None:
+    run_here(planned(""))
+    run = runs.find(str(tmp_path / HOSTILE))
+    elsewhere = runs.Run(
+        run.path, runs.Submission(job_id="local", site="x", scheduler="none", time=0, host="elsewhere")
+    )
+    with pytest.raises(BertjobError, match="was started on elsewhere: cancel it there"):
+        cancel([elsewhere])
+
+
+def test_what_outlives_the_script_is_ended(planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_group, "_ORPHANS_S", 0.3)
+    assert run_here(planned("import subprocess; print(subprocess.Popen(['sleep', '60']).pid)")) == 0
+    pid = RunDir(tmp_path / HOSTILE).log("local").read_text().strip()
+    time.sleep(0.1)
+    state = subprocess.run(["ps", "-o", "state=", "-p", pid], capture_output=True, text=True, check=False).stdout
+    assert state.strip() in ("", "Z")

@@ -1,0 +1,152 @@
+"""Submit with a fake sbatch, where a fault must be made: what is left, and what is said. See also tests/cluster."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from fakes.commands import Commands
+
+from bertjob.cluster import runs
+from bertjob.cluster.submit import submit
+from bertjob.errors import PreflightError, SchedulerError
+from bertjob.launch.plan import Here, Plan, plan
+from bertjob.launch.script import script
+from bertjob.spec.job import Data, Job, Train
+from bertjob.spec.load import read_job, read_site
+from bertjob.spec.site import Site
+
+HOSTILE = "run dir with 'quotes' and $(x) %j é"
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    commands = Commands(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{commands.folder}:{os.environ['PATH']}")
+    commands.make("sbatch", "Submitted batch job 4711\n")
+    commands.make("srun")
+    commands.make("squeue")
+    commands.make("sacct")
+    return commands
+
+
+def planned(run_dir: Path | None, **data: str) -> Plan:
+    job = Job(name="squad", train=Train(global_batch=4, micro_batch=1), data=Data(**data))
+    return plan(job, Site(name="daint"), run_dir and str(run_dir), Here("/usr/bin/python3", str(Path.cwd())))
+
+
+def test_sbatch_gets_the_very_script_that_was_planned(commands: Commands, tmp_path: Path) -> None:
+    wanted = planned(tmp_path / HOSTILE)
+    submitted = submit(wanted, ["--dependency=afterok:17"])
+    assert submitted.job_id == "4711"
+    assert commands.calls("sbatch") == [["--dependency=afterok:17", str(submitted.run_dir.script)]]
+    assert submitted.run_dir.script.read_text(encoding="utf-8") == script(wanted)
+
+
+def test_the_run_directory_is_enough_to_run_it_again(commands: Commands, tmp_path: Path) -> None:
+    wanted = planned(tmp_path / "run")
+    run_dir = submit(wanted).run_dir
+    assert read_job(run_dir.job) == wanted.job
+    assert read_site(run_dir.site) == wanted.site
+    assert msgspec.json.decode(run_dir.provenance.read_bytes())["site"] == "daint"
+    assert {path.name for path in run_dir.path.iterdir()} == {
+        *("job.yaml", "site.yaml", "job.sbatch", "provenance.json", "git.diff", "submissions.jsonl", "logs")
+    }
+    assert runs.find("4711").run_dir == run_dir
+
+
+def test_a_plan_without_a_run_directory_gets_one_below_runs(commands: Commands, tmp_path: Path) -> None:
+    run_dir = submit(planned(None)).run_dir
+    assert run_dir.path.parent == tmp_path / "runs"
+    assert run_dir.name.startswith("squad-")
+
+
+def test_leftovers_of_the_shell_do_not_reach_sbatch(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    leftovers = {"SBATCH_PARTITION": "debug", "SLURM_JOB_ID": "1", "SLURM_EXPORT_ENV": "NONE"}
+    for name, value in {**leftovers, "SLURM_CONF": "/there", "OWN": "kept"}.items():
+        monkeypatch.setenv(name, value)
+    submit(planned(None))
+    environment = commands.environment("sbatch")
+    assert (environment["SLURM_CONF"], environment["OWN"]) == ("/there", "kept")
+    assert not leftovers.keys() & environment.keys()
+    assert os.environ["SBATCH_PARTITION"] == "debug"
+
+
+@pytest.mark.parametrize(
+    ("complaint", "line"),
+    [
+        (
+            "sbatch: error: invalid partition specified: nope\n"
+            "sbatch: error: Batch job submission failed: Invalid partition name specified\n",
+            "sbatch: invalid partition specified: nope; Batch job submission failed: Invalid partition name specified",
+        ),
+        (
+            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n",
+            "sbatch: Batch job submission failed: Unable to contact slurm controller (connect failure)",
+        ),
+        ("", "sbatch: refused without a word"),
+    ],
+)
+def test_a_refusal_is_one_line_and_leaves_nothing(
+    commands: Commands, tmp_path: Path, complaint: str, line: str
+) -> None:
+    commands.make("sbatch", stderr=complaint, code=1)
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(SchedulerError) as refused:
+        submit(planned(tmp_path / "new" / HOSTILE))
+    assert str(refused.value) == line
+    after = {path for path in tmp_path.rglob("*") if path.parent != commands.folder}
+    assert after <= before
+
+
+def test_an_answer_without_a_job_id_is_a_refusal(commands: Commands, tmp_path: Path) -> None:
+    commands.make("sbatch", "Queue is closed today\n")
+    with pytest.raises(SchedulerError, match="Queue is closed today"):
+        submit(planned(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_sbatch_the_line_says_where_to_go(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SchedulerError, match="login node"):
+        submit(planned(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_files_are_refused_with_key_and_path_before_anything_is_made(
+    commands: Commands, tmp_path: Path
+) -> None:
+    with pytest.raises(PreflightError, match=r"^data\.train: .*/no\.json: there is no such file"):
+        submit(planned(tmp_path / "run", train="no.json"))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(PreflightError, match=r"^data\.dev: .*/folder: is a folder"):
+        submit(planned(tmp_path / "run", dev="folder"))
+    assert commands.calls("sbatch") == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_in_its_directory_but_not_beside_its_own_job(commands: Commands, tmp_path: Path) -> None:
+    first = submit(planned(tmp_path / "run")).run_dir
+    first.metrics.write_text("kept")
+    commands.make("squeue", "4711|RUNNING|nid00001|None\n")
+    with pytest.raises(PreflightError, match="its job 4711 is still running"):
+        submit(planned(tmp_path / "run"))
+    commands.make("squeue", "4711|TIMEOUT|nid00001|None\n")
+    commands.make("sbatch", "Submitted batch job 4712\n")
+    assert submit(planned(tmp_path / "run")).job_id == "4712"
+    assert first.metrics.read_text() == "kept"
+    assert runs.find("run").submission.job_id == "4712"
+
+
+def test_a_refused_continuation_leaves_the_run_as_it_was(commands: Commands, tmp_path: Path) -> None:
+    run_dir = submit(planned(tmp_path / "run")).run_dir
+    before = {path: path.read_bytes() for path in run_dir.path.iterdir() if path.is_file()}
+    commands.make("sbatch", stderr="sbatch: error: no\n", code=1)
+    (tmp_path / "dev.json").write_text("{}")
+    with pytest.raises(SchedulerError):
+        submit(planned(tmp_path / "run", dev="dev.json"))
+    assert {path: path.read_bytes() for path in run_dir.path.iterdir() if path.is_file()} == before
