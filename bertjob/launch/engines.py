@@ -4,13 +4,13 @@ A new engine is one function from `Container` to words and one row of `ENGINES`;
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from bertjob.launch.words import Word
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(msgspec.Struct, frozen=True):
     """A folder of the host inside the container."""
 
     source: Word
@@ -18,8 +18,7 @@ class Bind:
     readonly: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(msgspec.Struct, frozen=True):
     """What every engine is told.
 
     Attributes:
@@ -35,8 +34,7 @@ class Container:
     gpus: int
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(msgspec.Struct, frozen=True):
     """A row of the table.
 
     Attributes:

@@ -5,14 +5,14 @@ leaves the variables from which bertjob.launch.world reads the ranks, inside the
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from bertjob.launch.words import Word, variable
 from bertjob.spec.site import Mpi
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """What every launcher is told.
 
     Attributes:
@@ -35,8 +35,7 @@ class Start:
         return self.nodes * self.tasks_per_node
 
 
-@dataclass(frozen=True, slots=True)
-class Launcher:
+class Launcher(msgspec.Struct, frozen=True):
     """A row of the table.
 
     Attributes:

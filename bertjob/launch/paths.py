@@ -1,14 +1,14 @@
 """The paths that a job names: what must be there beforehand, and what a container must see."""
 
 import posixpath
-from dataclasses import dataclass
+
+import msgspec
 
 from bertjob.launch.words import Word, parse
 from bertjob.spec.job import Job
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(msgspec.Struct, frozen=True):
     """A path of a resolved job.
 
     Attributes:

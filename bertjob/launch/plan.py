@@ -1,7 +1,8 @@
 """From a job and a site to a plan: everything that the script says, decided and checked, nothing done yet."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from bertjob.launch import checks
 from bertjob.launch.engines import ENGINES, Container
@@ -23,8 +24,7 @@ RUNS = variable("RUNS")
 """The folder that it is in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     """One part of the command: the launcher around the engine around the program.
 
     Attributes:
@@ -36,8 +36,7 @@ class Layer:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """How one job starts at one site.
 
     Attributes:
@@ -84,7 +83,7 @@ class Plan:
             PreflightError: the path cannot stand in a job script.
         """
         checks.refuse_run_dir(run_dir, self.job, self.site)
-        return replace(self, run_dir=run_dir)
+        return msgspec.structs.replace(self, run_dir=run_dir)
 
 
 def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:

@@ -3,8 +3,8 @@
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+import msgspec
 from msgspec.structs import asdict, replace
 
 from bertjob.errors import PreflightError
@@ -16,8 +16,7 @@ from bertjob.spec.site import Site
 _PATH = re.compile(r"[/.~$]|.*/.*/")
 
 
-@dataclass(frozen=True, slots=True)
-class Here:
+class Here(msgspec.Struct, frozen=True):
     """Facts of the machine where the plan is made; plans read nothing themselves.
 
     Attributes:
@@ -32,11 +31,10 @@ class Here:
     cwd: str
     cpus: int = 1
     gpus: int = 0
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """What a resolved job says for certain.
 
     Attributes:

@@ -6,7 +6,8 @@ Commands are tuples of words from beginning to end; quoting happens once, when t
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 _REFERENCE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -14,15 +15,13 @@ _OPTION = re.compile(r"--[a-z-]+=")
 _SPECIAL = re.compile(r'([\\"`$])')
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(msgspec.Struct, frozen=True):
     """A reference to a shell variable."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """Literal parts and references to variables, as one word of a command."""
 
     parts: tuple[str | Ref, ...]
