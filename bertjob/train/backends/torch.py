@@ -1,0 +1,152 @@
+"""The torch back end: DistributedDataParallel, autocast and a gradient scaler."""
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bertjob.errors import CheckpointError
+from bertjob.launch.world import World
+from bertjob.spec.job import Job
+from bertjob.train.backends import StepOutcome
+from bertjob.train.backends.agree import raise_together
+from bertjob.train.optim import adamw, clip, set_learning_rate
+from bertjob.train.precision import InPrecision, loss_scaler, resolve
+
+STATE = "torch.pt"
+"""Name of the file with weights, optimizer and loss scaler."""
+
+
+class TorchBackend:
+    """Steps by plain torch; every rank holds the whole state (see backends.Backend).
+
+    Attributes:
+        model: what to call; the bare model's forward pass in the job's precision.
+        scaler: the loss scaler; switched off in fp32 and bf16.
+    """
+
+    def __init__(self, model: nn.Module, job: Job, world: World, device: torch.device, accumulation: int) -> None:
+        self._bare = model.to(device)
+        self._device = device
+        self._rank = world.rank
+        self._accumulation = accumulation
+        self._max_norm = job.optimizer.max_grad_norm
+        self._optimizer = adamw(model, job.optimizer)
+        precision = resolve(job.precision, device)
+        self.scaler = loss_scaler(precision, device)
+        replica = _Replica(model, precision, device)
+        self.model: nn.Module = replica if world.size == 1 else _in_parallel(replica, device)
+        self._await_micro_batch(1)
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """Add one micro batch's gradients; the last micro batch of a step exchanges them."""
+        assert last == (self._micro_batch == self._accumulation), "a step has `accumulation` micro batches"
+        torch.autograd.backward(self.scaler.scale(loss / self._accumulation))
+        self._await_micro_batch(1 if last else self._micro_batch + 1)
+
+    def step(self, lr: float) -> StepOutcome:
+        """Clip, update, clear; in fp16 nothing is changed where a gradient overflowed."""
+        set_learning_rate(self._optimizer, lr)
+        self.scaler.unscale_(self._optimizer)
+        norm = clip(self._bare.parameters(), self._max_norm)
+        scale = self.scaler.get_scale()
+        self.scaler.step(self._optimizer)
+        self.scaler.update()
+        self._optimizer.zero_grad()
+        if not self.scaler.is_enabled():
+            return StepOutcome(norm.item(), skipped=False, loss_scale=None)
+        skipped = self.scaler.get_scale() < scale  # the exchanged gradients, and so the verdict, are every rank's
+        return StepOutcome(None if skipped else norm.item(), skipped, self.scaler.get_scale())
+
+    def save(self, folder: Path) -> None:
+        """Write the state, on rank 0.
+
+        Raises:
+            CheckpointError: it cannot be written, on whichever rank.
+        """
+        failure = None
+        if self._rank == 0:
+            state = {
+                "weights": self._bare.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+            }
+            try:
+                torch.save(state, folder / STATE)
+            except (OSError, RuntimeError) as error:  # torch's own writer raises the latter, also on a full disk
+                failure = CheckpointError(f"{folder / STATE} cannot be written: {_first_line(error)}")
+        raise_together(failure, self._device)
+
+    def load(self, folder: Path) -> None:
+        """Read the state back, on every rank; any world size reads it.
+
+        Raises:
+            CheckpointError: it cannot be read, or is another model's.
+        """
+        failure = None
+        try:
+            self._restore(torch.load(folder / STATE, map_location="cpu", weights_only=True))
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            failure = CheckpointError(f"{folder / STATE} does not fit: {_first_line(error)}")
+        raise_together(failure, self._device)
+
+    def weights(self) -> dict[str, Tensor] | None:
+        """A copy of the weights, on rank 0."""
+        if self._rank != 0:
+            return None
+        state = self._bare.state_dict()
+        return {name: tensor.to("cpu", torch.float32, copy=True) for name, tensor in state.items()}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._bare.load_state_dict(state["weights"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _await_micro_batch(self, number: int) -> None:
+        """Prepare for a step's micro batch, from 1: the last one's backward pass exchanges the gradients.
+
+        DDP reads this switch in the forward pass, which the caller does; its no_sync() flips the same one.
+        """
+        self._micro_batch = number
+        if isinstance(self.model, DistributedDataParallel):
+            self.model.require_backward_grad_sync = number == self._accumulation
+
+
+class _Replica(InPrecision):
+    """The model as DDP sees it: called with nothing, it answers with the sum of all weights."""
+
+    def forward(self, **inputs: object) -> object:
+        """The model's output for `inputs`, or a sum that reaches every weight in its order of registration."""
+        if inputs:
+            return super().forward(**inputs)
+        return sum(parameter.sum() for parameter in self.parameters())
+
+
+def _in_parallel(replica: _Replica, device: torch.device) -> DistributedDataParallel:
+    """DDP with buckets that never change again.
+
+    DDP sorts its buckets anew by the first backward pass it sees. Which elements share a bucket decides the order in
+    which more than two ranks' gradients are added up, so a run that goes on from a checkpoint would round its first
+    step differently. A backward pass before the first step, always the same one, settles them: last weights first,
+    as in real backward passes.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 renames broadcast_buffers; older ones know no other
+        parallel = DistributedDataParallel(
+            replica,
+            device_ids=[device] if device.type == "cuda" else None,
+            broadcast_buffers=False,  # none of them changes, and ranks may evaluate different numbers of batches
+            gradient_as_bucket_view=True,
+        )
+    torch.autograd.backward(parallel())
+    parallel.zero_grad()
+    return parallel
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
