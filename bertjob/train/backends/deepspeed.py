@@ -24,7 +24,6 @@ from bertjob.launch.world import World
 from bertjob.spec.deepspeed import check_deepspeed, enabled_precision
 from bertjob.spec.job import Job
 from bertjob.train.backends import StepOutcome
-from bertjob.train.backends.agree import raise_together
 from bertjob.train.optim import adamw, clip, set_learning_rate
 from bertjob.train.precision import InPrecision, resolve
 
@@ -103,19 +102,17 @@ class DeepSpeedBackend:
         """Write the engine's checkpoint: each rank its part of the optimizer's state under ZeRO.
 
         Raises:
-            CheckpointError: it cannot be written, on whichever rank.
+            CheckpointError: there is too little room (on all ranks), or this rank's part cannot be written.
         """
-        raise_together(self._too_full(folder), self._device)
+        self._check_room(folder)
         self.model.save_checkpoint(str(folder / FOLDER), tag=_TAG, save_latest=False)
-        raise_together(self._writer.take_failure(), self._device)
-        failure = None
+        self._writer.raise_failure()
         if self._world.rank == 0:
             written_by = {"world_size": self._world.size, "stage": self._stage}
             try:
                 (folder / FOLDER / _WRITTEN_BY).write_text(json.dumps(written_by), encoding="utf-8")
             except OSError as error:
-                failure = CheckpointError(f"{folder / FOLDER / _WRITTEN_BY} cannot be written: {error.strerror}")
-        raise_together(failure, self._device)
+                raise CheckpointError(f"{folder / FOLDER / _WRITTEN_BY} cannot be written: {error.strerror}") from error
 
     def load(self, folder: Path) -> None:
         """Read the engine's checkpoint back.
@@ -124,15 +121,13 @@ class DeepSpeedBackend:
             CheckpointError: it cannot be read, is another stage's, or another world size's under ZeRO.
         """
         own = folder / FOLDER
-        raise_together(self._misfit(own), self._device)
-        failure = None
+        self._check_fit(own)
         try:
             found, _ = self.model.load_checkpoint(str(own), tag=_TAG)
-            if found is None:
-                failure = CheckpointError(f"{own}: DeepSpeed finds no checkpoint there")
         except Exception as error:  # DeepSpeed's readers raise whatever broke
-            failure = CheckpointError(f"{own} cannot be read: {_first_line(error)}")
-        raise_together(failure, self._device)
+            raise CheckpointError(f"{own} cannot be read: {_first_line(error)}") from error
+        if found is None:
+            raise CheckpointError(f"{own}: DeepSpeed finds no checkpoint there")
 
     def weights(self) -> dict[str, Tensor] | None:
         """A copy of the weights, on rank 0; gathered where they are partitioned, from the float32 masters if any."""
@@ -146,28 +141,29 @@ class DeepSpeedBackend:
         buffers = {name: tensor for name, tensor in self._bare.state_dict().items() if name not in gathered}
         return gathered | {name: tensor.to("cpu", copy=True) for name, tensor in buffers.items()}
 
-    def _too_full(self, folder: Path) -> CheckpointError | None:
-        """A disk without room, found before any rank writes: halfway the engine would leave ranks waiting."""
+    def _check_room(self, folder: Path) -> None:
+        """Refuse a disk without room before any rank writes: the engine's ranks wait for each other."""
         parameters = sum(getattr(p, "ds_numel", p.numel()) for p in self._bare.parameters())  # ZeRO 3 empties them
-        needed, free = _BYTES_A_PARAMETER * parameters, shutil.disk_usage(folder).free
-        if free >= needed:
-            return None
-        return CheckpointError(f"{folder}: {free / 1e6:.0f} MB free, a checkpoint may take {needed / 1e6:.0f} MB")
+        free = torch.tensor(shutil.disk_usage(folder).free, device=self._device)
+        distributed.all_reduce(free, distributed.ReduceOp.MIN)
+        needed = _BYTES_A_PARAMETER * parameters
+        if free.item() < needed:
+            raise CheckpointError(f"{folder}: {free.item() / 1e6:.0f} MB free, it may take {needed / 1e6:.0f} MB")
 
-    def _misfit(self, own: Path) -> CheckpointError | None:
+    def _check_fit(self, own: Path) -> None:
+        """Refuse a checkpoint of another ZeRO stage, or of another world size where ranks hold parts."""
         try:
             written_by = json.loads((own / _WRITTEN_BY).read_text(encoding="utf-8"))
             size, stage = written_by["world_size"], written_by["stage"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            return CheckpointError(f"{own}: no checkpoint of the DeepSpeed back end ({_first_line(error)})")
+            raise CheckpointError(f"{own}: no checkpoint of the DeepSpeed back end ({_first_line(error)})") from error
         if stage != self._stage:
-            return CheckpointError(f"{own} was written with ZeRO stage {stage}, this job has stage {self._stage}")
+            raise CheckpointError(f"{own} was written with ZeRO stage {stage}, this job has stage {self._stage}")
         if stage and size != self._world.size:
-            return CheckpointError(
+            raise CheckpointError(
                 f"{own} was written by {size} ranks, here are {self._world.size}: under ZeRO each rank's part of the "
                 f"optimizer stays its own, so go on with {size} ranks"
             )
-        return None
 
 
 class _Writer:
@@ -181,15 +177,18 @@ class _Writer:
         self._failure: CheckpointError | None = None
 
     def save(self, state_dict: dict[str, Any], path: str) -> None:
+        """Write one file of this rank's."""
         try:
             self._engine.save(state_dict, path)
         except (OSError, RuntimeError) as error:
             Path(path).unlink(missing_ok=True)
             self._failure = CheckpointError(f"{path} cannot be written: {_first_line(error)}")
 
-    def take_failure(self) -> CheckpointError | None:
+    def raise_failure(self) -> None:
+        """Raise what went wrong since the last call, if anything."""
         failure, self._failure = self._failure, None
-        return failure
+        if failure is not None:
+            raise failure
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -216,7 +215,7 @@ def _deepspeed(world: World, device: torch.device) -> Any:
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
     deepspeed.ops.__compatible_ops__ = {}  # no extension counts as available, so none is compiled
     if not distributed.is_initialized():
-        store = distributed.HashStore()  # type: ignore[attr-defined]
+        store = distributed.HashStore()
         distributed.init_process_group(store=store, rank=0, world_size=1)
     return deepspeed
 

@@ -3,7 +3,6 @@
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,6 @@ from bertjob.errors import CheckpointError
 from bertjob.launch.world import World
 from bertjob.spec.job import Job
 from bertjob.train.backends import StepOutcome
-from bertjob.train.backends.agree import raise_together
 from bertjob.train.optim import adamw, clip, set_learning_rate
 from bertjob.train.precision import InPrecision, loss_scaler, resolve
 
@@ -31,7 +29,6 @@ class TorchBackend:
 
     def __init__(self, model: nn.Module, job: Job, world: World, device: torch.device, accumulation: int) -> None:
         self._bare = model.to(device)
-        self._device = device
         self._rank = world.rank
         self._accumulation = accumulation
         self._max_norm = job.optimizer.max_grad_norm
@@ -66,20 +63,19 @@ class TorchBackend:
         """Write the state, on rank 0.
 
         Raises:
-            CheckpointError: it cannot be written, on whichever rank.
+            CheckpointError: it cannot be written; on rank 0 alone.
         """
-        failure = None
-        if self._rank == 0:
-            state = {
-                "weights": self._bare.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-            }
-            try:
-                torch.save(state, folder / STATE)
-            except (OSError, RuntimeError) as error:  # torch's own writer raises the latter, also on a full disk
-                failure = CheckpointError(f"{folder / STATE} cannot be written: {_first_line(error)}")
-        raise_together(failure, self._device)
+        if self._rank != 0:
+            return
+        state = {
+            "weights": self._bare.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        try:
+            torch.save(state, folder / STATE)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter, on a full disk too
+            raise CheckpointError(f"{folder / STATE} cannot be written: {_first_line(error)}") from error
 
     def load(self, folder: Path) -> None:
         """Read the state back, on every rank; any world size reads it.
@@ -87,12 +83,14 @@ class TorchBackend:
         Raises:
             CheckpointError: it cannot be read, or is another model's.
         """
-        failure = None
         try:
-            self._restore(torch.load(folder / STATE, map_location="cpu", weights_only=True))
+            state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+            self._bare.load_state_dict(state["weights"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            if self.scaler.is_enabled():
+                self.scaler.load_state_dict(state["scaler"])
         except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-            failure = CheckpointError(f"{folder / STATE} does not fit: {_first_line(error)}")
-        raise_together(failure, self._device)
+            raise CheckpointError(f"{folder / STATE} does not fit: {_first_line(error)}") from error
 
     def weights(self) -> dict[str, Tensor] | None:
         """A copy of the weights, on rank 0."""
@@ -100,12 +98,6 @@ class TorchBackend:
             return None
         state = self._bare.state_dict()
         return {name: tensor.to("cpu", torch.float32, copy=True) for name, tensor in state.items()}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self._bare.load_state_dict(state["weights"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        if self.scaler.is_enabled():
-            self.scaler.load_state_dict(state["scaler"])
 
     def _await_micro_batch(self, number: int) -> None:
         """Prepare for a step's micro batch, from 1: the last one's backward pass exchanges the gradients.

