@@ -1,0 +1,132 @@
+"""Ask a run's newest model: ``python -m bertjob.train.squad.ask RUN [--start N --count N | --question Q …]``.
+
+Prints a JSON object a line: id, question, context, answer, start and end (characters of the context), probability and
+gold (the answers that the data gives). What is wrong goes to stderr in one line, with exit code 1.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import nn
+
+from bertjob.errors import BertjobError, DataError
+from bertjob.launch.world import World
+from bertjob.spec.job import Job
+from bertjob.spec.layout import RunDir
+from bertjob.spec.load import read_job
+from bertjob.train.model.init import build_question_answering
+from bertjob.train.model.source import tokenizer_folder
+from bertjob.train.squad.evaluate import Dev, answer
+from bertjob.train.squad.features import Settings, make_features
+from bertjob.train.squad.files import Paragraph, Question, SquadSet, load, read_bytes
+from bertjob.train.squad.tokenizer import load_tokenizer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Answer what the command line asks; the exit code."""
+    parser = argparse.ArgumentParser(prog="bertjob.train.squad.ask", description="Ask a run's newest model.")
+    parser.add_argument("run", type=Path, help="run directory")
+    parser.add_argument("--start", type=int, default=0, help="first question of the dev set")
+    parser.add_argument("--count", type=int, default=3, help="how many of them")
+    parser.add_argument("--question", help="a question of your own")
+    parser.add_argument("--context-file", type=Path, help="text file with the paragraph that holds its answer")
+    options = parser.parse_args(arguments)
+    if (options.question is None) != (options.context_file is None):
+        parser.error("--question and --context-file go together")
+    try:
+        run_dir = RunDir(options.run)
+        job = read_job(run_dir.job)
+        if options.question is not None:
+            data = one_question(options.question, options.context_file)
+        else:
+            data = dev_questions(job, options.start, options.count)
+        for line in ask(trained(job, run_dir), data):
+            print(line, flush=True)
+    except BertjobError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def trained(job: Job, run_dir: RunDir) -> Job:
+    """The same job, with the run's newest model in place of its first weights.
+
+    Raises:
+        DataError: the run has no model yet.
+    """
+    folder = run_dir.model
+    if not folder.is_dir() and run_dir.latest.is_file():
+        folder = run_dir.checkpoints / run_dir.latest.read_text().strip() / "model"
+    if not folder.is_dir():
+        raise DataError(f"{run_dir.path}: no model yet, neither a finished one nor a checkpoint's")
+    model = msgspec.structs.replace(job.model, init=str(folder.resolve()), vocab=None)
+    return msgspec.structs.replace(job, model=model)
+
+
+def dev_questions(job: Job, start: int, count: int) -> SquadSet:
+    """Questions `start` … `start + count - 1` of the job's dev set, with their paragraphs.
+
+    Raises:
+        DataError: there is no dev set, or it has no such questions.
+    """
+    if job.data.dev is None:
+        raise DataError(f"job {job.name} has no data.dev: ask a question of your own")
+    data = load(job.data.dev, "dev")
+    questions = data.questions[max(start, 0) : max(start, 0) + count]
+    if not questions:
+        raise DataError(f"{data.name} has {len(data.questions)} questions, counted from 0: none from {start} on")
+    kept = sorted({question.paragraph for question in questions})
+    return SquadSet(
+        data.name,
+        data.sha256,
+        tuple(data.paragraphs[paragraph] for paragraph in kept),
+        tuple(msgspec.structs.replace(question, paragraph=kept.index(question.paragraph)) for question in questions),
+    )
+
+
+def one_question(text: str, context_file: Path) -> SquadSet:
+    """A question of one's own on the text of a file.
+
+    Raises:
+        DataError: the file cannot be read, or holds no text.
+    """
+    try:
+        context = read_bytes(context_file).decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise DataError(f"{context_file}: not UTF-8 text") from None
+    if not context:
+        raise DataError(f"{context_file}: holds no text")
+    return SquadSet(str(context_file), "", (Paragraph(context, ""),), (Question("", text, (), 0),))
+
+
+def ask(job: Job, data: SquadSet) -> Iterator[str]:
+    """Answer all questions of `data` by the model of `job`; a JSON object for each."""
+    tokenizer = load_tokenizer(tokenizer_folder(job))
+    dev = Dev(data, make_features(data, tokenizer, Settings.of(job.train)))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model: nn.Module = build_question_answering(job)
+    answers = answer(model.to(device), dev, job, device, World(0, 1, 0, 1, "no launcher"))
+    for index, question in enumerate(data.questions):
+        best = answers[index][0]
+        yield json.dumps(
+            {
+                "id": question.id,
+                "question": question.text,
+                "context": data.paragraphs[question.paragraph].context,
+                "answer": best.text,
+                "start": best.start,
+                "end": best.end,
+                "probability": best.probability,
+                "gold": [right.text for right in question.answers],
+            },
+            ensure_ascii=False,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""A model answers questions; the answers, the n best and their score become a run's files."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bertjob.errors import DataError
+from bertjob.launch.world import World
+from bertjob.spec.job import Job
+from bertjob.spec.layout import RunDir
+from bertjob.train.model.forward import span_logits
+from bertjob.train.squad.collate import collate
+from bertjob.train.squad.decode import Answer, Candidates, best_answers, window_candidates
+from bertjob.train.squad.features import Features
+from bertjob.train.squad.files import SquadSet
+from bertjob.train.squad.order import evaluation_shares
+from bertjob.train.squad.score import Predictions, score
+
+
+@dataclass(frozen=True)
+class Dev:
+    """Questions to answer, and their samples."""
+
+    data: SquadSet
+    features: Features
+
+
+@torch.no_grad()
+def answer(model: nn.Module, dev: Dev, job: Job, device: torch.device, world: World) -> dict[int, list[Answer]]:
+    """Answer this rank's share of the questions; all ranks do the same number of forward passes.
+
+    Returns:
+        For each index of a question of the share its n best answers, best first.
+    """
+    features, evaluation = dev.features, job.evaluation
+    windows: dict[int, list[tuple[int, Candidates]]] = {}
+    was_training = model.training
+    model.eval()
+    for samples, counts in evaluation_shares(
+        features.lengths, features.question, world.rank, world.size, evaluation.micro_batch
+    ):
+        batch = collate(features, samples, job.train.batching, job.train.max_seq_length)
+        start, end = (logits.cpu().numpy() for logits in span_logits(model, batch.to(device)))
+        if counts:
+            found = window_candidates(features, samples, start, end, evaluation.n_best, evaluation.max_answer_length)
+            for sample, candidates in zip(samples.tolist(), found, strict=True):
+                windows.setdefault(int(features.question[sample]), []).append((sample, candidates))
+    model.train(was_training)
+
+    answers = {}
+    for index, found_windows in windows.items():
+        context = dev.data.paragraphs[dev.data.questions[index].paragraph].context
+        in_order = [candidates for _, candidates in sorted(found_windows, key=lambda pair: pair[0])]
+        answers[index] = best_answers(in_order, context, evaluation.n_best)
+    return answers
+
+
+def write_evaluation(run_dir: RunDir, data: SquadSet, answers: Mapping[int, Sequence[Answer]]) -> dict[str, float]:
+    """Write predictions.json, nbest_predictions.json and eval.json, each whole or not at all.
+
+    Args:
+        run_dir: the run.
+        data: the questions.
+        answers: the n best of each question, by its index.
+
+    Returns:
+        exact_match and f1, in per cent.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
+    by_id = {question.id: answers[index] for index, question in enumerate(data.questions)}
+    texts = {id: best[0].text for id, best in by_id.items()}
+    nbest = {id: [_scored(answer) for answer in best] for id, best in by_id.items()}
+    result = score(data, Predictions(texts))
+    metrics = {"exact_match": result.exact_match, "f1": result.f1}
+    try:
+        _replace(run_dir.predictions, texts)
+        _replace(run_dir.nbest, nbest)
+        _replace(run_dir.evaluation, {**metrics, "total": result.total, "duplicated": result.duplicated})
+    except OSError as error:
+        raise DataError(f"{run_dir.path}: the predictions cannot be written: {error.strerror or error}") from None
+    return metrics
+
+
+def _scored(answer: Answer) -> dict[str, str | float]:
+    return {
+        "text": answer.text,
+        "probability": answer.probability,
+        "start_logit": answer.start_logit,
+        "end_logit": answer.end_logit,
+    }
+
+
+def _replace(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    aside.replace(path)

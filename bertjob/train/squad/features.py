@@ -1,0 +1,224 @@
+"""Questions and contexts as BERT reads them: ``[CLS] question [SEP] window of the context [SEP]``.
+
+The windows, the positions of answers and the rule of the best context are those of the original run_squad (Devlin et
+al., arXiv 1810.04805): a context longer than a sample becomes several windows, `doc_stride` tokens apart, and every
+question is kept. A window that does not hold the whole answer has it at [CLS], position 0.
+
+All arrays are flat, with the samples one after another, so that they can be written as they are and mapped into memory.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding
+
+from bertjob.errors import SpecError
+from bertjob.spec.job import Train
+from bertjob.train.squad.files import Answer, SquadSet
+from bertjob.train.squad.tokenizer import BertTokenizer
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+_MARKS: Final = 3
+"""[CLS] and two [SEP]."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """How long samples are, in tokens."""
+
+    max_seq_length: int
+    doc_stride: int
+    max_query_length: int
+
+    @classmethod
+    def of(cls, train: Train) -> "Settings":
+        """From a job's section `train`.
+
+        Raises:
+            SpecError: a sample has no room for a question and a context.
+        """
+        least = train.max_query_length + _MARKS + 1
+        if train.max_seq_length < least:
+            raise SpecError(
+                f"train.max_seq_length {train.max_seq_length} leaves no room for a context beside a question of "
+                f"train.max_query_length {train.max_query_length}: at least {least} is needed"
+            )
+        return cls(train.max_seq_length, train.doc_stride, train.max_query_length)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """F samples (windows) of one SQuAD set; T is the number of their tokens, C that of all distinct contexts.
+
+    Attributes:
+        input_ids: int32 ``[T]``.
+        offsets: int64 ``[F + 1]``, where each sample begins in input_ids, and T.
+        query_length: int32 ``[F]``, tokens of the question; the context begins at position query_length + 2.
+        start: int32 ``[F]``, position of the answer's first token in the sample; 0 where the window lacks it.
+        end: int32 ``[F]``, position of its last token.
+        question: int32 ``[F]``, index of the question in the set, ascending.
+        window: int64 ``[F]``, index of the window's first context token in `spans`.
+        spans: int32 ``[C, 2]``, first character of each context token, and one past its last, in its paragraph.
+        best_context: bool ``[T]``: of all windows, this one shows the context token with most text around it.
+    """
+
+    input_ids: Int32
+    offsets: Int64
+    query_length: Int32
+    start: Int32
+    end: Int32
+    question: Int32
+    window: Int64
+    spans: Int32
+    best_context: Bool
+
+    def __len__(self) -> int:
+        return len(self.query_length)
+
+    @property
+    def lengths(self) -> Int64:
+        """Tokens of each sample, ``[F]``."""
+        return np.diff(self.offsets)
+
+
+def make_features(data: SquadSet, tokenizer: BertTokenizer, settings: Settings) -> Features:
+    """Tokenise a set; each distinct context and question is encoded once."""
+    contexts, context_of = _distinct([paragraph.context for paragraph in data.paragraphs])
+    texts, text_of = _distinct([question.text for question in data.questions])
+    context = _Encoded.of(tokenizer.tokenizer.encode_batch(contexts, add_special_tokens=False))
+    query = _Encoded.of(tokenizer.tokenizer.encode_batch(texts, add_special_tokens=False))
+
+    # One row a question.
+    asked_of = context_of[np.array([question.paragraph for question in data.questions])]
+    query_length = np.minimum(query.lengths[text_of], settings.max_query_length)
+    room = settings.max_seq_length - query_length - _MARKS
+    stride = np.minimum(room, settings.doc_stride)
+    context_length = context.lengths[asked_of]
+    windows = 1 + np.maximum(0, -(-(context_length - room) // stride))
+    first, last = _answer_tokens(data, context, asked_of)
+
+    # One row a sample: window `number` of its question.
+    question = np.repeat(np.arange(len(windows)), windows)
+    number = ragged_arange(windows)
+    begin = number * stride[question]
+    shown = np.minimum(context_length[question] - begin, room[question])
+    inside = (first[question] >= begin) & (last[question] < begin + shown)
+    shift = query_length[question] + 2 - begin
+
+    lengths = query_length[question] + shown + _MARKS
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    input_ids = np.full(offsets[-1], tokenizer.sep, np.int32)
+    input_ids[offsets[:-1]] = tokenizer.cls
+    query_places = ragged_places(offsets[:-1] + 1, query_length[question])
+    input_ids[query_places] = query.ids[ragged_places(query.starts[text_of][question], query_length[question])]
+    context_places = ragged_places(offsets[:-1] + query_length[question] + 2, shown)
+    input_ids[context_places] = context.ids[ragged_places(context.starts[asked_of][question] + begin, shown)]
+    several = windows[question] > 1
+    best = np.ones(len(context_places), np.bool_)
+    best[np.repeat(several, shown)] = _best_context(
+        number[several], windows[question][several], begin[several], shown[several], stride[question][several]
+    )
+    best_context = np.zeros(offsets[-1], np.bool_)
+    best_context[context_places] = best
+    return Features(
+        input_ids,
+        offsets,
+        query_length[question].astype(np.int32),
+        np.where(inside, first[question] + shift, 0).astype(np.int32),
+        np.where(inside, last[question] + shift, 0).astype(np.int32),
+        question.astype(np.int32),
+        context.starts[asked_of][question] + begin,
+        context.spans,
+        best_context,
+    )
+
+
+def ragged_arange(lengths: Int64) -> Int64:
+    """From 0 on n numbers for each n of `lengths`, one after another."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+
+
+def ragged_places(starts: Int64, lengths: Int64) -> Int64:
+    """From each start on n numbers, one after another."""
+    return np.repeat(starts, lengths) + ragged_arange(lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """Tokens of several texts, one after another; `starts` is where each text begins."""
+
+    ids: Int32
+    spans: Int32
+    starts: Int64
+    lengths: Int64
+
+    @classmethod
+    def of(cls, encodings: Sequence[Encoding]) -> "_Encoded":
+        lengths = np.array([len(encoding) for encoding in encodings], np.int64)
+        ids = np.concatenate([np.array(encoding.ids, np.int32) for encoding in encodings])
+        spans = np.concatenate([np.array(encoding.offsets, np.int32).reshape(-1, 2) for encoding in encodings])
+        return cls(ids, spans, np.cumsum(lengths) - lengths, lengths)
+
+
+def _distinct(texts: Sequence[str]) -> tuple[list[str], Int64]:
+    """The distinct texts, and the index of each text among them."""
+    index: dict[str, int] = {}
+    indices = [index.setdefault(text, len(index)) for text in texts]
+    return list(index), np.array(indices, np.int64)
+
+
+def _answer_tokens(data: SquadSet, context: _Encoded, asked_of: Int64) -> tuple[Int64, Int64]:
+    """First and last context token of each question's first answer; beyond every window where there is none.
+
+    A token belongs to the answer if it shares a character with it. Tokens are in the order of their characters, so
+    both are found by bisection, over all contexts at once: each context's characters are moved behind the last's.
+    """
+    answers = [question.answers[0] if question.answers else Answer("", 0) for question in data.questions]
+    start = np.array([answer.start for answer in answers], np.int64)
+    end = start + np.array([len(answer.text) for answer in answers], np.int64)
+    apart = max(len(paragraph.context) for paragraph in data.paragraphs) + 1
+    owner = np.repeat(np.arange(len(context.lengths)), context.lengths) * apart
+    base = context.starts[asked_of]
+    first = np.searchsorted(owner + context.spans[:, 1], asked_of * apart + start, side="right") - base
+    last = np.searchsorted(owner + context.spans[:, 0], asked_of * apart + end, side="left") - 1 - base
+    nothing = last < first
+    return np.where(nothing, np.iinfo(np.int64).max // 2, first), np.where(nothing, np.iinfo(np.int64).max // 2, last)
+
+
+def _best_context(number: Int64, windows: Int64, begin: Int64, shown: Int64, stride: Int64) -> Bool:
+    """For each context token of the samples of cut contexts: whether no other window shows it with more context.
+
+    The original's measure: the smaller number of tokens to its left and right in the window, plus a hundredth of the
+    window's length; of equals the first window wins.
+
+    Args:
+        number: ``[F]``, the window's number within its question.
+        windows: ``[F]``, windows of the question.
+        begin: ``[F]``, the window's first token within the context.
+        shown: ``[F]``, its tokens.
+        stride: ``[F]``, tokens from one window to the next.
+    """
+    place = ragged_places(begin, shown)
+    row = np.repeat(np.arange(len(shown)), shown)
+
+    def measure(rows: Int64) -> NDArray[np.float64]:
+        left = place - begin[rows]
+        right = begin[rows] + shown[rows] - 1 - place
+        there = (left >= 0) & (right >= 0)
+        return np.where(there, np.minimum(left, right) + 0.01 * shown[rows], -np.inf)
+
+    own = measure(row)
+    best = np.ones(len(place), np.bool_)
+    for distance in range(1, int((-(-shown // stride)).max(initial=0)) + 1):
+        before = np.flatnonzero(number[row] >= distance)
+        after = np.flatnonzero(number[row] + distance < windows[row])
+        best[before] &= own[before] > measure(row - distance)[before]
+        best[after] &= own[after] >= measure(np.minimum(row + distance, len(shown) - 1))[after]
+    return best

@@ -1,0 +1,104 @@
+"""BERT's tokenizer from a tokenizer.json or vocab.txt, by the `tokenizers` library alone.
+
+Not by transformers: its version 5 takes ``BertTokenizer(vocab_file=…)`` without a word and then answers [UNK] to all.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from bertjob.errors import DataError
+from bertjob.train.model.source import vocabulary_file
+
+_SETTINGS: Final = "tokenizer_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class BertTokenizer:
+    """A tokenizer that neither cuts nor pads, and the ids of BERT's marks.
+
+    Attributes:
+        tokenizer: the library's.
+        cls: id of [CLS], the first token of a sample.
+        sep: id of [SEP], which ends the question and the context.
+        source: the vocabulary's file.
+    """
+
+    tokenizer: Tokenizer
+    cls: int
+    sep: int
+    source: Path
+
+    @property
+    def sha256(self) -> str:
+        """Of all that decides how text becomes tokens, in hex."""
+        return hashlib.sha256(self.tokenizer.to_str().encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json, and beside it the settings that transformers reads, into `folder`."""
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+        settings = self.source.parent / _SETTINGS
+        if settings.is_file():
+            shutil.copyfile(settings, folder / _SETTINGS)
+        else:
+            (folder / _SETTINGS).write_text(json.dumps({"tokenizer_class": "BertTokenizer"}) + "\n")
+
+
+def load_tokenizer(place: Path) -> BertTokenizer:
+    """Read the tokenizer at `place`: a folder, a tokenizer.json or a vocab.txt.
+
+    Raises:
+        DataError: none there, or one that cannot be read or lacks BERT's marks.
+    """
+    file = vocabulary_file(place)
+    try:
+        tokenizer = Tokenizer.from_file(str(file)) if file.suffix == ".json" else _word_piece(file)
+    except DataError:
+        raise
+    except Exception as error:  # the library raises bare Exception
+        raise DataError(f"{file}: no tokenizer that can be read ({error})") from None
+    # A tokenizer.json may carry both from another use: MiniLM's cuts at 128 tokens and pads to 128.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return BertTokenizer(tokenizer, _id(tokenizer, "[CLS]", file), _id(tokenizer, "[SEP]", file), file)
+
+
+def _id(tokenizer: Tokenizer, token: str, file: Path) -> int:
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise DataError(f"{file}: has no token {token}, so it is not BERT's")
+    return int(number)
+
+
+def _word_piece(vocab: Path) -> Tokenizer:
+    settings = _settings(vocab.parent)
+    tokens = {token: number for number, token in enumerate(vocab.read_text(encoding="utf-8").split("\n")) if token}
+    unknown = str(settings.get("unk_token", "[UNK]"))
+    if unknown not in tokens:
+        raise DataError(f"{vocab}: has no token {unknown}, so it is no vocabulary of BERT's")
+    tokenizer = Tokenizer(models.WordPiece(tokens, unk_token=unknown, max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        lowercase=settings.get("do_lower_case", True),
+        strip_accents=settings.get("strip_accents"),
+        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    cls, sep = _id(tokenizer, "[CLS]", vocab), _id(tokenizer, "[SEP]", vocab)
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    file = folder / _SETTINGS
+    if not file.is_file():
+        return {}
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(settings, dict):
+        raise DataError(f"{file}: must be a JSON object")
+    return settings
