@@ -10,6 +10,7 @@ from bertjob.cluster.slurm import Answer
 from bertjob.cluster.watch import Watch
 
 _POLL_S = 0.5
+_FIRST_GAP_S = 1.0
 
 
 def wait(
@@ -27,7 +28,7 @@ def wait(
         on_look: called about twice a second, e.g. to show progress.
         ask: who says where jobs stand.
     """
-    watch = Watch(runs, ask)
+    watch = Watch(runs, ask, first_gap=_FIRST_GAP_S)
     while len(ended := watch.look()) < len({run.path for run in runs}):
         on_look()
         time.sleep(_POLL_S)

@@ -27,13 +27,24 @@ class Watch:
         runs: Sequence[Run],
         ask: Callable[[Collection[str]], Answer] = slurm.ask,
         clock: Callable[[], float] = time.monotonic,
+        first_gap: float = ASK_EVERY_S,
     ) -> None:
+        """Watch `runs`.
+
+        Args:
+            runs: the runs.
+            ask: who says where jobs stand.
+            clock: seconds that only go up.
+            first_gap: seconds from the first question to the second; each gap is twice the one before, up to ten
+                seconds. A short one tells soon of jobs that fail at once.
+        """
         self._going = list(runs)
         self._ended: dict[str, Outcome] = {}
         self._ask = ask
         self._clock = clock
         self._answer = Answer(controller="not asked yet")
         self._next_ask = float("-inf")
+        self._gap = first_gap
         self._said_to_end: set[str] = set()
         self._host = socket.gethostname()
 
@@ -43,7 +54,8 @@ class Watch:
         jobs = [run.submission.job_id for run in self._going if not run.local]
         if self._due(states) and jobs:
             self._answer = self._asked(jobs)
-            self._next_ask = self._clock() + ASK_EVERY_S
+            self._next_ask = self._clock() + min(self._gap, ASK_EVERY_S)
+            self._gap *= 2
         for run in list(self._going):
             ended = self._judge(run, states[run.path])
             if ended is not None:
