@@ -173,6 +173,8 @@ _SECTIONS: Mapping[str, frozenset[str]] = {
     "torch_autocast": frozenset({"dtype", "enabled", "lower_precision_safe_modules"}),
 }
 _OFFLOAD_STAGES = {"offload_optimizer": (1, 2, 3), "offload_param": (3,)}
+_PRECISIONS = {"fp16": ("fp16",), "bf16": ("bf16",), "torch_autocast": ("fp16", "bf16")}
+"""DeepSpeed's ways to compute in half precision, and which `precision` of the job each may go with."""
 
 
 def check_deepspeed(section: Mapping[str, Any], precision: Precision = "auto") -> None:
@@ -189,14 +191,16 @@ def check_deepspeed(section: Mapping[str, Any], precision: Precision = "auto") -
     for key in section:
         _check_top_level(key)
     for path, known in _SECTIONS.items():
-        _check_section(path, known, _at(section, path))
-    _check_zero(section.get("zero_optimization", {}))
+        for key in _part(section, path):
+            if key not in known:
+                raise _unknown(f"deepspeed.{path}", key, known)
+    _check_zero(section)
     _check_precision(section, precision)
 
 
 def enabled_precision(section: Mapping[str, Any]) -> str | None:
-    """The section among fp16, bf16 and torch_autocast that the job switches on, or None."""
-    return next((name for name in ("fp16", "bf16", "torch_autocast") if section.get(name, {}).get("enabled")), None)
+    """The part among fp16, bf16 and torch_autocast that a checked section switches on, or None."""
+    return next(iter(_enabled(section)), None)
 
 
 def _check_top_level(key: str) -> None:
@@ -211,46 +215,44 @@ def _check_top_level(key: str) -> None:
     raise _unknown("deepspeed", key, PASSED_ON)
 
 
-def _check_section(path: str, known: Iterable[str], section: object) -> None:
-    if section is None:
-        return
-    if not isinstance(section, Mapping):
-        raise SpecError(f"deepspeed.{path} is {section!r}; it must be a mapping of keys")
-    for key in section:
-        if key not in known:
-            raise _unknown(f"deepspeed.{path}", key, known)
-
-
-def _check_zero(zero: Mapping[str, Any]) -> None:
-    stage = zero.get("stage", 0)
+def _check_zero(section: Mapping[str, Any]) -> None:
+    stage = _part(section, "zero_optimization").get("stage", 0)
     if stage not in (0, 1, 2, 3) or isinstance(stage, bool):
         raise SpecError(f"deepspeed.zero_optimization.stage is {stage!r}; the stages of ZeRO are 0, 1, 2 and 3")
     for key, stages in _OFFLOAD_STAGES.items():
-        device = zero.get(key, {}).get("device", "none")
-        place = f"deepspeed.zero_optimization.{key}"
+        path = f"zero_optimization.{key}"
+        device = _part(section, path).get("device", "none")
         if device not in ("none", "cpu"):
-            raise SpecError(f"{place}.device is {device!r}; this training offloads to 'cpu', or 'none'")
+            raise SpecError(f"deepspeed.{path}.device is {device!r}; this training offloads to 'cpu', or 'none'")
         if device == "cpu" and stage not in stages:
-            raise SpecError(f"{place} needs stage {' or '.join(map(str, stages))}, not {stage}")
+            raise SpecError(f"deepspeed.{path} needs stage {' or '.join(map(str, stages))}, not {stage}")
 
 
 def _check_precision(section: Mapping[str, Any], precision: Precision) -> None:
-    enabled = [name for name in ("fp16", "bf16", "torch_autocast") if section.get(name, {}).get("enabled")]
+    enabled = _enabled(section)
     if len(enabled) > 1:
         raise SpecError(f"deepspeed.{enabled[0]} and deepspeed.{enabled[1]} are both enabled: choose one")
-    if enabled and precision not in ("auto", *_MEANT_BY[enabled[0]]):
+    if enabled and precision not in ("auto", *_PRECISIONS[enabled[0]]):
         raise SpecError(f"deepspeed.{enabled[0]} is enabled, but precision is {precision}: say it in one place")
+    half = enabled[0] if enabled else precision
+    by_deepspeed = half == "fp16" or enabled == ["bf16"]
+    if by_deepspeed and _part(section, "zero_optimization").get("stage") == 0:
+        # There DeepSpeed's optimizer divides the gradients by a loss scale that its engine has not multiplied in.
+        raise SpecError(f"deepspeed.zero_optimization.stage is 0, but {half} needs 1, 2 or 3: leave it out for 1")
 
 
-_MEANT_BY = {"fp16": ("fp16",), "bf16": ("bf16",), "torch_autocast": ("fp16", "bf16")}
+def _enabled(section: Mapping[str, Any]) -> list[str]:
+    return [name for name in _PRECISIONS if _part(section, name).get("enabled")]
 
 
-def _at(section: Mapping[str, Any], path: str) -> object:
-    """The part of the section at a dotted path, or None where there is none."""
-    part: object = section
+def _part(section: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """The part of the section at a dotted path; empty where there is none."""
     for name in path.split("."):
-        part = part.get(name) if isinstance(part, Mapping) else None
-    return part
+        part = section.get(name, {})
+        if not isinstance(part, Mapping):
+            raise SpecError(f"deepspeed.{path} is {part!r}; it must be a mapping of keys")
+        section = part
+    return section
 
 
 def _unknown(place: str, key: object, known: Iterable[str]) -> SpecError:

@@ -89,7 +89,8 @@ def _load(tree: Tree, kind: type[Value]) -> Loaded[Value]:
         if section := value.deepspeed:
             from bertjob.spec.deepspeed import check_deepspeed  # few jobs have one
 
-            _at("deepspeed", said, lambda: check_deepspeed(section))
+            precision = value.precision
+            _at("deepspeed", said, lambda: check_deepspeed(section, precision))
         _check_resources(value.resources, "resources", said)
     else:
         _check_resources(value.defaults, "defaults", said)

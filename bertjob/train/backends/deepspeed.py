@@ -47,6 +47,9 @@ def deepspeed_config(job: Job, accumulation: int, world_size: int, device: torch
         config["fp16"] = {**config.get("fp16", {}), "enabled": True}
     if enabled_precision(config) == "fp16" and device.type == "cpu":
         raise SpecError("deepspeed.fp16 needs a GPU; on a CPU leave it out and say precision bf16 or fp32")
+    if enabled_precision(config) in ("fp16", "bf16"):
+        config["zero_optimization"] = {"stage": 1, **config.get("zero_optimization", {})}
+    check_deepspeed(config)  # with the precision that this device resolved
     return {
         "zero_force_ds_cpu_optimizer": False,  # its CPU Adam would be compiled on every node; torch's does the same
         **config,
