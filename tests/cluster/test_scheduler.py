@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,13 @@ pytestmark = pytest.mark.cluster
 def scheduler_says(job_id: str) -> str:
     command = ["squeue", "--noheader", "--states=all", f"--jobs={job_id}", "--format=%T"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.2)
 
 
 def left_in(folder: Path) -> set[str]:
@@ -90,3 +98,20 @@ def test_submitting_takes_about_a_second(bertjob) -> None:
     before = time.monotonic()
     bertjob("submit", job, "--site", site)
     assert time.monotonic() - before < 5  # a second, on two cores that others use as well
+
+
+def test_a_job_whose_node_fails_is_requeued_and_waited_for(bertjob, cluster: Lab, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text('#!/bin/sh\n[ "${SLURM_RESTART_COUNT:-0}" -ge 1 ] && exit\necho started; exec sleep 100\n')
+    program.chmod(0o755)
+    site = bertjob.site("lab", python=str(program))
+    job_id = bertjob("submit", bertjob.job(), "--site", site, "--run-dir", "run").stdout.split()[-1]
+    log = tmp_path / "run" / "logs" / f"{job_id}.out"
+    until(lambda: log.exists() and log.read_text().count("started") == 4)
+    cluster.crash(2)
+    try:
+        until(lambda: scheduler_says(job_id) != "RUNNING", seconds=60)
+        assert json.loads(bertjob("status", "--json", job_id).stdout)[0]["state"] in ("pending", "completing")
+    finally:
+        cluster.boot(2)
+    bertjob("wait", job_id)
