@@ -1,0 +1,189 @@
+"""Checkpoints: a folder that is complete or absent.
+
+step-000400/
+    model/           the weights in Hugging Face layout, float32, with the tokenizer
+    backend/         what the back end needs to take the next step: optimizer, loss scaler, weights as it keeps them
+    rank-00000.pt    states of one rank's random number generators
+    progress.json    how far the training is, and what must not change
+    MANIFEST.json    every file with its size and SHA-256
+
+It is written aside, flushed to the disk, and renamed. A killed run leaves a `.partial` behind, which the next start
+removes.
+"""
+
+import io
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+
+from bertjob.errors import CheckpointError
+from bertjob.launch.world import World
+from bertjob.spec.layout import RunDir, checkpoint_step
+from bertjob.train import manifest
+from bertjob.train.backends import Backend
+from bertjob.train.pretrained import write_model
+from bertjob.train.ranks import Ranks
+from bertjob.train.rng import restore_rng_states, rng_states
+from bertjob.train.task import Task
+from bertjob.train.writing import write_together
+
+_MODEL, _BACKEND, _PROGRESS = "model", "backend", "progress.json"
+_PARTIAL = ".partial"
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a training is; its position in the data is the step alone."""
+
+    step: int
+    """Optimizer steps done."""
+    samples: int
+    """Samples seen."""
+    seed: int
+    global_batch: int
+    total_steps: int
+    world_size: int
+    """Ranks that wrote it; a back end may insist on as many."""
+    versions: Mapping[str, str]
+    """Packages that wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainState:
+    """What a checkpoint holds: all that the next step depends on, beside the random number generators."""
+
+    progress: Progress
+    backend: Backend
+    task: Task
+
+
+def save(run_dir: RunDir, state: TrainState, ranks: Ranks) -> None:
+    """Write the checkpoint of this step; called by all ranks.
+
+    Raises:
+        CheckpointError: on all ranks, when one could not write; nothing is left of it and the older ones stay.
+    """
+    final = run_dir.checkpoint(state.progress.step)
+    partial = _partial(final)
+    try:
+        write_together(ranks, lambda: _make(partial) if ranks.first else None)
+        write_together(ranks, lambda: state.backend.save(partial / _BACKEND))
+        weights = state.backend.weights()
+        write_together(ranks, lambda: _write(partial, state, weights, ranks.world))
+        # A file is flushed on the node that wrote it.
+        write_together(ranks, lambda: manifest.flush(partial) if ranks.world.local_rank == 0 else None)
+        write_together(ranks, lambda: _complete(partial, final, run_dir.latest) if ranks.first else None)
+    except CheckpointError:
+        if ranks.first:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def load(folder: Path, expected: Progress, backend: Backend, ranks: Ranks) -> Progress:
+    """Read a whole checkpoint back, on all ranks.
+
+    Args:
+        folder: the checkpoint.
+        expected: what a checkpoint of this job says; step, samples and versions may differ.
+        backend: takes the state.
+        ranks: all ranks.
+
+    Raises:
+        CheckpointError: it belongs to another seed, batch or length of training, or does not fit the back end.
+    """
+    try:
+        progress = msgspec.json.decode((folder / _PROGRESS).read_bytes(), type=Progress)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CheckpointError(f"{folder / _PROGRESS} cannot be read: {error}") from None
+    for key in ("seed", "global_batch", "total_steps"):
+        was, now = getattr(progress, key), getattr(expected, key)
+        if was != now:
+            raise CheckpointError(f"{folder} was made with {key} {was}, the job now says {now}: start a new run")
+    backend.load(folder / _BACKEND)
+    own = _rng_file(folder, ranks.world)
+    if own.exists():  # a rank that was not there before has none; dropout is seeded by the step anyway
+        restore_rng_states(torch.load(own, weights_only=True))
+    return progress
+
+
+def newest_whole(run_dir: RunDir) -> tuple[int | None, list[str]]:
+    """The step of the newest checkpoint that is whole, and what is wrong with those after it."""
+    damages: list[str] = []
+    for step in sorted(_steps(run_dir), reverse=True):
+        damage = manifest.damage(run_dir.checkpoint(step))
+        if not damage:
+            return step, damages
+        damages.append(f"checkpoint {run_dir.checkpoint(step).name} is not whole: {damage}")
+    return None, damages
+
+
+def remove_leftovers(run_dir: RunDir) -> None:
+    """Remove what killed runs were still writing or removing."""
+    for path in run_dir.checkpoints.glob(f".*{_PARTIAL}"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_old(run_dir: RunDir, newest: int, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints up to step `newest`.
+
+    Later ones are not of this course: they were damaged, and the training went on from one before them.
+    """
+    steps = sorted(_steps(run_dir))
+    kept = [step for step in steps if step <= newest][-keep:]
+    for step in set(steps) - set(kept):
+        _remove(run_dir.checkpoint(step))
+
+
+def _make(partial: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / _BACKEND).mkdir(parents=True)
+
+
+def _write(partial: Path, state: TrainState, weights: Mapping[str, Tensor] | None, world: World) -> None:
+    buffer = io.BytesIO()  # torch's own writer turns an OSError into a RuntimeError
+    torch.save(rng_states(), buffer)
+    _rng_file(partial, world).write_bytes(buffer.getbuffer())
+    if world.rank == 0:
+        assert weights is not None
+        write_model(partial / _MODEL, state.task.model, weights, state.task.save_tokenizer)
+        (partial / _PROGRESS).write_bytes(msgspec.json.format(msgspec.json.encode(state.progress), indent=1) + b"\n")
+
+
+def _complete(partial: Path, final: Path, latest: Path) -> None:
+    manifest.write_manifest(partial)
+    manifest.flush_path(partial / manifest.MANIFEST)
+    manifest.flush_path(partial)
+    pointer = latest.with_name(f".{latest.name}{_PARTIAL}")
+    pointer.write_text(f"{final.name}\n")
+    manifest.flush_path(pointer)
+    if final.exists():  # damaged, else the training would have gone on from it
+        _remove(final)
+    partial.rename(final)
+    pointer.replace(latest)
+    manifest.flush_path(latest.parent)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint, so that a half removed one is not taken for one."""
+    aside = folder.with_name(f".{folder.name}.old{_PARTIAL}")
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _partial(final: Path) -> Path:
+    return final.with_name(f".{final.name}{_PARTIAL}")
+
+
+def _rng_file(folder: Path, world: World) -> Path:
+    return folder / f"rank-{world.rank:05d}.pt"
+
+
+def _steps(run_dir: RunDir) -> Iterator[int]:
+    for path in run_dir.checkpoints.glob("step-*"):
+        step = checkpoint_step(path.name)
+        if step is not None:
+            yield step

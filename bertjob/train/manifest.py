@@ -1,0 +1,91 @@
+"""MANIFEST.json: every file of a folder with its size and SHA-256, so that a folder can say whether it is whole."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+MANIFEST = "MANIFEST.json"
+_THREADS = 4
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One file."""
+
+    bytes: int
+    sha256: str
+
+
+def write_manifest(folder: Path) -> None:
+    """List what is in `folder` now.
+
+    Raises:
+        OSError: a file cannot be read, or the manifest not written.
+    """
+    names = [file.relative_to(folder).as_posix() for file in files(folder)]
+    with ThreadPoolExecutor(_THREADS) as pool:  # hashing releases the interpreter
+        entries = dict(zip(names, pool.map(lambda name: _entry(folder / name), names), strict=True))
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(entries), indent=1) + b"\n")
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with `folder` by its manifest; empty when it is whole."""
+    try:
+        entries = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=dict[str, Entry])
+    except FileNotFoundError:
+        return f"{MANIFEST} is missing"
+    except OSError as error:
+        return f"{MANIFEST} cannot be read ({error.strerror})"
+    except msgspec.MsgspecError:
+        return f"{MANIFEST} is damaged"
+    with ThreadPoolExecutor(_THREADS) as pool:
+        damages = pool.map(lambda name: _damage(folder / name, name, entries[name]), entries)
+        return next(filter(None, damages), "")
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """All files below `folder` but its manifest, in the order of their names."""
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST)
+
+
+def flush(folder: Path) -> None:
+    """Have everything below `folder` on the disk, names included.
+
+    Raises:
+        OSError: it is not.
+    """
+    for path in [folder, *folder.rglob("*")]:
+        flush_path(path)
+
+
+def flush_path(path: Path) -> None:
+    """Have one file, or the names in one folder, on the disk.
+
+    Raises:
+        OSError: it is not.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _entry(path: Path) -> Entry:
+    with path.open("rb") as file:
+        return Entry(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _damage(path: Path, name: str, expected: Entry) -> str:
+    try:
+        size = path.stat().st_size
+        if size != expected.bytes:
+            return f"{name} has {size} bytes instead of {expected.bytes}"
+        return "" if _entry(path) == expected else f"{name} is not what was written (SHA-256 differs)"
+    except FileNotFoundError:
+        return f"{name} is missing"
+    except OSError as error:
+        return f"{name} cannot be read ({error.strerror})"

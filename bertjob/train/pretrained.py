@@ -1,0 +1,56 @@
+"""A model as a folder in Hugging Face layout: config.json, model.safetensors and the tokenizer's files."""
+
+import copy
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.utils import logging as transformers_logging
+
+from bertjob.train import manifest
+
+
+def write_model(
+    folder: Path, model: nn.Module, weights: Mapping[str, Tensor], save_tokenizer: Callable[[str], object]
+) -> None:
+    """Write a model that `from_pretrained` of its own class loads with no key missing or left over.
+
+    Args:
+        folder: is made.
+        model: a transformers model; only its class and config are read, for a back end may have emptied or halved it.
+        weights: its whole state dict, float32.
+        save_tokenizer: writes the tokenizer's files into a folder.
+
+    Raises:
+        OSError: a file cannot be written; safetensors raises its own SafetensorError.
+    """
+    pretrained: Any = model
+    with torch.device("meta"):
+        shell: Any = type(pretrained)(copy.deepcopy(pretrained.config))
+    bars: Any = transformers_logging
+    bars.disable_progress_bar()
+    shell.save_pretrained(folder, state_dict=dict(weights))
+    save_tokenizer(str(folder))
+
+
+def export_model(
+    folder: Path, model: nn.Module, weights: Mapping[str, Tensor], save_tokenizer: Callable[[str], object]
+) -> None:
+    """Replace `folder` by the model: a reader finds the old one or the new one, whole.
+
+    Raises:
+        OSError: as for `write_model`; the old one stays.
+    """
+    aside, former = (folder.with_name(f".{folder.name}.{what}") for what in ("partial", "former"))
+    for leftover in (aside, former):
+        shutil.rmtree(leftover, ignore_errors=True)
+    write_model(aside, model, weights, save_tokenizer)
+    manifest.flush(aside)
+    if folder.exists():
+        folder.rename(former)
+    aside.rename(folder)
+    manifest.flush_path(folder.parent)
+    shutil.rmtree(former, ignore_errors=True)

@@ -1,0 +1,183 @@
+"""What a run tells those who watch it: state.json, metrics.jsonl, TensorBoard, and a line on the console.
+
+Rank 0 tells; on other ranks nothing here does anything. A disk that is full for a while costs lines, not the training.
+"""
+
+import contextlib
+import datetime
+import functools
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Concatenate, ParamSpec
+
+from bertjob.launch.world import World
+from bertjob.spec.layout import RunDir
+from bertjob.spec.state import Phase, RunState
+from bertjob.train.backends import StepOutcome
+from bertjob.train.heartbeat import Heartbeat
+from bertjob.train.meter import Reading
+from bertjob.train.metrics import MetricsFile, cut
+
+_LOG = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+
+
+def _told(method: "Callable[Concatenate[Report, _P], None]") -> "Callable[Concatenate[Report, _P], None]":
+    """Let a method run on rank 0 only, and survive a disk that takes no more."""
+
+    @functools.wraps(method)
+    def telling(report: "Report", /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        if not report.tells:
+            return
+        try:
+            method(report, *args, **kwargs)
+        except OSError as error:
+            if report.first_failure():
+                _LOG.warning("%s cannot be written: %s; training goes on", error.filename or "metrics", error.strerror)
+
+    return telling
+
+
+class Report:
+    """The teller of one start of a run."""
+
+    def __init__(self, run_dir: RunDir, world: World, job_id: str) -> None:
+        """Say nothing yet."""
+        self.tells = world.rank == 0
+        self._run_dir = run_dir
+        self._failed = False
+        self._total = 0
+        self._initial = RunState(
+            phase="starting", time=0.0, job_id=job_id, host=socket.gethostname(), pid=os.getpid(), world_size=world.size
+        )
+        self._heartbeat: Heartbeat | None = None
+        self._metrics: MetricsFile | None = None
+        self._tensorboard: Any = None
+
+    @_told
+    def start(self) -> None:
+        """Begin with the phase ``starting``."""
+        self._heartbeat = Heartbeat(self._run_dir.state, self._initial)
+
+    @_told
+    def phase(self, phase: Phase) -> None:
+        """Enter another phase."""
+        self._update(phase=phase)
+
+    @_told
+    def resume(self, step: int, total: int, *, evaluations: bool) -> None:
+        """Open the files of metrics where the training stood after `step` of `total` steps.
+
+        Args:
+            step: steps done; what was reported of later ones is taken back.
+            total: steps of the whole training.
+            evaluations: whether reported evaluations stay.
+        """
+        from torch.utils.tensorboard import SummaryWriter  # a second, which rank 0 alone spends
+
+        self._total = total
+        cut(self._run_dir.metrics, step, evaluations=evaluations)
+        self._metrics = MetricsFile(self._run_dir.metrics)
+        self._tensorboard = SummaryWriter(str(self._run_dir.tensorboard), purge_step=step + 1)
+        self._update(step=step, total_steps=total)
+
+    @_told
+    def alive(self, step: int) -> None:
+        """The training works on the step after `step`."""
+        if self._heartbeat is not None:
+            self._heartbeat.beat(step=step)
+
+    @_told
+    def logged(self, step: int, reading: Reading, lr: float, outcome: StepOutcome) -> None:
+        """One line about step `step` (from 1)."""
+        line = metrics_line(step, reading, lr, outcome)
+        eta = (self._total - step) * reading.seconds_per_step
+        _LOG.info("%s", console_line(step, self._total, reading, lr, eta))
+        self._update(
+            step=step,
+            loss=reading.loss,
+            samples_per_second=round(reading.samples_per_second, 2),
+            eta_seconds=round(eta, 1),
+        )
+        self._write(step, line)
+
+    @_told
+    def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One line about an evaluation after `step` steps."""
+        _LOG.info("evaluated  %s", "  ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
+        self._write(step, {"step": step, **metrics, "time": time.time()})
+
+    @_told
+    def warn(self, line: str) -> None:
+        """Say a warning, and keep it in the state until it is lifted by an empty one."""
+        if line:
+            _LOG.warning("%s", line)
+        self._update(warning=line)
+
+    @_told
+    def flush(self) -> None:
+        """Have the lines so far on the disk: a checkpoint must not be ahead of them."""
+        if self._metrics is not None and self._tensorboard is not None:
+            self._metrics.flush()
+            self._tensorboard.flush()
+
+    @_told
+    def end(self, phase: Phase, exit_code: int, error: str = "", metrics: Mapping[str, float] | None = None) -> None:
+        """Say how it ended; the last word."""
+        if self._heartbeat is None:
+            self._heartbeat = Heartbeat(self._run_dir.state, self._initial)
+        scores = {name: value for name, value in (metrics or {}).items() if name in {"exact_match", "f1"}}
+        self._update(phase=phase, exit_code=exit_code, error=error, **scores)
+        if self._metrics is not None and self._tensorboard is not None:
+            self._tensorboard.close()
+            self._metrics.close()
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """A long phase without steps: the heartbeat goes on as long as this process works."""
+        with contextlib.nullcontext() if self._heartbeat is None else self._heartbeat.working():
+            yield
+
+    def first_failure(self) -> bool:
+        """Whether nothing has failed before; one warning is enough."""
+        first, self._failed = not self._failed, True
+        return first
+
+    def _update(self, **changes: Any) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.update(**changes)
+
+    def _write(self, step: int, line: Mapping[str, Any]) -> None:
+        if self._metrics is None or self._tensorboard is None:
+            return
+        self._metrics.append(line)
+        for name, value in line.items():
+            if name not in {"step", "time"} and value is not None:
+                self._tensorboard.add_scalar(f"{'eval' if 'loss' not in line else 'train'}/{name}", value, step)
+
+
+def metrics_line(step: int, reading: Reading, lr: float, outcome: StepOutcome) -> dict[str, Any]:
+    """A line of metrics.jsonl; what the back end does not tell is left out."""
+    told = {"grad_norm": outcome.grad_norm, "loss_scale": outcome.loss_scale}
+    return {
+        "step": step,
+        "loss": reading.loss,
+        "lr": lr,
+        "samples_per_second": round(reading.samples_per_second, 2),
+        "tokens_per_second": round(reading.tokens_per_second, 1),
+        **{name: value for name, value in told.items() if value is not None},
+        "skipped": outcome.skipped,
+        "time": time.time(),
+    }
+
+
+def console_line(step: int, total: int, reading: Reading, lr: float, eta_seconds: float) -> str:
+    """E.g. ``step  40/134  loss 2.3412  lr 3.0e-05  212.4 samples/s  eta 0:03:12``."""
+    eta = datetime.timedelta(seconds=round(eta_seconds))
+    return (
+        f"step {step:>{len(str(total))}}/{total}  loss {reading.loss:.4f}  lr {lr:.1e}  "
+        f"{reading.samples_per_second:.1f} samples/s  eta {eta}"
+    )

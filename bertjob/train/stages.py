@@ -1,0 +1,157 @@
+"""What comes before and after the loop: task, back end, resume; answers, the trained model."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import torch
+
+from bertjob.errors import CheckpointError
+from bertjob.spec import batch
+from bertjob.spec.job import Job
+from bertjob.spec.layout import RunDir
+from bertjob.spec.state import read_state
+from bertjob.train import checkpoint
+from bertjob.train.backends import Backend
+from bertjob.train.backends.make import make_backend
+from bertjob.train.checkpoint import Progress
+from bertjob.train.hparams import hparams, versions, write_hparams, write_provenance
+from bertjob.train.loop import Training
+from bertjob.train.pretrained import export_model
+from bertjob.train.ranks import Ranks
+from bertjob.train.report import Report
+from bertjob.train.saver import Saver
+from bertjob.train.squad.task import SquadTask
+from bertjob.train.task import Task
+from bertjob.train.watch import Watch
+from bertjob.train.writing import write_together
+
+_LOG = logging.getLogger(__name__)
+TASKS: dict[str, Callable[[Job, RunDir, Ranks, torch.device], Task]] = {"squad": SquadTask.from_job}
+"""What makes each task; called by all ranks at the same time."""
+
+
+def is_finished(run_dir: RunDir, job: Job) -> bool:
+    """Whether nothing is left to do: trained, answered where there are questions, exported."""
+    state = read_state(run_dir.state)
+    return (
+        state is not None
+        and state.phase == "done"
+        and run_dir.model.is_dir()
+        and (job.data.dev is None or read_evaluation(run_dir) is not None)
+    )
+
+
+def prepare(
+    job: Job,
+    run_dir: RunDir,
+    ranks: Ranks,
+    device: torch.device,
+    devices: Sequence[str],
+    watch: Watch,
+    report: Report,
+) -> Training:
+    """Make the task and the back end, and go back to the newest checkpoint; called by all ranks.
+
+    Args:
+        job: what to train.
+        run_dir: where.
+        ranks: all ranks.
+        device: this rank's.
+        devices: every rank's, in words.
+        watch: this rank's.
+        report: this rank's.
+
+    Raises:
+        BertjobError: the batches do not come out even, the data or model is no good, the checkpoint does not fit.
+    """
+    accumulation = batch.solve(job.train.global_batch, job.train.micro_batch, ranks.world.size)
+    report.phase("features")
+    task = TASKS[job.task](job, run_dir, ranks, device)
+    backend = make_backend(task.model, job, ranks.world, device, accumulation)
+    values = hparams(job, ranks.world, device, devices, accumulation, task.total_steps, task.model)
+    if ranks.first:
+        write_hparams(run_dir, values)
+        write_provenance(run_dir, job)
+        _LOG.info(
+            "%d steps of %d samples = %d x %d x %d (micro batch x accumulation x ranks), %s, %s, %.1f M parameters",
+            *(task.total_steps, job.train.global_batch, job.train.micro_batch, accumulation, ranks.world.size),
+            *(values["precision"], job.backend, values["parameters"] / 1e6),
+        )
+    start = _resume(run_dir, _nothing_done(job, task, ranks), backend, ranks, report)
+    answered = start.step == task.total_steps and read_evaluation(run_dir) is not None
+    if ranks.first and not answered:
+        run_dir.evaluation.unlink(missing_ok=True)  # of another training
+    report.resume(start.step, task.total_steps, evaluations=answered)
+    saver = Saver(run_dir, job.checkpoint, ranks, start.step)
+    return Training(job, task, backend, device, ranks, watch, report, saver, start)
+
+
+def finish(training: Training, run_dir: RunDir) -> Mapping[str, float]:
+    """Answer the dev questions unless that is done, and export the model; called by all ranks.
+
+    Returns:
+        The metrics, on rank 0; empty on others and where the job has no dev questions.
+
+    Raises:
+        CheckpointError: the model cannot be written.
+    """
+    ranks, task, report = training.ranks, training.task, training.report
+    metrics: Mapping[str, float] = {}
+    if training.job.data.dev is not None:
+        answered = ranks.from_first(lambda: read_evaluation(run_dir))
+        if answered is None:
+            report.phase("evaluating")
+            metrics = task.evaluate(training.backend.model)
+            report.evaluated(task.total_steps, metrics)
+        else:
+            metrics = answered
+    weights = training.backend.weights()
+
+    def export() -> None:
+        if weights is not None:  # rank 0's
+            export_model(run_dir.model, task.model, weights, task.save_tokenizer)
+
+    try:
+        write_together(ranks, export)
+    except CheckpointError as error:
+        raise CheckpointError(f"the trained model could not be written: {error}") from None
+    return metrics
+
+
+def read_evaluation(run_dir: RunDir) -> dict[str, float] | None:
+    """The metrics of eval.json, or None where there is none."""
+    try:
+        found = msgspec.json.decode(run_dir.evaluation.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return {name: value for name, value in found.items() if isinstance(value, float)}
+
+
+def _nothing_done(job: Job, task: Task, ranks: Ranks) -> Progress:
+    return Progress(
+        step=0,
+        samples=0,
+        seed=job.seed,
+        global_batch=job.train.global_batch,
+        total_steps=task.total_steps,
+        world_size=ranks.world.size,
+        versions=versions(),
+    )
+
+
+def _resume(run_dir: RunDir, nothing_done: Progress, backend: Backend, ranks: Ranks, report: Report) -> Progress:
+    """Load the newest whole checkpoint; where there is none, nothing is done yet."""
+    if ranks.first:
+        checkpoint.remove_leftovers(run_dir)
+    step, damages = ranks.from_first(lambda: checkpoint.newest_whole(run_dir))
+    goes_on = "training starts from the beginning" if step is None else f"training goes on from {step}"
+    if damages:
+        report.warn(f"{'; '.join(damages)}; {goes_on}")
+    if step is None:
+        return nothing_done
+    progress = checkpoint.load(run_dir.checkpoint(step), nothing_done, backend, ranks)
+    if ranks.first:
+        _LOG.info("training goes on from checkpoint %s", run_dir.checkpoint(step).name)
+    return msgspec.structs.replace(nothing_done, step=progress.step, samples=progress.samples)

@@ -1,0 +1,100 @@
+"""The watch of one rank: a thread that sees to it that ranks leave together, and soon.
+
+A rank that waits in a collective for a rank that has left would wait for a very long time. So each rank looks twice a
+second whether another one has announced its departure, and then leaves as well. Signals are the loop's business while
+it trains (it writes a checkpoint at the next step); in all other phases nothing would be lost, and the watch leaves at
+once on behalf of the main thread, which may be in the middle of making features or in a collective.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from bertjob.errors import REQUEUE_EXIT_CODE
+from bertjob.train.notices import Departure, Notices
+from bertjob.train.signals import StopSignals
+
+_POLL_SECONDS = 0.5
+_FAREWELL_SECONDS = 3.0
+
+
+class Watch:
+    """Watches from its creation until `stop`."""
+
+    def __init__(self, signals: StopSignals, who: str, tell: Callable[[Departure], object]) -> None:
+        """Begin, on a thread of its own.
+
+        Args:
+            signals: where stop signals arrive.
+            who: this rank in a departure.
+            tell: says why this process ends, and flushes what is open; called once, from any thread.
+        """
+        self._signals = signals
+        self._who = who
+        self._tell = tell
+        self._notices: Notices | None = None
+        self._deferred = False
+        self._over = threading.Event()
+        self._departing = threading.Lock()
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    @property
+    def signalled(self) -> bool:
+        """Whether a stop signal came to this rank."""
+        return bool(self._signals.received)
+
+    def connect(self, notices: Notices | None) -> None:
+        """Watch the other ranks as well, if there are any."""
+        self._notices = notices
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside, a signal to this rank only sets `signalled`."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def stop(self) -> None:
+        """Watch no more: the ranks end in good order."""
+        self._over.set()
+
+    def depart(self, code: int, line: str) -> NoReturn:
+        """End this process, and with it the run; if another rank announced its departure before, for that reason."""
+        self._leave(self._announce(code, line))
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            signal = self._signals.wait(_POLL_SECONDS)
+            departure = self._announced()
+            if departure is None and signal and not self._deferred and not self._over.is_set():
+                departure = self._announce(REQUEUE_EXIT_CODE, f"{signal}: stopped; start again to go on")
+            if departure is not None and not self._over.is_set():
+                self._leave(departure)
+
+    def _announce(self, code: int, line: str) -> Departure:
+        own = Departure(code, self._who, line)
+        with contextlib.suppress(RuntimeError):  # rank 0 is gone, so nobody can hear it
+            if self._notices is not None:
+                return self._notices.announce(own)
+        return own
+
+    def _announced(self) -> Departure | None:
+        if self._notices is None:
+            return None
+        try:
+            return self._notices.departure()
+        except RuntimeError:
+            return Departure(1, self._who, "rank 0 is gone")
+
+    def _leave(self, departure: Departure) -> NoReturn:
+        self._departing.acquire()  # for good: one thread is enough to end a process
+        try:
+            self._tell(departure)
+            if self._notices is not None:
+                self._notices.leave(_FAREWELL_SECONDS)
+        finally:
+            os._exit(departure.code)

@@ -1,0 +1,32 @@
+"""Writing that may fail on one rank and must then fail on all: full disks, quotas, broken file systems."""
+
+from collections.abc import Callable
+
+from safetensors import SafetensorError
+
+from bertjob.errors import CheckpointError
+from bertjob.train.ranks import Ranks
+
+
+def write_together(ranks: Ranks, write: Callable[[], object]) -> None:
+    """Let every rank write its part; called by all ranks.
+
+    Raises:
+        CheckpointError: on all ranks, when one could not write; says which and why.
+    """
+    trouble = ""
+    try:
+        write()
+    except (OSError, SafetensorError, CheckpointError) as error:
+        trouble = write_trouble(error)
+    (failed,) = ranks.any(bool(trouble))
+    if failed:
+        troubles = dict.fromkeys(filter(None, ranks.gather(trouble)))
+        raise CheckpointError("; ".join(troubles))
+
+
+def write_trouble(error: Exception) -> str:
+    """Why something could not be written, in words."""
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+    return next(iter(str(error).splitlines()), type(error).__name__)
