@@ -1,6 +1,6 @@
 """The embedded cluster by hand, as root:
 
-python tests/cluster/slurm up [NODES]     start it; prints the line to eval in your shell; ends with Ctrl-C
+python tests/cluster/slurm up [NODES]     start it; prints the line to eval in your shell; ends with Ctrl-C or TERM
 python tests/cluster/slurm down SLOT      stop one that a killed process left behind
 """
 
@@ -24,10 +24,10 @@ def main(verb: str = "", argument: str = "") -> int:
         lab = Lab(slot, int(argument or 4))
         lab.start()
         print(f"export SLURM_CONF={lab.shape.slurm_conf}", flush=True)
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            lab.stop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)  # ends the pause
+        signal.pause()
+        lab.stop()
     return 0
 
 

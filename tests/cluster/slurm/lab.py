@@ -32,7 +32,7 @@ PACKAGES = {
     "ip": "iproute2",
 }
 """Command to the Debian package that has it."""
-HOME = Path(os.environ.get("BERTJOB_LAB_DIR", "/run/bertjob-lab"))
+HOME = Path("/run/bertjob-lab")
 """Clusters are folders 0, 1, … here; each belongs to the process that holds its lock."""
 MOST_CLUSTERS = 16
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -115,7 +115,7 @@ class Lab:
         with (shape.log / f"init-{shape.host(node)}.log").open("ab") as log:
             subprocess.Popen(
                 [
-                    *("ip", "netns", "exec", f"{shape.name}-{node}"),
+                    *("nsenter", f"--net=/run/netns/{shape.name}-{node}"),
                     # --kill-child: a node dies with the process that made its namespaces.
                     *("unshare", "--uts", "--mount", "--ipc", "--pid", "--fork", "--kill-child"),
                     *("bash", str(_INIT), str(shape.folder), shape.host(node), str(pidfile), *command),

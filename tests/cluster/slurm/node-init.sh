@@ -8,6 +8,10 @@ read -r pid _ </proc/self/stat # still the outer /proc: our pid as the machine s
 hostname "$host"
 mount --make-rprivate /
 mount -t proc proc /proc
+mkdir -p "$folder/run/$host.cgroup"
+mount --rbind /sys/fs/cgroup "$folder/run/$host.cgroup"
+mount -t sysfs sysfs /sys                      # with this node's network; container engines want the cgroups back
+mount --rbind "$folder/run/$host.cgroup" /sys/fs/cgroup
 mount --bind "$folder/etc/hosts" /etc/hosts
 mkdir -p /etc/slurm
 mount --bind "$folder/etc" /etc/slurm          # Slurm's default place: no SLURM_CONF needed

@@ -1,0 +1,66 @@
+"""A container image without a registry and without a build: an empty tree; this machine's programs are mounted into it.
+
+Podman's settings are those that work in a container or a small virtual machine, where crun and raised limits do not.
+"""
+
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+PACKAGES = {"podman": "podman", "runc": "runc"}
+"""Command to the Debian package that has it."""
+IMAGE = "localhost/bertjob-tiny:1"
+_LINKS = ("bin", "lib", "lib64", "sbin")
+_FOLDERS = ("usr", "etc", "tmp", "proc", "sys", "dev", "run", "root")
+
+
+def environment(folder: Path, hosts: Iterable[str]) -> dict[str, str]:
+    """Make the image in a store for each host; what podman and the fake sarus must find in their environment.
+
+    Each node has its own store because podman's locks are in /dev/shm, which is each node's own.
+    """
+    settings = folder / "containers.conf"
+    settings.write_text(_settings(_this_python()))
+    variables = {"CONTAINERS_CONF": str(settings), "BERTJOB_LAB_IMAGES": str(folder)}
+    tree = folder / "tree.tar"
+    _write_tree(tree)
+    for host in hosts:
+        store = folder / host
+        command = ["podman", f"--root={store}/root", f"--runroot={store}/run", "import", str(tree), IMAGE]
+        subprocess.run(command, env={**os.environ, **variables}, check=True, capture_output=True)
+    return variables
+
+
+def _settings(readonly: Iterable[Path]) -> str:
+    mounts = ", ".join(f'"{path}:{path}:ro"' for path in readonly)
+    return f"""\
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+volumes = [{mounts}]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+
+
+def _this_python() -> list[Path]:
+    """What a program needs to run as it does here: the system, and this Python with its packages and the project."""
+    python = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]}
+    system = [Path("/usr"), *(path for path in map(Path, ("/etc/ld.so.cache", "/etc/alternatives")) if path.exists())]
+    return system + sorted(path for path in python if not path.is_relative_to("/usr"))
+
+
+def _write_tree(path: Path) -> None:
+    with tarfile.open(path, "w") as tree:
+        for name in _FOLDERS:
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+            tree.addfile(folder)
+        for name in _LINKS:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, f"usr/{name}"
+            tree.addfile(link)
