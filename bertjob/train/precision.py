@@ -12,6 +12,7 @@ from bertjob.spec.job import Precision
 
 Resolved = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+CPUINFO = Path("/proc/cpuinfo")
 _CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """What Linux calls bf16 arithmetic: x86's two sets of instructions, and Arm's."""
 
@@ -35,8 +36,7 @@ def has_bf16(device: torch.device) -> bool:
     """Whether `device` has bf16 arithmetic: GPUs from compute capability 8.0 (A100) on, CPUs by their flags."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and not _CPU_FLAGS.isdisjoint(cpuinfo.read_text().split())
+    return CPUINFO.exists() and not _CPU_FLAGS.isdisjoint(CPUINFO.read_text().split())
 
 
 def autocast(precision: Resolved, device: torch.device) -> AbstractContextManager[object]:

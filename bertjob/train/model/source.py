@@ -136,10 +136,14 @@ def _from_hub(name: str) -> Path:
     if hub.is_offline_mode():
         raise DataError(f"model.init {name}: no such folder, not in the hub's cache, and offline mode is on; {bring}")
     try:
-        files = {sibling.rfilename for sibling in hub.HfApi().model_info(name, timeout=_HUB_SECONDS).siblings or ()}
+        api = hub.HfApi()
+        files = {sibling.rfilename for sibling in api.model_info(name, timeout=_HUB_SECONDS).siblings or ()}
+        for file in ("tokenizer_config.json", *VOCABULARIES, "config.json"):
+            if file in files:
+                api.hf_hub_download(name, file)
+        # The weights last: a snapshot that has them has all.
         weights = next((file for file in WEIGHTS if file in files), WEIGHTS[0])
-        wanted = ["config.json", "tokenizer_config.json", *VOCABULARIES, weights]
-        return Path(hub.snapshot_download(name, allow_patterns=wanted))
+        return Path(api.hf_hub_download(name, weights)).parent
     except RepositoryNotFoundError as error:
         raise DataError(f"model.init {name}: no such folder, and the Hugging Face hub has no such model") from error
     except HfHubHTTPError as error:
