@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bertjob.train.squad.features import Features, Int32, Int64
+from bertjob.train.squad.features import Bool, Features, Int32, Int64
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -72,10 +72,7 @@ def window_candidates(
     in_context = (places >= features.query_length[samples, None] + 2) & (places < lengths[:, None] - 1)
     tokens = np.minimum(features.offsets[samples, None] + places, len(features.best_context) - 1)
     may_begin = in_context & features.best_context[tokens]
-    begins = np.where(
-        may_begin, np.nan_to_num(start, nan=IMPOSSIBLE, posinf=-IMPOSSIBLE, neginf=IMPOSSIBLE), IMPOSSIBLE
-    )
-    ends = np.where(in_context, np.nan_to_num(end, nan=IMPOSSIBLE, posinf=-IMPOSSIBLE, neginf=IMPOSSIBLE), IMPOSSIBLE)
+    begins, ends = _scores(start, may_begin), _scores(end, in_context)
 
     first = _best(begins, n_best)
     last = _best(ends, n_best)
@@ -115,13 +112,18 @@ def best_answers(windows: Sequence[Candidates], context: str, n_best: int) -> li
     return list(map(Answer, kept, starts, ends, probabilities, start_logits, end_logits))
 
 
+def _scores(logits: Float32, possible: Bool) -> Float32:
+    """Finite scores, whatever the model says."""
+    return np.where(possible & ~np.isnan(logits), np.clip(logits, IMPOSSIBLE, -IMPOSSIBLE), np.float32(IMPOSSIBLE))
+
+
 def _best(scores: Float32, count: int) -> Int64:
     """Places of each row's best scores, best first, of equals the first: ``[B, min(count, L)]``."""
     return np.argsort(-scores, axis=1, kind="stable")[:, :count]
 
 
 def _best_pair(
-    begins: Float32, ends: Float32, may_begin: NDArray[np.bool_], may_end: NDArray[np.bool_], longest: int
+    begins: Float32, ends: Float32, may_begin: Bool, may_end: Bool, longest: int
 ) -> tuple[Int64, Int64]:
     """First and last token of one sample's best possible answer, of all: arrays of one place, or of none."""
     firsts = np.flatnonzero(may_begin)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from bertjob.train.squad.demo.more_scenes import MORE_SCENES
 from bertjob.train.squad.demo.names import Part
 from bertjob.train.squad.demo.prose import sentences
-from bertjob.train.squad.demo.scenes import SCENES, Scene
+from bertjob.train.squad.demo.scene import Scene
+from bertjob.train.squad.demo.scenes import SCENES
 from bertjob.train.squad.demo.things import Place, Thing, Told, drawer, kind_of, strip, things_of
 
 SEED: Final = 1
@@ -58,8 +58,7 @@ def demo_set(part: Part) -> bytes:
 def passages(part: Part, seed: int = SEED) -> list[Passage]:
     """The paragraphs of `part`: a pure function."""
     rng = Random(f"{seed} {part}")
-    scenes = (*SCENES, *MORE_SCENES)
-    return [_passage(scenes[number % len(scenes)], part, rng) for number in range(PARAGRAPHS[part])]
+    return [_passage(SCENES[number % len(SCENES)], part, rng) for number in range(PARAGRAPHS[part])]
 
 
 def _passage(scene: Scene, part: Part, rng: Random) -> Passage:

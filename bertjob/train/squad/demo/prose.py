@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Final, TypeVar
 
-from bertjob.train.squad.demo.scenes import Scene
+from bertjob.train.squad.demo.scene import Scene
 from bertjob.train.squad.demo.things import Thing, Told
 
 _T = TypeVar("_T")

@@ -10,7 +10,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from bertjob.train.squad.demo.names import PATTERNS, THINGS, Part, words
-from bertjob.train.squad.demo.scenes import Fact, Scene
+from bertjob.train.squad.demo.scene import Fact, Scene
 
 Draw = Callable[[str, str], str]
 """(kind, key) -> a marked value of that kind."""

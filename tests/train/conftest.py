@@ -1,0 +1,63 @@
+"""What the tests of the training share: real SQuAD, MiniLM's tokenizer, a small set of questions, a tiny model."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bertjob.spec.job import Data, Job, Model, Train
+from bertjob.train.model.source import model_folder
+from bertjob.train.squad.demo import demo_set
+from bertjob.train.squad.features import Features, Settings, make_features
+from bertjob.train.squad.files import SquadSet, parse, read_squad
+from bertjob.train.squad.tokenizer import BertTokenizer, load_tokenizer
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder with real SQuAD files."""
+    folder = os.environ.get("BERTJOB_TEST_DATA")
+    if not folder:
+        pytest.skip("needs real SQuAD: set BERTJOB_TEST_DATA to a folder with squad/dev-v1.1.json and vocab.txt")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def squad_dev(test_data: Path) -> SquadSet:
+    """The whole dev set of SQuAD v1.1."""
+    return read_squad(test_data / "squad" / "dev-v1.1.json")
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> Path:
+    """MiniLM's folder, from the package of the extra `demo`."""
+    return model_folder(Job(name="x", model=Model(init="demo")))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(demo_model: Path) -> BertTokenizer:
+    """MiniLM's, which is that of bert-base-uncased."""
+    return load_tokenizer(demo_model)
+
+
+@pytest.fixture(scope="session")
+def demo_dev() -> SquadSet:
+    """The demo set's dev part."""
+    return parse(demo_set("dev"), "demo (dev)")
+
+
+@pytest.fixture(scope="session")
+def demo_features(demo_dev: SquadSet, tokenizer: BertTokenizer) -> Features:
+    """Its samples, with windows so short that many contexts need several."""
+    return make_features(demo_dev, tokenizer, Settings(96, 32, 24))
+
+
+@pytest.fixture(scope="session")
+def tiny_job(demo_model: Path) -> Job:
+    """A BERT of two narrow layers on the demo set."""
+    return Job(
+        name="tiny",
+        model=Model(init="random", vocab=str(demo_model), layers=2, hidden=32, heads=2, dropout=0.0),
+        data=Data(train="demo", dev="demo"),
+        train=Train(global_batch=12, micro_batch=3, max_seq_length=128, doc_stride=48, max_query_length=32),
+    )
