@@ -1,39 +1,17 @@
-"""The embedded Slurm as a fixture: installed when it may be, else skipped with instructions, never skipped in CI."""
+"""The embedded Slurm, its command line and real questions as fixtures."""
 
 import json
 import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import pytest
+from face import Face
+from provision import require, unavailable
 
 from slurm import lab as slurm_lab  # the folder beside this file
-
-
-def unavailable(what: str) -> NoReturn:
-    """Skip; in CI fail, because there a skipped cluster test would hide a broken job script."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI must run the cluster tests: {what}")
-    pytest.skip(what)
-
-
-def require(packages: dict[str, str], purpose: str) -> None:
-    """Install the Debian packages of missing commands when this process may, else skip and say how."""
-    if not packages:
-        return
-    names = sorted(set(packages.values()))
-    if os.geteuid() != 0 or not Path("/usr/bin/apt-get").exists():
-        unavailable(
-            f"{purpose} needs Debian's packages: sudo apt-get install --no-install-recommends {' '.join(names)}"
-        )
-    print(f"\ninstalling for {purpose}: {' '.join(names)}", file=sys.stderr)
-    try:
-        slurm_lab.install(names)
-    except slurm_lab.LabError as error:
-        unavailable(f"{purpose}: {error}")
 
 
 @pytest.fixture(scope="session")
@@ -66,36 +44,31 @@ def cluster(lab: slurm_lab.Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return lab
 
 
-class Face:
-    """The command line as a user calls it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, *words: object, code: int = 0, timeout: float = 150) -> "subprocess.CompletedProcess[str]":
-        """Run ``bertjob WORDS`` and insist on its exit code."""
-        command = [str(Path(sys.executable).with_name("bertjob")), *map(str, words)]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False)
-        assert done.returncode == code, f"{words} exited with {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
-
-    def site(self, name: str, **keys: object) -> Path:
-        """A site file: plain Slurm, changed by keys."""
-        path = self.folder / f"{name}.yaml"
-        path.write_text(json.dumps({"name": name, "scheduler": "slurm", "launcher": "srun", **keys}))  # JSON is YAML
-        return path
-
-    def job(self, name: str = "squad", **sections: object) -> Path:
-        """A job file that asks for four nodes without GPUs."""
-        path = self.folder / f"{name}-job.yaml"
-        resources = {"nodes": 4, "tasks_per_node": 1, "gpus_per_node": 0, "time": "10"}
-        train = {"global_batch": 8, "micro_batch": 1}
-        path.write_text(json.dumps({"name": name, "resources": resources, "train": train, **sections}))
-        return path
-
-
 @pytest.fixture
 def bertjob(cluster: slurm_lab.Lab, tmp_path: Path) -> Face:
     """The command line on the cluster's login node, in an empty folder."""
     return Face(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 64 questions of SQuAD to train on, 16 to evaluate on, and BERT's vocabulary."""
+    source = os.environ.get("BERTJOB_TEST_DATA")
+    if not source:
+        unavailable("set BERTJOB_TEST_DATA to a folder with squad/train-v1.1.part.json, squad/dev-v1.1.json, vocab.txt")
+    folder = tmp_path_factory.mktemp("squad")
+    for name, file, count in (("train", "train-v1.1.part.json", 64), ("dev", "dev-v1.1.json", 16)):
+        whole = json.loads(Path(source, "squad", file).read_text(encoding="utf-8"))
+        (folder / f"{name}.json").write_text(json.dumps(_first_questions(whole, count)))
+    shutil.copy(Path(source, "vocab.txt"), folder)
+    return folder
+
+
+def _first_questions(whole: dict[str, Any], count: int) -> dict[str, Any]:
+    """The first questions on short paragraphs of a SQuAD file, as a SQuAD file."""
+    paragraphs = []
+    for paragraph in (paragraph for article in whole["data"] for paragraph in article["paragraphs"]):
+        if count and len(paragraph["context"]) <= 400:
+            paragraphs.append({**paragraph, "qas": paragraph["qas"][:count]})
+            count -= len(paragraphs[-1]["qas"])
+    return {"version": "1.1", "data": [{"title": "first", "paragraphs": paragraphs}]}

@@ -4,6 +4,7 @@ Podman's settings are those that work in a container or a small virtual machine,
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,6 +14,8 @@ from pathlib import Path
 PACKAGES = {"podman": "podman", "runc": "runc"}
 """Command to the Debian package that has it."""
 IMAGE = "localhost/bertjob-tiny:1"
+PYTHON = Path(sys.prefix, "bin", "python")
+"""This Python, which is mounted into the containers."""
 _LINKS = ("bin", "lib", "lib64", "sbin")
 _FOLDERS = ("usr", "etc", "tmp", "proc", "sys", "dev", "run", "root")
 
@@ -20,8 +23,10 @@ _FOLDERS = ("usr", "etc", "tmp", "proc", "sys", "dev", "run", "root")
 def environment(folder: Path, hosts: Iterable[str]) -> dict[str, str]:
     """Make the image in a store for each host; what podman and the fake sarus must find in their environment.
 
-    Each node has its own store because podman's locks are in /dev/shm, which is each node's own.
+    Each node has its own store because podman's locks are in /dev/shm, which is each node's own. The path of `folder`
+    must be short: podman takes 50 characters for a store's running state.
     """
+    folder.mkdir()
     settings = folder / "containers.conf"
     settings.write_text(_settings(_this_python()))
     variables = {"CONTAINERS_CONF": str(settings), "BERTJOB_LAB_IMAGES": str(folder)}
@@ -32,6 +37,11 @@ def environment(folder: Path, hosts: Iterable[str]) -> dict[str, str]:
         command = ["podman", f"--root={store}/root", f"--runroot={store}/run", "import", str(tree), IMAGE]
         subprocess.run(command, env={**os.environ, **variables}, check=True, capture_output=True)
     return variables
+
+
+def missing() -> dict[str, str]:
+    """Commands that are not here, with their packages."""
+    return {command: package for command, package in PACKAGES.items() if shutil.which(command) is None}
 
 
 def _settings(readonly: Iterable[Path]) -> str:

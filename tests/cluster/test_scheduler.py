@@ -3,12 +3,13 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from face import Face
 from slurm.lab import Lab
+from until import until
 
 pytestmark = pytest.mark.cluster
 
@@ -18,19 +19,12 @@ def scheduler_says(job_id: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.2)
-
-
 def left_in(folder: Path) -> set[str]:
     """Everything below a folder but the test's own job and site files."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix != ".yaml"}
 
 
-def test_success_and_failure_of_a_job_are_the_exit_codes_of_wait(bertjob) -> None:
+def test_success_and_failure_of_a_job_are_the_exit_codes_of_wait(bertjob: Face) -> None:
     good, bad = bertjob.site("good", python="/bin/true"), bertjob.site("bad", python="/bin/false")
     bertjob("submit", bertjob.job(), "--site", good, "--wait")
     done = bertjob("submit", bertjob.job(), "--site", bad, "--wait", code=1)
@@ -41,7 +35,7 @@ def test_success_and_failure_of_a_job_are_the_exit_codes_of_wait(bertjob) -> Non
     assert [(row["site"], row["state"]) for row in rows] == [("good", "completed"), ("bad", "failed")]
 
 
-def test_a_refusal_is_one_line_with_exit_code_4_and_leaves_nothing(bertjob, tmp_path: Path) -> None:
+def test_a_refusal_is_one_line_with_exit_code_4_and_leaves_nothing(bertjob: Face, tmp_path: Path) -> None:
     site = bertjob.site("lab", python="/bin/true")
     done = bertjob("submit", bertjob.job(), "--site", site, "--partition", "nope", code=4)
     assert done.stderr.splitlines()[-1] == (
@@ -51,7 +45,7 @@ def test_a_refusal_is_one_line_with_exit_code_4_and_leaves_nothing(bertjob, tmp_
     assert left_in(tmp_path) == set()
 
 
-def test_a_controller_that_is_stopped_is_one_line_and_leaves_nothing(bertjob, cluster: Lab, tmp_path: Path) -> None:
+def test_a_stopped_controller_is_one_line_and_leaves_nothing(bertjob: Face, cluster: Lab, tmp_path: Path) -> None:
     job, site = bertjob.job(), bertjob.site("lab", python="/bin/true")
     job_id = bertjob("submit", job, "--site", site, "--wait").stdout.split()[-1]
     before = left_in(tmp_path)
@@ -69,7 +63,7 @@ def test_a_controller_that_is_stopped_is_one_line_and_leaves_nothing(bertjob, cl
         cluster.start_daemon("slurmctld")
 
 
-def test_without_accounting_jobs_are_submitted_watched_and_waited_for(bertjob, cluster: Lab) -> None:
+def test_without_accounting_jobs_are_submitted_watched_and_waited_for(bertjob: Face, cluster: Lab) -> None:
     site = bertjob.site("lab", python="/bin/true")
     cluster.stop_daemon("slurmdbd")
     try:
@@ -80,7 +74,7 @@ def test_without_accounting_jobs_are_submitted_watched_and_waited_for(bertjob, c
         cluster.start_daemon("slurmdbd")
 
 
-def test_a_job_that_waits_says_why_and_can_be_cancelled(bertjob) -> None:
+def test_a_job_that_waits_says_why_and_can_be_cancelled(bertjob: Face) -> None:
     site = bertjob.site("lab", python="/bin/true")
     done = bertjob("submit", bertjob.job(), "--site", site, "--", "--begin=now+1hour", "--dependency=singleton")
     job_id = done.stdout.split()[-1]
@@ -92,7 +86,7 @@ def test_a_job_that_waits_says_why_and_can_be_cancelled(bertjob) -> None:
     assert scheduler_says(job_id) == "CANCELLED"
 
 
-def test_submitting_takes_about_a_second(bertjob) -> None:
+def test_submitting_takes_about_a_second(bertjob: Face) -> None:
     site = bertjob.site("lab", python="/bin/true")
     job = bertjob.job()
     before = time.monotonic()
@@ -100,7 +94,7 @@ def test_submitting_takes_about_a_second(bertjob) -> None:
     assert time.monotonic() - before < 5  # a second, on two cores that others use as well
 
 
-def test_a_job_whose_node_fails_is_requeued_and_waited_for(bertjob, cluster: Lab, tmp_path: Path) -> None:
+def test_a_job_whose_node_fails_is_requeued_and_waited_for(bertjob: Face, cluster: Lab, tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text('#!/bin/sh\n[ "${SLURM_RESTART_COUNT:-0}" -ge 1 ] && exit\necho started; exec sleep 100\n')
     program.chmod(0o755)
