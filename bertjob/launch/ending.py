@@ -34,13 +34,23 @@ wait "$launcher" || code=$? # bash keeps the exit code of a process that has end
 """Waits for the one process that holds the ranks."""
 
 REQUEUE = r"""
-# 85: a checkpoint is written and there is more to do. Not after TERM: a requeue would bring a cancelled job back.
-if [ "$code" -eq 85 ] && [ -z "$cancelled" ]; then
-  if [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ] && [ "$(latest)" = "$before" ]; then
+# Is there more to do? Exit code 85 says so. But a launcher ends the last ranks once the first has ended, and may report
+# what became of them: then the state that the training left counts, with a new checkpoint. And a preempted job goes on
+# whatever its code, because the TERM that announces preemption goes to the daemons of mpirun first.
+unfinished() {
+  [ "$code" -eq 85 ] && return
+  grep -qs '"phase":"checkpointed"' "$RUN/state.json" && [ "$(latest)" != "$before" ] && return
+  [[ $(scontrol show job "$SLURM_JOB_ID") == *PreemptTime=2* ]]
+}
+# Never after a TERM to this script: a requeue would bring a cancelled job back.
+if [ "$code" -ne 0 ] && [ -z "$cancelled" ] && unfinished; then
+  now=$(latest)
+  if [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ] && [ "$now" = "$before" ]; then
     echo "bertjob: given up after $SLURM_RESTART_COUNT requeues, the last of them without a new checkpoint" >&2
     exit 1
   fi
-  echo "bertjob: checkpoint $(latest) is written, and the job goes on when it is started again"
+  echo "bertjob: the next start goes on from ${now:-the beginning}"
+  trap '' TERM # which a requeue sends to every process of this script, scontrol among them
   scontrol requeue "$SLURM_JOB_ID" && exit 0
   printf 'bertjob: it cannot be requeued; start it by: BERTJOB_RUN_DIR=%q sbatch %q\n' "$RUN" "$RUN/job.sbatch" >&2
 fi
