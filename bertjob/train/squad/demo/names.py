@@ -4,7 +4,8 @@ from typing import Final, Literal
 
 Part = Literal["train", "dev"]
 
-_DEV_SHARE: Final = 0.2
+_DEV_EVERY: Final = 5
+"""Each fifth word belongs to the dev part."""
 
 _PARTED: Final[dict[str, str]] = {
     "woman": """Agnes Beata Clara Dorothea Elin Freya Greta Hanna Ingrid Johanna Katrin Lena Marta Nora Olga Petra
@@ -15,8 +16,8 @@ _PARTED: Final[dict[str, str]] = {
         Matthias Nathan Otto Philip Rupert Samuel Thomas Yannick""",
     "surname": """Aldane Bracken Corvin Dremmel Eastley Farrow Gellert Hallam Ibsley Jarrow Kestrin Lindqvist Marlow
         Nettle Orlan Pelham Quist Rademaker Selby Tarrant Ullman Vandry Weller Yarrow Zeller Amsel Borgen Cramer
-        Dorsey Ekdal Fenwick Garland Hollis Innes Jessop Kendrick Lorimer Mercer Norling Osgood Prewitt Quarles
-        Rusk Stanhope Thorley Upton Vickers Wexford Ackroyd Birch Calloway Drummond Ellery Foxley Grantham Hesketh
+        Dorsey Ekdal Fenner Garland Hollis Innes Jessop Kendrick Lorimer Mercer Norling Osgood Prewitt Quarles
+        Rusk Stanhope Thorley Upton Vickers Wyndham Ackroyd Birch Calloway Drummond Ellery Foxley Grantham Hesketh
         Ingram Jolley Keating Langley Merrow Nansen Ogilvy Pascoe Rennick Sorley Tindall Underhill Vosper Winslow
         Abbott Beecham Crowther Dunmore Esmond Frobisher Gilroy Haldane Iveson Kirkby""",
     "place": """Alder Amber Ash Aven Barrow Bram Bright Cal Cold Crow Dun East Elder Fal Fen Ferry Glen Gold Gran Hart
@@ -44,8 +45,7 @@ def words(pool: str, part: Part) -> list[str]:
     if pool in _SHARED:
         return _SHARED[pool].split()
     whole = _PARTED[pool].split()
-    dev = round(len(whole) * _DEV_SHARE)
-    return whole[:dev] if part == "dev" else whole[dev:]
+    return [word for index, word in enumerate(whole) if (index % _DEV_EVERY == 0) == (part == "dev")]
 
 
 PATTERNS: Final[dict[str, tuple[str, ...]]] = {
