@@ -108,7 +108,7 @@ _STAGE_3 = {
     "prefetch_bucket_size",
     "use_all_reduce_for_fetch_params",
 }
-_SECTIONS: Mapping[str, frozenset[str]] = {
+SECTIONS: Mapping[str, frozenset[str]] = {
     "zero_optimization": frozenset(
         {
             "allgather_bucket_size",
@@ -172,6 +172,7 @@ _SECTIONS: Mapping[str, frozenset[str]] = {
     ),
     "torch_autocast": frozenset({"dtype", "enabled", "lower_precision_safe_modules"}),
 }
+"""Keys of the parts that are checked key by key."""
 _OFFLOAD_STAGES = {"offload_optimizer": (1, 2, 3), "offload_param": (3,)}
 _PRECISIONS = {"fp16": ("fp16",), "bf16": ("bf16",), "torch_autocast": ("fp16", "bf16")}
 """DeepSpeed's ways to compute in half precision, and which `precision` of the job each may go with."""
@@ -190,7 +191,7 @@ def check_deepspeed(section: Mapping[str, Any], precision: Precision = "auto") -
     """
     for key in section:
         _check_top_level(key)
-    for path, known in _SECTIONS.items():
+    for path, known in SECTIONS.items():
         for key in _part(section, path):
             if key not in known:
                 raise _unknown(f"deepspeed.{path}", key, known)

@@ -2,30 +2,36 @@
 
     python tests/train/backend_ranks.py FOLDER RANK WORLD_SIZE WAY…
 
-FOLDER holds vocab.txt; the results go to FOLDER/results-WORLD_SIZE.json, from rank 0.
+FOLDER holds vocab.txt; rank 0 writes FOLDER/results-WORLD_SIZE.json.
 """
 
 import gc
 import hashlib
-import json
 import os
+import resource
+import shutil
+import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
+from bertjob.errors import CheckpointError
 from bertjob.launch.world import World
 from bertjob.spec.job import Job, Model, Optimizer, Train
-from bertjob.train.backends import Backend
+from bertjob.train.backends import Backend, StepOutcome
 from bertjob.train.backends.make import make_backend
 from bertjob.train.batch import Batch
 from bertjob.train.model.forward import span_logits
 from bertjob.train.model.init import build_question_answering
+from bertjob.train.squad.loss import span_loss
 
 STEPS, HALF = 8, 4
 MICRO_BATCHES = 8  # of one step, over all ranks
+LR = 3e-3
 CPU = torch.device("cpu")
 OFFLOAD = {"offload_optimizer": {"device": "cpu"}}
 WAYS = {
@@ -37,20 +43,27 @@ WAYS = {
     "zero1-offload": {"zero_optimization": {"stage": 1, **OFFLOAD}},
     "zero2-offload": {"zero_optimization": {"stage": 2, **OFFLOAD}},
     "zero3-offload": {"zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}, **OFFLOAD}},
+    "torch-bf16": {},
+    "zero1-bf16": {"zero_optimization": {"stage": 1}},
+    "zero1-own-bf16": {"zero_optimization": {"stage": 1}, "bf16": {"enabled": True}},
 }
 
 
-def job(way: str, folder: Path, precision: str = "fp32") -> Job:
+def job(way: str, folder: Path) -> Job:
     return Job(
         name="tiny",
-        backend="torch" if way == "torch" else "deepspeed",
-        precision=precision,
-        seed=7,
+        backend="torch" if way.startswith("torch") else "deepspeed",
+        precision="bf16" if way.endswith("bf16") else "fp32",
         model=Model(vocab=str(folder / "vocab.txt"), layers=2, hidden=32, heads=4, ff=64, dropout=0.1),
         train=Train(global_batch=2 * MICRO_BATCHES, micro_batch=2, max_seq_length=32),
-        optimizer=Optimizer(lr=3e-3, weight_decay=0.05, max_grad_norm=0.5),
+        optimizer=Optimizer(lr=LR, weight_decay=0.05, max_grad_norm=0.5),
         deepspeed=WAYS[way],
     )
+
+
+def build(way: str, folder: Path, world: World) -> Backend:
+    described = job(way, folder)
+    return make_backend(build_question_answering(described), described, world, CPU, MICRO_BATCHES // world.size)
 
 
 def micro_batch(step: int, index: int) -> Batch:
@@ -67,74 +80,167 @@ def micro_batch(step: int, index: int) -> Batch:
     starts, ends = torch.tensor(spans).unbind(1)
     ids = torch.cat(samples)[None]
     positions = torch.cat([torch.arange(length) for length in lengths])[None]
-    return Batch(ids, torch.zeros_like(ids), positions, lengths, None, {"start": starts, "end": ends})
+    return Batch(
+        ids, torch.zeros_like(ids), positions, lengths, None, {"start_positions": starts, "end_positions": ends}
+    )
 
 
-def train(backend: Backend, world: World, steps: range) -> list[float]:
-    """As the loop does: dropout depends on step and micro batch, not on the rank; the losses of each step."""
-    losses = []
+def take_step(backend: Backend, world: World, step: int, spoilt: float = 1.0) -> tuple[float, StepOutcome]:
+    """As the loop does: dropout depends on step and micro batch, not on the rank.
+
+    `spoilt` is a factor of the last rank's last loss.
+    """
+    mine = range(world.rank, MICRO_BATCHES, world.size)
+    total = torch.zeros(())
+    for index in mine:
+        torch.manual_seed(1000 * step + index)
+        batch = micro_batch(step, index)
+        loss = span_loss(*span_logits(backend.model, batch), batch.targets)
+        backend.backward(loss * (spoilt if index == MICRO_BATCHES - 1 else 1.0), last=index == mine[-1])
+        total += loss.detach() / MICRO_BATCHES
+    if world.size > 1:
+        distributed.all_reduce(total)
+    return total.item(), backend.step(LR * (STEPS - step) / STEPS)
+
+
+def train(backend: Backend, world: World, steps: range) -> list[tuple[float, float | None]]:
+    """Loss and gradient norm of each step."""
     backend.model.train()
-    for step in steps:
-        mine = range(world.rank, MICRO_BATCHES, world.size)
-        total = torch.zeros(())
-        for index in mine:
-            torch.manual_seed(1000 * step + index)
-            batch = micro_batch(step, index)
-            start, end = span_logits(backend.model, batch)
-            loss = torch.nn.functional.cross_entropy(start, batch.targets["start"])
-            loss = (loss + torch.nn.functional.cross_entropy(end, batch.targets["end"])) / 2
-            backend.backward(loss, last=index == mine[-1])
-            total += loss.detach() / MICRO_BATCHES
-        if world.size > 1:
-            distributed.all_reduce(total)
-        outcome = backend.step(lr=3e-3 * (STEPS - step) / STEPS)
-        assert not outcome.skipped
-        losses.append([total.item(), outcome.grad_norm])
-    return losses
+    taken = [take_step(backend, world, step) for step in steps]
+    assert not any(outcome.skipped for _, outcome in taken)
+    return [(loss, outcome.grad_norm) for loss, outcome in taken]
 
 
-def digest(backend: Backend) -> str | None:
-    weights = backend.weights()
+def digest(weights: dict[str, Tensor] | None) -> str | None:
     if weights is None:
         return None
     return hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
 
 
-def build(way: str, folder: Path, world: World) -> Backend:
-    described = job(way, folder)
-    return make_backend(build_question_answering(described), described, world, CPU, MICRO_BATCHES // world.size)
+def distance(weights: dict[str, Tensor], reference: dict[str, Tensor]) -> float:
+    """Greatest difference of any weight that has an influence on the loss.
+
+    A softmax cancels what these biases add to all tokens alike: their gradients are rounding, which Adam blows up.
+    """
+    cancelled = ("key.bias", "layer.1.output.LayerNorm.bias", "qa_outputs.bias")
+    names = [name for name in reference if not name.endswith(cancelled)]
+    return max((weights[name] - reference[name]).abs().max().item() for name in names)
 
 
-def straight_and_resumed(way: str, folder: Path, world: World) -> dict[str, object]:
+def straight_and_resumed(way: str, folder: Path, world: World, reference: dict[str, Tensor]) -> dict[str, object]:
+    """Eight steps at one go; then the last four again from a checkpoint, in a new back end."""
     backend = build(way, folder, world)
     straight = train(backend, world, range(HALF))
     saved = folder / f"{way}-{world.size}"
-    if world.rank == 0:
-        saved.mkdir()
-    if world.size > 1:
-        distributed.barrier()
+    saved.mkdir(exist_ok=True)
     backend.save(saved)
     straight += train(backend, world, range(HALF, STEPS))
-    end = digest(backend)
-    del backend
+    weights = backend.weights()
+    if way == "torch" and weights is not None:
+        reference |= weights
+    backend = None  # ZeRO's hooks and gloo's threads go before the next one comes
     gc.collect()
     backend = build(way, folder, world)
     backend.load(saved)
-    resumed = train(backend, world, range(HALF, STEPS))
-    return {"straight": straight, "resumed": resumed, "end": end, "resumed_end": digest(backend)}
+    return {
+        "straight": straight,
+        "weights": digest(weights),
+        "resumed": train(backend, world, range(HALF, STEPS)),
+        "resumed_weights": digest(backend.weights()),
+        "names": sorted(weights or ()),
+        "off": distance(weights, reference) if weights else None,
+    }
+
+
+def overflow(folder: Path, world: World) -> dict[str, object]:
+    """Steps with a loss scaler, one of them with an infinite gradient on the last rank."""
+    backend = build("torch", folder, world)
+    backend.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    backend.model.train()
+    first = take_step(backend, world, 0)
+    before = (digest(backend.weights()), optimizer_digest(backend))
+    spoilt = take_step(backend, world, 1, spoilt=float("inf"))
+    after = (digest(backend.weights()), optimizer_digest(backend))
+    again = take_step(backend, world, 1)
+    return {"first": first, "before": before, "spoilt": spoilt, "after": after, "again": again}
+
+
+def optimizer_digest(backend: Backend) -> str:
+    states = backend._optimizer.state_dict()["state"]
+    return digest({f"{place}.{name}": tensor for place in states for name, tensor in states[place].items()})
+
+
+def refusal(way: str, folder: Path, world: World) -> str | None:
+    """What a back end says to a checkpoint."""
+    try:
+        build(way, folder.parent, world).load(folder)
+    except CheckpointError as error:
+        return str(error)
+    return None
+
+
+def small_disk(folder: Path, world: World) -> dict[str, object]:
+    """The last rank may write no more than 50 kB to a file; what each rank says to that."""
+    if world.rank == world.size - 1:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+    said = {}
+    for way in ("torch", "zero1") if world.size == 1 else ("zero1",):
+        backend = build(way, folder, world)
+        train(backend, world, range(1))
+        saved = folder / f"small-{way}-{world.size}"
+        saved.mkdir(exist_ok=True)
+        message = ""
+        try:
+            backend.save(saved)
+        except CheckpointError as error:
+            message = str(error)
+        messages = [message] * world.size
+        if world.size > 1:
+            distributed.all_gather_object(messages, message)
+        said[way] = messages
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    return said
+
+
+def full_disk(folder: Path, world: World) -> tuple[str, list[str]]:
+    """The last rank finds the disk full: what is said on rank 0, and which files are there."""
+    backend = build("zero1", folder, world)
+    saved = folder / "full"
+    saved.mkdir(exist_ok=True)
+    if world.rank == world.size - 1:
+        shutil.disk_usage = lambda _: SimpleNamespace(free=1000)
+    try:
+        backend.save(saved)
+    except CheckpointError as error:
+        return str(error), [str(file) for file in saved.iterdir()]
+    return "", []
 
 
 def main() -> None:
-    folder, rank, size, *ways = sys.argv[1:]
-    world = World(int(rank), int(size), int(rank), int(size), "test")
+    folder, rank, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    world = World(rank, size, rank, size, "test")
     torch.set_num_threads(1)
-    if world.size > 1:
-        store = distributed.FileStore(str(Path(folder) / f"store-{size}"), world.size)
-        distributed.init_process_group("gloo", store=store, rank=world.rank, world_size=world.size)
-    results = {way: straight_and_resumed(way, Path(folder), world) for way in ways}
-    if world.rank == 0:
-        (Path(folder) / f"results-{size}.json").write_bytes(msgspec.json.encode(results))
-    if world.size > 1:
+    if size > 1:
+        store = distributed.FileStore(str(folder / f"store-{size}"), size)
+        distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
+    reference: dict[str, Tensor] = {}
+    results: dict[str, object] = {}
+    for task in sys.argv[4:]:
+        if task in WAYS:
+            results[task] = straight_and_resumed(task, folder, world, reference)
+        elif task == "overflow":
+            results[task] = overflow(folder, world)
+        elif task == "small-disk":
+            results[task] = small_disk(folder, world)
+        elif task == "full-disk":
+            results[task] = full_disk(folder, world)
+        else:
+            way, saved = task.split(":")
+            results[task] = refusal(way, folder / saved, world)
+    if rank == 0:
+        (folder / f"results-{size}.json").write_bytes(msgspec.json.encode(results))
+    if size > 1:
         distributed.barrier()
     sys.stdout.flush()
     os._exit(0)  # gloo's threads may abort an orderly exit

@@ -24,6 +24,7 @@ from bertjob.launch.world import World
 from bertjob.spec.deepspeed import check_deepspeed, enabled_precision
 from bertjob.spec.job import Job
 from bertjob.train.backends import StepOutcome
+from bertjob.train.backends.trouble import cannot_write, first_line
 from bertjob.train.optim import adamw, clip, set_learning_rate
 from bertjob.train.precision import InPrecision, resolve
 
@@ -115,7 +116,7 @@ class DeepSpeedBackend:
             try:
                 (folder / FOLDER / _WRITTEN_BY).write_text(json.dumps(written_by), encoding="utf-8")
             except OSError as error:
-                raise CheckpointError(f"{folder / FOLDER / _WRITTEN_BY} cannot be written: {error.strerror}") from error
+                raise cannot_write(folder / FOLDER / _WRITTEN_BY, error) from error
 
     def load(self, folder: Path) -> None:
         """Read the engine's checkpoint back.
@@ -128,7 +129,7 @@ class DeepSpeedBackend:
         try:
             found, _ = self.model.load_checkpoint(str(own), tag=_TAG)
         except Exception as error:  # DeepSpeed's readers raise whatever broke
-            raise CheckpointError(f"{own} cannot be read: {_first_line(error)}") from error
+            raise CheckpointError(f"{own} cannot be read: {first_line(error)}") from error
         if found is None:
             raise CheckpointError(f"{own}: DeepSpeed finds no checkpoint there")
 
@@ -159,7 +160,7 @@ class DeepSpeedBackend:
             written_by = json.loads((own / _WRITTEN_BY).read_text(encoding="utf-8"))
             size, stage = written_by["world_size"], written_by["stage"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{own}: no checkpoint of the DeepSpeed back end ({_first_line(error)})") from error
+            raise CheckpointError(f"{own}: no checkpoint of the DeepSpeed back end ({first_line(error)})") from error
         if stage != self._stage:
             raise CheckpointError(f"{own} was written with ZeRO stage {stage}, this job has stage {self._stage}")
         if stage and size != self._world.size:
@@ -185,7 +186,7 @@ class _Writer:
             self._engine.save(state_dict, path)
         except (OSError, RuntimeError) as error:
             Path(path).unlink(missing_ok=True)
-            self._failure = CheckpointError(f"{path} cannot be written: {_first_line(error)}")
+            self._failure = self._failure or cannot_write(Path(path), error)
 
     def raise_failure(self) -> None:
         """Raise what went wrong since the last call, if anything."""
@@ -221,7 +222,3 @@ def _deepspeed(world: World, device: torch.device) -> Any:
         store = distributed.HashStore()
         distributed.init_process_group(store=store, rank=0, world_size=1)
     return deepspeed
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -12,6 +12,7 @@ from bertjob.errors import CheckpointError
 from bertjob.launch.world import World
 from bertjob.spec.job import Job
 from bertjob.train.backends import StepOutcome
+from bertjob.train.backends.trouble import cannot_write, first_line
 from bertjob.train.optim import adamw, clip, set_learning_rate
 from bertjob.train.precision import InPrecision, loss_scaler, resolve
 
@@ -75,7 +76,7 @@ class TorchBackend:
         try:
             torch.save(state, folder / STATE)
         except (OSError, RuntimeError) as error:  # torch's own writer raises the latter, on a full disk too
-            raise CheckpointError(f"{folder / STATE} cannot be written: {_first_line(error)}") from error
+            raise cannot_write(folder / STATE, error) from error
 
     def load(self, folder: Path) -> None:
         """Read the state back, on every rank; any world size reads it.
@@ -90,7 +91,7 @@ class TorchBackend:
             if self.scaler.is_enabled():
                 self.scaler.load_state_dict(state["scaler"])
         except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{folder / STATE} does not fit: {_first_line(error)}") from error
+            raise CheckpointError(f"{folder / STATE} does not fit: {first_line(error)}") from error
 
     def weights(self) -> dict[str, Tensor] | None:
         """A copy of the weights, on rank 0."""
@@ -138,7 +139,3 @@ def _in_parallel(replica: _Replica, device: torch.device) -> DistributedDataPara
     torch.autograd.backward(parallel())
     parallel.zero_grad()
     return parallel
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
