@@ -208,7 +208,8 @@ def test_deepspeed_s_fp16_on_a_cpu_is_refused(folder):
 def test_the_known_keys_are_those_of_the_installed_deepspeed(monkeypatch):
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     from deepspeed.runtime import config, precision_config
-    from deepspeed.runtime.zero import config as zero, offload_config
+    from deepspeed.runtime.zero import config as zero
+    from deepspeed.runtime.zero import offload_config
 
     models = {
         "zero_optimization": zero.DeepSpeedZeroConfig,
