@@ -12,6 +12,7 @@ def _main() -> int:
         print("usage: python -m bertjob.train RUN/job.yaml", file=sys.stderr)
         return 2
     signals = StopSignals()
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost peer is worth a line, not torch's stack of C++ calls
     from bertjob.train.main import main  # torch takes seconds, in which a signal may already come
 
     return main(Path(sys.argv[1]), signals)

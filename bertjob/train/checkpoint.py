@@ -124,7 +124,10 @@ def newest_whole(run_dir: RunDir) -> tuple[int | None, list[str]]:
 def remove_leftovers(run_dir: RunDir) -> None:
     """Remove what killed runs were still writing or removing."""
     for path in run_dir.checkpoints.glob(f".*{_PARTIAL}"):
-        shutil.rmtree(path, ignore_errors=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def remove_old(run_dir: RunDir, newest: int, keep: int) -> None:

@@ -1,6 +1,7 @@
 """Which addresses this host has, and how an operating system's refusal reads to a person."""
 
 import ipaddress
+import os
 import socket
 
 import psutil
@@ -37,7 +38,7 @@ def reason(error: OSError) -> str:
         return f"the name does not resolve ({error.strerror})"
     if isinstance(error, TimeoutError):
         return "timed out"
-    return error.strerror or str(error)
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _addresses() -> dict[str, list[str]]:

@@ -39,7 +39,7 @@ def gather(store: dist.Store, world: World, own: Place, seconds: float) -> list[
         keys = [f"place/{rank}" for rank in range(world.size)]
         absent = _absent(store, keys, seconds)
         if absent:
-            raise WorldError(f"{_ranks(absent)} of {world.size} did not answer within {seconds:g} s")
+            raise WorldError(f"{named(absent)} of {world.size} did not answer within {seconds:g} s")
         store.set("places", f"[{','.join(place.decode() for place in store.multi_get(keys))}]")
     return msgspec.json.decode(_verdict(store, "places", seconds), type=list[Place])
 
@@ -71,7 +71,7 @@ def check_ring(store: dist.Store, world: World, places: Sequence[Place], seconds
             keys = [f"ring/{rank}" for rank in range(world.size)]
             absent = _absent(store, keys, 2 * seconds)
             if absent:
-                raise WorldError(f"{_ranks(absent)} of {world.size} did not finish the check of the network")
+                raise WorldError(f"{named(absent)} of {world.size} did not finish the check of the network")
             troubles = [trouble.decode() for trouble in store.multi_get(keys) if trouble]
             if troubles:
                 raise WorldError("; ".join(troubles[:_NAMED_AT_MOST]))
@@ -141,7 +141,7 @@ def _verdict(store: dist.Store, key: str, seconds: float) -> bytes:
         raise WorldError("rank 0 went away while the ranks gathered") from None
 
 
-def _ranks(numbers: Sequence[int]) -> str:
+def named(numbers: Sequence[int]) -> str:
     """E.g. ``rank 3`` or ``ranks 1, 2 and 3``; many are counted."""
     named = [str(number) for number in numbers[:_NAMED_AT_MOST]]
     if len(numbers) > len(named):

@@ -75,7 +75,7 @@ def prepare(
         write_hparams(run_dir, values)
         write_provenance(run_dir, job)
         _LOG.info(
-            "%d steps of %d samples = %d x %d x %d (micro batch x accumulation x ranks), %s, %s, %.1f M parameters",
+            "%d steps of %d samples = %d x %d x %d (micro batch x accumulation x ranks), %s, %s, %.3g M parameters",
             *(task.total_steps, job.train.global_batch, job.train.micro_batch, accumulation, ranks.world.size),
             *(values["precision"], job.backend, values["parameters"] / 1e6),
         )

@@ -1,0 +1,78 @@
+"""Faults to inject into the ranks of run_ranks: each is called in a rank's process before it starts."""
+
+import resource
+import time
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from bertjob.spec.job import Job
+from bertjob.spec.layout import RunDir
+from bertjob.train import stages
+from bertjob.train.batch import Batch
+from bertjob.train.ranks import Ranks
+from bertjob.train.squad.task import SquadTask
+
+
+class _SlowSteps(SquadTask):
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        time.sleep(0.02)
+        return super().loss(model, batch)
+
+
+class _SlowAnswers(SquadTask):
+    def evaluate(self, model: nn.Module) -> Mapping[str, float]:
+        time.sleep(60)
+        return {}
+
+
+class _NotANumber(SquadTask):
+    calls = 0
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        _NotANumber.calls += 1
+        return super().loss(model, batch) * (float("nan") if _NotANumber.calls > 20 else 1.0)
+
+
+class _Broken(SquadTask):
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        raise ValueError("this rank is broken\nin two lines")
+
+
+def slow_steps(rank: int) -> None:
+    """A step takes a tenth of a second."""
+    stages.TASKS["squad"] = _SlowSteps.from_job
+
+
+def slow_answers(rank: int) -> None:
+    """The evaluation takes a minute."""
+    stages.TASKS["squad"] = _SlowAnswers.from_job
+
+
+def slow_features(rank: int) -> None:
+    """Rank 0 makes features for a minute, the others wait for it."""
+
+    def make(job: Job, run_dir: RunDir, ranks: Ranks, device: object) -> SquadTask:
+        if rank == 0:
+            time.sleep(60)
+        ranks.barrier()
+        raise AssertionError("nobody comes here")
+
+    stages.TASKS["squad"] = make
+
+
+def not_a_number(rank: int) -> None:
+    """The loss of the sixth step is not a number."""
+    stages.TASKS["squad"] = _NotANumber.from_job
+
+
+def broken_rank_1(rank: int) -> None:
+    """Rank 1 raises in its first step."""
+    if rank == 1:
+        stages.TASKS["squad"] = _Broken.from_job
+
+
+def small_files_rank_1(rank: int) -> None:
+    """Rank 1 cannot write files beyond 8 kB."""
+    if rank == 1:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
