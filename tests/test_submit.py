@@ -32,16 +32,16 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     return commands
 
 
-def planned(run_dir: Path | None, **data: str) -> Plan:
+def planned(run_dir: Path, **data: str) -> Plan:
     job = Job(name="squad", train=Train(global_batch=4, micro_batch=1), data=Data(**data))
-    return plan(job, Site(name="daint"), run_dir and str(run_dir), Here("/usr/bin/python3", str(Path.cwd())))
+    return plan(job, Site(name="daint"), str(run_dir), Here("/usr/bin/python3", str(Path.cwd())))
 
 
 def test_sbatch_gets_the_very_script_that_was_planned(commands: Commands, tmp_path: Path) -> None:
     wanted = planned(tmp_path / HOSTILE)
-    submitted = submit(wanted, ["--dependency=afterok:17"])
+    submitted = submit(wanted)
     assert submitted.job_id == "4711"
-    assert commands.calls("sbatch") == [["--dependency=afterok:17", str(submitted.run_dir.script)]]
+    assert commands.calls("sbatch") == [[str(submitted.run_dir.script)]]
     assert submitted.run_dir.script.read_text(encoding="utf-8") == script(wanted)
 
 
@@ -57,17 +57,13 @@ def test_the_run_directory_is_enough_to_run_it_again(commands: Commands, tmp_pat
     assert runs.find("4711").run_dir == run_dir
 
 
-def test_a_plan_without_a_run_directory_gets_one_below_runs(commands: Commands, tmp_path: Path) -> None:
-    run_dir = submit(planned(None)).run_dir
-    assert run_dir.path.parent == tmp_path / "runs"
-    assert run_dir.name.startswith("squad-")
-
-
-def test_leftovers_of_the_shell_do_not_reach_sbatch(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftovers_of_the_shell_do_not_reach_sbatch(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     leftovers = {"SBATCH_PARTITION": "debug", "SLURM_JOB_ID": "1", "SLURM_EXPORT_ENV": "NONE"}
     for name, value in {**leftovers, "SLURM_CONF": "/there", "OWN": "kept"}.items():
         monkeypatch.setenv(name, value)
-    submit(planned(None))
+    submit(planned(tmp_path / "run"))
     environment = commands.environment("sbatch")
     assert (environment["SLURM_CONF"], environment["OWN"]) == ("/there", "kept")
     assert not leftovers.keys() & environment.keys()

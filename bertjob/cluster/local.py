@@ -12,9 +12,8 @@ from types import FrameType
 from typing import Any
 
 from bertjob.cluster import process_group, rundir, runs, slurm
-from bertjob.cluster.preflight import check_inputs
+from bertjob.cluster.preflight import check_inputs, check_over
 from bertjob.cluster.tail import Tail
-from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan
 from bertjob.spec.layout import RunDir
 
@@ -41,13 +40,11 @@ def run_here(plan: Plan, on_text: Callable[[str], object] = lambda text: None) -
         The script's exit code; 85 (errors.REQUEUE_EXIT_CODE) when the same run directory can go on from a checkpoint.
 
     Raises:
-        PreflightError: a file is missing, or the run directory cannot be made or its job is still running.
+        PreflightError: a file is missing, or the run directory cannot be made or its job is not over.
     """
     check_inputs(plan.inputs)
-    plan, run_dir = rundir.placed(plan)
-    former = runs.read(run_dir)
-    if former is not None and process_group.alive(former):
-        raise PreflightError(f"{run_dir.path}: is still running here as process {former.submission.pid}")
+    run_dir = rundir.of(plan)
+    check_over(run_dir)
     with _Interrupts() as interrupts:
         with rundir.made(run_dir, rundir.files(plan, run_dir)):
             log = run_dir.log(JOB_ID)

@@ -1,10 +1,12 @@
-"""Checks of files before a job is queued: better refused now than failed after hours of waiting."""
+"""Checks before a job is queued or started: better refused now than failed after hours of waiting."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from bertjob.cluster import process_group, runs, slurm
 from bertjob.errors import PreflightError
+from bertjob.spec.layout import RunDir
 
 
 def check_inputs(inputs: Mapping[str, str]) -> None:
@@ -20,6 +22,22 @@ def check_inputs(inputs: Mapping[str, str]) -> None:
         complaint = _complaint(key, Path(path))
         if complaint:
             raise PreflightError(f"{key}: {path}: {complaint}")
+
+
+def check_over(run_dir: RunDir) -> None:
+    """No job is at work in a run directory: two would overwrite each other's checkpoints.
+
+    Raises:
+        PreflightError: one is; says which.
+    """
+    run = runs.read(run_dir)
+    if run is None:
+        return
+    job_id = run.submission.job_id
+    if run.local and process_group.alive(run):
+        raise PreflightError(f"{run.path}: is still running here as process {run.submission.pid}")
+    if not run.local and (state := slurm.ask([job_id]).job(job_id).state).live:
+        raise PreflightError(f"{run.path}: its job {job_id} is still {state}; cancel it or wait for it")
 
 
 def _complaint(key: str, path: Path) -> str:

@@ -15,12 +15,10 @@ from bertjob.spec.layout import RunDir
 from bertjob.spec.load import dump
 
 
-def placed(plan: Plan) -> tuple[Plan, RunDir]:
-    """The plan with a run directory: its own, or a new one below ``runs`` here, which is not made yet."""
-    if plan.run_dir is None:
-        plan = plan.at(str(new_run_dir(Path("runs"), plan.job.name).path))
+def of(plan: Plan) -> RunDir:
+    """The run directory of a plan; only scripts for others to submit are planned without one."""
     assert plan.run_dir is not None
-    return plan, RunDir(Path(plan.run_dir))
+    return RunDir(Path(plan.run_dir))
 
 
 def new_run_dir(folder: Path, job_name: str, now: float | None = None) -> RunDir:

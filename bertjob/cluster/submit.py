@@ -3,14 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bertjob.cluster import rundir, runs, slurm
-from bertjob.cluster.preflight import check_inputs
-from bertjob.errors import PreflightError, SchedulerError
+from bertjob.cluster.preflight import check_inputs, check_over
+from bertjob.errors import SchedulerError
 from bertjob.launch.plan import Plan
 from bertjob.spec.layout import RunDir
 
@@ -23,47 +22,36 @@ class Submitted:
     run_dir: RunDir
 
 
-def submit(plan: Plan, extra_sbatch: Sequence[str] = ()) -> Submitted:
+def submit(plan: Plan) -> Submitted:
     """Queue a job. A run directory that exists is continued: the training goes on from its newest checkpoint.
 
     Args:
         plan: what to run, with its run directory.
-        extra_sbatch: more options for sbatch, as they are, e.g. ``--dependency=afterok:17``.
 
     Raises:
-        PreflightError: a file is missing, or the run directory cannot be made or belongs to a job that is not over.
+        PreflightError: a file is missing, or the run directory cannot be made or its job is not over.
         SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
     """
     check_inputs(plan.inputs)
-    plan, run_dir = rundir.placed(plan)
-    _check_over(run_dir)
+    run_dir = rundir.of(plan)
+    check_over(run_dir)
     with rundir.made(run_dir, rundir.files(plan, run_dir)):
-        job_id = _sbatch(run_dir.script, extra_sbatch)
+        job_id = _sbatch(run_dir.script)
     runs.record(run_dir, job_id=job_id, site=plan.site.name, scheduler="slurm")
     return Submitted(job_id, run_dir)
 
 
-def _check_over(run_dir: RunDir) -> None:
-    """Two jobs in one run directory would overwrite each other's checkpoints."""
-    former = runs.read(run_dir)
-    if former is None or former.local:
-        return
-    job_id = former.submission.job_id
-    info = slurm.ask([job_id]).job(job_id)
-    if info.state.live:
-        raise PreflightError(f"{run_dir.path}: its job {job_id} is still {info.state}; cancel it or wait for it")
-
-
-def _sbatch(path: Path, options: Sequence[str]) -> str:
+def _sbatch(path: Path) -> str:
     """Submit a script through submitit; the job's id."""
-    if shutil.which("sbatch") is None:
-        raise SchedulerError("there is no command sbatch on this machine: submit from a login node of the cluster")
+    for command in ("sbatch", "srun"):  # submitit wants both
+        if shutil.which(command) is None:
+            raise SchedulerError(f"there is no command {command} here: submit from a login node of the cluster")
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     # submitit keeps a copy of the script and links to it in its folder; nobody needs them afterwards.
     with tempfile.TemporaryDirectory(prefix="bertjob-") as folder:
         try:
-            job: Any = _executor(folder, path, options)._submit_command("")
+            job: Any = _executor(folder, path)._submit_command("")
         except FailedJobError as error:
             raise SchedulerError(f"sbatch: {slurm.one_line(str(error)) or 'refused without a word'}") from None
         except FailedSubmissionError as error:
@@ -71,7 +59,7 @@ def _sbatch(path: Path, options: Sequence[str]) -> str:
         return str(job.job_id)
 
 
-def _executor(folder: str, path: Path, options: Sequence[str]) -> Any:
+def _executor(folder: str, path: Path) -> Any:
     from submitit.slurm.slurm import SlurmExecutor
 
     leftovers = [f"--unset={name}" for name in os.environ if slurm.leftover(name)]
@@ -83,6 +71,6 @@ def _executor(folder: str, path: Path, options: Sequence[str]) -> Any:
             return f"# submitted: {path!a}\n"
 
         def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-            return ["env", *leftovers, "sbatch", *options, str(path)]
+            return ["env", *leftovers, "sbatch", str(path)]
 
     return ScriptExecutor(folder)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,16 @@ def lab() -> Iterator[slurm_lab.Lab]:
 
 
 @pytest.fixture
-def cluster(lab: slurm_lab.Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> slurm_lab.Lab:
+def cluster(lab: slurm_lab.Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[slurm_lab.Lab]:
     """The cluster as a user on its login node sees it: Slurm's commands work, the index is the test's own."""
     for name in tuple(os.environ):
         if name.startswith(("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("SLURM_CONF", str(lab.shape.slurm_conf))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return lab
+    lab.wait_idle()
+    yield lab
+    subprocess.run(["scancel", "--user=root"], check=False)  # what a failed test left
 
 
 @pytest.fixture

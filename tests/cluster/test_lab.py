@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import provision
 import pytest
 from slurm.lab import Lab
 
@@ -28,3 +29,12 @@ def test_daemons_stop_and_come_back(cluster: Lab) -> None:
         cluster.start_daemon(daemon)
     cluster.wait_idle()
     assert said("srun", "-N1", "hostname")
+
+
+def test_what_is_missing_is_a_failure_in_ci_and_a_skip_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="CI must run"):
+        provision.unavailable("apt-get install slurmd")
+    monkeypatch.delenv("CI")
+    with pytest.raises(pytest.skip.Exception, match="apt-get install slurmd"):
+        provision.unavailable("apt-get install slurmd")
