@@ -22,6 +22,7 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
 
     The last line of stdout is the job's id. Everything after -- goes to sbatch as it is.
     """
+    from bertjob.cluster.machine import check_packages
     from bertjob.cluster.preflight import check_inputs
     from bertjob.cluster.rundir import new_run_dir
     from bertjob.cluster.submit import submit
@@ -30,6 +31,7 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
     plan = request.plan(str(Path(run_dir).absolute()))
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
+    check_packages(plan)
     if dry_run:
         check_inputs(plan.inputs)
         sys.stdout.write(script(plan))

@@ -1,0 +1,56 @@
+"""An installed wheel in an empty folder works like the checkout."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Runs bertjob from a wheel, in an empty folder; the dependencies are those of this environment."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, ROOT]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    site = folder / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    empty = folder / "empty"
+    empty.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(site), "XDG_CONFIG_HOME": str(folder), "XDG_STATE_HOME": str(folder)}
+
+    def run(*arguments):
+        code = "import bertjob.cli.main as m, sys; print(m.__file__, file=sys.stderr); m.main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=empty,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stderr.startswith(str(site)), "the wheel's own code runs"
+        return done
+
+    return run
+
+
+def test_the_wheel_brings_jobs_and_sites(installed):
+    assert {"squad", "squad-demo"} <= set(json.loads(installed("jobs", "--json").stdout))
+    assert {"daint", "generic", "local"} <= set(json.loads(installed("sites", "--json").stdout))
+
+
+def test_the_wheel_writes_scripts(installed):
+    script = installed("script", "squad", "--nodes", "8", "--site", "daint")
+    assert script.returncode == 0, script.stderr
+    assert "sarus run" in script.stdout
+
+
+def test_the_wheel_documents_its_keys(installed):
+    assert json.loads(installed("schema", "job").stdout)["$defs"]["Train"]["properties"]["epochs"]["description"]
