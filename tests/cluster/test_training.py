@@ -166,6 +166,6 @@ def test_a_rank_that_is_killed_ends_the_job_within_seconds_and_is_named(
 
 def kill_training(cluster: Lab, node: int) -> None:
     """SIGKILL the training's process on a node."""
-    found = cluster.on_node(node, "pgrep", "-f", "^[^ ]*python[^ ]* -u -m bertjob.train ").stdout.split()
-    assert found
-    cluster.on_node(node, "kill", f"-{signal.SIGKILL}", *found)
+    ranks = [pid for pid, words in cluster.processes(node).items() if words[1:4] == ["-u", "-m", "bertjob.train"]]
+    assert len(ranks) == 1
+    os.kill(ranks[0], signal.SIGKILL)

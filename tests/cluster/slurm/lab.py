@@ -28,6 +28,7 @@ PACKAGES = {
     "slurmdbd": "slurmdbd",
     "mariadbd": "mariadb-server-core",
     "mariadb-install-db": "mariadb-server-core",
+    "my_print_defaults": "mariadb-client-core",
     "mpirun": "openmpi-bin",
     "ip": "iproute2",
 }
@@ -147,6 +148,16 @@ class Lab:
             text=True,
             check=False,
         )
+
+    def processes(self, node: int) -> dict[int, list[str]]:
+        """What runs on a node: this machine's process ids, with their command lines."""
+        there = Path("/proc", self._pidfile(node).read_text().strip(), "ns", "pid").readlink()
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it may end meanwhile
+                if (process / "ns" / "pid").readlink() == there:
+                    found[int(process.name)] = (process / "cmdline").read_bytes().decode().split("\0")
+        return found
 
     def stop_daemon(self, name: str) -> None:
         """End the controller's daemon `name`, e.g. slurmctld, and wait until it is gone."""
