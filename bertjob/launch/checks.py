@@ -136,7 +136,7 @@ def _options(job: Job) -> Iterator[str]:
     texts = (asked.partition, asked.account, asked.constraint, asked.qos, asked.reservation, asked.mem, *asked.sbatch)
     yield from (f"{text!r}: a control character cannot stand in an sbatch option" for text in texts if _broken(text))
     for option in asked.sbatch:
-        name = option.partition("=")[0]
+        name = option.partition("=")[0] if option.startswith("--") else option[:2]
         if name in _PLANNED:
             yield f"the sbatch option {name} would contradict the plan: set {_PLANNED[name]}"
 

@@ -1,0 +1,67 @@
+"""What is generated and kept in the repository: the examples in slurm/examples, and the references of all keys.
+
+The examples are the golden files of tests/test_script.py as well. ``make regen`` writes everything again.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from bertjob.launch.plan import Here, plan
+from bertjob.launch.script import script
+from bertjob.spec.keys import KINDS, reference
+from bertjob.spec.load import load_job, load_site
+from bertjob.spec.shipped import shipped_folder
+from bertjob.spec.site import Mpi, Site
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = Here(python="/home/user/venv/bin/python", cwd="/home/user/bert", cpus=16)
+"""A login node that is the same wherever the examples are made."""
+
+
+def example(site: Site, *settings: str) -> str:
+    """What ``bertjob script squad`` prints with these settings."""
+    return script(plan(load_job("squad", settings).value, site, None, HERE))
+
+
+def site(name: str) -> Site:
+    """One of bertjob's own sites."""
+    return load_site(str(shipped_folder("site") / f"{name}.yaml")).value
+
+
+def _podman() -> str:
+    two_gpus = ("resources.nodes=2", "resources.gpus_per_node=2", "resources.cpus_per_task=8", "resources.time=4:00:00")
+    image = "image.ref=registry.example.org/bertjob:latest"
+    with_open_mpi_5 = msgspec.structs.replace(site("generic"), mpi=Mpi(version=5))
+    return example(with_open_mpi_5, *two_gpus, "engine=podman", "launcher=openmpi", image)
+
+
+def _srun(launcher: str) -> str:
+    one_gpu = ("resources.nodes=4", "resources.gpus_per_node=1", "resources.cpus_per_task=8", "resources.time=4:00:00")
+    return example(site("generic"), *one_gpu, f"launcher={launcher}", "resources.account=<account>")
+
+
+EXAMPLES: Mapping[str, Callable[[], str]] = {
+    "daint-squad-8.sbatch": lambda: example(site("daint"), "resources.nodes=8", "resources.account=<account>"),
+    "generic-squad-4.sbatch": lambda: _srun("srun"),
+    "generic-squad-4-hydra.sbatch": lambda: _srun("hydra"),
+    "generic-squad-2-podman.sbatch": _podman,
+    "local-squad-2.sh": lambda: example(site("local"), "resources.tasks_per_node=2"),
+}
+REFERENCES = {"job": ROOT / "jobs/KEYS.md", "site": ROOT / "slurm/sites/KEYS.md"}
+
+
+def main() -> None:
+    """Write all of it."""
+    folder = ROOT / "slurm/examples"
+    for stale in set(folder.iterdir()) - {folder / name for name in EXAMPLES}:
+        stale.unlink()
+    for name, made in EXAMPLES.items():
+        (folder / name).write_text(made())
+    for kind in KINDS:
+        REFERENCES[kind].write_text(reference(kind))
+
+
+if __name__ == "__main__":
+    main()
