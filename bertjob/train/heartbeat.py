@@ -45,13 +45,16 @@ class Heartbeat:
             write_state(self._path, self._state)
 
     def beat(self, **changes: Any) -> None:
-        """Change fields of the state, and write it if that was not done within the last second.
+        """Change fields of the state, and write them if nothing was written within the last second.
 
         Raises:
             OSError: it cannot be written.
         """
         if time.monotonic() - self._written >= _AT_MOST_EVERY_SECONDS:
             self.update(**changes)
+        else:
+            with self._lock:
+                self._state = msgspec.structs.replace(self._state, **changes)
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:

@@ -7,6 +7,8 @@ import socket
 import sys
 from pathlib import Path
 
+import torch.distributed as dist
+
 import bertjob
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
 from bertjob.launch.world import World, check_world, world_from
@@ -16,7 +18,7 @@ from bertjob.train import rendezvous
 from bertjob.train.device import choose_device, device_name
 from bertjob.train.logs import OWN_FILE_ONLY, Logs, job_id, open_logs
 from bertjob.train.loop import train
-from bertjob.train.notices import Departure
+from bertjob.train.notices import LOST_PEER, Departure
 from bertjob.train.ranks import Ranks
 from bertjob.train.report import Report
 from bertjob.train.signals import StopSignals
@@ -46,7 +48,7 @@ def main(path: Path, signals: StopSignals) -> int:
         watch.depart(error.exit_code, str(error))
     except BaseException as error:
         _LOG.exception("%s", _first_line(error), extra=OWN_FILE_ONLY)
-        watch.depart(1, f"{_first_line(error)} (traceback in {logs.path})")
+        watch.depart(1, f"{LOST_PEER if _is_lost_peer(error) else _first_line(error)} (traceback in {logs.path})")
 
 
 def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report) -> int:
@@ -65,40 +67,52 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
     if ranks.from_first(lambda: finished):
         if ranks.first:
             _LOG.info("this run is done: %s", run_dir.path)
-        return _close(watch, ranks, 0)
+        _part(watch, ranks)
+        return 0
 
     with report.working():
         training = prepare(job, run_dir, ranks, device, ranks.gather(here), watch, report)
     report.phase("training")
     with watch.deferred():
         completed = train(training)
-    if not completed:
-        report.end("checkpointed", REQUEUE_EXIT_CODE)
-        if ranks.first:
-            _LOG.info("a signal ended it after a checkpoint; start again to go on")
-        return _close(watch, ranks, REQUEUE_EXIT_CODE)
+        if not completed:
+            _part(watch, ranks)
+            report.end("checkpointed", REQUEUE_EXIT_CODE)
+            if ranks.first:
+                _LOG.info("stopped by a signal; start again to go on")
+            return REQUEUE_EXIT_CODE
     with report.working():
         metrics = finish(training, run_dir)
+    _part(watch, ranks)
     report.end("done", 0, metrics=metrics)
-    return _close(watch, ranks, 0)
+    if ranks.first:
+        _LOG.info("done: the model is in %s", run_dir.model)
+    return 0
 
 
-def _close(watch: Watch, ranks: Ranks, code: int) -> int:
-    """End in good order: no rank leaves while another may still need it."""
+def _part(watch: Watch, ranks: Ranks) -> None:
+    """Let no rank leave while another may still need it."""
     watch.stop()
     ranks.barrier()
-    return code
 
 
-def _tell(logs: Logs, report: Report, departure: Departure) -> None:
+def _tell(logs: Logs, report: Report, departure: Departure, silent: list[str]) -> None:
     """Say why the run ends early: in the job's log by the rank that ends it, in the state by rank 0."""
     extra = None if departure.who == logs.who else OWN_FILE_ONLY
     _LOG.log(logging.ERROR if departure.failed else logging.WARNING, "%s", departure.line, extra=extra)
+    cause = str(departure)
+    if silent and departure.line.startswith(LOST_PEER):
+        cause = f"{', '.join(silent)} is gone without a word: killed, or the node failed"
+        _LOG.error("%s", cause)
     if departure.failed:
-        report.end("failed", departure.code, error=str(departure))
+        report.end("failed", departure.code, cause)
     else:
         report.end("checkpointed", departure.code)
     logs.flush()
+
+
+def _is_lost_peer(error: BaseException) -> bool:
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "/gloo/" in str(error))
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,8 +8,9 @@ from torch.distributed import Store
 from bertjob.errors import REQUEUE_EXIT_CODE
 from bertjob.launch.world import World
 
+LOST_PEER = "lost the connection to another rank"
+"""How a departure reads whose cause is another rank's silent end."""
 _DEPARTURE = "departure"
-_LEFT = "left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,11 @@ class Departure:
 class Notices:
     """A board for all ranks. Every method may raise RuntimeError: rank 0, which keeps the board, is gone."""
 
-    def __init__(self, store: Store, world: World) -> None:
-        """Use `store`, a connection of its own."""
+    def __init__(self, store: Store, world: World, host: str) -> None:
+        """Use `store`, a connection of its own, and say on which host this rank is."""
         self._store = store
         self._world = world
+        store.set(f"host/{world.rank}", host)
 
     def announce(self, departure: Departure) -> Departure:
         """Say why this rank leaves; returns the first departure that was announced, this one or another's."""
@@ -52,12 +54,28 @@ class Notices:
         """The first departure that was announced."""
         return _read(self._store.get(_DEPARTURE)) if self._store.check([_DEPARTURE]) else None
 
-    def leave(self, seconds: float) -> None:
-        """Read no more; rank 0 keeps the board until the others have done so, `seconds` at most."""
+    def leave(self, seconds: float) -> list[str]:
+        """Read no more; rank 0 keeps the board until all others have left it, too.
+
+        Args:
+            seconds: how long rank 0 waits for them.
+
+        Returns:
+            On rank 0 the ranks that have not left, e.g. ``rank 3 (nid00004)``; on others nothing.
+        """
+        self._store.set(f"left/{self._world.rank}", "")
+        if self._world.rank != 0:
+            return []
         deadline = time.monotonic() + seconds
-        self._store.add(_LEFT, 1)
-        while self._world.rank == 0 and self._store.add(_LEFT, 0) < self._world.size and time.monotonic() < deadline:
+        absent = set(range(1, self._world.size))
+        while absent and time.monotonic() < deadline:
             time.sleep(0.05)
+            absent -= {rank for rank in absent if self._store.check([f"left/{rank}"])}
+        return [self._name(rank) for rank in sorted(absent)]
+
+    def _name(self, rank: int) -> str:
+        known = self._store.check([f"host/{rank}"])
+        return f"rank {rank} ({self._store.get(f'host/{rank}').decode()})" if known else f"rank {rank}"
 
 
 def _read(text: bytes) -> Departure:

@@ -72,7 +72,7 @@ def meet(world: World, env: MutableMapping[str, str], run: str) -> Meeting:
     place = peers.Place(socket.gethostname(), address, bool(chosen), seen)
     notices = None
     if world.size > 1:
-        notices = Notices(dist.PrefixStore(run, store.connect(host_inside, port, seconds)), world)
+        notices = Notices(dist.PrefixStore(run, store.connect(host_inside, port, seconds)), world, place.host)
     return Meeting(world, dist.PrefixStore(run, table), notices, place, seconds)
 
 

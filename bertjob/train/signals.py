@@ -28,8 +28,8 @@ class StopSignals:
         signal.set_wakeup_fd(end, warn_on_full_buffer=False)
         for number in STOP_SIGNALS:
             signal.signal(number, self._handle)
-        # A forked worker process must die by the TERM that its pool sends.
-        os.register_at_fork(after_in_child=_as_before)
+        # A forked worker process must die by the TERM that its pool sends, be it in the middle of the fork.
+        os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_as_before)
 
     @property
     def received(self) -> str:
@@ -52,7 +52,16 @@ class StopSignals:
         self._first = self._first or signal.Signals(number).name
 
 
+def _block() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
 def _as_before() -> None:
     signal.set_wakeup_fd(-1)
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    _unblock()

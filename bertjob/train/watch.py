@@ -13,23 +13,24 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from bertjob.errors import REQUEUE_EXIT_CODE
-from bertjob.train.notices import Departure, Notices
+from bertjob.train.notices import LOST_PEER, Departure, Notices
 from bertjob.train.signals import StopSignals
 
 _POLL_SECONDS = 0.5
 _FAREWELL_SECONDS = 3.0
+_RANK_0_IS_GONE = "rank 0 is gone: it was killed, or its node failed"
 
 
 class Watch:
     """Watches from its creation until `stop`."""
 
-    def __init__(self, signals: StopSignals, who: str, tell: Callable[[Departure], object]) -> None:
+    def __init__(self, signals: StopSignals, who: str, tell: Callable[[Departure, list[str]], object]) -> None:
         """Begin, on a thread of its own.
 
         Args:
             signals: where stop signals arrive.
             who: this rank in a departure.
-            tell: says why this process ends, and flushes what is open; called once, from any thread.
+            tell: says why this process ends and, on rank 0, which ranks are silent; called once, from any thread.
         """
         self._signals = signals
         self._who = who
@@ -77,10 +78,12 @@ class Watch:
 
     def _announce(self, code: int, line: str) -> Departure:
         own = Departure(code, self._who, line)
-        with contextlib.suppress(RuntimeError):  # rank 0 is gone, so nobody can hear it
-            if self._notices is not None:
-                return self._notices.announce(own)
-        return own
+        if self._notices is None:
+            return own
+        try:
+            return self._notices.announce(own)
+        except RuntimeError:  # so nobody can hear it
+            return Departure(1, self._who, _RANK_0_IS_GONE) if line.startswith(LOST_PEER) else own
 
     def _announced(self) -> Departure | None:
         if self._notices is None:
@@ -88,13 +91,15 @@ class Watch:
         try:
             return self._notices.departure()
         except RuntimeError:
-            return Departure(1, self._who, "rank 0 is gone")
+            return Departure(1, self._who, _RANK_0_IS_GONE)
 
     def _leave(self, departure: Departure) -> NoReturn:
         self._departing.acquire()  # for good: one thread is enough to end a process
         try:
-            self._tell(departure)
-            if self._notices is not None:
-                self._notices.leave(_FAREWELL_SECONDS)
+            silent: list[str] = []
+            with contextlib.suppress(RuntimeError):
+                if self._notices is not None:
+                    silent = self._notices.leave(_FAREWELL_SECONDS)
+            self._tell(departure, silent)
         finally:
             os._exit(departure.code)

@@ -137,6 +137,8 @@ def test_a_killed_rank_does_not_leave_the_others_hanging(run):
     os.kill(ranks[2].pid, signal.SIGKILL)
     assert finish(ranks, seconds=10) == [1, 1, -signal.SIGKILL, 1]
     assert state(run)["phase"] == "failed"
+    assert state(run)["error"] == f"rank 2 ({HOST}) is gone without a word: killed, or the node failed"
+    assert state(run)["error"] in job_log(run)
 
 
 def test_a_killed_rank_0_does_not_leave_the_others_hanging(run):
@@ -144,6 +146,7 @@ def test_a_killed_rank_0_does_not_leave_the_others_hanging(run):
     wait_for(lambda: (run / "state.json").exists() and state(run)["phase"] == "features")
     os.kill(ranks[0].pid, signal.SIGKILL)
     assert finish(ranks, seconds=10) == [-signal.SIGKILL, 1, 1, 1]
+    assert f"rank 2 ({HOST}): rank 0 is gone: it was killed, or its node failed" in job_log(run)
 
 
 def test_a_crash_says_its_last_words_in_the_jobs_log(run):
