@@ -36,9 +36,6 @@ def verb(request: Request, dry_run: bool) -> None:
 
     from bertjob.cli.progress import showing
     from bertjob.cluster.local import run_here
-    from bertjob.cluster.machine import check_packages
-
-    check_packages(plan)
 
     with showing(run_dir) as on_text:
         code = run_here(plan, on_text)

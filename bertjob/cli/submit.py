@@ -22,8 +22,7 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
 
     The last line of stdout is the job's id. Everything after -- goes to sbatch as it is.
     """
-    from bertjob.cluster.machine import check_packages
-    from bertjob.cluster.preflight import check_inputs
+    from bertjob.cluster.preflight import check
     from bertjob.cluster.rundir import new_run_dir
     from bertjob.cluster.submit import submit
 
@@ -31,9 +30,8 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
     plan = request.plan(str(Path(run_dir).absolute()))
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
-    check_packages(plan)
     if dry_run:
-        check_inputs(plan.inputs)
+        check(plan)
         sys.stdout.write(script(plan))
         return
     submitted = submit(plan)

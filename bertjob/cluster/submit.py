@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bertjob.cluster import rundir, runs, slurm
-from bertjob.cluster.preflight import check_inputs, check_over
+from bertjob.cluster.preflight import check, check_over
 from bertjob.errors import SchedulerError
 from bertjob.launch.plan import Plan
 from bertjob.spec.layout import RunDir
@@ -32,7 +32,7 @@ def submit(plan: Plan) -> Submitted:
         PreflightError: a file is missing, or the run directory cannot be made or its job is not over.
         SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
     """
-    check_inputs(plan.inputs)
+    check(plan)
     run_dir = rundir.of(plan)
     check_over(run_dir)
     with rundir.made(run_dir, rundir.files(plan, run_dir)):
