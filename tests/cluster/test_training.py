@@ -95,10 +95,10 @@ def test_four_nodes_through_mpirun_in_containers_of_sarus(
     hosts = [cluster.shape.host(node) for node in cluster.nodes]
     for name, value in containers.environment(cluster.shape.folder / "images", hosts).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PATH", f"{Path(__file__).parents[1] / 'fakes'}:{os.environ['PATH']}")
-    python = str(containers.PYTHON)
-    keys = {"launcher": "openmpi", "engine": "sarus", "image": {"ref": containers.IMAGE}, "python": python}
-    site = bertjob.site("sarus", env=AS_ROOT, **keys)
+    fakes = Path(__file__).parents[1] / "fakes"
+    monkeypatch.setenv("PATH", f"{fakes}:{containers.PYTHON.parent}:{os.environ['PATH']}")
+    keys = {"engine": "sarus", "image": {"ref": containers.IMAGE}, "python": str(containers.PYTHON)}
+    site = bertjob.site("sarus", launcher="openmpi", env=AS_ROOT, **keys)
     done = bertjob("submit", tiny(), "--site", site, "--run-dir", "runs/run", "--wait")
     run = RunDir(tmp_path / "runs" / "run")
     assert_four_ranks_trained(run, cluster, done.stdout.splitlines()[-1])

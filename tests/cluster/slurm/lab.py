@@ -242,7 +242,9 @@ def install(packages: Sequence[str]) -> None:
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 
 
 def _alive(pid: int) -> bool:
