@@ -74,8 +74,9 @@ class TorchBackend:
             "scaler": self.scaler.state_dict(),
         }
         try:
-            torch.save(state, folder / STATE)
-        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter, on a full disk too
+            with (folder / STATE).open("wb") as file:  # given a path, torch would not say what the disk said
+                torch.save(state, file)
+        except (OSError, RuntimeError) as error:
             raise cannot_write(folder / STATE, error) from error
 
     def load(self, folder: Path) -> None:
