@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from planned import with_
 
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.plan import Here, Plan, plan
@@ -30,10 +31,6 @@ def refused(site: Site = SLURM, run_dir: str | None = None, **keys: Any) -> str:
     message = str(raised.value)
     assert "\n" not in message
     return message
-
-
-def with_(site: Site, **keys: Any) -> Site:
-    return msgspec.structs.replace(site, **keys)
 
 
 def command(plan: Plan) -> list[str]:

@@ -72,7 +72,9 @@ def _run_directory(plan: Plan, slurm: bool) -> str:
         _chosen_run(plan, slurm) if plan.run_dir is None else f"RUN={quote(plan.run_dir)}",
         *(["RUNS=${RUN%/*}"] if plan.engine != "none" else []),
         f"mkdir -p {' '.join(made)}",
-        *_job_file(dump(plan.job)),
+        '[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << \'END_OF_JOB\'',
+        dump(plan.job).rstrip("\n"),
+        "END_OF_JOB",
         *(_filed(slurm) if plan.run_dir is None else []),
         'cd "$RUN"',
     ]
@@ -87,13 +89,6 @@ def _chosen_run(plan: Plan, slurm: bool) -> str:
         why = "Each start makes a new run directory."
         new = f"$PWD/runs/{plan.job.name}-$(date +%Y%m%d-%H%M%S)-$$"
     return f"{_comment(f'{why} BERTJOB_RUN_DIR=/path goes on in an old one.')}\nRUN=${{BERTJOB_RUN_DIR:-{new}}}"
-
-
-def _job_file(text: str) -> list[str]:
-    end = "END_OF_JOB"
-    while end in text.splitlines():
-        end += "_"
-    return [f'[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << \'{end}\'', text.rstrip("\n"), end]
 
 
 def _filed(slurm: bool) -> list[str]:

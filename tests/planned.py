@@ -1,0 +1,23 @@
+"""Jobs, sites and their scripts as the tests of scripts want them."""
+
+from typing import Any
+
+import msgspec
+
+from bertjob.launch.plan import Here, plan
+from bertjob.launch.script import script
+from bertjob.spec.job import Job, Resources, Train
+from bertjob.spec.site import Site
+
+HERE = Here(python="/venv/bin/python", cwd="/home/me")
+SLURM = Site(name="slurm", defaults=Resources(time="1:00:00", gpus_per_node=1))
+LOCAL = Site(name="local", scheduler="none", launcher="local")
+HOSTILE = ["a'; echo foo", "$(touch x)", "`touch x`", 'say "hi"', "sp  ace", "100% %j", "ü#!", "-rf"]
+
+
+def made(site: Site = SLURM, run_dir: str | None = None, here: Here = HERE, **keys: Any) -> str:
+    return script(plan(Job(name="j", train=Train(global_batch=4, micro_batch=1), **keys), site, run_dir, here))
+
+
+def with_(site: Site, **keys: Any) -> Site:
+    return msgspec.structs.replace(site, **keys)

@@ -1,0 +1,268 @@
+"""Scripts run by bash: the cluster's commands are fakes, the training is a small program."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.commands import Commands
+from planned import HERE, HOSTILE, LOCAL, SLURM, made, with_
+
+from bertjob.errors import REQUEUE_EXIT_CODE
+from bertjob.launch.plan import plan
+from bertjob.spec.job import Job, Resources, Train
+from bertjob.spec.layout import RunDir
+from bertjob.spec.load import dump, read_job
+from bertjob.spec.site import Site
+from bertjob.spec.state import RunState, write_state
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+class Batch:
+    """A script that bash runs as slurmd would; the cluster's commands are fakes, the ranks are one Python program."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run_dir = folder / HOSTILE[0]
+        self.commands = Commands(folder / "bin")
+        self.commands.make("scontrol", stdout="n1\nn2\nPreemptTime=None\n")
+        self.commands.make("module")
+        srun = folder / "bin/srun"
+        srun.write_text('#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nexec "$@"\n')
+        srun.chmod(0o755)
+
+    def start(self, body: str, *, by_hand: bool = False, site: Site = SLURM, **env: str) -> subprocess.Popen[str]:
+        """Start the script of a job whose training is the body, a piece of Python."""
+        program = self.folder / "program"
+        program.write_text(f"#!{sys.executable}\n{PRELUDE}{textwrap.dedent(body)}")
+        program.chmod(0o755)
+        text = made(with_(site, python=str(program)), None if by_hand else str(self.run_dir))
+        path = self.folder / "script"
+        path.write_text(text)
+        job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_CPUS_PER_TASK": "3"}
+        job |= {"SLURM_SUBMIT_DIR": str(self.folder), "PATH": f"{self.commands.folder}:{os.environ['PATH']}"}
+        with (self.folder / "j-7.out").open("a") as log:
+            return subprocess.Popen(["bash", str(path)], env=job | env, stdout=log, stderr=log, text=True)
+
+    def run(self, body: str, **keys: Any) -> int:
+        """Run it to the end; the exit code."""
+        return self.start(body, **keys).wait(20)
+
+    @property
+    def log(self) -> str:
+        """What the script and the ranks have said."""
+        return (self.folder / "j-7.out").read_text()
+
+    @property
+    def requeues(self) -> list[list[str]]:
+        """How often, and with which id, Slurm was asked to start the job again."""
+        return [call for call in self.commands.calls("scontrol") if call[0] == "requeue"]
+
+
+PRELUDE = """
+import json, os, pathlib, signal, sys, time
+run = pathlib.Path(sys.argv[-1]).parent
+
+def checkpoint(step):
+    (run / "checkpoints").mkdir(exist_ok=True)
+    (run / "checkpoints/latest").write_text(f"step-{step:06d}")
+
+def stop(number, frame):
+    print("got", signal.Signals(number).name, flush=True)
+    checkpoint(1)
+    sys.exit(85)
+
+"""
+WAITING = """
+signal.signal(signal.SIGUSR1, stop)
+signal.signal(signal.SIGTERM, stop)
+(run / "up").write_text(str(os.getpid()))
+time.sleep(20)
+"""
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Batch:
+    return Batch(tmp_path)
+
+
+@pytest.mark.parametrize(("body", "code"), [("", 0), ("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", 137)])
+def test_the_exit_code_of_training_is_the_jobs(batch: Batch, body: str, code: int) -> None:
+    assert batch.run(body) == code
+    assert batch.requeues == []
+
+
+def test_ranks_find_each_other_and_nothing_of_the_calling_shell(batch: Batch) -> None:
+    left = {"RANK": "1", "WORLD_SIZE": "9", "SLURM_EXPORT_ENV": "NONE"}
+    assert batch.run("print(json.dumps(dict(os.environ)), sys.argv[1:], os.getcwd())", **left) == 0
+    seen, _ = json.JSONDecoder().raw_decode(batch.log)
+    assert (seen["MASTER_ADDR"], seen["BERTJOB_WORLD_SIZE"], seen["BERTJOB_JOB_ID"]) == ("n1", "1", "7")
+    assert seen["OMP_NUM_THREADS"] == "3"
+    assert not seen.keys() & left.keys()
+    assert f"['-u', '-m', 'bertjob.train', {str(batch.run_dir / 'job.yaml')!r}] {batch.run_dir}\n" in batch.log
+
+
+def test_a_checkpoint_and_85_start_the_job_again(batch: Batch) -> None:
+    assert batch.run("checkpoint(5); sys.exit(85)") == 0
+    assert batch.requeues == [["requeue", "7"]]
+    assert "goes on from step-000005\n" in batch.log
+
+
+def test_where_it_cannot_be_requeued_it_says_how_to_go_on(batch: Batch) -> None:
+    batch.commands.make("scontrol", stdout="n1\n", stderr="Requested operation is presently disabled", code=1)
+    assert batch.run("checkpoint(5); sys.exit(85)") == REQUEUE_EXIT_CODE
+    told = batch.log.partition("it cannot be requeued; start it by: ")[2]
+    assert shlex.split(told) == [f"BERTJOB_RUN_DIR={batch.run_dir}", "sbatch", f"{batch.run_dir}/job.sbatch"]
+
+
+@pytest.mark.parametrize(("restarts", "code", "requeues"), [("2", 0, 1), ("3", 1, 0)])
+def test_a_job_that_makes_no_progress_is_given_up(batch: Batch, restarts: str, code: int, requeues: int) -> None:
+    assert batch.run("sys.exit(85)", SLURM_RESTART_COUNT=restarts) == code
+    assert len(batch.requeues) == requeues
+
+
+def test_a_job_that_makes_progress_goes_on_however_often(batch: Batch) -> None:
+    assert batch.run("checkpoint(5); sys.exit(85)", SLURM_RESTART_COUNT="40") == 0
+    assert len(batch.requeues) == 1
+
+
+def test_an_exit_code_that_the_launcher_garbled_does_not_stop_the_job(batch: Batch) -> None:
+    state = RunState(phase="checkpointed", time=0.0)
+    write_state(batch.folder / "state.json", state)
+    said = (batch.folder / "state.json").read_text()
+    body = f"(run / 'state.json').write_text({said!r}); checkpoint(5); sys.exit(143)"
+    assert batch.run(body) == 0
+    assert batch.run(body) == 143  # the second start brought nothing new
+    assert len(batch.requeues) == 1
+
+
+def test_a_preempted_job_goes_on_whatever_its_exit_code(batch: Batch) -> None:
+    batch.commands.make("scontrol", stdout="n1\n   PreemptTime=2026-11-20T11:22:45 x\n")
+    assert batch.run("sys.exit(205)") == 0
+    assert batch.run("") == 0
+    assert len(batch.requeues) == 1
+
+
+@pytest.mark.parametrize(("number", "code", "requeues"), [(signal.SIGUSR1, 0, 1), (signal.SIGTERM, 85, 0)])
+def test_signals_reach_the_ranks_as_usr1_and_a_cancelled_job_is_not_revived(
+    batch: Batch, number: signal.Signals, code: int, requeues: int
+) -> None:
+    process = batch.start(WAITING)
+    until(lambda: (batch.run_dir / "up").exists())
+    process.send_signal(number)
+    assert process.wait(10) == code
+    assert "got SIGUSR1\n" in batch.log
+    assert len(batch.requeues) == requeues
+
+
+def test_a_second_signal_does_not_part_the_script_from_its_ranks(batch: Batch) -> None:
+    process = batch.start(WAITING.replace("stop)", "lambda *_: time.sleep(1))"))
+    until(lambda: (batch.run_dir / "up").exists())
+    for _ in range(3):
+        process.send_signal(signal.SIGUSR1)
+        time.sleep(0.2)
+    assert process.poll() is None
+    os.kill(int((batch.run_dir / "up").read_text()), signal.SIGKILL)
+    assert process.wait(10) == 137
+
+
+def test_a_requeue_that_ends_the_processes_of_the_script_is_a_requeue(batch: Batch) -> None:
+    scontrol = batch.folder / "bin/scontrol"
+    scontrol.write_text("#!/bin/sh\n[ $1 != requeue ] || kill -TERM $$ $PPID\necho n1\n")
+    assert batch.run("checkpoint(5); sys.exit(85)") == 0
+    assert "cannot be requeued" not in batch.log
+
+
+def test_by_hand_a_run_directory_is_made_where_sbatch_was_called(batch: Batch) -> None:
+    assert batch.run("print('worked')", by_hand=True) == 0
+    run = RunDir(batch.folder / "runs/j-7")
+    assert read_job(run.job).resources.nodes == 1
+    assert run.script.read_text() == (batch.folder / "script").read_text()
+    assert "worked\n" in run.log("7").read_text()
+    assert f"bertjob: run directory {run.path}\n" in batch.log
+
+
+def test_by_hand_a_run_goes_on_in_its_directory(batch: Batch) -> None:
+    old = batch.folder / "old run"
+    old.mkdir()
+    (old / "job.yaml").write_text("name: old")
+    assert batch.run("print(pathlib.Path(sys.argv[-1]).read_text())", by_hand=True, BERTJOB_RUN_DIR=str(old)) == 0
+    assert "name: old\n" in batch.log
+    assert not (batch.folder / "runs").exists()
+
+
+def test_modules_are_loaded_in_order_and_a_missing_one_ends_the_job(batch: Batch) -> None:
+    site = with_(SLURM, modules=("daint-gpu", "sarus 2"), setup=("export EARLY=$UNSET",))
+    assert batch.run("print('trained')", site=site) == 0
+    assert batch.commands.calls("module") == [["load", "daint-gpu"], ["load", "sarus 2"]]
+    batch.commands.make("module", stderr="no such module", code=5)
+    assert batch.run("print('trained')", site=site) == 5
+    assert batch.log.count("trained") == 1
+
+
+@pytest.mark.parametrize("modules", [(), ("sarus",)])
+def test_a_variable_of_the_site_that_is_unset_ends_the_job(batch: Batch, modules: tuple[str, ...]) -> None:
+    assert batch.run("print('trained')", site=with_(SLURM, env={"A": "$NOWHERE/x"}, modules=modules)) != 0
+    assert "NOWHERE: unbound variable" in batch.log
+    assert "trained" not in batch.log
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_run_directories_do_no_harm(batch: Batch, name: str) -> None:
+    batch.run_dir = batch.folder / name
+    before = set(batch.folder.iterdir())
+    assert batch.run("print(os.getcwd())") == 0
+    assert batch.log == f"{batch.run_dir}\n"
+    new = {path.name for path in set(batch.folder.iterdir()) - before}
+    assert new == {name, "program", "script", "j-7.out"}
+
+
+def test_the_job_in_the_script_is_the_resolved_one(batch: Batch) -> None:
+    assert batch.run("") == 0
+    resolved = plan(Job(name="j", train=Train(global_batch=4, micro_batch=1)), SLURM, None, HERE).job
+    assert (batch.run_dir / "job.yaml").read_text() == dump(resolved)
+
+
+def start_here(folder: Path, body: str, ranks: int = 2) -> subprocess.Popen[str]:
+    """Start the script of a job without a scheduler."""
+    program = folder / "program"
+    program.write_text(f"#!{sys.executable}\n{PRELUDE}rank = int(os.environ['RANK'])\n{textwrap.dedent(body)}")
+    program.chmod(0o755)
+    resources = Resources(tasks_per_node=ranks)
+    (folder / "script").write_text(made(with_(LOCAL, python=str(program)), str(folder / "run"), resources=resources))
+    with (folder / "log").open("w") as log:
+        return subprocess.Popen(["bash", str(folder / "script")], stdout=log, stderr=log, text=True)
+
+
+def test_a_rank_that_fails_ends_the_others(tmp_path: Path) -> None:
+    assert start_here(tmp_path, "time.sleep(20 * rank); sys.exit(7)", 4).wait(5) == 7
+    assert "bertjob: rank 0 ended with exit code 7, so the others are ended\n" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.slow
+def test_a_rank_that_does_not_end_when_another_has_failed_is_killed(tmp_path: Path) -> None:
+    body = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(rank * 60); sys.exit(7)"
+    assert start_here(tmp_path, body).wait(20) == 7
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT])
+def test_signals_reach_all_ranks_as_usr1(tmp_path: Path, number: signal.Signals) -> None:
+    process = start_here(tmp_path, WAITING.replace('"up"', 'f"up{rank}"'))
+    until(lambda: all((tmp_path / f"run/up{rank}").exists() for rank in range(2)))
+    process.send_signal(number)
+    assert process.wait(10) == REQUEUE_EXIT_CODE
+    assert (tmp_path / "log").read_text().splitlines() == ["got SIGUSR1", "got SIGUSR1"]
