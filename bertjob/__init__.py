@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from bertjob.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from bertjob.api import load_job, plan, submit
 
 __all__ = ["load_job", "plan", "submit"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

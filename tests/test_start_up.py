@@ -29,6 +29,8 @@ def modules_after(*arguments):
         ("script", "squad", "--nodes", "8", "--site", "daint"),
         ("schema", "job"),
         ("jobs", "squad", "--json"),
+        ("eval", "--help"),
+        ("data", "--help"),
     ],
 )
 def test_commands_of_the_login_node_load_nothing_heavy(arguments):
@@ -38,4 +40,4 @@ def test_commands_of_the_login_node_load_nothing_heavy(arguments):
 def test_importing_bertjob_loads_nothing():
     code = "import sys, bertjob; print(sorted(name for name in sys.modules if name.startswith('bertjob')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['bertjob']"
+    assert done.stdout.strip() == "['bertjob', 'bertjob.version']"

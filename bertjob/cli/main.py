@@ -7,9 +7,9 @@ from typing import NoReturn
 
 import click
 
-from bertjob import __version__
 from bertjob.errors import BertjobError
 from bertjob.spec.nearest import did_you_mean
+from bertjob.version import __version__
 
 VERBS = {
     "run": "Run a job here and now, in the foreground.",

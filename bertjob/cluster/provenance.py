@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-import bertjob
+from bertjob.version import __version__
 
 _GIT_TIMEOUT_S = 10
 
@@ -66,7 +66,7 @@ def collect(job: str, site: str, image: str | None, command: Sequence[str] | Non
         command: the command line, by default this process's own.
     """
     return Provenance(
-        bertjob=bertjob.__version__,
+        bertjob=__version__,
         command=shlex.join(sys.argv if command is None else command),
         user=_user(),
         host=socket.gethostname(),
@@ -77,7 +77,7 @@ def collect(job: str, site: str, image: str | None, command: Sequence[str] | Non
         site=site,
         image=image,
         git=repository(Path.cwd()),
-        bertjob_git=repository(Path(bertjob.__file__).parent, own="bertjob/__init__.py"),
+        bertjob_git=repository(Path(__file__).parent.parent, own="bertjob/__init__.py"),
     )
 
 

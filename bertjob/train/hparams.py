@@ -16,18 +16,18 @@ import msgspec
 import torch
 from torch import nn
 
-import bertjob
 from bertjob.launch.world import World
 from bertjob.spec.job import Job
 from bertjob.spec.layout import RunDir
 from bertjob.train.precision import resolve
+from bertjob.version import __version__
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "deepspeed", "numpy")
 
 
 def versions() -> dict[str, str]:
     """Versions of bertjob, Python and the packages that decide what a training computes; missing ones are left out."""
-    found = {"bertjob": bertjob.__version__, "python": platform.python_version()}
+    found = {"bertjob": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
@@ -94,7 +94,7 @@ def write_provenance(run_dir: RunDir, job: Job) -> None:
     _write(
         run_dir.provenance,
         {
-            "bertjob": bertjob.__version__,
+            "bertjob": __version__,
             "command": shlex.join(sys.orig_argv),
             "user": os.environ.get("USER", str(os.getuid())),
             "host": socket.gethostname(),

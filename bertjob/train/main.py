@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-import bertjob
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
 from bertjob.launch.world import World, check_world, world_from
 from bertjob.spec.layout import RunDir
@@ -24,6 +23,7 @@ from bertjob.train.report import Report
 from bertjob.train.signals import StopSignals
 from bertjob.train.stages import finish, is_finished, prepare
 from bertjob.train.watch import Watch
+from bertjob.version import __version__
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
     check_world(world, os.environ)
     device = choose_device(world, job.resources.gpus_per_node)
     here = f"{socket.gethostname()}, {device_name(device)}"
-    _LOG.info("bertjob %s on %s, rank %d of %d", bertjob.__version__, here, world.rank, world.size)
+    _LOG.info("bertjob %s on %s, rank %d of %d", __version__, here, world.rank, world.size)
 
     meeting = rendezvous.meet(world, os.environ, f"bertjob/{job_id(os.environ)}/{run_dir.path}")
     watch.connect(meeting.notices)
