@@ -1,0 +1,11 @@
+"""`make bench`."""
+
+import os
+import sys
+
+# Threads that wait without spinning: CPU time is then work, also on a machine that others use.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from tests.bench.bench_squad import main
+
+sys.exit(main())
