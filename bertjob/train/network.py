@@ -27,6 +27,16 @@ def interface_of(address: str) -> str | None:
     return next((name for name, own in _addresses().items() if address in own), None)
 
 
+def is_here(host: str) -> bool:
+    """Whether a name or address leads to this host; one that does not resolve does not."""
+    own = {address for addresses in _addresses().values() for address in addresses}
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        return False
+    return not own.isdisjoint(found) or any(is_loopback(address) for address in found)
+
+
 def is_loopback(address: str) -> bool:
     """Whether only this host itself can reach `address`."""
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback

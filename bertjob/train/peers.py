@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -28,8 +28,15 @@ class Place(msgspec.Struct, frozen=True):
     """The address at which it reached rank 0."""
 
 
-def gather(store: dist.Store, world: World, own: Place, seconds: float) -> list[Place]:
+def gather(store: dist.Store, world: World, own: Place, seconds: float, hint: Callable[[], str]) -> list[Place]:
     """Every rank's place, once all have come.
+
+    Args:
+        store: rank 0's.
+        world: this rank's place among them.
+        own: where this rank is.
+        seconds: how long rank 0 waits.
+        hint: says what the cause may be, for the message about ranks that did not come.
 
     Raises:
         WorldError: on rank 0, some did not come in time; names them. On others, rank 0 went away.
@@ -39,7 +46,7 @@ def gather(store: dist.Store, world: World, own: Place, seconds: float) -> list[
         keys = [f"place/{rank}" for rank in range(world.size)]
         absent = _absent(store, keys, seconds)
         if absent:
-            raise WorldError(f"{named(absent)} of {world.size} did not answer within {seconds:g} s")
+            raise WorldError(f"{named(absent)} of {world.size} did not answer within {seconds:g} s{hint()}")
         store.set("places", f"[{','.join(place.decode() for place in store.multi_get(keys))}]")
     return msgspec.json.decode(_verdict(store, "places", seconds), type=list[Place])
 

@@ -84,7 +84,7 @@ def join(meeting: Meeting, env: MutableMapping[str, str], device: torch.device) 
     """
     world = meeting.world
     if world.size > 1:
-        places = peers.gather(meeting.store, world, meeting.place, meeting.seconds)
+        places = peers.gather(meeting.store, world, meeting.place, meeting.seconds, lambda: _wrong_master(env))
         peers.check_ring(meeting.store, world, places, meeting.seconds)
         interface = network.interface_of(peers.address(world.rank, places))
         if interface is not None:
@@ -122,6 +122,14 @@ def _master(world: World, env: Mapping[str, str]) -> tuple[str, int]:
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise WorldError(f"MASTER_PORT={port}: expected a port number from 1 to 65535")
     return host, int(port)
+
+
+def _wrong_master(env: Mapping[str, str]) -> str:
+    """For rank 0: that the others look for it elsewhere, if that is so."""
+    host = env["MASTER_ADDR"]
+    if network.is_here(host):
+        return ""
+    return f": they look at MASTER_ADDR={host}, which is no address of {socket.gethostname()}, where rank 0 is"
 
 
 def _tell_libraries(env: MutableMapping[str, str], world: World, host: str, port: int) -> None:

@@ -9,6 +9,7 @@ once on behalf of the main thread, which may be in the middle of making features
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ from bertjob.train.signals import StopSignals
 
 _POLL_SECONDS = 0.5
 _FAREWELL_SECONDS = 3.0
+_RANK_0_FIRST_SECONDS = 0.2
 _RANK_0_IS_GONE = "rank 0 is gone: it was killed, or its node failed"
 
 
@@ -65,6 +67,8 @@ class Watch:
 
     def depart(self, code: int, line: str) -> NoReturn:
         """End this process, and with it the run; if another rank announced its departure before, for that reason."""
+        if self._who:
+            time.sleep(_RANK_0_FIRST_SECONDS)  # what went wrong on all ranks is rank 0's to tell
         self._leave(self._announce(code, line))
 
     def _run(self) -> None:
