@@ -32,7 +32,7 @@ from bertjob.train.squad.loss import span_loss
 STEPS, HALF = 8, 4
 MICRO_BATCHES = 8  # of one step, over all ranks
 LR = 3e-3
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 OFFLOAD = {"offload_optimizer": {"device": "cpu"}}
 WAYS = {
     "torch": {},
@@ -47,23 +47,33 @@ WAYS = {
     "zero1-bf16": {"zero_optimization": {"stage": 1}},
     "zero1-own-bf16": {"zero_optimization": {"stage": 1}, "bf16": {"enabled": True}},
 }
+GPU_WAYS = {
+    "gpu-torch": {},
+    "gpu-torch-bf16": {},
+    "gpu-torch-fp16": {},
+    "gpu-zero0-bf16": {"zero_optimization": {"stage": 0}},
+    "gpu-zero1-fp16": {"zero_optimization": {"stage": 1}},
+    "gpu-zero2-offload": {"zero_optimization": {"stage": 2, **OFFLOAD}},
+    "gpu-zero3-bf16": {"zero_optimization": {"stage": 3}},
+}
 
 
 def job(way: str, folder: Path) -> Job:
     return Job(
         name="tiny",
-        backend="torch" if way.startswith("torch") else "deepspeed",
-        precision="bf16" if way.endswith("bf16") else "fp32",
+        backend="torch" if "torch" in way else "deepspeed",
+        precision=next((half for half in ("bf16", "fp16") if way.endswith(half)), "fp32"),
         model=Model(vocab=str(folder / "vocab.txt"), layers=2, hidden=32, heads=4, ff=64, dropout=0.1),
         train=Train(global_batch=2 * MICRO_BATCHES, micro_batch=2, max_seq_length=32),
         optimizer=Optimizer(lr=LR, weight_decay=0.05, max_grad_norm=0.5),
-        deepspeed=WAYS[way],
+        deepspeed=(WAYS | GPU_WAYS)[way],
     )
 
 
 def build(way: str, folder: Path, world: World) -> Backend:
     described = job(way, folder)
-    return make_backend(build_question_answering(described), described, world, CPU, MICRO_BATCHES // world.size)
+    device = GPU if way in GPU_WAYS else CPU
+    return make_backend(build_question_answering(described), described, world, device, MICRO_BATCHES // world.size)
 
 
 def micro_batch(step: int, index: int) -> Batch:
@@ -91,10 +101,11 @@ def take_step(backend: Backend, world: World, step: int, spoilt: float = 1.0) ->
     `spoilt` is a factor of the last rank's last loss.
     """
     mine = range(world.rank, MICRO_BATCHES, world.size)
-    total = torch.zeros(())
+    device = next(backend.model.parameters()).device
+    total = torch.zeros((), device=device)
     for index in mine:
         torch.manual_seed(1000 * step + index)
-        batch = micro_batch(step, index)
+        batch = micro_batch(step, index).to(device)
         loss = span_loss(*span_logits(backend.model, batch), batch.targets)
         backend.backward(loss * (spoilt if index == MICRO_BATCHES - 1 else 1.0), last=index == mine[-1])
         total += loss.detach() / MICRO_BATCHES
@@ -107,7 +118,7 @@ def train(backend: Backend, world: World, steps: range) -> list[tuple[float, flo
     """Loss and gradient norm of each step."""
     backend.model.train()
     taken = [take_step(backend, world, step) for step in steps]
-    assert not any(outcome.skipped for _, outcome in taken)
+    assert all(outcome.loss_scale is not None or not outcome.skipped for _, outcome in taken)
     return [(loss, outcome.grad_norm) for loss, outcome in taken]
 
 
@@ -148,7 +159,7 @@ def straight_and_resumed(way: str, folder: Path, world: World, reference: dict[s
         "resumed": train(backend, world, range(HALF, STEPS)),
         "resumed_weights": digest(backend.weights()),
         "names": sorted(weights or ()),
-        "off": distance(weights, reference) if weights else None,
+        "off": distance(weights, reference) if weights and reference else None,
     }
 
 
@@ -227,7 +238,7 @@ def main() -> None:
     reference: dict[str, Tensor] = {}
     results: dict[str, object] = {}
     for task in sys.argv[4:]:
-        if task in WAYS:
+        if task in WAYS | GPU_WAYS:
             results[task] = straight_and_resumed(task, folder, world, reference)
         elif task == "overflow":
             results[task] = overflow(folder, world)

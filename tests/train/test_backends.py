@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
-from backend_ranks import CPU, HALF, LR, MICRO_BATCHES, WAYS, job, train
+from backend_ranks import CPU, GPU_WAYS, HALF, LR, MICRO_BATCHES, WAYS, job, train
 
 from bertjob.errors import CheckpointError, SpecError
 from bertjob.launch.world import World
@@ -203,6 +203,23 @@ def test_deepspeed_s_fp16_on_a_cpu_is_refused(folder):
     described = msgspec.structs.replace(job("zero1", folder), precision="auto", deepspeed={"fp16": {"enabled": True}})
     with pytest.raises(SpecError, match=r"deepspeed\.fp16 needs a GPU"):
         deepspeed_config(described, 1, 1, CPU)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_takes_the_same_steps_in_every_precision(results, folder):
+    """Within the rounding of half precision; fp16 may skip its first steps while it looks for its loss scale."""
+    reference = [loss for loss, _ in results[1]["torch"]["straight"]]
+    found = run_ranks(folder, 1, list(GPU_WAYS))
+    for way, run in found.items():
+        losses = [loss for loss, _ in run["straight"]]
+        if way.endswith("fp16"):
+            assert losses[-1] < 0.9 * losses[0], way
+        else:
+            # Dropout on a GPU draws other numbers than on a CPU.
+            assert losses[0] == pytest.approx(reference[0], rel=0.1), way
+            assert losses[-1] == pytest.approx(reference[-1], rel=0.1), way
+        assert [loss for loss, _ in run["resumed"]] == pytest.approx(losses[HALF:], rel=1e-2), way
 
 
 def test_the_known_keys_are_those_of_the_installed_deepspeed(monkeypatch):
