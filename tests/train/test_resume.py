@@ -147,6 +147,18 @@ def test_a_finished_run_without_its_evaluation_evaluates_again(finished, tmp_pat
     assert len(lines(run)) == 13
 
 
+def test_killed_before_the_export_it_exports_and_does_not_evaluate_again(finished):
+    run = finished["torch", 1]
+    former = run / "former"
+    (run / "model").rename(former)
+    scores = {"exact_match": 1.0, "f1": 2.0}
+    (run / "eval.json").write_text(json.dumps(scores))
+    assert run_to_end(run, 1) == [0]
+    assert json.loads((run / "eval.json").read_text()) == scores
+    assert state(run)["f1"] == 2.0
+    assert (run / "model" / "model.safetensors").read_bytes() == (former / "model.safetensors").read_bytes()
+
+
 def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(finished, tmp_path):
     run = make_run(tmp_path / "run")
     kill_at(run, 1, 9, 0.0)
