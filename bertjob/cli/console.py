@@ -1,8 +1,13 @@
-"""Values as rich renderables. One console for results (stdout) and one for prose (stderr)."""
+"""Where renderables go: one console for results (stdout) and one for prose (stderr)."""
+
+import sys
 
 from rich.console import Console
 
-out = Console(highlight=False)
+_WIDE = 200
+"""Columns where there is no terminal: a pipe has room, and a cropped name is of no use to a script."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 """Results: tables and answers."""
 prose = Console(stderr=True, highlight=False)
 """Everything that is not a result."""

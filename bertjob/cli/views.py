@@ -48,8 +48,11 @@ def answer_text(answer: Answer) -> Text:
 def status_table(rows: Iterable[Row]) -> Table:
     """One line a run: where it stands, how fast, how old its heartbeat is."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("id", "run", "site", "state", "step", "loss", "samples/s", "ETA", "heartbeat", ""):
-        table.add_column(name, justify="right" if name in {"step", "loss", "samples/s", "ETA", "heartbeat"} else "left")
+    for name in ("id", "run", "site", "state"):
+        table.add_column(name, no_wrap=True, overflow="fold")
+    for name in ("step", "loss", "samples/s", "ETA", "heartbeat"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("")
     for row in rows:
         table.add_row(
             row.job_id,
