@@ -73,7 +73,7 @@ class Batch:
         return [call for call in self.commands.calls("scontrol") if call[0] == "requeue"]
 
 
-PRELUDE = """
+PRELUDE = r"""
 import json, os, pathlib, signal, sys, time
 run = pathlib.Path(sys.argv[-1]).parent
 
@@ -82,7 +82,7 @@ def checkpoint(step):
     (run / "checkpoints/latest").write_text(f"step-{step:06d}")
 
 def stop(number, frame):
-    print("got", signal.Signals(number).name, flush=True)
+    os.write(1, f"got {signal.Signals(number).name}\n".encode())  # at once, or two ranks' lines would mix
     checkpoint(1)
     sys.exit(85)
 
@@ -249,7 +249,8 @@ def start_here(folder: Path, body: str, ranks: int = 2) -> subprocess.Popen[str]
 
 
 def test_a_rank_that_fails_ends_the_others(tmp_path: Path) -> None:
-    assert start_here(tmp_path, "time.sleep(20 * rank); sys.exit(7)", 4).wait(5) == 7
+    body = "signal.signal(signal.SIGTERM, stop); time.sleep(20 * rank); sys.exit(7)"
+    assert start_here(tmp_path, body, 4).wait(10) == 7
     assert "bertjob: rank 0 ended with exit code 7, so the others are ended\n" in (tmp_path / "log").read_text()
 
 

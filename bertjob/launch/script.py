@@ -158,7 +158,7 @@ def _command(plan: Plan) -> str:
 
 def _comment(text: str) -> str:
     """Comment lines, whatever the text holds: a newline in it would end the comment."""
-    return "\n".join(f"# {line}" for line in textwrap.wrap(" ".join(text.split()), _WIDTH + 6))
+    return "\n".join(f"# {line}" for line in textwrap.wrap(text, _WIDTH + 6))
 
 
 def _count(number: int, noun: str) -> str:
