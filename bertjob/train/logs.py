@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,11 +71,18 @@ def open_logs(run_dir: RunDir, world: World, env: Mapping[str, str]) -> Logs:
         os.dup2(own.fileno(), 1)
         os.dup2(own.fileno(), 2)
     faulthandler.enable(job_log)
+    threading.excepthook = _thread_failed
     logging.raiseExceptions = False  # a full disk must not end the training by way of its log
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.handlers = [_own_handler(own), _job_handler(job_log, who)]
     return Logs(who, path, job_log)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    name = failure.thread.name if failure.thread else "a thread"
+    error = failure.exc_value
+    logger.warning("%s ended with %s: %s", name, failure.exc_type.__name__, error, exc_info=error)
 
 
 def _own_handler(own: TextIO) -> logging.Handler:

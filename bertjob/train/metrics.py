@@ -35,10 +35,6 @@ class MetricsFile:
         """Have all lines on the disk."""
         os.fsync(self._handle)
 
-    def close(self) -> None:
-        """Write no more."""
-        os.close(self._handle)
-
 
 def cut(path: Path, step: int, *, evaluations: bool) -> None:
     """Keep the lines up to `step` only: those after it will be written again, the same.

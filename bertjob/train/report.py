@@ -25,18 +25,11 @@ _LOG = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 
 
-def _told(method: "Callable[Concatenate[Report, _P], None]") -> "Callable[Concatenate[Report, _P], None]":
-    """Let a method run on rank 0 only, and survive a disk that takes no more."""
-
+def _on_rank_0(method: "Callable[Concatenate[Report, _P], None]") -> "Callable[Concatenate[Report, _P], None]":
     @functools.wraps(method)
     def telling(report: "Report", /, *args: _P.args, **kwargs: _P.kwargs) -> None:
-        if not report.tells:
-            return
-        try:
+        if report.tells:
             method(report, *args, **kwargs)
-        except OSError as error:
-            if report.first_failure():
-                _LOG.warning("%s cannot be written: %s; training goes on", error.filename or "metrics", error.strerror)
 
     return telling
 
@@ -48,7 +41,7 @@ class Report:
         """Say nothing yet."""
         self.tells = world.rank == 0
         self._run_dir = run_dir
-        self._failed = False
+        self._warned: set[str] = set()
         self._total = 0
         self._initial = RunState(
             phase="starting", time=0.0, job_id=job_id, host=socket.gethostname(), pid=os.getpid(), world_size=world.size
@@ -57,17 +50,18 @@ class Report:
         self._metrics: MetricsFile | None = None
         self._tensorboard: Any = None
 
-    @_told
+    @_on_rank_0
     def start(self) -> None:
         """Begin with the phase ``starting``."""
-        self._heartbeat = Heartbeat(self._run_dir.state, self._initial)
+        with self._surviving("state.json"):
+            self._heartbeat = Heartbeat(self._run_dir.state, self._initial)
 
-    @_told
+    @_on_rank_0
     def phase(self, phase: Phase) -> None:
         """Enter another phase."""
         self._update(phase=phase)
 
-    @_told
+    @_on_rank_0
     def resume(self, step: int, total: int, *, evaluations: bool) -> None:
         """Open the files of metrics where the training stood after `step` of `total` steps.
 
@@ -75,22 +69,26 @@ class Report:
             step: steps done; what was reported of later ones is taken back.
             total: steps of the whole training.
             evaluations: whether reported evaluations stay.
+
+        Raises:
+            OSError: they cannot be written.
         """
         from torch.utils.tensorboard import SummaryWriter  # a second, which rank 0 alone spends
 
         self._total = total
+        self._update(step=step, total_steps=total)
         cut(self._run_dir.metrics, step, evaluations=evaluations)
         self._metrics = MetricsFile(self._run_dir.metrics)
         self._tensorboard = SummaryWriter(str(self._run_dir.tensorboard), purge_step=step + 1)
-        self._update(step=step, total_steps=total)
 
-    @_told
+    @_on_rank_0
     def alive(self, step: int) -> None:
         """The training works on the step after `step`."""
         if self._heartbeat is not None:
-            self._heartbeat.beat(step=step)
+            with self._surviving("state.json"):
+                self._heartbeat.beat(step=step)
 
-    @_told
+    @_on_rank_0
     def logged(self, step: int, reading: Reading, lr: float, outcome: StepOutcome) -> None:
         """One line about step `step` (from 1)."""
         line = metrics_line(step, reading, lr, outcome)
@@ -104,36 +102,39 @@ class Report:
         )
         self._write(step, line)
 
-    @_told
+    @_on_rank_0
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line about an evaluation after `step` steps."""
         _LOG.info("evaluated  %s", "  ".join(f"{name} {value:.2f}" for name, value in metrics.items()))
         self._write(step, {"step": step, **metrics, "time": time.time()})
 
-    @_told
+    @_on_rank_0
     def warn(self, line: str) -> None:
         """Say a warning, and keep it in the state until it is lifted by an empty one."""
         if line:
             _LOG.warning("%s", line)
         self._update(warning=line)
 
-    @_told
+    @_on_rank_0
     def flush(self) -> None:
         """Have the lines so far on the disk: a checkpoint must not be ahead of them."""
-        if self._metrics is not None and self._tensorboard is not None:
-            self._metrics.flush()
-            self._tensorboard.flush()
+        if self._metrics is not None:
+            with self._surviving("metrics.jsonl"):
+                self._metrics.flush()
+        if self._tensorboard is not None:
+            with self._surviving("tb"):
+                self._tensorboard.flush()
 
-    @_told
+    @_on_rank_0
     def end(self, phase: Phase, exit_code: int, error: str = "", metrics: Mapping[str, float] | None = None) -> None:
         """Say how it ended; the last word."""
         if self._heartbeat is None:
-            self._heartbeat = Heartbeat(self._run_dir.state, self._initial)
+            self.start()
         scores = {name: value for name, value in (metrics or {}).items() if name in {"exact_match", "f1"}}
         self._update(phase=phase, exit_code=exit_code, error=error, **scores)
-        if self._metrics is not None and self._tensorboard is not None:
-            self._tensorboard.close()
-            self._metrics.close()
+        if self._tensorboard is not None:
+            with self._surviving("tb"):
+                self._tensorboard.close()
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -141,22 +142,31 @@ class Report:
         with contextlib.nullcontext() if self._heartbeat is None else self._heartbeat.working():
             yield
 
-    def first_failure(self) -> bool:
-        """Whether nothing has failed before; one warning is enough."""
-        first, self._failed = not self._failed, True
-        return first
+    @contextlib.contextmanager
+    def _surviving(self, name: str) -> Iterator[None]:
+        """A write to the file or folder `name` of the run, which may fail; the first time that is told."""
+        try:
+            yield
+        except OSError as error:
+            if name not in self._warned:
+                self._warned.add(name)
+                _LOG.warning("%s cannot be written: %s; training goes on", self._run_dir.path / name, error.strerror)
 
     def _update(self, **changes: Any) -> None:
         if self._heartbeat is not None:
-            self._heartbeat.update(**changes)
+            with self._surviving("state.json"):
+                self._heartbeat.update(**changes)
 
     def _write(self, step: int, line: Mapping[str, Any]) -> None:
-        if self._metrics is None or self._tensorboard is None:
-            return
-        self._metrics.append(line)
-        for name, value in line.items():
-            if name not in {"step", "time"} and value is not None:
-                self._tensorboard.add_scalar(f"{'eval' if 'loss' not in line else 'train'}/{name}", value, step)
+        if self._metrics is not None:
+            with self._surviving("metrics.jsonl"):
+                self._metrics.append(line)
+        if self._tensorboard is not None:
+            about = "train" if "loss" in line else "eval"
+            with self._surviving("tb"):
+                for name, value in line.items():
+                    if name not in {"step", "time"} and value is not None:
+                        self._tensorboard.add_scalar(f"{about}/{name}", value, step)
 
 
 def metrics_line(step: int, reading: Reading, lr: float, outcome: StepOutcome) -> dict[str, Any]:

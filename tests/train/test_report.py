@@ -3,6 +3,7 @@
 import json
 import logging
 import resource
+import threading
 import time
 from pathlib import Path
 
@@ -71,10 +72,11 @@ def test_ranks_above_0_tell_nothing(run_dir):
     assert not list(run_dir.path.iterdir())
 
 
-def test_a_disk_that_takes_no_more_costs_lines_and_one_warning(run_dir, caplog, monkeypatch):
+def test_a_disk_that_takes_no_more_costs_lines_and_a_warning_each(run_dir, caplog, monkeypatch):
     report = told(run_dir)
     outcome = StepOutcome(1.0, skipped=False, loss_scale=None)
     monkeypatch.setattr(logging.getLogger("bertjob"), "propagate", True)
+    monkeypatch.setattr(threading, "excepthook", lambda failure: None)  # TensorBoard's thread ends by this, too
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
     try:
@@ -85,8 +87,11 @@ def test_a_disk_that_takes_no_more_costs_lines_and_one_warning(run_dir, caplog, 
     report.logged(4, READING, 3e-5, outcome)
     assert [json.loads(line)["step"] for line in run_dir.metrics.read_text().splitlines()] == [4]
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(warnings) == 1
-    assert "cannot be written: File too large; training goes on" in warnings[0]
+    for name in ("state.json", "metrics.jsonl"):
+        assert warnings.count(f"{run_dir.path / name} cannot be written: File too large; training goes on") == 1
+    report.flush()
+    report.end("done", 0)
+    assert read_state(run_dir.state).phase == "done"
 
 
 def test_a_line_that_does_not_fit_leaves_no_half_behind(tmp_path):
