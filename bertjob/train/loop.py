@@ -60,8 +60,7 @@ def train(training: Training) -> bool:
         with meter.step():
             accumulate(training, step, meter)
             outcome = training.backend.step(lr)
-        if outcome.skipped:
-            meter.forgive()
+            meter.stepped(outcome)
         if is_logged(done, total, job.train.log_every):
             report.logged(done, meter.read(done), lr, outcome)
         signalled, due = training.ranks.any(training.watch.signalled, training.saver.due(done))

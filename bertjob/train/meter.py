@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bertjob.errors import BertjobError
+from bertjob.train.backends import StepOutcome
 from bertjob.train.batch import Batch
 from bertjob.train.ranks import Ranks
 
@@ -68,15 +69,18 @@ class Meter:
         self._bad = self._bad + ~torch.isfinite(loss)
         self._tokens += sum(batch.seqlens)
 
-    def forgive(self) -> None:
-        """The step was skipped, as fp16 does: its loss did no harm."""
-        self._bad = self._bad_before
+    def stepped(self, outcome: StepOutcome) -> None:
+        """Count how the step ended: a skipped one (fp16) did no harm, one with an infinite gradient did."""
+        if outcome.skipped:
+            self._bad = self._bad_before
+        elif outcome.grad_norm is not None and not math.isfinite(outcome.grad_norm):
+            self._bad = self._bad + 1
 
     def check(self, step: int) -> None:
         """Stop a training that has gone wrong; called by all ranks after `step` steps.
 
         Raises:
-            BertjobError: a loss since the last check was not finite.
+            BertjobError: a loss or gradient since the last check was not finite.
         """
         (own_bad,) = self._measured(self._bad)
         self._judge(step, *self._ranks.sum(own_bad))
@@ -108,6 +112,6 @@ class Meter:
         if bad or math.isnan(bad):
             when = f"at step {step}" if first == step else f"in steps {first} to {step}"
             raise BertjobError(
-                f"the loss became infinite or not a number {when}: try a lower optimizer.lr, a longer warm-up or "
+                f"the loss or its gradient became infinite or not a number {when}: try a lower optimizer.lr, a longer warm-up or "
                 "another precision"
             )

@@ -5,6 +5,7 @@ import torch
 
 from bertjob.errors import BertjobError
 from bertjob.launch.world import World
+from bertjob.train.backends import StepOutcome
 from bertjob.train.batch import Batch
 from bertjob.train.loop import is_logged
 from bertjob.train.meter import Meter
@@ -63,9 +64,18 @@ def test_one_bad_step_is_named_alone():
 def test_a_skipped_step_did_no_harm():
     measured = meter()
     take(measured, 1.0, float("inf"))
-    measured.forgive()
+    measured.stepped(StepOutcome(None, skipped=True, loss_scale=1024.0))
     take(measured, 1.0, 1.0)
+    measured.stepped(StepOutcome(1.0, skipped=False, loss_scale=1024.0))
     assert measured.read(2).loss == 1.0
+
+
+def test_an_infinite_gradient_is_found_before_its_weights_are_saved():
+    measured = meter()
+    take(measured, 1.0, 1.0)
+    measured.stepped(StepOutcome(float("inf"), skipped=False, loss_scale=None))
+    with pytest.raises(BertjobError, match="the loss or its gradient became infinite or not a number at step 1"):
+        measured.check(1)
 
 
 def test_seeds_differ_by_job_step_and_micro_batch():

@@ -169,7 +169,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_in_one_line(tmp_path):
     run = make_run(tmp_path / "run", checkpoint__every_steps=2, train__log_every=4)
     assert run_to_end(run, 2, fault=run_faults.not_a_number) == [1, 1]
     error = state(run)["error"]
-    assert "the loss became infinite or not a number in steps 11 to 12" in error
+    assert "the loss or its gradient became infinite or not a number in steps 11 to 12" in error
     assert job_log(run).splitlines()[-1] == error
 
 
