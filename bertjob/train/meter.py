@@ -112,6 +112,6 @@ class Meter:
         if bad or math.isnan(bad):
             when = f"at step {step}" if first == step else f"in steps {first} to {step}"
             raise BertjobError(
-                f"the loss or its gradient became infinite or not a number {when}: try a lower optimizer.lr, a longer warm-up or "
-                "another precision"
+                f"the loss or its gradient became infinite or not a number {when}: try a lower optimizer.lr, "
+                "a longer warm-up or another precision"
             )
