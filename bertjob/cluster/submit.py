@@ -48,7 +48,7 @@ def _sbatch(path: Path) -> str:
             raise SchedulerError(f"there is no command {command} here: submit from a login node of the cluster")
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    # submitit keeps a copy of the script and links to it in its folder; nobody needs them afterwards.
+    # submitit keeps a copy of the script in its folder, which nobody needs afterwards.
     with tempfile.TemporaryDirectory(prefix="bertjob-") as folder:
         try:
             job: Any = _executor(folder, path)._submit_command("")
@@ -68,7 +68,7 @@ def _executor(folder: str, path: Path) -> Any:
         """Submits the run's own script, in a clean environment, in place of one that submitit makes."""
 
         def _make_submission_file_text(self, command: str, uid: str) -> str:
-            return f"# submitted: {path!a}\n"
+            return path.read_text(encoding="utf-8", errors="replace")  # of which sbatch gets the original
 
         def _make_submission_command(self, submission_file_path: Path) -> list[str]:
             return ["env", *leftovers, "sbatch", str(path)]
