@@ -65,7 +65,7 @@ def test_mistakes_are_one_line_on_stderr_with_the_fields_exit_codes(bertjob, arg
 
 
 def test_a_script_is_the_same_bytes_each_time_and_on_stdout_alone(bertjob):
-    first, second = bertjob("script", "squad", "--nodes", "8"), bertjob("script", "squad", "--nodes", "8")
+    first, second = (bertjob("script", "squad", "--nodes", "8", "--gpus-per-node", "1") for _ in range(2))
     assert first.returncode == 0, first.stderr
     assert first.stdout == second.stdout
     assert first.stdout.startswith("#!")
@@ -99,6 +99,36 @@ def test_jobs_show_values_and_where_they_came_from(bertjob):
     assert shown["seed"] == {"value": 7, "from": "--set seed=7"}
     assert shown["train.log_every"]["from"] == "default"
     assert "mine.yaml:3" in bertjob("jobs", "./mine.yaml").stdout
+
+
+def test_jobs_show_what_the_site_fills_in(bertjob):
+    shown = json.loads(bertjob("jobs", "squad", "--site", "daint", "--json").stdout)
+    assert shown["launcher"] == {"value": "openmpi", "from": "site daint"}
+    assert shown["resources.cpus_per_task"] == {"value": 12, "from": "site daint"}
+
+
+def test_a_file_that_is_not_well_formed_spoils_no_list(bertjob, tmp_path):
+    folder = tmp_path / "config/bertjob/jobs"
+    folder.mkdir(parents=True)
+    (folder / "broken.yaml").write_text("name: broken\nepochs: 3\n")
+    (folder / "odd.yaml").write_text("name: odd\ndescription: 'a [/red] b'\n")
+    listed = bertjob("jobs").stdout
+    assert "unknown key 'epochs'" in listed
+    assert "a [/red] b" in listed
+    assert "squad-demo" in listed
+
+
+def test_predictions_that_stand_twice_are_named(bertjob, tmp_path):
+    answer = {"text": "c", "answer_start": 0}
+    paragraph = {"context": "c", "qas": [{"id": "1", "question": "?", "answers": [answer]}]}
+    (tmp_path / "dev.json").write_text(
+        json.dumps({"version": "1.1", "data": [{"title": "", "paragraphs": [paragraph]}]})
+    )
+    (tmp_path / "twice.json").write_text('{"1": "c", "1": "b", "2": "x"}')
+    done = bertjob("eval", "--data", str(tmp_path / "dev.json"), str(tmp_path / "twice.json"), "--json")
+    assert json.loads(done.stdout) == {"exact_match": 0.0, "f1": 0.0, "total": 1}
+    assert "1 predictions stand more than once, and the last one counts: '1'" in done.stderr
+    assert "1 predictions are for unknown questions and do not count: '2'" in done.stderr
 
 
 def test_jobs_and_sites_are_listed(bertjob):

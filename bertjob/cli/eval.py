@@ -26,6 +26,7 @@ def verb(data: str, predictions: str, as_json: bool) -> None:
     for what, ids in (
         ("questions have no prediction and count 0", result.unanswered),
         ("predictions are for unknown questions and do not count", result.unknown),
+        ("predictions stand more than once, and the last one counts", result.repeated),
         ("question ids stand more than once in the data and count each time", result.duplicated),
     ):
         if ids:
@@ -37,4 +38,6 @@ def verb(data: str, predictions: str, as_json: bool) -> None:
 
 
 def _some(ids: tuple[str, ...]) -> str:
-    return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
+    return ", ".join(repr(each) for each in ids[:_NAMED]) + (
+        f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+    )

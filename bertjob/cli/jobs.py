@@ -6,10 +6,12 @@ from typing import Any
 import click
 import msgspec
 
+from bertjob.cli.listing import show_names
 from bertjob.cli.options import Request, job_options, json_option
+from bertjob.cluster.machine import here
+from bertjob.launch.resolve import resolve
 from bertjob.spec.keys import keys
 from bertjob.spec.load import load_job
-from bertjob.spec.shipped import names
 
 
 class _NameIsOptional(click.Command):
@@ -28,14 +30,15 @@ class _NameIsOptional(click.Command):
 def verb(request: Request, as_json: bool) -> None:
     """List the jobs, or show one with the origin of each value."""
     if not request.job:
-        _list(as_json)
+        show_names("job", lambda name: load_job(name).value.description, as_json)
         return
-    loaded = request.load()[0]
-    rows = [
-        (key.path, _at(loaded.value, key.path), str(loaded.origins.get(key.path, "default")))
-        for key in keys("job")
-        if key.path != "base"
-    ]
+    job, site = request.load()
+    whole = resolve(job.value, site.value, here())
+    rows = []
+    for path in (key.path for key in keys("job") if key.path != "base"):
+        value = _at(whole, path)
+        by_site = value != _at(job.value, path) and path not in job.origins
+        rows.append((path, value, f"site {site.value.name}" if by_site else str(job.origins.get(path, "default"))))
     if as_json:
         click.echo(json.dumps({path: {"value": value, "from": origin} for path, value, origin in rows}, indent=2))
     else:
@@ -43,17 +46,6 @@ def verb(request: Request, as_json: bool) -> None:
         from bertjob.cli.views import origins_table
 
         out.print(origins_table(rows))
-
-
-def _list(as_json: bool) -> None:
-    described = {name: load_job(str(path)).value.description for name, path in names("job").items()}
-    if as_json:
-        click.echo(json.dumps(described, indent=2))
-    else:
-        from bertjob.cli.console import out
-        from bertjob.cli.views import names_table
-
-        out.print(names_table(described))
 
 
 def _at(value: Any, path: str) -> Any:

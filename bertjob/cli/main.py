@@ -81,7 +81,15 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader has gone (`| head`): nothing to say, and nobody to say it to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
+    except (OSError, UnicodeError) as error:  # a full disk, a folder that is gone, a name that is no text
+        code = _fail(_one_line(error), 1)
     sys.exit(code)
+
+
+def _one_line(error: OSError | UnicodeError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
 
 
 def _fail(message: str, code: int) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 SITE_VARIABLE = "BERTJOB_SITE"
-"""Environment variable that names the site where no --site is given."""
+"""Environment variable that names the site of submit and script where no --site is given; `run` means this machine."""
 
 _RESOURCES = (
     ("-N", "--nodes", "nodes", int, "Nodes."),
@@ -108,8 +108,10 @@ def job_options(default_site: str) -> Callable[[Callable[..., Any]], Callable[..
     """A job argument with the options that lay values over it; the function gets one ``request``.
 
     Args:
-        default_site: the site where neither --site nor $BERTJOB_SITE says one.
+        default_site: the site where neither --site nor $BERTJOB_SITE says one; with `local` the latter is not asked.
     """
+
+    default = default_site if default_site == "local" else f"${SITE_VARIABLE} or {default_site}"
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
@@ -120,7 +122,8 @@ def job_options(default_site: str) -> Callable[[Callable[..., Any]], Callable[..
                 if (value := rest.pop(key)) is not None
             }
             sbatch = one_word_each(click.get_current_context().meta.get("sbatch", ()))
-            chosen = site or os.environ.get(SITE_VARIABLE) or default_site
+            anywhere = None if default_site == "local" else os.environ.get(SITE_VARIABLE)
+            chosen = site or anywhere or default_site
             if run_dir is not None and not run_dir.strip():
                 raise SpecError("--run-dir: a folder is wanted, got nothing")
             return function(request=Request(job, chosen, settings, options, run_dir, sbatch), **rest)
@@ -135,11 +138,9 @@ def job_options(default_site: str) -> Callable[[Callable[..., Any]], Callable[..
         decorated = click.option(
             "--set", "settings", metavar="KEY.PATH=VALUE", multiple=True, help="Lay a value over the job; repeatable."
         )(decorated)
-        decorated = click.option(
-            "--site",
-            type=Names("site"),
-            help=f"Name or file of the site (default: ${SITE_VARIABLE} or {default_site}).",
-        )(decorated)
+        decorated = click.option("--site", type=Names("site"), help=f"Name or file of the site (default: {default}).")(
+            decorated
+        )
         with_job: Callable[..., Any] = click.argument("job", type=Names("job"))(decorated)
         return with_job
 

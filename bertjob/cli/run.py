@@ -1,12 +1,13 @@
 """``bertjob run``: the job here and now, in the foreground."""
 
+import json
 import sys
 from pathlib import Path
 
 import click
 
-from bertjob.cli.options import Request, job_options
-from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
+from bertjob.cli.options import Request, job_options, json_option
+from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, DataError
 from bertjob.launch.script import script
 from bertjob.spec.layout import RUNS, RunDir
 from bertjob.spec.state import read_state
@@ -17,7 +18,8 @@ _SHOWN_ANSWERS = 3
 @click.command("run")
 @job_options(default_site="local")
 @click.option("--dry-run", is_flag=True, help="Print the script in place of running it.")
-def verb(request: Request, dry_run: bool) -> None:
+@json_option
+def verb(request: Request, dry_run: bool, as_json: bool) -> None:
     """Run a job here and now, in the foreground.
 
     The last line of stdout is the run directory. Ctrl-C writes a checkpoint and stops; the same --run-dir goes on from
@@ -47,7 +49,9 @@ def verb(request: Request, dry_run: bool) -> None:
         raise BertjobError(f"{name} failed: {why} (log: {run_dir.log('local')})")
     else:
         _show_result(run_dir)
-    click.echo(str(run_dir.path))
+    state = read_state(run_dir.state)
+    scores = {} if state is None else {"exact_match": state.exact_match, "f1": state.f1}
+    click.echo(json.dumps({"run_dir": str(run_dir.path), **scores}) if as_json else str(run_dir.path))
     if code:
         raise click.exceptions.Exit(code)
 
@@ -61,6 +65,11 @@ def _show_result(run_dir: RunDir) -> None:
     from bertjob.cli.views import answer_text
     from bertjob.cluster.answers import answers
 
-    for answer in answers(run_dir, ["--start", "0", "--count", str(_SHOWN_ANSWERS)]):
+    try:
+        shown = answers(run_dir, ["--start", "0", "--count", str(_SHOWN_ANSWERS)])
+    except DataError as error:  # e.g. trained in a container, and no torch on this side
+        prose.print(f"no answers are shown: {error}", markup=False)
+        shown = []
+    for answer in shown:
         prose.print(answer_text(answer), end="\n\n")
     prose.print(f"exact match [bold]{state.exact_match:.2f}[/]  F1 [bold]{state.f1:.2f}[/]")

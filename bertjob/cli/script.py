@@ -1,6 +1,7 @@
 """``bertjob script``: the exact bytes that submit would send."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -15,5 +16,7 @@ def verb(request: Request) -> None:
 
     The script holds all that it needs: `bertjob script squad --nodes 8 > squad.sbatch` and then `sbatch squad.sbatch`.
     """
-    # Straight to the stream: a console would wrap long lines.
-    sys.stdout.write(script(request.plan(request.run_dir)))
+    plan = request.plan(None if request.run_dir is None else str(Path(request.run_dir).absolute()))
+    for warning in plan.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    sys.stdout.write(script(plan))

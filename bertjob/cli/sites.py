@@ -5,9 +5,10 @@ import json
 import click
 import msgspec
 
+from bertjob.cli.listing import show_names
 from bertjob.cli.options import Names, json_option
 from bertjob.spec.load import dump, load_site
-from bertjob.spec.shipped import find, names
+from bertjob.spec.shipped import find
 
 
 @click.command("sites")
@@ -20,11 +21,4 @@ def verb(name: str | None, as_json: bool) -> None:
         click.echo(json.dumps(msgspec.to_builtins(site), indent=2) if as_json else dump(site), nl=as_json)
         click.echo(f"from {find('site', name)}", err=True)
         return
-    described = {name: load_site(str(path)).value.description for name, path in names("site").items()}
-    if as_json:
-        click.echo(json.dumps(described, indent=2))
-    else:
-        from bertjob.cli.console import out
-        from bertjob.cli.views import names_table
-
-        out.print(names_table(described))
+    show_names("site", lambda path: load_site(path).value.description, as_json)

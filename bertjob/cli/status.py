@@ -30,11 +30,18 @@ def verb(runs: tuple[str, ...], watch: bool, everything: bool, as_json: bool) ->
 
     chosen = [find(run) for run in runs] or known()[0 if everything else -_SHOWN :]
     if as_json:
+        if watch:
+            raise click.UsageError(
+                "--watch is for people, --json for programs: choose one", click.get_current_context()
+            )
         import msgspec
 
         from bertjob.cluster.status import status
 
-        click.echo(msgspec.json.encode(status(chosen).rows).decode())
+        now = status(chosen)
+        for note in now.notes:
+            click.echo(note, err=True)
+        click.echo(msgspec.json.encode(now.rows).decode())
     elif watch:
         _watch(chosen)
     else:
@@ -48,7 +55,7 @@ def _show(runs: "Sequence[Run]") -> None:
 
     now = status(runs)
     for note in now.notes:
-        prose.print(note, style="yellow")
+        prose.print(note, style="yellow", markup=False)
     if now.rows:
         out.print(status_table(now.rows))
     else:

@@ -16,7 +16,7 @@ def names_table(described: Mapping[str, str]) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     for name, description in described.items():
-        table.add_row(name, description)
+        table.add_row(Text(name), Text(description))
     return table
 
 
@@ -51,13 +51,13 @@ def status_table(rows: Iterable[Row]) -> Table:
     for name in ("id", "run", "site", "state"):
         table.add_column(name, no_wrap=True, overflow="fold")
     for name in ("step", "loss", "samples/s", "ETA", "heartbeat"):
-        table.add_column(name, justify="right", overflow="fold")
-    table.add_column("")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
     for row in rows:
         table.add_row(
             row.job_id,
             Text(row.name),
-            row.site,
+            Text(row.site),
             Text(
                 row.state if row.phase is None or row.state != "running" else row.phase,
                 style=_STYLES.get(row.state, ""),

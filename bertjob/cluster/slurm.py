@@ -43,7 +43,7 @@ class JobState(StrEnum):
     @property
     def live(self) -> bool:
         """The job waits or runs."""
-        return self in _LIVE
+        return self in LIVE
 
     @property
     def ended(self) -> bool:
@@ -51,7 +51,7 @@ class JobState(StrEnum):
         return not self.live and self is not JobState.UNKNOWN
 
 
-_LIVE = frozenset({JobState.PENDING, JobState.RUNNING, JobState.COMPLETING, JobState.SUSPENDED})
+LIVE = frozenset({JobState.PENDING, JobState.RUNNING, JobState.COMPLETING, JobState.SUSPENDED})
 _COMES_BACK = frozenset({JobState.NODE_FAIL, JobState.PREEMPTED})
 """What the accounting also says of a job that is being requeued."""
 _OTHER_WORDS = {

@@ -41,6 +41,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     warning: str
     run_dir: str
 
+    @property
+    def over(self) -> bool:
+        """The run has ended, well or not."""
+        return self.state not in slurm.LIVE and self.state != JobState.UNKNOWN
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
