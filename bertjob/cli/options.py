@@ -110,7 +110,6 @@ def job_options(default_site: str) -> Callable[[Callable[..., Any]], Callable[..
     Args:
         default_site: the site where neither --site nor $BERTJOB_SITE says one; with `local` the latter is not asked.
     """
-
     default = default_site if default_site == "local" else f"${SITE_VARIABLE} or {default_site}"
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
