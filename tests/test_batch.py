@@ -1,4 +1,5 @@
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from bertjob.errors import SpecError
 from bertjob.spec.batch import divisors, solve
+from bertjob.spec.job import LARGEST
 
 sizes = st.integers(1, 4096)
 
@@ -41,6 +43,13 @@ def test_the_refusal_names_the_nearest():
     assert str(refusal.value) == (
         "global batch 24 is no multiple of micro batch 3 x 16 ranks = 48; what works: train.global_batch 48; 8 ranks"
     )
+
+
+def test_the_largest_batches_are_refused_at_once():
+    began = time.monotonic()
+    with pytest.raises(SpecError, match=f"train.global_batch {LARGEST - 1}"):
+        solve(LARGEST, 2, 1)  # a prime
+    assert time.monotonic() - began < 1
 
 
 @given(st.integers(1, 10_000))

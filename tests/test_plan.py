@@ -21,12 +21,12 @@ SARUS = Site(name="sarus", engine="sarus", image=Image(ref="site/image", overlay
 
 
 def made(site: Site = SLURM, run_dir: str | None = None, here: Here = HERE, **keys: Any) -> Plan:
-    job = Job(name="j", train=Train(global_batch=48, micro_batch=1), **keys)
-    return plan(job, site, run_dir, here)
+    said = {"train": Train(global_batch=48, micro_batch=1), "data": Data(train="demo"), "model": Model(init="demo")}
+    return plan(Job(name="j", **said | keys), site, run_dir, here)
 
 
 def refused(site: Site = SLURM, run_dir: str | None = None, **keys: Any) -> str:
-    with pytest.raises(PreflightError) as raised:
+    with pytest.raises((PreflightError, SpecError)) as raised:
         made(site, run_dir, **keys)
     message = str(raised.value)
     assert "\n" not in message
@@ -115,7 +115,13 @@ def test_paths_of_data_are_made_absolute(given: str, absolute: str) -> None:
     ],
 )
 def test_a_model_is_a_folder_or_a_name(init: str, meant: str) -> None:
-    assert made(model=Model(init=init)).job.model.init == meant
+    assert made(model=Model(init=init, vocab="v.txt")).job.model.init == meant
+
+
+def test_a_folder_that_is_there_wins_over_a_name_of_the_hub() -> None:
+    here = msgspec.structs.replace(HERE, is_folder=lambda path: path in ("/home/me/google/bert", "/home/me/demo"))
+    found = [made(here=here, model=Model(init=init)).job.model.init for init in ("google/bert", "google/other", "demo")]
+    assert found == ["/home/me/google/bert", "google/other", "demo"]
 
 
 def test_a_variable_that_is_not_set_is_refused() -> None:
@@ -260,9 +266,63 @@ def test_a_newline_in_an_option_of_sbatch_is_refused(field: str) -> None:
     assert "control character" in refused(resources=resources)
 
 
-@pytest.mark.parametrize("option", ["--nodes=3", "-N", "-N3", "--ntasks-per-node=2", "--signal=USR2@1"])
-def test_an_option_that_contradicts_the_plan_is_refused(option: str) -> None:
-    assert "would contradict the plan: set " in refused(resources=Resources(sbatch=(option, "3")))
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        *(
+            (option, f"{option.partition('=')[0]} would contradict")
+            for option in ("--array=1-3", "--wrap=x", "--arr=1")
+        ),
+        *(
+            (option, f"{option[:2]} would contradict")
+            for option in ("-a1-3", "-ox", "-e", "-n2", "-J", "-D/tmp", "-t9")
+        ),
+        *((option, "use --nodes before the --, or set resources.nodes") for option in ("--nodes=3", "-N", "-N3")),
+        ("--ntasks-per-node=2", "or set resources.tasks_per_node"),
+        *((option, "use --cpus-per-task before the --") for option in ("-c4", "-Hc4", "--cpus-per-task=4")),
+        ("--time=72:00:00", "use --time before the --"),
+        ("--output=x", "use --run-dir before the --"),
+        ("--open-mode=truncate", "goes on in its log"),
+        ("--signal=USR2@1", "set checkpoint.signal_seconds"),
+    ],
+)
+def test_an_option_that_contradicts_the_plan_is_refused_with_what_to_use(option: str, told: str) -> None:
+    assert told in refused(resources=Resources(sbatch=(option, "3")))
+
+
+def test_options_that_the_plan_leaves_open_go_to_sbatch() -> None:
+    options = ("-dafterok:7", "--no-requeue", "--dependency=afterok:7", "--mail-type=END", "--comment=-a", "-x", "n1")
+    options += (
+        "--exclusive",
+        "--mem=0",
+        "--hint=nomultithread",
+        "--ntasks-per-core=1",
+        "--nodelist=n2",
+        "--time-min=1",
+    )
+    options += ("--licenses=a", "--qos=low", "--reservation=r", "--exclude=n3", "-Ldata-c4", "-wnode-a1", "-H")
+    assert made(resources=Resources(sbatch=options)).job.resources.sbatch == options
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"data": Data()}, "data.train is not said: a SQuAD v1.1 file, or demo"),
+        ({"model": Model()}, "model.init random needs model.vocab: a vocab.txt or tokenizer.json"),
+        ({"model": Model(vocab="v", hidden=100)}, "model.hidden 100 is no multiple of 64: say model.heads as well"),
+        ({"model": Model(vocab="v", hidden=64, heads=3)}, "model.hidden 64 is no multiple of model.heads 3"),
+        ({"precision": "fp16"}, "precision fp16 needs GPUs, and resources.gpus_per_node is 0"),
+        ({"train": Train(max_seq_length=67)}, "max_query_length 64: at least 68 is needed"),
+    ],
+)
+def test_what_could_not_train_anywhere_is_refused(keys: dict[str, Any], told: str) -> None:
+    assert told in refused(**keys)
+
+
+def test_the_least_that_trains_is_planned() -> None:
+    train = Train(global_batch=48, micro_batch=1, max_seq_length=68, doc_stride=500)
+    model = Model(vocab="v", hidden=96, heads=3)
+    assert made(LOCAL, train=train, model=model, precision="fp16").shape.gpus_per_node == 1
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from fakes.commands import Commands
-from planned import HERE, HOSTILE, LOCAL, SLURM, made, with_
+from planned import HERE, HOSTILE, LOCAL, SLURM, SMALL, made, with_
 
 from bertjob.errors import REQUEUE_EXIT_CODE
 from bertjob.launch.plan import plan
-from bertjob.spec.job import Job, Resources, Train
+from bertjob.spec.job import Job, Resources
 from bertjob.spec.layout import RunDir
 from bertjob.spec.load import dump, read_job
 from bertjob.spec.site import Site
@@ -233,7 +233,7 @@ def test_hostile_run_directories_do_no_harm(batch: Batch, name: str) -> None:
 
 def test_the_job_in_the_script_is_the_resolved_one(batch: Batch) -> None:
     assert batch.run("") == 0
-    resolved = plan(Job(name="j", train=Train(global_batch=4, micro_batch=1)), SLURM, None, HERE).job
+    resolved = plan(Job(name="j", **SMALL), SLURM, None, HERE).job
     assert (batch.run_dir / "job.yaml").read_text() == dump(resolved)
 
 

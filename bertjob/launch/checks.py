@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from bertjob.errors import PreflightError
-from bertjob.launch import environment
+from bertjob.errors import PreflightError, SpecError
+from bertjob.launch import environment, options, trainable
 from bertjob.launch.launchers import LAUNCHERS
 from bertjob.launch.paths import needs
 from bertjob.launch.resolve import shape
@@ -12,28 +12,41 @@ from bertjob.spec import walltime
 from bertjob.spec.job import Job
 from bertjob.spec.site import Site
 
-_PLANNED = {
-    "--nodes": "resources.nodes",
-    "-N": "resources.nodes",
-    "--ntasks": "resources.tasks_per_node",
-    "-n": "resources.tasks_per_node",
-    "--ntasks-per-node": "resources.tasks_per_node",
-    "--signal": "checkpoint.signal_seconds",
-}
-"""Options that the plan computes with, and the keys that set them."""
-
 
 def refuse(job: Job, site: Site) -> None:
     """Stop a resolved job that cannot work at the site.
 
     Raises:
-        PreflightError: one line with all that stands against it.
+        SpecError: it could not train anywhere; one line with all that is wrong in itself.
+        PreflightError: one line with all that stands against it at the site.
     """
+    if wrong := list(trainable.problems(job)):
+        raise SpecError("; ".join(wrong))
     found = [*_combination(job, site), *_image(job, site), *_variables(job, site)]
     if site.scheduler == "slurm":
         found += [*_limits(job, site), *_options(job)]
     if found:
         raise PreflightError(f"site {site.name}: {'; '.join(found)}")
+
+
+def refuse_here(site: Site) -> None:
+    """Stop a run in the foreground at a site whose jobs a scheduler starts.
+
+    Raises:
+        PreflightError: one line.
+    """
+    if site.scheduler != "none":
+        raise PreflightError(f"site {site.name} has a scheduler: use bertjob submit, or run with --site local")
+
+
+def refuse_submit(site: Site) -> None:
+    """Stop a submission to a site without a scheduler.
+
+    Raises:
+        PreflightError: one line.
+    """
+    if site.scheduler == "none":
+        raise PreflightError(f"site {site.name} has no scheduler: use bertjob run")
 
 
 def refuse_run_dir(run_dir: str, job: Job, site: Site) -> None:
@@ -135,10 +148,7 @@ def _options(job: Job) -> Iterator[str]:
     asked = job.resources
     texts = (asked.partition, asked.account, asked.constraint, asked.qos, asked.reservation, asked.mem, *asked.sbatch)
     yield from (f"{text!r}: a control character cannot stand in an sbatch option" for text in texts if _broken(text))
-    for option in asked.sbatch:
-        name = option.partition("=")[0] if option.startswith("--") else option[:2]
-        if name in _PLANNED:
-            yield f"the sbatch option {name} would contradict the plan: set {_PLANNED[name]}"
+    yield from options.problems(asked.sbatch)
 
 
 def _broken(text: str | None) -> bool:

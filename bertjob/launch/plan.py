@@ -97,7 +97,8 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
 
     Raises:
         PreflightError: the job cannot work there; one line with all that stands against it.
-        SpecError: the batch arithmetic does not come out even, or a walltime is none.
+        SpecError: the job could not train anywhere: the batch arithmetic does not come out even, the data are not
+            said, a walltime is none and the like.
     """
     whole = resolve(job, site, here)
     checks.refuse(whole, site)

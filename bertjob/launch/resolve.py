@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -25,6 +25,7 @@ class Here(msgspec.Struct, frozen=True):
         cpus: CPU cores, for jobs that run here.
         gpus: GPUs, for jobs that run here.
         environment: variables that paths may name, HOME among them for ``~``.
+        is_folder: whether there is a folder of this absolute path.
     """
 
     python: str
@@ -32,6 +33,7 @@ class Here(msgspec.Struct, frozen=True):
     cpus: int = 1
     gpus: int = 0
     environment: Mapping[str, str] = {}
+    is_folder: Callable[[str], bool] = lambda path: False
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -89,9 +91,14 @@ def resolve(job: Job, site: Site, here: Here) -> Job:
     )
 
 
-def names_a_folder(init: str) -> bool:
-    """Whether `model.init` is a path: begins with one of ``/.~$``, or has two slashes as no hub name has."""
-    return _PATH.match(init) is not None
+def names_a_folder(init: str, here: Here) -> bool:
+    """Whether `model.init` is a path: it looks like one, or there is such a folder.
+
+    A path begins with one of ``/.~$``, or has two slashes as no name on the hub has.
+    """
+    if init in ("random", "demo"):
+        return False
+    return _PATH.match(init) is not None or here.is_folder(posixpath.join(here.cwd, init))
 
 
 def _image(job: Image, site: Image) -> Image:
@@ -102,7 +109,7 @@ def _image(job: Image, site: Image) -> Image:
 
 
 def _model(model: Model, here: Here) -> Model:
-    init = _absolute("model.init", model.init, here) if names_a_folder(model.init) else model.init
+    init = _absolute("model.init", model.init, here) if names_a_folder(model.init, here) else model.init
     vocab = None if model.vocab is None else _absolute("model.vocab", model.vocab, here)
     return replace(model, init=init, vocab=vocab)
 

