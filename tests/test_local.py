@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import textwrap
 import threading
@@ -10,16 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from planned import HERE, SMALL
 
-from bertjob.cluster import process_group, runs
+from bertjob.cluster import preflight, process_group, runs
 from bertjob.cluster.cancel import cancel
 from bertjob.cluster.local import run_here
 from bertjob.cluster.status import status
 from bertjob.errors import BertjobError, PreflightError
 from bertjob.launch.plan import Here, Plan, plan
-from bertjob.spec.job import Job, Resources, Train
+from bertjob.spec.job import Job, Resources
 from bertjob.spec.layout import RunDir
 from bertjob.spec.site import Site
+from bertjob.spec.state import RunState, read_state, write_state
 
 HOSTILE = "run dir with 'quotes' and $(x)"
 Planned = Callable[..., Plan]
@@ -36,10 +39,17 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planned:
         program.write_text(f"#!{sys.executable}\nimport os, signal, sys, time\n{textwrap.dedent(body)}")
         program.chmod(0o755)
         site = Site(name="here", scheduler="none", launcher="local", python=str(program))
-        job = Job(name="squad", train=Train(global_batch=4, micro_batch=1), resources=Resources(tasks_per_node=ranks))
+        job = Job(name="squad", **SMALL, resources=Resources(tasks_per_node=ranks))
         return plan(job, site, str(tmp_path / HOSTILE), Here(sys.executable, str(tmp_path)))
 
     return make
+
+
+def test_a_site_with_a_scheduler_is_refused(tmp_path: Path) -> None:
+    wanted = plan(Job(name="squad", **SMALL), Site(name="daint"), str(tmp_path / "run"), HERE)
+    told = "^site daint has a scheduler: use bertjob submit, or run with --site local$"
+    with pytest.raises(PreflightError, match=told):
+        run_here(wanted)
 
 
 def test_output_comes_as_it_is_written_and_is_kept(planned: Planned, tmp_path: Path) -> None:
@@ -174,3 +184,40 @@ def test_what_outlives_the_script_is_ended(planned: Planned, tmp_path: Path, mon
     pid = int(RunDir(tmp_path / HOSTILE).log("local").read_text())
     time.sleep(0.1)
     assert ended(pid)
+
+
+@pytest.mark.parametrize(("body", "code"), [("sys.exit(127)", 127), ("os.kill(os.getpid(), 9)", 137)])
+def test_a_training_that_could_not_say_so_has_failed(planned: Planned, tmp_path: Path, body: str, code: int) -> None:
+    run_here(planned(body))
+    run_dir = RunDir(tmp_path / HOSTILE)
+    state = read_state(run_dir.state)
+    assert state is not None
+    assert (state.phase, state.exit_code, state.error) == ("failed", code, f"exit code {code}, see the log")
+    assert status([runs.find(str(run_dir.path))]).rows[0].state == "failed"
+
+
+def test_what_the_training_said_of_its_failure_stays(planned: Planned, tmp_path: Path) -> None:
+    body = """
+        from pathlib import Path
+        state = Path(sys.argv[-1]).with_name("state.json")
+        state.write_text('{"phase": "failed", "time": %f, "error": "the loss is nan"}' % (time.time() + 1))
+        sys.exit(1)
+    """
+    run_here(planned(body))
+    state = read_state(RunDir(tmp_path / HOSTILE).state)
+    assert state is not None
+    assert state.error == "the loss is nan"
+
+
+def test_a_run_at_work_on_another_machine_is_not_started_here(
+    planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = RunDir(tmp_path / HOSTILE)
+    monkeypatch.setattr(socket, "gethostname", lambda: "login7")
+    run_here(planned("sys.exit(85)"))
+    monkeypatch.undo()
+    write_state(run_dir.state, RunState(phase="training", time=time.time()))
+    with pytest.raises(PreflightError, match="is still running on login7; stop it there"):
+        preflight.check_over(run_dir)
+    write_state(run_dir.state, RunState(phase="checkpointed", time=time.time()))
+    preflight.check_over(run_dir)

@@ -1,13 +1,17 @@
 """Run directories and the index: one or nothing, found by what people call them, and never lost with the index."""
 
+import errno
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from bertjob.cluster import index, rundir, runs
+from bertjob.cluster.machine import here
+from bertjob.cluster.preflight import check_inputs
 from bertjob.cluster.runs import Run
 from bertjob.errors import PreflightError, SpecError
+from bertjob.spec import shipped
 from bertjob.spec.layout import RunDir
 
 
@@ -177,3 +181,34 @@ def test_rebuild_takes_in_runs_of_other_folders(tmp_path: Path) -> None:
     assert runs.known() == []
     assert runs.rebuild([tmp_path / "runs", tmp_path / "nowhere"]) == 1
     assert runs.known() == [run]
+
+
+def test_a_working_directory_that_is_gone_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(PreflightError, match="the working directory is gone"):
+        here()
+    with pytest.raises(PreflightError, match="the working directory is gone"):
+        rundir.new_run_dir(Path("runs"), "squad")
+
+
+def test_names_that_no_file_can_have_are_unknown(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no such run"):
+        runs.run_folder("x" * 300)
+    with pytest.raises(SpecError, match="File name too long"):
+        shipped.find("job", f"./{'x' * 300}")
+
+
+def test_what_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(SpecError, match="you may not read it"):
+        runs.run_folder("somebody/run")
+    with pytest.raises(SpecError, match="you may not read it"):
+        shipped.find("job", "somebody/job.yaml")
+    with pytest.raises(PreflightError, match="you may not read it"):
+        check_inputs({"data.train": "/somebody/train.json"})

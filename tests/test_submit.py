@@ -6,14 +6,15 @@ from pathlib import Path
 import msgspec
 import pytest
 from fakes.commands import Commands
+from planned import HERE, SMALL
 
 from bertjob.cluster import runs
 from bertjob.cluster.submit import submit
 from bertjob.errors import PreflightError, SchedulerError
 from bertjob.launch.plan import Here, Plan, plan
 from bertjob.launch.script import script
-from bertjob.spec.job import Data, Job, Train
-from bertjob.spec.load import read_job, read_site
+from bertjob.spec.job import Data, Job
+from bertjob.spec.load import dump, read_job, read_site
 from bertjob.spec.site import Site
 
 HOSTILE = "run dir with 'quotes' and $(x) %j é"
@@ -33,8 +34,15 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
 
 
 def planned(run_dir: Path, **data: str) -> Plan:
-    job = Job(name="squad", train=Train(global_batch=4, micro_batch=1), data=Data(**data))
+    job = Job(name="squad", **SMALL | {"data": Data(**{"train": "demo"} | data)})
     return plan(job, Site(name="daint"), str(run_dir), Here("/usr/bin/python3", str(Path.cwd())))
+
+
+def test_a_site_without_a_scheduler_is_refused(tmp_path: Path) -> None:
+    here = Site(name="here", scheduler="none", launcher="local")
+    wanted = plan(Job(name="squad", **SMALL), here, str(tmp_path / "run"), HERE)
+    with pytest.raises(PreflightError, match=r"^site here has no scheduler: use bertjob run$"):
+        submit(wanted)
 
 
 def test_sbatch_gets_the_very_script_that_was_planned(commands: Commands, tmp_path: Path) -> None:
@@ -142,7 +150,32 @@ def test_a_refused_continuation_leaves_the_run_as_it_was(commands: Commands, tmp
     run_dir = submit(planned(tmp_path / "run")).run_dir
     before = {path: path.read_bytes() for path in run_dir.path.iterdir() if path.is_file()}
     commands.make("sbatch", stderr="sbatch: error: no\n", code=1)
-    (tmp_path / "dev.json").write_text("{}")
     with pytest.raises(SchedulerError):
+        submit(planned(tmp_path / "run", cache="elsewhere"))
+    assert {path: path.read_bytes() for path in run_dir.path.iterdir() if path.is_file()} == before
+
+
+def test_another_training_is_refused_before_a_file_of_the_run_is_written(commands: Commands, tmp_path: Path) -> None:
+    run_dir = submit(planned(tmp_path / "run")).run_dir
+    before = {path: path.read_bytes() for path in run_dir.path.iterdir() if path.is_file()}
+    (tmp_path / "dev.json").write_text("{}")
+    with pytest.raises(PreflightError, match=r"data\.dev was not said, is now .*dev\.json; start a new run"):
         submit(planned(tmp_path / "run", dev="dev.json"))
     assert {path: path.read_bytes() for path in run_dir.path.iterdir() if path.is_file()} == before
+    assert len(commands.calls("sbatch")) == 1
+
+
+def test_a_job_that_was_queued_and_cannot_be_written_down_is_told_all_the_same(
+    commands: Commands, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "run" / "logs").mkdir(parents=True)
+    (tmp_path / "run" / "job.yaml").write_text(dump(planned(tmp_path / "run").job))
+    (tmp_path / "run" / "submissions.jsonl").mkdir()  # a file that cannot be opened for writing
+    assert submit(planned(tmp_path / "run")).job_id == "4711"
+    assert "job 4711 cannot be written down: Is a directory" in caplog.text
+    assert runs.find("4711").path == str(tmp_path / "run")
+
+
+def test_names_that_no_file_can_have_are_one_line(commands: Commands, tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match=r"data\.train: .*: file name too long$"):
+        submit(planned(tmp_path / "run", train="x" * 300))

@@ -9,6 +9,7 @@ import click
 from bertjob.cli.options import Request, job_options, json_option
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, DataError
 from bertjob.launch.script import script
+from bertjob.spec.continuing import command
 from bertjob.spec.layout import RUNS, RunDir
 from bertjob.spec.state import read_state
 
@@ -42,7 +43,8 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
     with showing(run_dir) as on_text:
         code = run_here(plan, on_text)
     if code == REQUEUE_EXIT_CODE:
-        click.echo(f"stopped with a checkpoint; to go on: bertjob run {request.job} --run-dir {run_dir.path}", err=True)
+        stopped = "with a checkpoint" if run_dir.latest.exists() else "before the first checkpoint"
+        click.echo(f"stopped {stopped}; to go on: {command(run_dir)}", err=True)
     elif code:
         state = read_state(run_dir.state)
         why = state.error if state is not None and state.error else f"exit code {code}"

@@ -1,8 +1,10 @@
 """Run a plan's script here, in the foreground: the same script, without a scheduler."""
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -11,11 +13,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bertjob.cluster import process_group, rundir, runs, slurm
-from bertjob.cluster.preflight import check, check_over
+import msgspec
+
+from bertjob.cluster import outcome, process_group, rundir, runs, slurm
+from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.cluster.tail import Tail
+from bertjob.errors import REQUEUE_EXIT_CODE
+from bertjob.launch.checks import refuse_here
 from bertjob.launch.plan import Plan
 from bertjob.spec.layout import RunDir
+from bertjob.spec.state import ENDED, RunState, read_state, write_state
 
 JOB_ID = "local"
 """Stands in for the scheduler's id, also in the names of logs."""
@@ -40,24 +47,30 @@ def run_here(plan: Plan, on_text: Callable[[str], object] = lambda text: None) -
         The script's exit code; 85 (errors.REQUEUE_EXIT_CODE) when the same run directory can go on from a checkpoint.
 
     Raises:
-        PreflightError: a file is missing, or the run directory cannot be made or its job is not over.
+        PreflightError: the site has a scheduler, a file is missing, or the run directory cannot be made,
+            its job is not over or is another one.
     """
+    refuse_here(plan.site)
     check(plan)
     run_dir = rundir.of(plan)
     check_over(run_dir)
+    check_continues(plan, run_dir)
     with _Interrupts() as interrupts:
         with rundir.made(run_dir, rundir.files(plan, run_dir)):
             log = run_dir.log(JOB_ID)
             tail = Tail(log, log.stat().st_size if log.exists() else 0)
             process = _start(run_dir, log)
         interrupts.forward_to(process.pid)
-        runs.record(run_dir, job_id=JOB_ID, site=plan.site.name, scheduler="none", pid=process.pid)
+        run = runs.record(run_dir, job_id=JOB_ID, site=plan.site.name, scheduler="none", pid=process.pid)
         while process.poll() is None:
             on_text(tail.read())
             time.sleep(_POLL_S)
         process_group.end(process.pid)
     on_text(tail.read())
-    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+    code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+    if code not in (0, REQUEUE_EXIT_CODE):
+        _record_failure(run, code)
+    return code
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -65,6 +78,26 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value for name, value in environment.items() if not (slurm.leftover(name) or _LEFTOVERS.fullmatch(name))
     }
+
+
+def _record_failure(run: runs.Run, code: int) -> None:
+    """Say in the state that the run failed, where its training was killed, or never began, and could not say so."""
+    former = read_state(run.run_dir.state)
+    own = outcome.own_state(run, former)
+    if own is not None and own.phase in ENDED:
+        return
+    failed = msgspec.structs.replace(
+        former or RunState(phase="failed", time=0.0),
+        phase="failed",
+        time=time.time(),
+        job_id=JOB_ID,
+        host=socket.gethostname(),
+        pid=run.submission.pid,
+        exit_code=code,
+        error=f"exit code {code}, see the log",
+    )
+    with contextlib.suppress(OSError):  # the exit code is the answer, the state is for those who look later
+        write_state(run.run_dir.state, failed)
 
 
 def _start(run_dir: RunDir, log: Path) -> subprocess.Popen[bytes]:

@@ -1,15 +1,22 @@
 """Checks before a job is queued or started: better refused now than failed after hours of waiting."""
 
 import os
+import socket
 import sys
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from bertjob.cluster import process_group, runs, slurm
+from bertjob.cluster import outcome, process_group, runs, slurm
 from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan
+from bertjob.spec.continuing import command, differences
 from bertjob.spec.layout import RunDir
+from bertjob.spec.load import read_job
+from bertjob.spec.state import read_state
+
+_SHOWN_DIFFERENCES = 3
 
 
 def check(plan: Plan) -> None:
@@ -47,13 +54,53 @@ def check_over(run_dir: RunDir) -> None:
     if run is None:
         return
     job_id = run.submission.job_id
+    host = run.submission.host
     if run.local and process_group.alive(run):
         raise PreflightError(f"{run.path}: is still running here as process {run.submission.pid}")
+    if run.local and host != socket.gethostname():
+        ended = outcome.of_local(run, read_state(run_dir.state), time.time(), alive=False, here=False)
+        if ended is None:
+            raise PreflightError(
+                f"{run.path}: is still running on {host}; stop it there, or wait two minutes if it was killed"
+            )
     if not run.local and (state := slurm.ask([job_id]).job(job_id).state).live:
         raise PreflightError(f"{run.path}: its job {job_id} is still {state}; cancel it or wait for it")
 
 
+def check_continues(plan: Plan, run_dir: RunDir) -> None:
+    """Where the run directory has a training already, the plan goes on with that one and is not another.
+
+    Raises:
+        PreflightError: a key differs that decides the course of training; names the first ones.
+        SpecError: the job of the run cannot be read.
+    """
+    try:
+        if not run_dir.job.exists():
+            return
+    except OSError as error:
+        raise PreflightError(f"{run_dir.path}: {_words(error)}") from None
+    found = differences(read_job(run_dir.job), plan.job)
+    if found:
+        more = f" and {len(found) - _SHOWN_DIFFERENCES} more" if len(found) > _SHOWN_DIFFERENCES else ""
+        as_it_was = command(run_dir, submitted=plan.site.scheduler != "none")
+        raise PreflightError(
+            f"{run_dir.path}: is another training: {'; '.join(found[:_SHOWN_DIFFERENCES])}{more};"
+            f" start a new run, or go on as it was with `{as_it_was}`"
+        )
+
+
 def _complaint(key: str, path: Path) -> str:
+    try:
+        return _complaint_of_reachable(key, path)
+    except OSError as error:  # pathlib takes only what is missing for an answer
+        return _words(error)
+
+
+def _words(error: OSError) -> str:
+    return "you may not read it" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
+
+
+def _complaint_of_reachable(key: str, path: Path) -> str:
     if not path.exists():
         remedy = "; `bertjob data fetch squad` brings SQuAD" if key.startswith("data.") else ""
         return f"there is no such file or folder{remedy}"

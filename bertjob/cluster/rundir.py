@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bertjob.cluster import provenance
+from bertjob.cluster.machine import working_directory
 from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
@@ -22,9 +23,13 @@ def of(plan: Plan) -> RunDir:
 
 
 def new_run_dir(folder: Path, job_name: str, now: float | None = None) -> RunDir:
-    """A path that no run has, like ``squad-20261120-101500-3fa9``; makes nothing."""
+    """A path that no run has, like ``squad-20261120-101500-3fa9``; makes nothing.
+
+    Raises:
+        PreflightError: the working directory is gone.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
-    return RunDir(folder.absolute() / f"{job_name}-{stamp}-{secrets.token_hex(2)}")
+    return RunDir(working_directory() / folder / f"{job_name}-{stamp}-{secrets.token_hex(2)}")
 
 
 def files(plan: Plan, run_dir: RunDir) -> dict[str, str | bytes]:

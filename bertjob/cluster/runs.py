@@ -1,6 +1,7 @@
 """Runs: write down that one was started, list them, find one by what a person calls it."""
 
 import contextlib
+import logging
 import os
 import socket
 import time
@@ -14,6 +15,8 @@ from bertjob.cluster.index import Entry, Index, state_folder
 from bertjob.errors import SpecError
 from bertjob.spec.layout import RunDir
 from bertjob.spec.nearest import did_you_mean
+
+_log = logging.getLogger(__name__)
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,12 +57,18 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def record(run_dir: RunDir, *, job_id: str, site: str, scheduler: Literal["slurm", "none"], pid: int = 0) -> Run:
-    """Write down that the run was submitted or started: in its directory, which is the truth, and in the index."""
+    """Write down that the run was submitted or started: in its directory, which is the truth, and in the index.
+
+    The job is at work by then, so where nothing can be written, a warning says its id.
+    """
     submission = Submission(
         job_id=job_id, site=site, scheduler=scheduler, time=time.time(), host=socket.gethostname(), pid=pid
     )
-    with run_dir.submissions.open("ab") as file:
-        file.write(msgspec.json.encode(submission) + b"\n")
+    try:
+        with run_dir.submissions.open("ab") as file:
+            file.write(msgspec.json.encode(submission) + b"\n")
+    except OSError as error:
+        _log.warning("%s: job %s cannot be written down: %s", run_dir.submissions, job_id, error.strerror)
     run = Run(str(run_dir.path), submission)
     _index().add(run.path, msgspec.json.encode(submission))
     return run
@@ -97,14 +106,17 @@ def find(text: str) -> Run:
     The newest run has an id that several have: schedulers count anew when they are set up again.
 
     Raises:
-        SpecError: no run is called so, or several are; names the nearest or some of them.
+        SpecError: no run is called so, or several are; names the nearest or some of them. Or it may not be read.
     """
-    if run := read(RunDir(Path(text).absolute())):
+    path = RunDir(Path(text).absolute())
+    if _can_open(path.submissions) and (run := read(path)):
         return run
     runs = known()
     if not runs:
         raise SpecError(f"{text}: no such run: none has been started yet, or give the path of its directory")
-    if same := [run for run in runs if run.name == text or (run.submission.job_id == text and not run.local)]:
+    if same := [
+        run for run in runs if text in (run.name, run.path) or (run.submission.job_id == text and not run.local)
+    ]:
         return same[-1]
     alike = [run for run in runs if run.name.startswith(text)]
     if len(alike) == 1:
@@ -130,7 +142,18 @@ def run_folder(text: str) -> RunDir:
         SpecError: as `find`.
     """
     path = RunDir(Path(text).absolute())
-    return path if path.job.is_file() else find(text).run_dir
+    return path if _can_open(path.job) else find(text).run_dir
+
+
+def _can_open(path: Path) -> bool:
+    """Whether the file is there; a name that no file can have is none."""
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        raise SpecError(f"{path}: you may not read it") from None
+    except OSError:
+        return False
+    return True
 
 
 def _index() -> Index:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bertjob.cluster import rundir, runs, slurm
-from bertjob.cluster.preflight import check, check_over
+from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.errors import SchedulerError
+from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.spec.layout import RunDir
 
@@ -29,12 +30,15 @@ def submit(plan: Plan) -> Submitted:
         plan: what to run, with its run directory.
 
     Raises:
-        PreflightError: a file is missing, or the run directory cannot be made or its job is not over.
+        PreflightError: the site has no scheduler, a file is missing, or the run directory cannot be made,
+            its job is not over or is another one.
         SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
     """
+    refuse_submit(plan.site)
     check(plan)
     run_dir = rundir.of(plan)
     check_over(run_dir)
+    check_continues(plan, run_dir)
     with rundir.made(run_dir, rundir.files(plan, run_dir)):
         job_id = _sbatch(run_dir.script)
     runs.record(run_dir, job_id=job_id, site=plan.site.name, scheduler="slurm")

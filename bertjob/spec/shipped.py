@@ -47,8 +47,13 @@ def find(kind: Kind, name: str, beside: Path | None = None) -> Path:
     """
     if "/" in name or name.endswith((".yaml", ".yml")):
         path = (beside or Path()) / Path(name).expanduser()
-        if not path.is_file():
-            raise SpecError(f"{kind} {name!r}: there is no file {path}")
+        try:
+            if not path.is_file():
+                raise SpecError(f"{kind} {name!r}: there is no file {path}")
+        except PermissionError:
+            raise SpecError(f"{kind} {name!r}: you may not read it") from None
+        except OSError as error:  # e.g. a name that is too long
+            raise SpecError(f"{kind} {name!r}: {error.strerror}") from None
         return path
     known = names(kind)
     if name not in known:

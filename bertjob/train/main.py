@@ -65,6 +65,7 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
     watch.connect(meeting.notices)
     ranks = rendezvous.join(meeting, os.environ, device)
     if ranks.from_first(lambda: finished):
+        report.still_done()
         if ranks.first:
             _LOG.info("this run is done: %s", run_dir.path)
         _part(watch, ranks)

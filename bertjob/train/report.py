@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Concatenate, ParamSpec
 
+import msgspec
+
 from bertjob.launch.world import World
 from bertjob.spec.layout import RunDir
-from bertjob.spec.state import Phase, RunState
+from bertjob.spec.state import Phase, RunState, read_state
 from bertjob.train.backends import StepOutcome
 from bertjob.train.heartbeat import Heartbeat
 from bertjob.train.meter import Reading
@@ -55,6 +57,17 @@ class Report:
         """Begin with the phase ``starting``."""
         with self._surviving("state.json"):
             self._heartbeat = Heartbeat(self._run_dir.state, self._initial)
+
+    @_on_rank_0
+    def still_done(self) -> None:
+        """Say once more, for this start, what a finished run said: a state older than its start is not its word."""
+        said = read_state(self._run_dir.state)
+        if said is not None:
+            now = self._initial
+            with self._surviving("state.json"):
+                Heartbeat(
+                    self._run_dir.state, msgspec.structs.replace(said, job_id=now.job_id, host=now.host, pid=now.pid)
+                )
 
     @_on_rank_0
     def phase(self, phase: Phase) -> None:

@@ -72,14 +72,15 @@ def prepare(
     backend = make_backend(task.model, job, ranks.world, device, accumulation)
     values = hparams(job, ranks.world, device, devices, accumulation, task.total_steps, task.model)
     if ranks.first:
-        write_hparams(run_dir, values)
-        write_provenance(run_dir, job)
         _LOG.info(
             "%d steps of %d samples = %d x %d x %d (micro batch x accumulation x ranks), %s, %s, %.3g M parameters",
             *(task.total_steps, job.train.global_batch, job.train.micro_batch, accumulation, ranks.world.size),
             *(values["precision"], job.backend, values["parameters"] / 1e6),
         )
     start = _resume(run_dir, _nothing_done(job, task, ranks), backend, ranks, report)
+    if ranks.first:  # only now: a job that does not fit the run must not describe it
+        write_hparams(run_dir, values)
+        write_provenance(run_dir, job)
     answered = start.step == task.total_steps and read_evaluation(run_dir) is not None
     if ranks.first and not answered:
         run_dir.evaluation.unlink(missing_ok=True)  # of another training

@@ -130,10 +130,13 @@ def test_stopped_in_the_evaluation_it_evaluates_at_the_next_start_without_traini
 
 def test_a_finished_run_started_again_says_so_and_does_nothing(finished):
     run = finished["torch", 2]
-    before = {path: path.read_bytes() for path in (run / "state.json", run / "metrics.jsonl", run / "eval.json")}
+    before = {path: path.read_bytes() for path in (run / "metrics.jsonl", run / "eval.json", run / "hparams.json")}
+    said = state(run)
     assert run_to_end(run, 2) == [0, 0]
     assert job_log(run).splitlines()[-1] == f"this run is done: {run}"
     assert {path: path.read_bytes() for path in before} == before
+    assert state(run)["time"] > said["time"]  # else a local run's word would be older than its newest start
+    assert {**state(run), "time": 0, "pid": 0} == {**said, "time": 0, "pid": 0}
 
 
 def test_a_finished_run_without_its_evaluation_evaluates_again(finished, tmp_path):
@@ -196,7 +199,9 @@ def test_hparams_say_what_was_resolved(finished):
 def test_a_job_with_another_seed_does_not_go_on_from_the_checkpoint(finished, tmp_path):
     run = make_run(tmp_path / "run", train__max_steps=4)
     assert run_to_end(run, 1) == [0]
+    hparams = (run / "hparams.json").read_bytes()
     make_run(run, train__max_steps=4, seed=8)
     (run / "eval.json").unlink()
     assert run_to_end(run, 1) == [1]
     assert "was made with seed 7, the job now says 8: start a new run" in state(run)["error"]
+    assert (run / "hparams.json").read_bytes() == hparams
