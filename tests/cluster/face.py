@@ -31,5 +31,6 @@ class Face:
         path = self.folder / f"{name}-job.yaml"
         resources = {"nodes": 4, "tasks_per_node": 1, "gpus_per_node": 0, "time": "10"}
         train = {"global_batch": 8, "micro_batch": 1}
-        path.write_text(json.dumps({"name": name, "resources": resources, "train": train, **sections}))
+        small = {"model": {"init": "demo"}, "data": {"train": "demo"}, "resources": resources, "train": train}
+        path.write_text(json.dumps({"name": name, **small, **sections}))
         return path
