@@ -42,6 +42,8 @@ def test_version_and_help(bertjob):
         (["script", "squad", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
         (["script", "squad", "--nodes", "many"], 2, "--nodes"),
         (["script", "squad", "--nodes", "16"], 2, "global batch 24 is no multiple of micro batch 3 x 16 ranks"),
+        (["run", "squad-demo", "--site", "daint", "--dry-run"], 3, "has a scheduler: use bertjob submit"),
+        (["submit", "squad-demo", "--site", "local", "--dry-run"], 3, "has no scheduler: use bertjob run"),
         (["script", "squad", "-t", "soon"], 2, "resources.time: 'soon' is no walltime"),
         (["submit", "squad", "--dry-run", "--gpus-per-node", "1"], 3, "data.train"),
         (["logs", "123456"], 2, "123456"),

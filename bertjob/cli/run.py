@@ -8,6 +8,7 @@ import click
 
 from bertjob.cli.options import Request, job_options, json_option
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, DataError
+from bertjob.launch.checks import refuse_here
 from bertjob.launch.script import script
 from bertjob.spec.continuing import command
 from bertjob.spec.layout import RUNS, RunDir
@@ -28,7 +29,9 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
     """
     from bertjob.cluster.rundir import new_run_dir
 
-    name = request.load()[0].value.name
+    job, site = request.load()
+    refuse_here(site.value)
+    name = job.value.name
     run_dir = RunDir(Path(request.run_dir).absolute()) if request.run_dir else new_run_dir(Path(RUNS), name)
     plan = request.plan(str(run_dir.path))
     for warning in plan.warnings:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bertjob.cli.options import Request, SbatchCommand, job_options, json_option
+from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
 from bertjob.spec.layout import RUNS
@@ -26,7 +27,9 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
     from bertjob.cluster.rundir import new_run_dir
     from bertjob.cluster.submit import submit
 
-    run_dir = request.run_dir or str(new_run_dir(Path(RUNS), request.load()[0].value.name).path)
+    job, site = request.load()
+    refuse_submit(site.value)
+    run_dir = request.run_dir or str(new_run_dir(Path(RUNS), job.value.name).path)
     plan = request.plan(str(Path(run_dir).absolute()))
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
