@@ -122,9 +122,7 @@ def _best(scores: Float32, count: int) -> Int64:
     return np.argsort(-scores, axis=1, kind="stable")[:, :count]
 
 
-def _best_pair(
-    begins: Float32, ends: Float32, may_begin: Bool, may_end: Bool, longest: int
-) -> tuple[Int64, Int64]:
+def _best_pair(begins: Float32, ends: Float32, may_begin: Bool, may_end: Bool, longest: int) -> tuple[Int64, Int64]:
     """First and last token of one sample's best possible answer, of all: arrays of one place, or of none."""
     firsts = np.flatnonzero(may_begin)
     lasts = firsts[:, None] + np.arange(longest)

@@ -90,50 +90,53 @@ class Features:
 def make_features(data: SquadSet, tokenizer: BertTokenizer, settings: Settings) -> Features:
     """Tokenise a set; each distinct context and question is encoded once."""
     contexts, context_of = _distinct([paragraph.context for paragraph in data.paragraphs])
-    texts, text_of = _distinct([question.text for question in data.questions])
+    texts, text = _distinct([question.text for question in data.questions])
     context = _Encoded.of(tokenizer.tokenizer.encode_batch(contexts, add_special_tokens=False))
     query = _Encoded.of(tokenizer.tokenizer.encode_batch(texts, add_special_tokens=False))
 
     # One row a question.
-    asked_of = context_of[np.array([question.paragraph for question in data.questions])]
-    query_length = np.minimum(query.lengths[text_of], settings.max_query_length)
+    context_index = context_of[np.array([question.paragraph for question in data.questions])]
+    query_length = np.minimum(query.lengths[text], settings.max_query_length)
+    context_length = context.lengths[context_index]
     room = settings.max_seq_length - query_length - _MARKS
     stride = np.minimum(room, settings.doc_stride)
-    context_length = context.lengths[asked_of]
     windows = 1 + np.maximum(0, -(-(context_length - room) // stride))
-    first, last = _answer_tokens(data, context, asked_of)
+    first, last = _answer_tokens(data, context, context_index)
 
-    # One row a sample: window `number` of its question.
-    question = np.repeat(np.arange(len(windows)), windows)
-    number = ragged_arange(windows)
-    begin = number * stride[question]
-    shown = np.minimum(context_length[question] - begin, room[question])
-    inside = (first[question] >= begin) & (last[question] < begin + shown)
-    shift = query_length[question] + 2 - begin
+    # From here on one row a sample: window `number` of its question.
+    question, number = np.repeat(np.arange(len(windows)), windows), ragged_arange(windows)
+    text, context_index, query_length, context_length, room, stride, windows, first, last = (
+        column[question]
+        for column in (text, context_index, query_length, context_length, room, stride, windows, first, last)
+    )
+    begin = number * stride
+    shown = np.minimum(context_length - begin, room)
+    window = context.starts[context_index] + begin
+    offsets = np.concatenate(([0], np.cumsum(query_length + shown + _MARKS)))
 
-    lengths = query_length[question] + shown + _MARKS
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    query_places = ragged_places(offsets[:-1] + 1, query_length)
+    context_places = ragged_places(offsets[:-1] + query_length + 2, shown)
     input_ids = np.full(offsets[-1], tokenizer.sep, np.int32)
     input_ids[offsets[:-1]] = tokenizer.cls
-    query_places = ragged_places(offsets[:-1] + 1, query_length[question])
-    input_ids[query_places] = query.ids[ragged_places(query.starts[text_of][question], query_length[question])]
-    context_places = ragged_places(offsets[:-1] + query_length[question] + 2, shown)
-    input_ids[context_places] = context.ids[ragged_places(context.starts[asked_of][question] + begin, shown)]
-    several = windows[question] > 1
+    input_ids[query_places] = query.ids[ragged_places(query.starts[text], query_length)]
+    input_ids[context_places] = context.ids[ragged_places(window, shown)]
+
+    cut = windows > 1
     best = np.ones(len(context_places), np.bool_)
-    best[np.repeat(several, shown)] = _best_context(
-        number[several], windows[question][several], begin[several], shown[several], stride[question][several]
-    )
+    best[np.repeat(cut, shown)] = _best_context(number[cut], windows[cut], begin[cut], shown[cut], stride[cut])
     best_context = np.zeros(offsets[-1], np.bool_)
     best_context[context_places] = best
+
+    inside = (first >= begin) & (last < begin + shown)
+    into_sample = query_length + 2 - begin
     return Features(
         input_ids,
         offsets,
-        query_length[question].astype(np.int32),
-        np.where(inside, first[question] + shift, 0).astype(np.int32),
-        np.where(inside, last[question] + shift, 0).astype(np.int32),
+        query_length.astype(np.int32),
+        np.where(inside, first + into_sample, 0).astype(np.int32),
+        np.where(inside, last + into_sample, 0).astype(np.int32),
         question.astype(np.int32),
-        context.starts[asked_of][question] + begin,
+        window,
         context.spans,
         best_context,
     )
@@ -174,7 +177,7 @@ def _distinct(texts: Sequence[str]) -> tuple[list[str], Int64]:
     return list(index), np.array(indices, np.int64)
 
 
-def _answer_tokens(data: SquadSet, context: _Encoded, asked_of: Int64) -> tuple[Int64, Int64]:
+def _answer_tokens(data: SquadSet, context: _Encoded, context_index: Int64) -> tuple[Int64, Int64]:
     """First and last context token of each question's first answer; beyond every window where there is none.
 
     A token belongs to the answer if it shares a character with it. Tokens are in the order of their characters, so
@@ -185,9 +188,9 @@ def _answer_tokens(data: SquadSet, context: _Encoded, asked_of: Int64) -> tuple[
     end = start + np.array([len(answer.text) for answer in answers], np.int64)
     apart = max(len(paragraph.context) for paragraph in data.paragraphs) + 1
     owner = np.repeat(np.arange(len(context.lengths)), context.lengths) * apart
-    base = context.starts[asked_of]
-    first = np.searchsorted(owner + context.spans[:, 1], asked_of * apart + start, side="right") - base
-    last = np.searchsorted(owner + context.spans[:, 0], asked_of * apart + end, side="left") - 1 - base
+    base = context.starts[context_index]
+    first = np.searchsorted(owner + context.spans[:, 1], context_index * apart + start, side="right") - base
+    last = np.searchsorted(owner + context.spans[:, 0], context_index * apart + end, side="left") - 1 - base
     nothing = last < first
     return np.where(nothing, np.iinfo(np.int64).max // 2, first), np.where(nothing, np.iinfo(np.int64).max // 2, last)
 
