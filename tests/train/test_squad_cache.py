@@ -163,15 +163,15 @@ def test_many_processes_may_start_at_once(
 def test_one_rank_makes_them_and_the_others_wait(
     demo_dev: SquadSet, demo_features: Features, tokenizer: BertTokenizer, tmp_path: Path, counted: list[int]
 ) -> None:
-    barrier = threading.Barrier(3)
+    meeting = threading.Barrier(3)
+
+    def barrier() -> None:
+        meeting.wait(30)
+
     found: list[Features] = []
 
     def rank(leader: bool) -> None:
-        found.append(
-            shared_features(
-                demo_dev, tokenizer, SETTINGS, tmp_path, leader=leader, barrier=lambda: bool(barrier.wait(30))
-            )
-        )
+        found.append(shared_features(demo_dev, tokenizer, SETTINGS, tmp_path, leader=leader, barrier=barrier))
 
     ranks = [threading.Thread(target=rank, args=(number == 0,)) for number in range(3)]
     for thread in ranks:

@@ -73,7 +73,7 @@ def windows_of(features: Features, question: int, library: Tokenizer) -> list[Wi
             spans[place] = (int(begin), int(end))
         windows.append(
             Window(
-                [library.id_to_token(token) for token in ids.tolist()],
+                [str(library.id_to_token(token)) for token in ids.tolist()],
                 int(features.start[sample]),
                 int(features.end[sample]),
                 spans,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from bertjob.errors import DataError, SpecError
 from bertjob.launch.world import World
@@ -163,7 +163,7 @@ def _rank(rank: int, size: int, job: Job, folder: Path) -> None:
 
 def test_two_ranks_evaluate_as_one_does(tiny_job: Job, folder: Path, tmp_path: Path) -> None:
     job = msgspec.structs.replace(tiny_job, data=Data(train="demo", dev="demo", cache=str(tmp_path / "cache")))
-    mp.start_processes(_rank, args=(2, job, folder), nprocs=2, start_method="spawn")  # type: ignore[no-untyped-call]
+    spawn(_rank, args=(2, job, folder), nprocs=2)  # type: ignore[no-untyped-call]
     task = task_of(tiny_job, folder, "alone")
     task.evaluate(task.model)
     predictions, nbest, evaluation = files_of(task.run_dir)
