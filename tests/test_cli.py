@@ -133,6 +133,12 @@ def test_predictions_that_stand_twice_are_named(bertjob, tmp_path):
     assert "1 predictions are for unknown questions and do not count: '2'" in done.stderr
 
 
+def test_data_info_counts_the_demo_set(bertjob):
+    facts = json.loads(bertjob("data", "info", "demo", "--json").stdout)
+    assert facts["paragraphs"] >= 300
+    assert facts["questions"] >= 1_700
+
+
 def test_jobs_and_sites_are_listed(bertjob):
     assert "squad" in json.loads(bertjob("jobs", "--json").stdout)
     assert {"local", "generic", "daint"} <= set(json.loads(bertjob("sites", "--json").stdout))

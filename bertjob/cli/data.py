@@ -37,10 +37,13 @@ def fetch_command(name: str, to: str) -> None:
 @click.argument("file", metavar="FILE.json")
 @json_option
 def info_command(file: str, as_json: bool) -> None:
-    """Say what a SQuAD file holds: articles, paragraphs, questions, answers, lengths."""
-    from bertjob.train.squad.files import describe, read_squad
+    """Say what a SQuAD file holds: articles, paragraphs, questions, answers, lengths.
 
-    facts = describe(read_squad(Path(file)))
+    `demo` is the training part of the set that bertjob makes itself.
+    """
+    from bertjob.train.squad.files import describe, load
+
+    facts = describe(load(file, "train"))
     if as_json:
         click.echo(json.dumps(facts))
     else:
