@@ -91,7 +91,7 @@ def test_a_refusal_is_one_line_that_names_the_first_differences_and_the_command_
     assert "seed was 42, is now 1; " in line
     assert " and 1 more; start a new run, or go on as it was with `bertjob run '" in line
     said = shlex.split(line.split("`")[1])
-    assert said == ["bertjob", "run", str(run_dir.job), "--run-dir", str(run_dir.path)]
+    assert said == ["bertjob", "run", str(run_dir.job), "--site", str(run_dir.site), "--run-dir", str(run_dir.path)]
 
 
 def test_a_submitted_run_goes_on_at_its_own_site() -> None:
@@ -117,4 +117,7 @@ def test_a_run_that_was_stopped_says_how_to_go_on(
     )
     assert done.exit_code == 85
     hint = next(line for line in done.stderr.splitlines() if line.startswith("stopped"))
-    assert hint == f"stopped {words}; to go on: bertjob run '{run_dir.job}' --run-dir '{run_dir.path}'"
+    assert (
+        hint
+        == f"stopped {words}; to go on: bertjob run '{run_dir.job}' --site '{run_dir.site}' --run-dir '{run_dir.path}'"
+    )

@@ -33,8 +33,8 @@ def differences(old: Job, new: Job) -> list[str]:
 
 def command(run_dir: RunDir, *, submitted: bool = False) -> str:
     """The command line, quoted for a shell, that goes on with a run as it was: here, or by the run's scheduler."""
-    verb, site = ("submit", ["--site", str(run_dir.site)]) if submitted else ("run", [])
-    return shlex.join(["bertjob", verb, str(run_dir.job), *site, "--run-dir", str(run_dir.path)])
+    verb = "submit" if submitted else "run"
+    return shlex.join(["bertjob", verb, str(run_dir.job), "--site", str(run_dir.site), "--run-dir", str(run_dir.path)])
 
 
 def _free(key: str) -> bool:
