@@ -34,6 +34,7 @@ def main() -> int:
 def cpu_seconds(command: list[str]) -> float:
     """User and system time of one run of a command."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "BERTJOB_SITE": ""})
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(command, check=True, **silent, env={**os.environ, "BERTJOB_SITE": ""})
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
