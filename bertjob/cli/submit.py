@@ -23,8 +23,8 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
 
     The last line of stdout is the job's id. Everything after -- goes to sbatch as it is.
     """
-    from bertjob.cluster.preflight import check
-    from bertjob.cluster.rundir import new_run_dir
+    from bertjob.cluster.preflight import check, check_continues
+    from bertjob.cluster.rundir import new_run_dir, of
     from bertjob.cluster.submit import submit
 
     job, site = request.load()
@@ -35,6 +35,7 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
         click.echo(f"warning: {warning}", err=True)
     if dry_run:
         check(plan)
+        check_continues(plan, of(plan))
         sys.stdout.write(script(plan))
         return
     submitted = submit(plan)
