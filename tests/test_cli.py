@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bertjob.spec.load import dump, load_job
+
 BERTJOB = str(Path(sys.executable).with_name("bertjob"))
 
 
@@ -64,6 +66,17 @@ def test_mistakes_are_one_line_on_stderr_with_the_fields_exit_codes(bertjob, arg
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert list(bertjob.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["run", "submit"])
+def test_a_dry_run_refuses_another_training_in_a_runs_folder(bertjob, verb):
+    run = bertjob.folder / "old"
+    run.mkdir()
+    (run / "job.yaml").write_text(dump(load_job("squad-demo").value))
+    done = bertjob(verb, "squad-demo", "--run-dir", "old", "--set", "optimizer.lr=0.5", "--dry-run")
+    assert done.returncode == 3
+    assert "is another training: optimizer.lr" in done.stderr
+    assert done.stdout == ""
 
 
 def test_a_script_is_the_same_bytes_each_time_and_on_stdout_alone(bertjob):

@@ -19,7 +19,7 @@ _SHOWN_ANSWERS = 3
 
 @click.command("run")
 @job_options(default_site="local")
-@click.option("--dry-run", is_flag=True, help="Print the script in place of running it.")
+@click.option("--dry-run", is_flag=True, help="Check, and print the script in place of running it.")
 @json_option
 def verb(request: Request, dry_run: bool, as_json: bool) -> None:
     """Run a job here and now, in the foreground.
@@ -37,6 +37,10 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
     if dry_run:
+        from bertjob.cluster.preflight import check, check_continues
+
+        check(plan)
+        check_continues(plan, run_dir)
         sys.stdout.write(script(plan))
         return
 

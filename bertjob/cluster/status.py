@@ -11,6 +11,7 @@ from bertjob.cluster import outcome, process_group, slurm
 from bertjob.cluster.outcome import STALE_S
 from bertjob.cluster.runs import Run
 from bertjob.cluster.slurm import Answer, JobState
+from bertjob.spec.layout import STATE
 from bertjob.spec.state import Phase, RunState, age, read_state
 
 
@@ -58,7 +59,7 @@ class Status:
 def status(runs: Sequence[Run], ask: Callable[[Collection[str]], Answer] = slurm.ask) -> Status:
     """Where runs stand now, by one question to the scheduler for all of them."""
     answer = ask({run.submission.job_id for run in runs if not run.local})
-    states = {run.path: read_state(run.run_dir.state) for run in runs}
+    states = {run.path: read_state(f"{run.path}/{STATE}") for run in runs}  # no Path: there may be thousands
     host = socket.gethostname()
     alive = {run.path for run in runs if run.local and run.submission.host == host and process_group.alive(run)}
     found = rows(runs, answer, states, alive, host, time.time())

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 
 from bertjob.launch.resolve import shape
-from bertjob.spec.job import Job, Model, Train
-
-_MARKS = 3
-"""[CLS] and two [SEP] in each sample."""
+from bertjob.spec.job import Job, Model
+from bertjob.spec.lengths import complaint
 
 
 def problems(job: Job) -> Iterator[str]:
@@ -15,7 +13,8 @@ def problems(job: Job) -> Iterator[str]:
         yield "data.train is not said: a SQuAD v1.1 file, or demo"
     if job.model.init == "random":
         yield from _random(job.model)
-    yield from _lengths(job.train)
+    if wrong := complaint(job.train):
+        yield wrong
     if job.precision == "fp16" and shape(job).gpus_per_node == 0:
         yield "precision fp16 needs GPUs, and resources.gpus_per_node is 0; on CPUs say bf16, fp32 or auto"
 
@@ -28,13 +27,3 @@ def _random(model: Model) -> Iterator[str]:
         yield f"model.hidden {hidden} is no multiple of 64: say model.heads as well"
     if model.heads is not None and hidden % model.heads:
         yield f"model.hidden {hidden} is no multiple of model.heads {model.heads}"
-
-
-def _lengths(train: Train) -> Iterator[str]:
-    """A sample holds the marks, a question and at least one token of the context."""
-    least = train.max_query_length + _MARKS + 1
-    if train.max_seq_length < least:
-        yield (
-            f"train.max_seq_length {train.max_seq_length} leaves no room for a context beside a question of "
-            f"train.max_query_length {train.max_query_length}: at least {least} is needed"
-        )

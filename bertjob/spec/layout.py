@@ -21,6 +21,8 @@ import msgspec
 
 RUNS = "runs"
 """Folder of run directories, below the working directory."""
+STATE = "state.json"
+"""Name of the heartbeat in a run directory."""
 _STEP = re.compile(r"step-(\d{6,})")
 
 
@@ -72,7 +74,7 @@ class RunDir(msgspec.Struct, frozen=True):
     @property
     def state(self) -> Path:
         """The heartbeat (spec.state.RunState)."""
-        return self.path / "state.json"
+        return self.path / STATE
 
     @property
     def metrics(self) -> Path:

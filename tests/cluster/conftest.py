@@ -1,16 +1,15 @@
 """The embedded Slurm, its command line and real questions as fixtures."""
 
-import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from face import Face
 from provision import require, unavailable
+from questions import first_questions
 
 from slurm import lab as slurm_lab  # the folder beside this file
 
@@ -61,17 +60,6 @@ def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
         unavailable("set BERTJOB_TEST_DATA to a folder with squad/train-v1.1.part.json, squad/dev-v1.1.json, vocab.txt")
     folder = tmp_path_factory.mktemp("squad")
     for name, file, count in (("train", "train-v1.1.part.json", 64), ("dev", "dev-v1.1.json", 16)):
-        whole = json.loads(Path(source, "squad", file).read_text(encoding="utf-8"))
-        (folder / f"{name}.json").write_text(json.dumps(_first_questions(whole, count)))
+        first_questions(Path(source, "squad", file), folder / f"{name}.json", count)
     shutil.copy(Path(source, "vocab.txt"), folder)
     return folder
-
-
-def _first_questions(whole: dict[str, Any], count: int) -> dict[str, Any]:
-    """The first questions on short paragraphs of a SQuAD file, as a SQuAD file."""
-    paragraphs = []
-    for paragraph in (paragraph for article in whole["data"] for paragraph in article["paragraphs"]):
-        if count and len(paragraph["context"]) <= 400:
-            paragraphs.append({**paragraph, "qas": paragraph["qas"][:count]})
-            count -= len(paragraphs[-1]["qas"])
-    return {"version": "1.1", "data": [{"title": "first", "paragraphs": paragraphs}]}

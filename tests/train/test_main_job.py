@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from questions import first_questions
 
 BERTJOB = str(Path(sys.executable).with_name("bertjob"))
 
@@ -21,20 +22,6 @@ def run(folder: Path, *words: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result | {"shown": done.stderr}
-
-
-def first_questions(source: Path, target: Path, count: int) -> str:
-    """The first questions on paragraphs of up to 400 characters, as a SQuAD file of their own."""
-    articles, left = [], count
-    for article in json.loads(source.read_text(encoding="utf-8"))["data"]:
-        paragraphs = []
-        for paragraph in article["paragraphs"]:
-            if left and len(paragraph["context"]) <= 400:
-                paragraphs.append({**paragraph, "qas": paragraph["qas"][:left]})
-                left -= len(paragraphs[-1]["qas"])
-        articles.append({**article, "paragraphs": paragraphs})
-    target.write_text(json.dumps({"version": "1.1", "data": articles}), encoding="utf-8")
-    return str(target)
 
 
 @pytest.mark.slow

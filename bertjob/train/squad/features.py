@@ -9,7 +9,6 @@ All arrays are flat, with the samples one after another, so that they can be wri
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -18,15 +17,13 @@ from tokenizers import Encoding
 
 from bertjob.errors import SpecError
 from bertjob.spec.job import Train
+from bertjob.spec.lengths import MARKS, complaint
 from bertjob.train.squad.files import Answer, SquadSet
 from bertjob.train.squad.tokenizer import BertTokenizer
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
-
-_MARKS: Final = 3
-"""[CLS] and two [SEP]."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -43,12 +40,8 @@ class Settings(msgspec.Struct, frozen=True):
         Raises:
             SpecError: a sample has no room for a question and a context.
         """
-        least = train.max_query_length + _MARKS + 1
-        if train.max_seq_length < least:
-            raise SpecError(
-                f"train.max_seq_length {train.max_seq_length} leaves no room for a context beside a question of "
-                f"train.max_query_length {train.max_query_length}: at least {least} is needed"
-            )
+        if wrong := complaint(train):
+            raise SpecError(wrong)
         return cls(train.max_seq_length, train.doc_stride, train.max_query_length)
 
 
@@ -98,7 +91,7 @@ def make_features(data: SquadSet, tokenizer: BertTokenizer, settings: Settings) 
     context_index = context_of[np.array([question.paragraph for question in data.questions])]
     query_length = np.minimum(query.lengths[text], settings.max_query_length)
     context_length = context.lengths[context_index]
-    room = settings.max_seq_length - query_length - _MARKS
+    room = settings.max_seq_length - query_length - MARKS
     stride = np.minimum(room, settings.doc_stride)
     windows = 1 + np.maximum(0, -(-(context_length - room) // stride))
     first, last = _answer_tokens(data, context, context_index)
@@ -112,7 +105,7 @@ def make_features(data: SquadSet, tokenizer: BertTokenizer, settings: Settings) 
     begin = number * stride
     shown = np.minimum(context_length - begin, room)
     window = context.starts[context_index] + begin
-    offsets = np.concatenate(([0], np.cumsum(query_length + shown + _MARKS)))
+    offsets = np.concatenate(([0], np.cumsum(query_length + shown + MARKS)))
 
     query_places = ragged_places(offsets[:-1] + 1, query_length)
     context_places = ragged_places(offsets[:-1] + query_length + 2, shown)
