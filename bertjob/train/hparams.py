@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from bertjob.launch.world import World
+from bertjob.spec.deepspeed import enabled_precision
 from bertjob.spec.job import Job
 from bertjob.spec.layout import RunDir
 from bertjob.train.precision import resolve
@@ -64,7 +65,7 @@ def hparams(
         "global_batch": job.train.global_batch,
         "micro_batch": job.train.micro_batch,
         "accumulation": accumulation,
-        "precision": resolve(job.precision, device),
+        "precision": _precision(job, device),
         "backend": job.backend,
         "deepspeed_config": _deepspeed_config(job, world, device, accumulation),
         "total_steps": total_steps,
@@ -114,6 +115,12 @@ def _write(path: Path, values: dict[str, Any]) -> None:
     aside = path.with_name(f".{path.name}.partial")
     aside.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
     aside.replace(path)
+
+
+def _precision(job: Job, device: torch.device) -> str:
+    """The precision in force: DeepSpeed's own section wins over the job's key."""
+    own = enabled_precision(job.deepspeed) if job.backend == "deepspeed" else None
+    return own or resolve(job.precision, device)
 
 
 def _deepspeed_config(job: Job, world: World, device: torch.device, accumulation: int) -> dict[str, Any] | None:

@@ -23,8 +23,7 @@ _HUB_SECONDS = 5.0
 def model_folder(job: Job) -> Path:
     """The folder with the pretrained model that ``model.init`` names.
 
-    A name of the hub is looked for in the hub's cache, then downloaded. Of the ranks on a node, let one call this
-    first and the others wait for it.
+    A name of the hub is looked for in the hub's cache, then downloaded: of many ranks, let one call `bring` first.
 
     Raises:
         DataError: there is no such folder, package or name, it does not hold what it should, or the hub is away; says
@@ -41,6 +40,16 @@ def model_folder(job: Job) -> Path:
             raise DataError(f"model.init {init}: no such folder")
         folder = _from_hub(init)
     return _checked(folder)
+
+
+def bring(job: Job) -> None:
+    """Download what the job needs from the hub into its cache, where it is not there yet.
+
+    Raises:
+        DataError: as for `model_folder`.
+    """
+    if job.model.init != "random":
+        model_folder(job)
 
 
 def tokenizer_folder(job: Job) -> Path:

@@ -13,7 +13,7 @@ from bertjob.spec.layout import RunDir
 from bertjob.train.batch import Batch
 from bertjob.train.model.forward import span_logits
 from bertjob.train.model.init import build_question_answering
-from bertjob.train.model.source import tokenizer_folder
+from bertjob.train.model.source import bring, tokenizer_folder
 from bertjob.train.ranks import Ranks
 from bertjob.train.squad.cache import shared_features
 from bertjob.train.squad.collate import collate
@@ -62,6 +62,7 @@ class SquadTask:
         if job.data.train is None:
             raise SpecError("data.train is not said: a SQuAD v1.1 file, or `demo`")
         settings = Settings.of(job.train)
+        ranks.from_first(lambda: bring(job))  # so that the hub is asked by one rank and not by all at once
         tokenizer = load_tokenizer(tokenizer_folder(job))
         cache = Path(job.data.cache).expanduser() if job.data.cache else run_dir.path.parent / ".cache"
 
