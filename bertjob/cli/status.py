@@ -50,14 +50,14 @@ def verb(runs: tuple[str, ...], watch: bool, everything: bool, as_json: bool) ->
 
 def _show(runs: "Sequence[Run]") -> None:
     from bertjob.cli.console import out, prose
-    from bertjob.cli.views import status_table
+    from bertjob.cli.status_table import status_table
     from bertjob.cluster.status import status
 
     now = status(runs)
     for note in now.notes:
         prose.print(note, style="yellow", markup=False)
     if now.rows:
-        out.print(status_table(now.rows))
+        out.print(status_table(now.rows, out.width))
     else:
         prose.print("no runs yet: bertjob run squad-demo")
 
@@ -73,7 +73,7 @@ def _watch(runs: "Sequence[Run]") -> None:
     from rich.text import Text
 
     from bertjob.cli.console import out
-    from bertjob.cli.views import status_table
+    from bertjob.cli.status_table import status_table
     from bertjob.cluster import slurm
     from bertjob.cluster.status import status
 
@@ -84,7 +84,6 @@ def _watch(runs: "Sequence[Run]") -> None:
             if time.monotonic() - asked >= ASK_EVERY_S:
                 answer, asked = slurm.ask(jobs), time.monotonic()
             now = status(runs, partial(_known, answer))
-            live.update(
-                Group(status_table(now.rows), *(Text(note, style="yellow") for note in now.notes)), refresh=True
-            )
+            table = status_table(now.rows, out.width)
+            live.update(Group(table, *(Text(note, style="yellow") for note in now.notes)), refresh=True)
             time.sleep(_REDRAW_S)

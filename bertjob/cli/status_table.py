@@ -1,0 +1,104 @@
+"""Where runs stand, as a table that keeps every number whole on a narrow terminal."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from bertjob.cluster.status import Row
+
+_GAP = 2
+_STYLES = {"running": "green", "completed": "bold green", "pending": "yellow", "failed": "red", "lost": "red"}
+
+
+class _Column(msgspec.Struct, frozen=True):
+    title: str
+    cell: Callable[[Row], Text]
+    right: bool = False
+
+    def width(self, rows: Sequence[Row]) -> int:
+        return max([len(self.title), *(len(self.cell(row)) for row in rows)])
+
+
+def status_table(rows: Sequence[Row], width: int) -> Group:
+    """One line a run: where it stands, how fast, how old its heartbeat is.
+
+    Args:
+        rows: the runs.
+        width: characters a line. Where they do not suffice, remarks go below the table, and columns that a person can
+            do without are left out, before any value is cut.
+    """
+    columns = list(_COLUMNS)
+    below: list[Text] = []
+    while len(columns) > len(_COLUMNS) - len(_GIVEN_UP) and _width(columns, rows) > width:
+        given_up = _GIVEN_UP[len(_COLUMNS) - len(columns)]
+        columns.remove(given_up)
+        if given_up is _REMARK:
+            below = [Text.assemble(f"{row.job_id}  {row.name}: ", remark) for row in rows if (remark := _remark(row))]
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=column is not _REMARK)
+    for row in rows:
+        table.add_row(*(column.cell(row) for column in columns))
+    return Group(table, *below)
+
+
+def _width(columns: Sequence[_Column], rows: Sequence[Row]) -> int:
+    return sum(column.width(rows) for column in columns) + _GAP * (len(columns) - 1)
+
+
+def _state(row: Row) -> Text:
+    word = row.state if row.phase is None or row.state != "running" else row.phase
+    return Text(word, style=_STYLES.get(row.state, ""))
+
+
+def _step(row: Row) -> Text:
+    return Text("" if row.step is None else f"{row.step}/{row.total_steps}")
+
+
+def _scores(row: Row) -> Text:
+    known = row.f1 is not None and row.exact_match is not None
+    return Text(f"{row.exact_match:.1f} {row.f1:.1f}" if known else "")
+
+
+def _remark(row: Row) -> Text:
+    if row.stale:
+        return Text("no sign of life: it may hang", style="red")
+    return Text(row.warning or row.reason, style="red" if row.warning or row.state in ("failed", "lost") else "dim")
+
+
+def _number(value: float | None, digits: int) -> Text:
+    return Text("" if value is None else f"{value:.{digits}f}")
+
+
+def duration(seconds: float | None) -> str:
+    """``42 s``, ``3:07`` or ``1:02:03``; nothing for None."""
+    if seconds is None:
+        return ""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}" if m else f"{s} s"
+
+
+_SITE = _Column("site", lambda row: Text(row.site))
+_LOSS = _Column("loss", lambda row: _number(row.loss, 3), right=True)
+_SPEED = _Column("samples/s", lambda row: _number(row.samples_per_second, 1), right=True)
+_ETA = _Column("ETA", lambda row: Text(duration(row.eta_seconds)), right=True)
+_REMARK = _Column("", _remark)
+_COLUMNS = (
+    _Column("id", lambda row: Text(row.job_id)),
+    _Column("run", lambda row: Text(row.name)),
+    _SITE,
+    _Column("state", _state),
+    _Column("step", _step, right=True),
+    _LOSS,
+    _SPEED,
+    _ETA,
+    _Column("heartbeat", lambda row: Text(duration(row.heartbeat_seconds), style="bold red" * row.stale), right=True),
+    _Column("EM F1", _scores, right=True),
+    _REMARK,
+)
+_GIVEN_UP = (_REMARK, _SITE, _SPEED, _LOSS, _ETA)
+"""What a narrow table leaves out, the first one first."""

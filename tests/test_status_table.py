@@ -1,0 +1,62 @@
+"""The table of status keeps every value whole, whatever the width of the terminal."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from bertjob.cli.status_table import status_table
+from bertjob.cluster.status import Row
+
+RUNNING = Row(
+    job_id="4711123",
+    name="squad-20261120-101500-3fa9",
+    site="daint",
+    state="running",
+    reason="",
+    nodes="nid0000[1-8]",
+    phase="training",
+    step=7350,
+    total_steps=14750,
+    loss=1.2345,
+    samples_per_second=234.51,
+    eta_seconds=4321.0,
+    heartbeat_seconds=12.0,
+    stale=False,
+    exact_match=None,
+    f1=None,
+    warning="checkpoint not written: disk full",
+    run_dir="/runs/squad-20261120-101500-3fa9",
+)
+
+
+def printed(width: int, *rows: Row) -> str:
+    text = io.StringIO()
+    Console(file=text, width=width).print(status_table(rows, width))
+    return text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("width", "shown", "left_out"),
+    [
+        (200, ["daint", "1.234", "234.5", "1:12:01", "12 s"], []),
+        (100, ["1.234", "1:12:01", "12 s"], ["daint", "234.5"]),
+        (80, ["12 s"], ["daint", "234.5", "1.234"]),
+    ],
+)
+def test_a_narrow_terminal_has_fewer_columns_and_no_cut_value(width, shown, left_out):
+    text = printed(width, RUNNING)
+    for word in ("4711123", RUNNING.name, "training", "7350/14750", RUNNING.warning, *shown):
+        assert word in text
+    assert not any(word in text for word in left_out)
+    assert "…" not in text
+    assert all(len(line.rstrip()) <= width for line in text.splitlines())
+
+
+def test_a_remark_stands_in_the_table_where_it_has_room_and_below_it_where_not():
+    assert len(printed(200, RUNNING).splitlines()) == 2
+    assert printed(100, RUNNING).splitlines()[-1].strip() == f"4711123  {RUNNING.name}: {RUNNING.warning}"
+
+
+def test_no_runs_are_a_table_without_rows():
+    assert len(printed(80).splitlines()) == 1
