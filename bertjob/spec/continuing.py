@@ -11,7 +11,7 @@ from bertjob.spec.layout import RunDir
 
 _FREE = (
     *("name", "description", "engine", "launcher", "image", "env", "resources", "checkpoint", "evaluation"),
-    *("data.cache", "train.micro_batch", "train.log_every"),
+    *("mpi", "srun_mpi", "data.cache", "train.micro_batch", "train.log_every"),
 )
 """Keys and sections that say where and how a training runs and what is kept of it; all others decide its course."""
 

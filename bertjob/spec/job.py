@@ -22,10 +22,24 @@ Backend = Literal["torch", "deepspeed"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Engine = Literal["none", "podman", "sarus"]
 Launcher = Literal["local", "srun", "openmpi", "hydra"]
+SrunMpi = Literal["none", "pmi2", "pmix"]
+Family = Literal["openmpi", "mpich"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A part of a job or site file: immutable, every key known."""
+
+
+class Library(Section, frozen=True):
+    """An MPI library, as far as launching goes."""
+
+    family: Family | None = None
+    """`openmpi`, or `mpich` for MPICH and what descends from it: MVAPICH, Intel MPI, Cray MPICH."""
+    version: str | None = None
+    """Its version, e.g. `4.1.4`."""
+    pmi: tuple[str, ...] = ()
+    """What it speaks to whoever starts its ranks: `pmi1`, `pmi2`, `pmix` (default: what its family and version
+    always have: Open MPI 4 nothing for certain, Open MPI 5 `pmix`, MPICH `pmi1` and `pmi2`)."""
 
 
 class Image(Section, frozen=True):
@@ -36,6 +50,8 @@ class Image(Section, frozen=True):
     overlay: str | None = None
     """A virtual environment on the shared file system, made inside the image with
     `--system-site-packages`; its Python is used in place of the image's. May name variables."""
+    mpi: Library = Library()
+    """The MPI inside, for `launcher: auto` and jobs with `mpi: true`."""
 
 
 class Model(Section, frozen=True):
@@ -186,6 +202,10 @@ class Job(Section, frozen=True):
     """Container engine (default: the site's)."""
     launcher: Launcher | None = None
     """What starts the ranks (default: the site's)."""
+    mpi: bool = False
+    """Whether the ranks call MPI_Init; torch over NCCL or gloo does not."""
+    srun_mpi: SrunMpi | None = None
+    """What srun offers the ranks: srun's `--mpi` (default: the site's `mpi.srun`)."""
     backend: Backend = "torch"
     """`torch`: DistributedDataParallel; `deepspeed`: its engine."""
     precision: Precision = "auto"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from bertjob.spec.job import LARGEST, Count, Engine, Image, Launcher, Resources, Section
+from bertjob.spec.job import LARGEST, Count, Engine, Family, Image, Launcher, Resources, Section, SrunMpi
 
 
 class Mount(Section, frozen=True):
@@ -31,12 +31,20 @@ class Fabric(Section, frozen=True):
 
 
 class Mpi(Section, frozen=True):
-    """The host's mpirun or mpiexec."""
+    """MPI on the host: its mpirun or mpiexec, its library, and what Slurm's srun offers."""
 
+    family: Family | None = None
+    """`openmpi`, or `mpich` for all whose mpiexec is hydra: MPICH, MVAPICH, Intel MPI."""
     version: Literal[4, 5] = 4
     """Open MPI's major version: 4 (`-npernode`, orted) or 5 (`--map-by`, prte)."""
     args: tuple[str, ...] = ()
     """More words for mpirun, before the command."""
+    pmi: tuple[str, ...] = ()
+    """What the host's library speaks, as in `image.mpi.pmi`."""
+    slurm: tuple[str, ...] = ()
+    """The types that `srun --mpi=list` tells, e.g. `[none, pmi2, pmix]`."""
+    srun: SrunMpi | None = None
+    """What srun offers the ranks: its `--mpi` (default: `none`, or what a job with `mpi: true` needs)."""
 
 
 class Limits(Section, frozen=True):

@@ -18,6 +18,7 @@ task: squad
 description: BERT-large, SQuAD v1.1, batch 24, 2 epochs
 engine: none
 launcher: local
+mpi: false
 backend: torch
 precision: auto
 seed: 42
