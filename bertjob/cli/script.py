@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from bertjob.cli.options import Request, SbatchCommand, job_options
+from bertjob.launch.checks import unsaid
 from bertjob.launch.script import script
 
 
@@ -17,6 +18,6 @@ def verb(request: Request) -> None:
     The script holds all that it needs: `bertjob script squad --nodes 8 > squad.sbatch` and then `sbatch squad.sbatch`.
     """
     plan = request.plan(None if request.run_dir is None else str(Path(request.run_dir).absolute()))
-    for warning in plan.warnings:
+    for warning in (*plan.warnings, *unsaid(plan.job, plan.site)):
         click.echo(f"warning: {warning}", err=True)
     sys.stdout.write(script(plan))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bertjob.cluster import outcome, process_group, runs, slurm
 from bertjob.errors import PreflightError
+from bertjob.launch.checks import refuse_unsaid
 from bertjob.launch.plan import Plan
 from bertjob.spec.continuing import command, differences
 from bertjob.spec.layout import RunDir
@@ -23,8 +24,10 @@ def check(plan: Plan) -> None:
     """All that can be known before the job is queued or started.
 
     Raises:
-        PreflightError: a file or folder is missing, or a package that training needs; in one line.
+        PreflightError: the site wants to be told more, a file or folder is missing, or a package that training needs;
+            in one line.
     """
+    refuse_unsaid(plan.job, plan.site)
     check_inputs(plan.inputs)
     check_packages(plan)
 

@@ -1,6 +1,7 @@
 """What would not work at a site, said before anything is queued."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch import environment, options, trainable
@@ -9,7 +10,7 @@ from bertjob.launch.paths import needs
 from bertjob.launch.resolve import shape
 from bertjob.launch.words import has_control_characters
 from bertjob.spec import walltime
-from bertjob.spec.job import Job
+from bertjob.spec.job import Family, Job
 from bertjob.spec.site import Site
 
 
@@ -47,6 +48,24 @@ def refuse_submit(site: Site) -> None:
     """
     if site.scheduler == "none":
         raise PreflightError(f"site {site.name} has no scheduler: use bertjob run")
+
+
+def refuse_unsaid(job: Job, site: Site) -> None:
+    """Stop a submission that does not say what the site wants to be told.
+
+    Raises:
+        PreflightError: one line.
+    """
+    if lacking := list(unsaid(job, site)):
+        raise PreflightError(f"site {site.name}: {'; '.join(lacking)}")
+
+
+def unsaid(job: Job, site: Site) -> Iterator[str]:
+    """What the site wants every job to say, and this one does not."""
+    for key in site.needs:
+        long, short = f"--{key}", options.SHORT[key]
+        if getattr(job.resources, key) is None and not options.said(job.resources.sbatch, long, short):
+            yield f"jobs must say their {key} here: {short} {key.upper()}, or resources.{key}"
 
 
 def refuse_run_dir(run_dir: str, job: Job, site: Site) -> None:
@@ -117,6 +136,10 @@ def _no_comma(job: Job) -> str:
 def _variables(job: Job, site: Site) -> Iterator[str]:
     for key, section in (("env", job.env), ("the site's env", site.env), ("fabric.env", site.fabric.env)):
         yield from environment.problems(key, section)
+    for family, section in site.fabric.mpi_env.items():
+        yield from environment.problems(f"fabric.mpi_env.{family}", section)
+        if family not in get_args(Family):
+            yield f"fabric.mpi_env: {family!r} is no MPI family; there are {' and '.join(get_args(Family))}"
 
 
 def _limits(job: Job, site: Site) -> Iterator[str]:

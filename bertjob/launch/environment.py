@@ -1,11 +1,11 @@
 """The environment of the ranks: what the script exports, and which names are the launcher's own."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from bertjob.launch.words import Word, parse
-from bertjob.launch.world import JOB_ID, PLANNED_WORLD
-from bertjob.spec.job import Job
+from bertjob.launch.world import FAST_FABRIC, JOB_ID, PLANNED_WORLD
+from bertjob.spec.job import Family, Job
 from bertjob.spec.site import Site
 
 MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT")
@@ -26,14 +26,40 @@ def exports(job: Job, site: Site, threads: Word) -> dict[str, Word]:
         site: where it runs.
         threads: CPU cores a rank, for OpenMP.
     """
+    of_site = {name: parse(text) for name, text in site.env.items()}
+    of_fabric = fabric(job, site)
+    values = {"OMP_NUM_THREADS": threads} | _interface(site) | of_site | of_fabric | job.env
+    order = ("OMP_NUM_THREADS", *site.env, *_interface(site), *of_fabric, *job.env)
+    return {name: values[name] for name in dict.fromkeys(order)}
+
+
+def fabric(job: Job, site: Site) -> dict[str, Word]:
+    """What the site and the preset of its fabric say of the network between the nodes."""
+    network = site.fabric
+    name = network.preset or f"the fabric of {site.name}"
+    of_mpi = network.mpi_env.get(family(job, site) or "", {})
+    said = {key: parse(text) for key, text in (of_mpi | network.env).items() if text is not None}
+    return {FAST_FABRIC: name, **said} if network.fast else said
+
+
+def family(job: Job, site: Site) -> Family | None:
+    """Whose MPI starts the ranks or is in them; None where MPI has no part."""
+    if job.launcher is not None and job.launcher.startswith("openmpi"):
+        return "openmpi"
+    if job.launcher == "hydra":
+        return "mpich"
+    if not job.mpi:
+        return None
+    return site.mpi.family if job.engine == "none" else job.image.mpi.family
+
+
+def _interface(site: Site) -> dict[str, Word]:
     network = site.fabric.interface
-    interface = {"NCCL_SOCKET_IFNAME": network, "GLOO_SOCKET_IFNAME": network} if network else {}
-    said = {name: parse(text) for name, text in (site.env | site.fabric.env).items()}
-    return {"OMP_NUM_THREADS": threads, **interface, **said, **job.env}
+    return {"NCCL_SOCKET_IFNAME": network, "GLOO_SOCKET_IFNAME": network} if network else {}
 
 
-def problems(key: str, variables: Mapping[str, str]) -> list[str]:
+def problems(key: str, variables: Iterable[str]) -> list[str]:
     """What is wrong with the names of a section of variables."""
     no_names = [f"{key}: {name!r} is no name of a variable" for name in variables if not _NAME.fullmatch(name)]
-    reserved = [f"{key}: {name} is set by bertjob" for name in variables if name in (*OWN, *RANK)]
+    reserved = [f"{key}: {name} is set by bertjob" for name in variables if name in (*OWN, *RANK, FAST_FABRIC)]
     return no_names + reserved

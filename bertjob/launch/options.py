@@ -31,6 +31,8 @@ _SHORT = {
     "-o": "--output",
     "-t": "--time",
 }
+SHORT = {"account": "-A", "constraint": "-C", "partition": "-p", "time": "-t"}
+"""Short options by the keys of the resources that a site may want to be told."""
 _SHORT_NAME = re.compile(r"-[HOQVWhsv]*([A-Za-z])")
 """A short option, maybe behind some that take no value: ``-Hc4`` is ``-H -c4``."""
 
@@ -42,6 +44,11 @@ def problems(words: Sequence[str]) -> Iterator[str]:
         full = _full(name)
         if full is not None:
             yield f"the sbatch option {name} would contradict the plan: {_INSTEAD[full]}"
+
+
+def said(words: Sequence[str], long: str, short: str) -> bool:
+    """Whether an option is among the words, in its long or its short form."""
+    return any(_name(word) in (long, short) for word in words)
 
 
 def _name(word: str) -> str:

@@ -8,7 +8,7 @@ import textwrap
 
 from bertjob.launch import ending, ports
 from bertjob.launch.directives import directives
-from bertjob.launch.environment import RANK
+from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.paths import needs
 from bertjob.launch.plan import Plan
 from bertjob.launch.words import fold, quote
@@ -55,6 +55,9 @@ def _modules(plan: Plan) -> str:
 
 def _environment(plan: Plan, slurm: bool) -> str:
     exports = [f"export {name}={quote(value)}" for name, value in plan.environment.items()]
+    if (named := plan.site.fabric.preset) and (first := next(iter(fabric(plan.job, plan.site)), None)):
+        origin = f"# The fabric {named}: slurm/fabrics/{named}.yaml says who recommends each of these."
+        exports.insert(list(plan.environment).index(first), origin)
     none_exported = [
         "# Left by `sbatch --export=NONE`: srun and mpirun would start the ranks without this environment.",
         "unset SLURM_EXPORT_ENV",
@@ -63,7 +66,18 @@ def _environment(plan: Plan, slurm: bool) -> str:
         "# Left by another launcher in the calling shell, these would give every rank the same place.",
         f"unset {' '.join(RANK)}",
     ]
-    return "\n".join([*exports, *(none_exported if slurm else []), *other_launcher])
+    return "\n".join([*exports, *(none_exported if slurm else []), *other_launcher, *_interface(plan, slurm)])
+
+
+def _interface(plan: Plan, slurm: bool) -> list[str]:
+    """A wrong interface in one line: each launcher and library has another one for it, or many."""
+    name = plan.site.fabric.interface
+    if name is None or not slurm:
+        return []
+    missing = (
+        f"bertjob: there is no network interface {name} here, which site {plan.site.name} names in fabric.interface"
+    )
+    return [f"[ -e /sys/class/net/{quote(name)} ] || {{ echo {quote(missing)} >&2; exit 1; }}"]
 
 
 def _run_directory(plan: Plan, slurm: bool) -> str:

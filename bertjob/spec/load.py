@@ -10,6 +10,7 @@ import yaml
 from bertjob.errors import SpecError
 from bertjob.spec import walltime
 from bertjob.spec.build import build, origins
+from bertjob.spec.fabric import lay_under, preset_of
 from bertjob.spec.job import Job, Resources
 from bertjob.spec.shipped import find
 from bertjob.spec.site import Site
@@ -48,10 +49,13 @@ def load_job(name: str, settings: Iterable[str] = (), options: Mapping[str, Any]
 def load_site(name: str) -> Loaded[Site]:
     """A site by name or path.
 
+    What its `fabric.preset` says is laid under it.
+
     Raises:
         SpecError: as for jobs.
     """
-    return _load(_read(find("site", name)), Site)
+    path = find("site", name)
+    return _load(_with_preset(_read(path), path.parent), Site)
 
 
 def read_job(path: Path) -> Job:
@@ -130,6 +134,17 @@ def _with_bases(path: Path, above: tuple[Path, ...]) -> Tree:
         raise SpecError(f"{base.origin}: base: {error}") from None
     own = Branch({key: child for key, child in tree.children.items() if key != "base"}, tree.origin, tree.key_origins)
     return merge(_with_bases(lower, (*above, path.resolve())), own)
+
+
+def _with_preset(site: Tree, folder: Path) -> Tree:
+    named = preset_of(site)
+    if named is None:
+        return site
+    try:
+        path = find("fabric", named.text, beside=folder)
+    except SpecError as error:
+        raise SpecError(f"{named.origin}: fabric.preset: {error}") from None
+    return lay_under(site, _read(path))
 
 
 def _read(path: Path) -> Tree:

@@ -1,4 +1,4 @@
-"""Where jobs and sites are found: a path, the user's own folder, or those that bertjob brings."""
+"""Where jobs, sites and presets of fabrics are found: a path, the user's own folder, or those that bertjob brings."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,13 @@ from typing import Literal
 from bertjob.errors import SpecError
 from bertjob.spec.nearest import did_you_mean
 
-Kind = Literal["job", "site"]
+Kind = Literal["job", "site", "fabric"]
 _PACKAGE = Path(__file__).resolve().parent.parent
-_FOLDERS: dict[Kind, tuple[str, str]] = {"job": ("jobs", "jobs"), "site": ("sites", "slurm/sites")}
+_FOLDERS: dict[Kind, tuple[str, str]] = {
+    "job": ("jobs", "jobs"),
+    "site": ("sites", "slurm/sites"),
+    "fabric": ("fabrics", "slurm/fabrics"),
+}
 
 
 def shipped_folder(kind: Kind) -> Path:
@@ -20,13 +24,13 @@ def shipped_folder(kind: Kind) -> Path:
 
 
 def user_folder(kind: Kind) -> Path:
-    """The user's own files: ``$XDG_CONFIG_HOME/bertjob/jobs`` and ``…/sites``."""
+    """The user's own files: ``$XDG_CONFIG_HOME/bertjob/jobs``, ``…/sites`` and ``…/fabrics``."""
     config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     return Path(config).expanduser() / "bertjob" / _FOLDERS[kind][0]
 
 
 def names(kind: Kind) -> dict[str, Path]:
-    """All jobs or sites that can be called by name, the user's before bertjob's."""
+    """All that can be called by name, the user's before bertjob's."""
     found: dict[str, Path] = {}
     for folder in (user_folder(kind), shipped_folder(kind)):
         for path in sorted(folder.glob("*.yaml")):
@@ -35,10 +39,10 @@ def names(kind: Kind) -> dict[str, Path]:
 
 
 def find(kind: Kind, name: str, beside: Path | None = None) -> Path:
-    """The file of a job or site given by path (anything with ``/`` or ``.yaml``) or by name.
+    """The file of a job, site or preset given by path (anything with ``/`` or ``.yaml``) or by name.
 
     Args:
-        kind: job or site.
+        kind: job, site or fabric.
         name: what the user said.
         beside: folder that relative paths start from (default: the working directory).
 

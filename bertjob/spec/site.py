@@ -24,10 +24,18 @@ class Mount(Section, frozen=True):
 class Fabric(Section, frozen=True):
     """The network between the nodes."""
 
+    preset: str | None = None
+    """Variables of a kind of network, each with its source (slurm/fabrics): `slingshot`, `infiniband`, `ethernet`,
+    `aries`, or one of your own in `~/.config/bertjob/fabrics`. What the site says itself wins."""
     interface: str | None = None
     """Network interface of the fabric, e.g. `hsn0`: for gloo, NCCL and Open MPI's TCP."""
-    env: dict[str, str] = {}
-    """Variables of NCCL, libfabric, UCX, MPI; may name variables."""
+    fast: bool = False
+    """NCCL has more than TCP here (default: the preset's): training warns when it falls back to TCP."""
+    env: dict[str, str | None] = {}
+    """Variables of NCCL, libfabric, UCX, MPI; may name variables; null leaves out one of the preset."""
+    mpi_env: dict[str, dict[str, str]] = {}
+    """Variables that one MPI family alone reads, e.g. `openmpi: {OMPI_MCA_pml: cm}`; set where its launcher, or
+    srun with `mpi: true`, starts the ranks."""
 
 
 class Mpi(Section, frozen=True):
@@ -73,6 +81,11 @@ class Site(Section, frozen=True):
     """`none`: run in the foreground, here."""
     engine: Engine = "none"
     """Container engine."""
+    engine_args: tuple[str, ...] = ()
+    """More options for the engine, before the image, e.g. `[--module=gpu]` for shifter."""
+    annotations: dict[str, str] = {}
+    """Annotations of the container, for engines that read them (edf, podman, podman-hpc, sarus), e.g.
+    `com.hooks.cxi.enabled: "true"`."""
     launcher: Launcher = "srun"
     """What starts the ranks."""
     login_shell: bool = False
@@ -94,9 +107,13 @@ class Site(Section, frozen=True):
     """The network between the nodes."""
     mpi: Mpi = Mpi()
     """The host's mpirun or mpiexec."""
+    gpu_vendor: Literal["nvidia", "amd"] = "nvidia"
+    """Maker of the GPUs: engines show them to a container in other ways."""
     gpu_option: Literal["gpus-per-node", "gres", "none"] = "gpus-per-node"
     """How sbatch is asked for GPUs: `--gpus-per-node=N`, `--gres=gpu:N`, or not at all, where a constraint or
     partition brings them."""
+    needs: tuple[Literal["account", "constraint", "partition", "time"], ...] = ()
+    """Resources that every job must say here; submit asks for them before the scheduler does."""
     defaults: Resources = Resources()
     """Resources of jobs that say nothing else."""
     limits: Limits = Limits()
