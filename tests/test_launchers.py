@@ -2,19 +2,28 @@
 
 from typing import get_args
 
+import pytest
+
 from bertjob.launch.launchers import LAUNCHERS, Start
-from bertjob.spec.job import Launcher
+from bertjob.spec.job import Launcher, SrunMpi
 from bertjob.spec.site import Mpi
 
 
+def start(mpi: Mpi | None = None, interface: str | None = None, srun_mpi: SrunMpi = "none") -> Start:
+    """4 nodes with 2 ranks each of 6 cores, and the variables A and B."""
+    return Start(4, 2, 6, ("A", "B"), mpi or Mpi(), interface, srun_mpi)
+
+
 def command(launcher: str, mpi: Mpi | None = None, interface: str | None = None) -> str:
-    """The words for 4 nodes with 2 ranks each, and the variables A and B."""
-    start = Start(4, 2, ("A", "B"), mpi or Mpi(), interface)
-    return " ".join(str(word) for word in LAUNCHERS[launcher].command(start))
+    return " ".join(map(str, LAUNCHERS[launcher].command(start(mpi, interface))))
+
+
+def program(launcher: str) -> str:
+    return " ".join(map(str, LAUNCHERS[launcher].python(start(), "python")))
 
 
 def test_every_launcher_that_a_job_may_name_has_its_row() -> None:
-    assert set(LAUNCHERS) == set(get_args(Launcher))
+    assert set(LAUNCHERS) == set(get_args(Launcher)) - {"auto"}
 
 
 def test_the_local_launcher_is_the_script() -> None:
@@ -23,6 +32,13 @@ def test_the_local_launcher_is_the_script() -> None:
 
 def test_srun_takes_no_part_in_mpi_ends_with_the_first_failure_and_is_told_the_cores() -> None:
     assert command("srun") == "srun --mpi=none --kill-on-bad-exit=1 --cpus-per-task=${SLURM_CPUS_PER_TASK}"
+
+
+@pytest.mark.parametrize("kind", get_args(SrunMpi))
+def test_srun_offers_the_pmi_that_it_is_told_and_the_note_names_it(kind: SrunMpi) -> None:
+    row, told = LAUNCHERS["srun"], start(srun_mpi=kind)
+    assert f"--mpi={kind}" in row.command(told)
+    assert {"none": "without MPI", "pmi2": "PMI-2", "pmix": "PMIx"}[kind] in row.note(told)
 
 
 def test_open_mpi_4() -> None:
@@ -45,3 +61,41 @@ def test_the_sites_own_words_for_mpirun_come_before_the_command() -> None:
 
 def test_hydra_hands_on_the_whole_environment() -> None:
     assert command("hydra", interface="hsn0") == "mpiexec.hydra -n 8 -ppn 2 -iface hsn0 -genvall"
+
+
+def test_open_mpi_starts_its_daemons_by_a_program_that_calls_srun() -> None:
+    settings = "--mca plm rsh --mca ras ^slurm --mca plm_rsh_agent bash srun-agent --mca plm_rsh_no_tree_spawn 1"
+    assert f"--bind-to none {settings} --hostfile hostfile -x A -x B" in command("openmpi-srun")
+    settings = settings.replace("--mca", "--prtemca").replace("rsh", "ssh")
+    assert f"--bind-to none {settings} --hostfile hostfile -x A -x B" in command("openmpi-srun", Mpi(version=5))
+
+
+@pytest.mark.parametrize("launcher", ["openmpi-srun", "deepspeed"])
+def test_a_hostfile_has_all_ranks_of_each_node(launcher: str) -> None:
+    assert "scontrol show hostnames \"$SLURM_JOB_NODELIST\" | sed 's/$/ slots=2/' > hostfile" in (
+        LAUNCHERS[launcher].files(start())
+    )
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
+def test_one_agent_a_node_gets_the_cores_of_all_its_ranks(launcher: str) -> None:
+    tasks = "--nodes=4 --ntasks=4 --ntasks-per-node=1 --cpus-per-task=12"
+    assert command(launcher) == f"srun --mpi=none --kill-on-bad-exit=1 {tasks}"
+    assert "trap '' USR1" in LAUNCHERS[launcher].files(start())
+
+
+def test_agents_of_torchrun_meet_by_c10d_where_the_script_says() -> None:
+    meeting = "--rdzv-backend=c10d --rdzv-endpoint=${MASTER_ADDR}:${MASTER_PORT} --rdzv-id=${SLURM_JOB_ID}"
+    assert f"python -u -m torch.distributed.run --nnodes=4 --nproc-per-node=2 {meeting}" in program("torchrun")
+
+
+def test_deepspeeds_launcher_uses_no_ssh_and_adds_no_argument() -> None:
+    assert program("deepspeed") == (
+        "sh ${RUN}/agent python --hostfile ${RUN}/hostfile --no_ssh --no_local_rank"
+        " --master_addr ${MASTER_ADDR} --master_port ${MASTER_PORT} --module"
+    )
+
+
+@pytest.mark.parametrize("launcher", ["local", "srun", "openmpi", "openmpi-srun", "hydra"])
+def test_other_launchers_start_the_ranks_themselves(launcher: str) -> None:
+    assert program(launcher) == "python -u -m"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 from bertjob.errors import PreflightError, SpecError
-from bertjob.launch import environment, options, trainable
+from bertjob.launch import choice, environment, options, trainable
 from bertjob.launch.launchers import LAUNCHERS
 from bertjob.launch.paths import needs
 from bertjob.launch.resolve import shape
@@ -111,6 +111,8 @@ def _combination(job: Job, site: Site) -> Iterator[str]:
     if job.launcher not in fitting:
         where = "under Slurm" if site.scheduler == "slurm" else "without a scheduler"
         yield f"launcher {job.launcher} does not work {where}; these do: {', '.join(fitting)}"
+    elif why := choice.refusal(job, site, shape(job).world_size):
+        yield why
     if site.scheduler == "none" and shape(job).nodes > 1:
         yield f"resources.nodes is {job.resources.nodes}, but without a scheduler there is this one machine"
 

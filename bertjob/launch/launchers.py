@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from bertjob.launch import agents
 from bertjob.launch.words import Word, variable
+from bertjob.spec.job import SrunMpi
 from bertjob.spec.site import Mpi
 
 
@@ -18,21 +20,30 @@ class Start(msgspec.Struct, frozen=True):
     Attributes:
         nodes: number of nodes.
         tasks_per_node: ranks on each.
+        cpus_per_task: CPU cores a rank.
         variables: names of environment variables that must reach the ranks.
         mpi: the host's mpirun or mpiexec.
         interface: network interface of the fabric.
+        srun_mpi: what srun offers the ranks.
     """
 
     nodes: int
     tasks_per_node: int
+    cpus_per_task: int
     variables: tuple[str, ...]
     mpi: Mpi
     interface: str | None
+    srun_mpi: SrunMpi = "none"
 
     @property
     def ranks(self) -> int:
         """The world size."""
         return self.nodes * self.tasks_per_node
+
+
+def _plain(start: Start, python: Word) -> tuple[Word, ...]:
+    """Each process that the launcher starts is a rank."""
+    return python, "-u", "-m"
 
 
 class Launcher(msgspec.Struct, frozen=True):
@@ -42,11 +53,16 @@ class Launcher(msgspec.Struct, frozen=True):
         command: the words before engine and program; none: the script starts the ranks itself.
         schedulers: where it works.
         note: why it is as it is, for the script.
+        python: the words before the module's name, inside the engine, given the Python: for launchers that start one
+            agent a node, which starts the ranks.
+        files: lines of the script that write files beforehand; the run directory is the working directory.
     """
 
     command: Callable[[Start], tuple[Word, ...]]
     schedulers: frozenset[str]
-    note: str
+    note: Callable[[Start], str]
+    python: Callable[[Start, Word], tuple[Word, ...]] = _plain
+    files: Callable[[Start], str] = lambda start: ""
 
 
 def local(start: Start) -> tuple[Word, ...]:
@@ -55,18 +71,34 @@ def local(start: Start) -> tuple[Word, ...]:
 
 
 def srun(start: Start) -> tuple[Word, ...]:
-    """Slurm's own launcher, with no part in MPI; srun does not take the CPUs of a rank from sbatch since 22.05."""
-    return "srun", "--mpi=none", "--kill-on-bad-exit=1", "--cpus-per-task=" + variable("SLURM_CPUS_PER_TASK")
+    """Slurm's own launcher; srun does not take the CPUs of a rank from sbatch since 22.05."""
+    cores = "--cpus-per-task=" + variable("SLURM_CPUS_PER_TASK")
+    return "srun", f"--mpi={start.srun_mpi}", "--kill-on-bad-exit=1", cores
 
 
 def openmpi(start: Start) -> tuple[Word, ...]:
     """Open MPI's mpirun; version 5 has other words for the placement and for the daemons' network."""
+    return _mpirun(start, ())
+
+
+def openmpi_srun(start: Start) -> tuple[Word, ...]:
+    """Open MPI's mpirun, which starts its daemons by a program of ours that calls srun, in place of ssh."""
+    four = start.mpi.version == 4
+    option, name = ("--mca", "rsh") if four else ("--prtemca", "ssh")
+    settings = {"plm": name, "ras": "^slurm", f"plm_{name}_agent": f"bash {agents.SRUN_AGENT}"}
+    settings |= {f"plm_{name}_no_tree_spawn": "1"}  # else daemons start daemons, and our program is on one node only
+    words = (word for key, value in settings.items() for word in (option, key, value))
+    return _mpirun(start, (*words, "--hostfile", agents.HOSTFILE))
+
+
+def _mpirun(start: Start, daemons: tuple[Word, ...]) -> tuple[Word, ...]:
     four = start.mpi.version == 4
     placement = ("-npernode", f"{start.tasks_per_node}") if four else ("--map-by", f"ppr:{start.tasks_per_node}:node")
-    daemons = ("--mca", "oob_tcp_if_include") if four else ("--prtemca", "prte_if_include")
-    network = (*daemons, start.interface, "--mca", "btl_tcp_if_include", start.interface) if start.interface else ()
+    interface = ("--mca", "oob_tcp_if_include") if four else ("--prtemca", "prte_if_include")
+    network = (*interface, start.interface, "--mca", "btl_tcp_if_include", start.interface) if start.interface else ()
     variables = (word for name in start.variables for word in ("-x", name))
-    return "mpirun", "-n", f"{start.ranks}", *placement, "--bind-to", "none", *network, *start.mpi.args, *variables
+    words = ("mpirun", "-n", f"{start.ranks}", *placement, "--bind-to", "none")
+    return *words, *daemons, *network, *start.mpi.args, *variables
 
 
 def hydra(start: Start) -> tuple[Word, ...]:
@@ -76,21 +108,78 @@ def hydra(start: Start) -> tuple[Word, ...]:
     return "mpiexec.hydra", *placement, *network, "-genvall", *start.mpi.args
 
 
+def one_a_node(start: Start) -> tuple[Word, ...]:
+    """Slurm's launcher for one agent a node, with the CPUs of all its ranks."""
+    cores = f"--cpus-per-task={start.tasks_per_node * start.cpus_per_task}"
+    tasks = (f"--nodes={start.nodes}", f"--ntasks={start.nodes}", "--ntasks-per-node=1")
+    return "srun", "--mpi=none", "--kill-on-bad-exit=1", *tasks, cores
+
+
+def torchrun(start: Start, python: Word) -> tuple[Word, ...]:
+    """Torchrun's agent, which meets the others by c10d at the place that the script chose."""
+    return (
+        *("sh", agents.path(), python, "-u", "-m", "torch.distributed.run"),
+        *(f"--nnodes={start.nodes}", f"--nproc-per-node={start.tasks_per_node}", "--rdzv-backend=c10d"),
+        "--rdzv-endpoint=" + variable("MASTER_ADDR") + ":" + variable("MASTER_PORT"),
+        *("--rdzv-id=" + variable("SLURM_JOB_ID"), "--rdzv-conf=join_timeout=60", "-m"),
+    )
+
+
+def deepspeed(start: Start, python: Word) -> tuple[Word, ...]:
+    """DeepSpeed's launcher in the form that needs no ssh: one a node, told its place in the hostfile."""
+    return (
+        *("sh", agents.path(), python, "--hostfile", agents.hostfile(), "--no_ssh", "--no_local_rank"),
+        *("--master_addr", variable("MASTER_ADDR"), "--master_port", variable("MASTER_PORT"), "--module"),
+    )
+
+
+_SLURM, _ANYWHERE = frozenset({"slurm"}), frozenset({"slurm", "none"})
+_SRUN_NOTES = {
+    "none": "srun without MPI: ranks talk by NCCL or gloo.",
+    "pmi2": "srun offers PMI-2, which the ranks' MPI speaks.",
+    "pmix": "srun offers PMIx, which the ranks' MPI speaks.",
+}
+
 LAUNCHERS: Mapping[str, Launcher] = {
-    "local": Launcher(local, frozenset({"none"}), "One process a rank, started here."),
+    "local": Launcher(local, frozenset({"none"}), lambda start: "One process a rank, started here."),
     "srun": Launcher(
         srun,
-        frozenset({"slurm"}),
-        "srun without MPI: ranks talk by NCCL or gloo. One that fails ends the step, or its peers would wait for ever.",
+        _SLURM,
+        lambda start: f"{_SRUN_NOTES[start.srun_mpi]} One that fails ends the step, or its peers would wait for ever.",
     ),
     "openmpi": Launcher(
         openmpi,
-        frozenset({"slurm", "none"}),
-        "mpirun of the host starts the ranks: srun cannot where the program's Open MPI was built without Slurm's PMI.",
+        _ANYWHERE,
+        lambda start: (
+            "mpirun of the host starts the ranks: srun cannot where the program's Open MPI was built without Slurm's"
+            " PMI."
+        ),
+    ),
+    "openmpi-srun": Launcher(
+        openmpi_srun,
+        _SLURM,
+        lambda start: "mpirun of the host starts the ranks, and its daemons by srun: it was built without Slurm.",
+        files=lambda start: "\n".join([agents.write_hostfile(start.tasks_per_node), agents.WRITE_SRUN_AGENT]),
     ),
     "hydra": Launcher(
         hydra,
-        frozenset({"slurm", "none"}),
-        "mpiexec of the host starts the ranks and hands them this environment.",
+        _ANYWHERE,
+        lambda start: "mpiexec of the host starts the ranks and hands them this environment.",
+    ),
+    "torchrun": Launcher(
+        one_a_node,
+        _SLURM,
+        lambda start: "torchrun, one agent a node started by srun; its ranks take a port of their own to meet at.",
+        python=torchrun,
+        files=lambda start: agents.WRITE_TORCHRUN_AGENT,
+    ),
+    "deepspeed": Launcher(
+        one_a_node,
+        _SLURM,
+        lambda start: "DeepSpeed's launcher, one a node started by srun, so that it needs neither ssh nor pdsh.",
+        python=deepspeed,
+        files=lambda start: "\n".join(
+            [agents.write_hostfile(start.tasks_per_node), agents.write_deepspeed_agent(start.tasks_per_node)]
+        ),
     ),
 }

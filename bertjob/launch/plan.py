@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from bertjob.launch import checks
-from bertjob.launch.engines import ENGINES, Container
+from bertjob.launch.choice import explanation
+from bertjob.launch.containers import container, preparation, with_gpus
+from bertjob.launch.engines import ENGINES
 from bertjob.launch.environment import OWN, exports
 from bertjob.launch.launchers import LAUNCHERS, Start
 from bertjob.launch.mounts import binds
@@ -29,7 +32,7 @@ class Layer(msgspec.Struct, frozen=True):
 
     Attributes:
         words: the words, maybe none.
-        note: why they are as they are.
+        note: why they are as they are; maybe on several lines.
     """
 
     words: tuple[Word, ...]
@@ -47,6 +50,7 @@ class Plan(msgspec.Struct, frozen=True):
         accumulation: micro batches that each rank adds up before one optimizer step.
         environment: variables that the script exports, in order.
         layers: launcher, engine and program.
+        files: lines of the script that make ready what launcher and engine want to find.
         inputs: files and folders that must be there beforehand, by the key that names them.
         warnings: lines for people: what works, but may not be meant.
     """
@@ -58,6 +62,7 @@ class Plan(msgspec.Struct, frozen=True):
     accumulation: int
     environment: Mapping[str, Word]
     layers: tuple[Layer, Layer, Layer]
+    files: str
     inputs: Mapping[str, str]
     warnings: tuple[str, ...]
 
@@ -106,9 +111,20 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         checks.refuse_run_dir(run_dir, whole, site)
     form = shape(whole)
     threads = variable("SLURM_CPUS_PER_TASK") if site.scheduler == "slurm" else str(form.cpus_per_task)
-    environment = exports(whole, site, threads)
-    start = Start(form.nodes, form.tasks_per_node, (*environment, *OWN), site.mpi, site.fabric.interface)
-    container = Container(whole.image.ref or "", binds(whole, site, RUNS), RUN, form.gpus_per_node)
+    environment = with_gpus(whole, exports(whole, site, threads))
+    start = Start(
+        nodes=form.nodes,
+        tasks_per_node=form.tasks_per_node,
+        cpus_per_task=form.cpus_per_task,
+        variables=(*environment, *OWN),
+        mpi=site.mpi,
+        interface=site.fabric.interface,
+        srun_mpi=whole.srun_mpi or "none",
+    )
+    launcher = LAUNCHERS[form.launcher]
+    chosen = (job.launcher or site.launcher) == "auto"
+    why = explanation(replace(whole, srun_mpi=job.srun_mpi), site) if chosen else launcher.note(start)
+    told = container(whole, site, environment, binds(whole, site, RUNS), RUN, RUN)
     gpus_said = job.resources.gpus_per_node is not None or site.defaults.gpus_per_node is not None
     return Plan(
         job=whole,
@@ -118,10 +134,11 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         accumulation=solve(whole.train.global_batch, whole.train.micro_batch, form.world_size),
         environment=environment,
         layers=(
-            Layer(LAUNCHERS[form.launcher].command(start), LAUNCHERS[form.launcher].note),
-            Layer(ENGINES[form.engine].command(container), ENGINES[form.engine].note),
-            Layer((_python(whole, site, here), "-u", "-m", "bertjob.train", RUN + "/job.yaml")),
+            Layer(launcher.command(start), why),
+            Layer(ENGINES[form.engine].command(told), ENGINES[form.engine].note),
+            Layer((*launcher.python(start, _python(whole, site, here)), "bertjob.train", RUN + "/job.yaml")),
         ),
+        files="\n".join(filter(None, (launcher.files(start), preparation(form.engine, told, ("RUN", "RUNS"))))),
         inputs={need.key: need.path for need in needs(whole) if isinstance(need.path, str) and not need.written},
         warnings=tuple(checks.warnings(whole, site, gpus_said)),
     )

@@ -17,7 +17,7 @@ from typing import Literal
 
 import msgspec
 
-from bertjob.spec.job import Library, SrunMpi
+from bertjob.spec.job import Launcher, Library, SrunMpi
 
 Outcome = Literal["works", "unknown", "absent", "singletons", "aborts"]
 """`absent`: the launcher itself is not there or does not go with the engine; `singletons`: every process becomes rank
@@ -59,7 +59,7 @@ class Verdict(msgspec.Struct, frozen=True):
         reason: why, in one line; for what does not work also the remedy where there is one.
     """
 
-    launcher: str
+    launcher: Launcher
     srun_mpi: SrunMpi | None
     outcome: Outcome
     reason: str
@@ -99,10 +99,11 @@ def name(library: Library) -> str:
 def _in_slurm(facts: Facts) -> Iterator[Verdict]:
     for kind in _SRUN_TYPES:
         yield Verdict("srun", kind, *_srun(facts, kind))
-    for launcher in ("openmpi", "hydra", "openmpi-srun"):
-        yield Verdict(launcher, None, *_mpirun(facts, launcher))
-    for launcher, agent in (("torchrun", "torchrun's agents"), ("deepspeed", "DeepSpeed's launcher")):
-        yield Verdict(launcher, None, *_agents(facts, agent))
+    yield Verdict("openmpi", None, *_mpirun(facts, "openmpi"))
+    yield Verdict("hydra", None, *_mpirun(facts, "hydra"))
+    yield Verdict("openmpi-srun", None, *_mpirun(facts, "openmpi-srun"))
+    yield Verdict("torchrun", None, *_agents(facts))
+    yield Verdict("deepspeed", None, *_agents(facts))
 
 
 def _here(facts: Facts) -> Iterator[Verdict]:
@@ -110,8 +111,8 @@ def _here(facts: Facts) -> Iterator[Verdict]:
         yield Verdict("local", None, "singletons", "plain processes, each of which MPI takes for rank 0 of 1")
     else:
         yield Verdict("local", None, "works", "plain processes, and the ranks need no MPI")
-    for launcher in ("openmpi", "hydra"):
-        yield Verdict(launcher, None, *_mpirun(facts, launcher))
+    yield Verdict("openmpi", None, *_mpirun(facts, "openmpi"))
+    yield Verdict("hydra", None, *_mpirun(facts, "hydra"))
 
 
 def _srun(facts: Facts, kind: SrunMpi) -> tuple[Outcome, str]:
@@ -126,7 +127,7 @@ def _srun(facts: Facts, kind: SrunMpi) -> tuple[Outcome, str]:
         return "works", f"the ranks need no MPI, and {kind} does them no harm"
     program = facts.program
     if kind == "none":
-        return _without_pmi(program, "srun --mpi=none tells MPI nothing")
+        return _without_pmi(program, "it tells MPI nothing")
     if program.family is None:
         return (
             "unknown",
@@ -182,11 +183,11 @@ def _foreign(facts: Facts, launcher: str) -> tuple[Outcome, str]:
     return "singletons", f"{name(facts.program)} does not speak hydra's PMI: every process is silently rank 0 of 1"
 
 
-def _agents(facts: Facts, agent: str) -> tuple[Outcome, str]:
+def _agents(facts: Facts) -> tuple[Outcome, str]:
     """What becomes of a job whose ranks are children of one agent a node."""
     if facts.needs_mpi:
-        return _without_pmi(facts.program, f"{agent} tell MPI nothing")
-    return "works", f"{agent}, one a node, start the ranks, which need no MPI"
+        return _without_pmi(facts.program, "it tells MPI nothing")
+    return "works", "one agent a node starts the ranks, which need no MPI"
 
 
 def _offers(types: tuple[str, ...], kind: str) -> bool:

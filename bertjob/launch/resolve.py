@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from bertjob.errors import PreflightError
+from bertjob.launch.choice import choose
 from bertjob.launch.words import Text, parse
 from bertjob.spec import walltime
 from bertjob.spec.job import Data, Image, Job, Model, Resources
@@ -77,14 +78,15 @@ def resolve(job: Job, site: Site, here: Here) -> Job:
     """The same job with engine, launcher, image, resources and absolute paths.
 
     Raises:
-        PreflightError: a path names a variable that is not set here.
+        PreflightError: a path names a variable that is not set here, or launcher auto finds none that works.
         SpecError: the walltime is none.
     """
+    placed = replace(job, engine=job.engine or site.engine, image=_image(job.image, site.image))
+    launcher, srun_mpi = choose(placed, site)
     return replace(
-        job,
-        engine=job.engine or site.engine,
-        launcher=job.launcher or site.launcher,
-        image=_image(job.image, site.image),
+        placed,
+        launcher=launcher,
+        srun_mpi=srun_mpi,
         model=_model(job.model, here),
         data=_data(job.data, here),
         resources=_resources(job.resources, site, here),
@@ -105,7 +107,8 @@ def _image(job: Image, site: Image) -> Image:
     """The site's image where the job names none; an overlay belongs to the image that it was made in."""
     if job.ref is not None:
         return job
-    return Image(ref=site.ref, overlay=job.overlay or site.overlay)
+    mpi = job.mpi if job.mpi.family else site.mpi
+    return replace(site, overlay=job.overlay or site.overlay, mpi=mpi)
 
 
 def _model(model: Model, here: Here) -> Model:

@@ -27,6 +27,7 @@ def script(plan: Plan) -> str:
         _environment(plan, slurm),
         _run_directory(plan, slurm),
         _meeting_point(plan, slurm),
+        *([plan.files] if plan.files else []),
         *(_batch(plan) if slurm else _foreground(plan)),
     ]
     return "\n\n".join(sections) + "\n"
@@ -120,6 +121,7 @@ def _meeting_point(plan: Plan, slurm: bool) -> str:
         address = [
             "# The ranks meet on the first node. Not by `head -n 1`, whose closed pipe may end the script.",
             'read -r MASTER_ADDR < <(scontrol show hostnames "$SLURM_JOB_NODELIST")',
+            *([f"MASTER_ADDR+={suffix} # its name on the fabric"] if (suffix := plan.site.fabric.host_suffix) else []),
         ]
         job_id, number = '"$SLURM_JOB_ID"', "SLURM_JOB_ID + 997 * ${SLURM_RESTART_COUNT:-0}"
     else:
@@ -158,7 +160,7 @@ def _launch(plan: Plan) -> str:
 
 
 def _notes(plan: Plan) -> str:
-    return "\n".join(_comment(layer.note) for layer in plan.layers if layer.note)
+    return "\n".join(_comment(line) for layer in plan.layers for line in layer.note.splitlines())
 
 
 def _command(plan: Plan) -> str:

@@ -82,7 +82,7 @@ def _value(tree: Tree, kind: Any, path: str) -> Any:
         options = [option for option in get_args(bare) if option is not NoneType]
         if isinstance(tree, Leaf) and tree.value is None and NoneType in get_args(bare):
             return None
-        return _value(tree, options[0], path)
+        return _value(tree, options[0], path) if len(options) == 1 else _leaf(tree, kind, path)
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         return _struct(tree, bare, path)
     if get_origin(bare) is tuple:

@@ -20,8 +20,20 @@ Positive = Annotated[float, Meta(gt=0)]
 Task = Literal["squad"]
 Backend = Literal["torch", "deepspeed"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Engine = Literal["none", "podman", "sarus"]
-Launcher = Literal["local", "srun", "openmpi", "hydra"]
+Engine = Literal[
+    "none",
+    "apptainer",
+    "charliecloud",
+    "docker",
+    "edf",
+    "podman",
+    "podman-hpc",
+    "pyxis",
+    "sarus",
+    "shifter",
+    "singularity",
+]
+Launcher = Literal["auto", "local", "srun", "openmpi", "openmpi-srun", "hydra", "torchrun", "deepspeed"]
 SrunMpi = Literal["none", "pmi2", "pmix"]
 Family = Literal["openmpi", "mpich"]
 
@@ -46,7 +58,8 @@ class Image(Section, frozen=True):
     """The container image; unread when the engine is ``none``."""
 
     ref: str | None = None
-    """Image as the engine names it, e.g. `nvcr.io/nvidia/pytorch:24.12-py3`."""
+    """Image in a registry, e.g. `nvcr.io/nvidia/pytorch:24.12-py3`, for every engine, or as the engine itself names
+    it: the path of a file or folder (apptainer, charliecloud, edf, pyxis), which may name variables."""
     overlay: str | None = None
     """A virtual environment on the shared file system, made inside the image with
     `--system-site-packages`; its Python is used in place of the image's. May name variables."""
@@ -82,6 +95,8 @@ class Data(Section, frozen=True):
     """Training questions, SQuAD v1.1 JSON; `demo` is the set that bertjob makes itself."""
     dev: str | None = None
     """Questions to evaluate on, SQuAD v1.1 JSON, or `demo`."""
+    shards: str | None = None
+    """Folder of pre-training shards."""
     cache: str | None = None
     """Folder of prepared features, shared by all ranks (default: `.cache` beside the run directory)."""
 
@@ -124,8 +139,9 @@ class Evaluation(Section, frozen=True):
 class Optimizer(Section, frozen=True):
     """The rule that turns gradients into steps."""
 
-    name: Literal["adamw"] = "adamw"
-    """AdamW (Loshchilov and Hutter, arXiv 1711.05101)."""
+    name: Literal["adamw", "lamb"] = "adamw"
+    """`adamw`: AdamW (Loshchilov and Hutter, arXiv 1711.05101); `lamb`: LAMB, for very large batches (You et al.,
+    arXiv 1904.00962)."""
     lr: Positive = 3e-05
     """Peak learning rate."""
     betas: tuple[Proportion, Proportion] = (0.9, 0.999)
@@ -136,15 +152,32 @@ class Optimizer(Section, frozen=True):
     """Decoupled weight decay; never on biases and LayerNorm weights."""
     max_grad_norm: Positive | None = 1.0
     """Gradients are scaled down to this global norm; null: not clipped."""
+    trust: tuple[NonNegative, NonNegative] = (0.08, 0.5)
+    """Least and greatest trust ratio of `lamb`; DeepSpeed's min and max coefficient."""
+    freeze_step: Count | Literal["auto"] | None = None
+    """Of 1-bit optimizers: the step from which on the variance is frozen and gradients are compressed."""
 
 
 class Schedule(Section, frozen=True):
     """The learning rate over the steps, as a factor of `optimizer.lr`."""
 
-    name: Literal["linear", "cosine", "constant"] = "linear"
-    """What follows the warm-up: decay to 0, or none."""
+    name: Literal["linear", "cosine", "constant", "exponential", "polynomial"] = "linear"
+    """What follows the warm-up: decay to 0 (`linear`, `cosine`, `polynomial`), by a rate (`exponential`, DeepSpeed's
+    warmup_linear_decay_exp), or none."""
     warmup_proportion: Proportion = 0.1
     """Share of all steps in which the rate rises from 0."""
+    warmup_power: Positive = 1.0
+    """How it rises: 1 in a straight line, 2 squared."""
+    decay_rate: Annotated[float, Meta(gt=0, le=1)] = 0.9
+    """Of `exponential`: factor of the learning rate each `decay_steps`."""
+    decay_steps: Count = 1000
+    """Of `exponential`: steps to a factor of `decay_rate`."""
+    power: Positive = 2.0
+    """Of `polynomial`: the power of the share of steps that are left."""
+    offset: NonNegative = 0.0
+    """Added to the learning rate of each step."""
+    total_steps: Count | None = None
+    """Steps that warm-up and decay are laid out for (default: those of the training); the training may stop before."""
 
 
 class Checkpoint(Section, frozen=True):
@@ -201,7 +234,9 @@ class Job(Section, frozen=True):
     engine: Engine | None = None
     """Container engine (default: the site's)."""
     launcher: Launcher | None = None
-    """What starts the ranks (default: the site's)."""
+    """What starts the ranks (default: the site's). `srun`; `openmpi`: mpirun of the host; `openmpi-srun`: the same with
+    srun in place of ssh; `hydra`: mpiexec of MPICH, MVAPICH, Intel MPI; `torchrun` and `deepspeed`: one of theirs a
+    node, by srun; `local`: the script; `auto`: what works by the MPI of image, host and Slurm."""
     mpi: bool = False
     """Whether the ranks call MPI_Init; torch over NCCL or gloo does not."""
     srun_mpi: SrunMpi | None = None

@@ -29,6 +29,8 @@ class Fabric(Section, frozen=True):
     `aries`, or one of your own in `~/.config/bertjob/fabrics`. What the site says itself wins."""
     interface: str | None = None
     """Network interface of the fabric, e.g. `hsn0`: for gloo, NCCL and Open MPI's TCP."""
+    host_suffix: Annotated[str, Meta(pattern="^[A-Za-z0-9.-]*$")] = ""
+    """What makes a node's name its name on the fabric, e.g. `i` at JSC: the ranks meet there."""
     fast: bool = False
     """NCCL has more than TCP here (default: the preset's): training warns when it falls back to TCP."""
     env: dict[str, str | None] = {}
@@ -87,7 +89,7 @@ class Site(Section, frozen=True):
     """Annotations of the container, for engines that read them (edf, podman, podman-hpc, sarus), e.g.
     `com.hooks.cxi.enabled: "true"`."""
     launcher: Launcher = "srun"
-    """What starts the ranks."""
+    """What starts the ranks, as in jobs; `auto`: what works by the MPI of image, host and Slurm."""
     login_shell: bool = False
     """Scripts begin with `bash -l`: sites whose `module` needs it."""
     modules: tuple[str, ...] = ()
