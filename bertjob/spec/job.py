@@ -17,7 +17,7 @@ Proportion = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 
-Task = Literal["squad"]
+Task = Literal["squad", "smoke"]
 Backend = Literal["torch", "deepspeed"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Engine = Literal[
@@ -228,7 +228,7 @@ class Job(Section, frozen=True):
     name: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Name of the job and of its run directories: letters, digits, `.`, `_`, `-`."""
     task: Task = "squad"
-    """`squad`: extractive question answering."""
+    """`squad`: extractive question answering; `smoke`: no training, a proof that the launch works."""
     description: str = ""
     """One line for people."""
     engine: Engine | None = None

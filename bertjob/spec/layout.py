@@ -12,6 +12,7 @@ checkpoints/step-000400/            complete or absent
 checkpoints/latest                  a file: the name of the newest complete checkpoint
 model/                              the trained model in Hugging Face layout
 predictions.json nbest_predictions.json eval.json
+proof.json                          of a smoke job: the launch proof
 """
 
 import re
@@ -128,6 +129,11 @@ class RunDir(msgspec.Struct, frozen=True):
     def evaluation(self) -> Path:
         """exact_match and f1."""
         return self.path / "eval.json"
+
+    @property
+    def proof(self) -> Path:
+        """What a smoke job saw (spec.proof.Proof)."""
+        return self.path / "proof.json"
 
 
 def checkpoint_step(name: str) -> int | None:

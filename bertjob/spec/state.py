@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-Phase = Literal["starting", "features", "training", "evaluating", "done", "checkpointed", "failed"]
+Phase = Literal["starting", "proving", "features", "training", "evaluating", "done", "checkpointed", "failed"]
 ENDED: frozenset[Phase] = frozenset({"done", "checkpointed", "failed"})
 
 
