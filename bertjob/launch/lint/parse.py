@@ -1,0 +1,277 @@
+"""From text to a `Script`, by the bash grammar of tree-sitter."""
+
+import re
+import shlex
+from collections.abc import Iterator
+
+import tree_sitter_bash
+from msgspec.structs import replace
+from tree_sitter import Language, Node, Parser
+
+from bertjob.launch.lint import commands, slurm
+from bertjob.launch.lint.script import Assignment, Command, Directive, Expansion, Place, Read, Script, Word
+
+_BASH = Language(tree_sitter_bash.language())
+_DEEPEST = 3
+"""Shells within shells that are looked into."""
+_EXPANSIONS = frozenset(
+    {
+        *("simple_expansion", "expansion", "command_substitution", "arithmetic_expansion"),
+        *("process_substitution", "brace_expression"),
+    }
+)
+_BLOCKS = frozenset({"if_statement", "elif_clause", "while_statement"})
+_SETTERS = frozenset({"read", "mapfile", "readarray", "getopts", "printf", "let"})
+_GUARDS = frozenset({"-", ":-", "=", ":=", "?", ":?", "+", ":+"})
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ESCAPE = re.compile(r"\\(\n|.)", re.DOTALL)
+_ESCAPE_IN_STRING = re.compile(r'\\([\\"$`]|\n)')
+
+
+def parse(text: str, first_line: int = 1, depth: int = 0) -> Script:
+    """The script; what is not bash is skipped, and its first line is `Script.wrong_at`.
+
+    Args:
+        text: the script; DOS line ends are read as line ends.
+        first_line: number of its first line in the file.
+        depth: how many shells are around it.
+    """
+    source = text.replace("\r\n", "\n").encode(errors="replace")
+    root = Parser(_BASH).parse(source).root_node
+    found = _Reader(source, first_line, depth)
+    found.read(root)
+    lines = tuple(text.split("\n"))
+    live, ignored = _directives(lines, found.comments)
+    return Script(
+        lines=lines,
+        code=_without(source, found.comments),
+        first_line=first_line,
+        directives=live,
+        ignored=ignored,
+        commands=tuple(sorted(found.commands, key=lambda command: command.words[0].start)),
+        assignments=tuple(sorted(found.assignments, key=lambda assignment: assignment.line)),
+        reads=tuple(sorted(found.reads, key=lambda read: read.line)),
+        set_otherwise=frozenset(found.set_otherwise),
+        wrong_at=min(found.wrong, default=None),
+    )
+
+
+class _Reader:
+    """Walks a tree with a stack of its own: text may be nested deeper than Python's."""
+
+    def __init__(self, source: bytes, first_line: int, depth: int) -> None:
+        self.source = source
+        self.first_line = first_line
+        self.depth = depth
+        self.commands: list[Command] = []
+        self.assignments: list[Assignment] = []
+        self.reads: list[Read] = []
+        self.comments: list[Node] = []
+        self.set_otherwise: set[str] = set()
+        self.wrong: list[int] = []
+
+    def read(self, root: Node) -> None:
+        waiting: list[tuple[Node, Place, Node | None]] = [(root, Place(), None)]
+        while waiting:
+            node, place, document = waiting.pop()
+            if node.is_error or node.is_missing:
+                self.wrong.append(self.line(node))
+            if node.type == "comment":
+                self.comments.append(node)
+            elif node.type == "command":
+                self.command(node, place, document)
+            elif node.type in {"variable_assignment", "declaration_command"}:
+                self.assignment(node, place)
+            elif node.type in {"simple_expansion", "expansion"}:
+                self.expansion(node, place)
+            elif node.type in {"for_statement", "select_statement"}:
+                self.set_otherwise.update(_text(child) for child in node.children if child.type == "variable_name")
+            waiting += self.below(node, place, document)
+
+    def below(self, node: Node, place: Place, document: Node | None) -> Iterator[tuple[Node, Place, Node | None]]:
+        children = node.children
+        within = _within(node, place)
+        operators = [child.type for child in children]
+        condition = node.type in _BLOCKS
+        for number, child in enumerate(children):
+            here = within
+            following = operators[number + 1] if number + 1 < len(operators) else ""
+            if following == "&":
+                here = replace(here, background=True)
+            if following in {"&&", "||"}:
+                here = replace(here, tested=True, followed=following == "||")
+            if node.type == "pipeline" and following in {"|", "|&"}:
+                here = replace(here, piped=True)
+            if child.type in {"then", "do_group"}:
+                condition = False
+            if node.type == "case_statement" and number == 1:
+                here = replace(here, comparing=True)
+            if condition:
+                here = replace(here, tested=True, followed=True)
+            yield child, here, _document(node) or document if node.type == "redirected_statement" else None
+
+    def command(self, node: Node, place: Place, document: Node | None) -> None:
+        settings = tuple(
+            self.assigned(child, place, exported=True, before_command=True)
+            for child in node.children
+            if child.type == "variable_assignment"
+        )
+        named = node.child_by_field_name("name")
+        arguments = node.children_by_field_name("argument")
+        nodes = [child for name in (named,) if name for child in name.children] + arguments
+        words = tuple(self.word(child) for child in nodes)
+        if not words:
+            return
+        if words[0].value in _SETTERS:
+            self.set_otherwise.update(name for word in words[1:] for name in _NAME.findall(word.value))
+        self.commands.append(Command(words, settings, place, self.inside(words, document)))
+
+    def inside(self, words: tuple[Word, ...], document: Node | None) -> tuple[Script, ...]:
+        if self.depth >= _DEEPEST:
+            return ()
+        layers, program = commands.split(words)
+        text = commands.shell_text(program)
+        if text is not None:
+            return (parse(text.resolved, text.line, self.depth + 1),)
+        if document is not None and layers and program and program[0].value.rpartition("/")[2] in commands.SHELLS:
+            return (parse(_text(document), self.line(document), self.depth + 1),)
+        return ()
+
+    def assignment(self, node: Node, place: Place) -> None:
+        parent = node.parent
+        if node.type == "declaration_command":
+            exported = self.exports(node)
+            for child in node.children:
+                if child.type == "variable_name":
+                    self.assignments.append(Assignment(_text(child), None, self.line(child), exported, False, place))
+        elif parent is None or parent.type not in {"command", "arithmetic_expansion"}:
+            exported = parent is not None and parent.type == "declaration_command" and self.exports(parent)
+            self.assignments.append(self.assigned(node, place, exported, before_command=False))
+
+    def exports(self, node: Node) -> bool:
+        words = [_text(child) for child in node.children]
+        return words[0] == "export" or any(re.fullmatch(r"-\w*x\w*", word) for word in words)
+
+    def assigned(self, node: Node, place: Place, exported: bool, before_command: bool) -> Assignment:
+        name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+        word = None if value is None or value.type == "array" else self.word(value)
+        variable = _NAME.match(_text(name)) if name else None
+        return Assignment(variable[0] if variable else "", word, self.line(node), exported, before_command, place)
+
+    def expansion(self, node: Node, place: Place) -> None:
+        name = _variable(node)
+        if name:
+            guarded = any(child.type in _GUARDS for child in node.children)
+            self.reads.append(Read(name, self.line(node), guarded, place))
+
+    def word(self, node: Node) -> Word:
+        return Word(tuple(_joined(self.parts(node))), self.line(node), node.start_byte, node.end_byte)
+
+    def parts(self, node: Node) -> Iterator[str | Expansion]:
+        """Of a word; the text between the nodes counts, because the grammar leaves some blanks out."""
+        if node.type == "concatenation":
+            for child in node.children:
+                yield from self.parts(child)
+        elif node.type in _EXPANSIONS:
+            yield Expansion(_text(node), _variable(node), quoted=False)
+        elif node.type == "raw_string":
+            yield _text(node)[1:-1]
+        elif node.type == "ansi_c_string":
+            yield _text(node)[2:-1]
+        elif node.type in {"string", "translated_string"}:
+            yield from self.in_quotes(node)
+        else:
+            yield _ESCAPE.sub(lambda match: match[1].strip("\n"), _text(node))
+
+    def in_quotes(self, node: Node) -> Iterator[str | Expansion]:
+        at = node.start_byte + (2 if node.type == "translated_string" else 1)
+        inner = node.children[-1].children if node.type == "translated_string" else node.children
+        for child in inner:
+            if child.type in _EXPANSIONS:
+                yield self.unescaped(at, child.start_byte)
+                yield Expansion(_text(child), _variable(child), quoted=True)
+                at = child.end_byte
+        yield self.unescaped(at, node.end_byte - 1)
+
+    def unescaped(self, start: int, end: int) -> str:
+        text = self.source[start:end].decode(errors="replace")
+        return _ESCAPE_IN_STRING.sub(lambda match: match[1].strip("\n"), text)
+
+    def line(self, node: Node) -> int:
+        return self.first_line + node.start_point[0]
+
+
+def _within(node: Node, place: Place) -> Place:
+    """The place of what stands in a node."""
+    if node.type == "function_definition":
+        return replace(place, function=True)
+    if node.type in {"command_substitution", "process_substitution"}:
+        return replace(place, substituted=True, tested=False, followed=False, piped=False, background=False)
+    if node.type == "do_group":
+        return replace(place, looped=True)
+    if node.type == "negated_command":
+        return replace(place, tested=True)
+    comparing = node.type == "test_command" or (node.children and node.children[0].type == "((")
+    return replace(place, comparing=True) if comparing else place
+
+
+def _document(node: Node) -> Node | None:
+    """The here-document of a redirected command."""
+    documents = (child for child in node.children if child.type == "heredoc_redirect")
+    return next((body for child in documents for body in child.children if body.type == "heredoc_body"), None)
+
+
+def _variable(node: Node) -> str | None:
+    """The name in ``$NAME`` or ``${NAME…}``."""
+    if node.type not in {"simple_expansion", "expansion"}:
+        return None
+    match = re.match(r"\$\{?[#!]?([A-Za-z_][A-Za-z0-9_]*)", _text(node))
+    return match[1] if match else None
+
+
+def _text(node: Node) -> str:
+    return (node.text or b"").decode(errors="replace")
+
+
+def _joined(parts: Iterator[str | Expansion]) -> Iterator[str | Expansion]:
+    """Literal text that stands side by side in one piece, and none that is empty."""
+    text = ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+            continue
+        if text:
+            yield text
+        text = ""
+        yield part
+    if text:
+        yield text
+
+
+def _without(source: bytes, comments: list[Node]) -> str:
+    """The text with blanks in place of the comments."""
+    text = bytearray(source)
+    for comment in comments:
+        text[comment.start_byte : comment.end_byte] = b" " * (comment.end_byte - comment.start_byte)
+    return text.decode(errors="replace")
+
+
+def _directives(lines: tuple[str, ...], comments: list[Node]) -> tuple[tuple[Directive, ...], tuple[int, ...]]:
+    """What sbatch reads: the lines down to the first that is neither blank nor a comment."""
+    first = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    live = [
+        Directive(name, slurm.long_name(name), value, number)
+        for number, line in enumerate(lines[:first], start=1)
+        if line.startswith("#SBATCH")
+        for name, value in slurm.options(_split(line.removeprefix("#SBATCH")))
+    ]
+    written = sorted(comment.start_point[0] for comment in comments if re.match(r"#SBATCH\s+-", _text(comment)))
+    read = {number for number in range(first) if lines[number].startswith("#SBATCH")}
+    return tuple(live), tuple(number + 1 for number in written if number not in read)
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text, comments=True)
+    except ValueError:  # a quote that is not closed
+        return text.split()

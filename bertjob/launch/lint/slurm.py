@@ -1,0 +1,85 @@
+"""The options of sbatch and srun (Slurm 22.05 to 25.05, and the plugins of the engines that bertjob knows)."""
+
+from collections.abc import Iterator
+
+_BOTH_WITH_VALUE = """
+    account acctg-freq bb bbf begin bcast-exclude clusters cluster-constraint comment constraint container
+    container-id core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task deadline delay-boot dependency chdir
+    distribution error exclude export extra extra-node-info gid gpu-bind gpu-freq gpus gpus-per-node gpus-per-socket
+    gpus-per-task gres gres-flags hint input job-name licenses mail-type mail-user mcs-label mem mem-bind
+    mem-per-cpu mem-per-gpu mincpus network nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu
+    ntasks-per-node ntasks-per-socket output open-mode partition power prefer priority profile qos reservation
+    segment signal sockets-per-node switches thread-spec threads-per-core time time-min tmp tres-bind tres-per-task
+    uid wckey container-image container-mounts container-workdir container-name container-env container-save
+    container-remap-root environment edf uenv view image module volume
+"""
+_BOTH_WITHOUT = """
+    contiguous exclusive help hold get-user-env nice no-kill overcommit oversubscribe propagate quiet reboot requeue
+    spread-job stepmgr usage use-min-nodes verbose version oom-kill-step consolidate-segments
+    container-mount-home no-container-mount-home no-container-entrypoint container-entrypoint container-writable
+    container-readonly spread-segments
+"""
+_SBATCH = (
+    "array batch export-file ignore-pbs kill-on-invalid-dep no-requeue parsable test-only wait wait-all-nodes wrap"
+)
+_SBATCH_WITH_VALUE = frozenset({"array", "batch", "export-file", "kill-on-invalid-dep", "wait-all-nodes", "wrap"})
+_SRUN_WITH_VALUE = """
+    cpu-bind epilog het-group jobid mpi prolog relative slurmd-debug task-epilog task-prolog threads accel-bind
+"""
+_SHORT_NAMES = """
+    A=account B=extra-node-info C=constraint D=chdir E=preserve-env F=nodefile G=gpus H=hold I=immediate J=job-name
+    K=kill-on-bad-exit L=licenses M=clusters N=nodes O=overcommit Q=quiet S=core-spec T=threads V=version W=wait
+    X=disable-status Z=no-allocate a=array b=begin c=cpus-per-task d=dependency e=error h=help i=input k=no-kill l=label
+    m=distribution n=ntasks o=output p=partition q=qos r=relative s=oversubscribe t=time u=unbuffered v=verbose
+    w=nodelist x=exclude
+"""
+_SHORT = dict(pair.split("=") for pair in _SHORT_NAMES.split())
+_SHORT_OF_SRUN = frozenset("IKXETZlru")
+
+SBATCH = frozenset(_BOTH_WITH_VALUE.split()) | frozenset(_BOTH_WITHOUT.split()) | frozenset(_SBATCH.split())
+"""Long names of sbatch's options, without the dashes."""
+SRUN_WITH_VALUE = frozenset(
+    {f"--{name}" for name in (_BOTH_WITH_VALUE + _SRUN_WITH_VALUE).split()}
+    | {
+        f"-{short}"
+        for short, long in _SHORT.items()
+        if long in {*_BOTH_WITH_VALUE.split(), *_SRUN_WITH_VALUE.split(), "wait"} and short != "a"
+    }
+)
+"""Options of srun that take the next word, where it is not joined to them."""
+_VALUED = frozenset(_BOTH_WITH_VALUE.split()) | _SBATCH_WITH_VALUE
+
+
+def long_name(name: str) -> str | None:
+    """The long name of an option of sbatch, without dashes; None for one that sbatch does not know.
+
+    Args:
+        name: ``-N``, ``--nodes``, or a long one cut short as getopt allows: ``--ntasks-per-n``.
+    """
+    if not name.startswith("--"):
+        return None if name[1:] in _SHORT_OF_SRUN else _SHORT.get(name[1:])
+    bare = name[2:]
+    if bare in SBATCH:
+        return bare
+    return next((known for known in sorted(SBATCH) if bare and known.startswith(bare)), None)
+
+
+def srun_name(name: str) -> str:
+    """The long name of an option of srun with its dashes; a name that is not known stays."""
+    return f"--{_SHORT[name[1:]]}" if not name.startswith("--") and name[1:] in _SHORT else name
+
+
+def options(words: list[str]) -> Iterator[tuple[str, str | None]]:
+    """Names and values of sbatch's options in the words of an ``#SBATCH`` line."""
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("--"):
+            name, joined, value = word.partition("=")
+            wants = not joined and long_name(name) in _VALUED
+            yield name, value if joined else next(rest, None) if wants else None
+        elif word.startswith("-") and len(word) > 1:
+            name, value = word[:2], word[2:]
+            wants = long_name(name) in _VALUED
+            yield name, value.removeprefix("=") or (next(rest, None) if wants else None)
+        else:
+            yield word, None

@@ -1,0 +1,303 @@
+"""What the lint says of job scripts: each rule alone, scripts of tutorials, and bertjob's own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bertjob.cli.main import cli
+from bertjob.launch.lint.rules import RULES, check
+
+FOLDER = Path(__file__).parent / "lint"
+EXAMPLES = sorted(Path(__file__).parent.parent.glob("slurm/examples/*"))
+NAMES = [rule.name for rule in RULES]
+
+
+def rules_at(text: str) -> list[tuple[int, str]]:
+    return [(finding.line, finding.rule) for finding in check(text)]
+
+
+def names_in(text: str) -> set[str]:
+    return {finding.rule for finding in check(text)}
+
+
+def read(path: Path) -> str:
+    return path.read_bytes().decode()
+
+
+def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    bertjob = [sys.executable, "-c", "from bertjob.cli.main import main; main()"]
+    return subprocess.run(
+        [*bertjob, *words], capture_output=True, text=True, check=False, env=os.environ | environment, cwd=FOLDER
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rule_objects_to_its_bad_script_and_no_other_rule_does(name: str) -> None:
+    assert names_in(read(FOLDER / f"bad/{name}.sbatch")) == {name}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rule_has_nothing_against_its_good_script_and_no_other_rule_has(name: str) -> None:
+    assert check(read(FOLDER / f"good/{name}.sbatch")) == ()
+
+
+def test_every_script_belongs_to_a_rule() -> None:
+    assert {path.stem for path in FOLDER.glob("*/*.sbatch")} == set(NAMES)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_bertjobs_own_scripts_are_clean(path: Path) -> None:
+    assert check(path.read_text()) == ()
+
+
+SQUAD = """\
+#!/bin/bash -l
+
+#SBATCH --job-name=squad
+#SBATCH --nodes=8
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=12
+#SBATCH --constraint=gpu
+
+module load sarus
+module load OpenMPI/4.1.2
+
+export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
+
+{start} sarus run {options}--mount=type=bind,source=$SCRATCH,destination=$SCRATCH \\
+             nvcr.io/nvidia/pytorch:22.08-py3 \\
+             bash -c '
+             cd $SCRATCH/bert-demo;
+             . deepspeed-env/bin/activate;
+             python train.py'
+"""
+"""The script of the Sarus and Slurm tutorial, in short."""
+
+
+def test_the_sarus_tutorial_has_a_terminal_and_leaves_the_count_to_mpirun() -> None:
+    text = SQUAD.format(start="mpirun", options="--tty ")
+    assert rules_at(text) == [(14, "mpirun-without-n"), (14, "tty-in-batch")]
+
+
+def test_the_sarus_tutorial_without_them_is_clean() -> None:
+    assert check(SQUAD.format(start="mpirun -n $SLURM_NTASKS", options="")) == ()
+
+
+def test_the_way_that_the_sarus_tutorial_says_crashes_is_found() -> None:
+    text = SQUAD.format(start="srun", options="")
+    assert names_in(text) == {"srun-open-mpi", "cpus-per-task", "kill-on-bad-exit"}
+
+
+@pytest.mark.parametrize(
+    ("module", "placement", "expected"),
+    [
+        ("mvapich2-gdr", "-ppn", set()),
+        ("openmpi/4.1", "-ppn", {"mpirun-dialect"}),
+        ("openmpi/4.1", "-npernode", set()),
+        ("mvapich2-gdr", "-npernode", {"mpirun-dialect"}),
+    ],
+)
+def test_each_of_the_onebit_tutorials_two_lines_needs_its_own_mpi(
+    module: str, placement: str, expected: set[str]
+) -> None:
+    head = f"#!/bin/bash\n#SBATCH --nodes=4\nmodule load {module}\n"
+    assert names_in(f"{head}mpirun -np 16 {placement} 4 -hostfile hosts bash mpi_run_squad.sh\n") == expected
+
+
+HEAD = "#!/bin/bash\n#SBATCH --nodes=2\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("env RANK=$SLURM_PROCID srun -K python t.py\n", {"rank-in-batch-shell"}),
+        ("srun -K torchrun --node_rank=${SLURM_NODEID} t.py\n", {"rank-in-batch-shell"}),
+        ("cat > r.sh << EOF\nRANK=$SLURM_PROCID\nEOF\n", {"rank-in-batch-shell"}),
+        ("cat > r.sh << 'EOF'\nRANK=$SLURM_PROCID\nEOF\n", set()),
+        ("srun -K bash << 'EOF'\nRANK=$SLURM_PROCID python t.py\nEOF\n", set()),
+        ('if [ "$SLURM_PROCID" = 0 ]; then echo hi; fi\n', set()),
+        ("# srun --node_rank $SLURM_PROCID\nsrun -K python t.py\n", set()),
+        ("srun -K python t.py --master_port=29500\n", {"fixed-port"}),
+        ("srun -K torchrun --rdzv-endpoint=$HOST:40000 t.py\n", {"ephemeral-port"}),
+        ("MASTER_PORT=${MASTER_PORT:-29500}\nexport MASTER_PORT\n", {"fixed-port"}),
+        ("mpirun -n 2 -x MASTER_PORT=33000 ./a.out\n", {"ephemeral-port"}),
+        ("srun -K --export=ALL,MASTER_PORT=33000 python t.py\n", {"ephemeral-port"}),
+        ("srun -K torchrun --rdzv_endpoint=localhost:$((20000 + SLURM_JOB_ID % 9))  t.py\n", {"master-address"}),
+        ("time srun python t.py\n", {"kill-on-bad-exit"}),
+        ("timeout -s TERM 60 numactl -N 0 srun python3.11 -u t.py\n", {"kill-on-bad-exit"}),
+        ("srun $OPTIONS python t.py\n", set()),
+        ("SLURM_KILL_BAD_EXIT=1 srun python t.py\n", set()),
+        ("srun python -m venv env\nsrun pip install x\n", set()),
+        ("x=$(srun -N1 -n1 hostname)\necho $x\n", set()),
+        ("srun --mpi=none python -m mpi4py t.py\n", {"srun-open-mpi", "kill-on-bad-exit"}),
+        ("srun -K podman run --rm x mpirun -n 4 python t.py\n", {"mpirun-in-step", "mpirun-as-root"}),
+        ("docker run -t --rm ubuntu ls\n", {"tty-in-batch"}),
+        ("docker run --rm ubuntu ls -t\n", set()),
+        ("set -o pipefail\nsrun -K python t.py |& tee log\n", set()),
+        ("srun -K python t.py | tee log\n", {"lost-exit-code"}),
+        ("srun -K python t.py | tee log\nexit ${PIPESTATUS[0]}\n", set()),
+        ("srun -K python t.py &\nwait\n", {"lost-exit-code"}),
+        ("python t.py\ndate\n", {"lost-exit-code"}),
+        ("srun -K python t.py && echo done\n", set()),
+        ("f() { srun -K python t.py; }\nf\n", set()),
+        ("source ./settings.sh\nDATA=1\nsrun -K python t.py\n", set()),
+        (". env/bin/activate\nDATA=1\nsrun -K python t.py\n", {"unread-variable"}),
+        ("export SLURM_CPU_BIND=none NCCL_NEW_THING_OF_NEXT_YEAR=1\nsrun -K python t.py\n", set()),
+        ("for host in a b; do echo $host; done\nread -r x y\necho $x $y $z\n", {"unset-variable"}),
+    ],
+)
+def test_what_a_line_shows(body: str, expected: set[str]) -> None:
+    assert names_in(HEAD + body) == expected
+
+
+@pytest.mark.parametrize(
+    ("signal", "body", "expected"),
+    [
+        ("USR1@90", "srun -K python t.py\n", set()),
+        ("USR1@90", "mpirun -n 2 python t.py\n", {"signal-to-nobody"}),
+        ("USR1@90", "python t.py\n", {"signal-to-nobody"}),
+        ("B:USR1@90", "srun -K python t.py\n", {"signal-to-nobody"}),
+        ("B:10@90", "trap 'kill %1' SIGUSR1\nsrun -K python t.py & wait $!\n", set()),
+        ("B:USR1@90", "trap '' USR1\nsrun -K python t.py\n", {"signal-to-nobody"}),
+    ],
+)
+def test_who_hears_a_signal(signal: str, body: str, expected: set[str]) -> None:
+    assert names_in(f"{HEAD}#SBATCH --signal={signal}\n{body}") == expected
+
+
+def test_a_finding_names_the_line_in_a_script_inside_a_command() -> None:
+    assert rules_at(f"{HEAD}srun -K bash -c '\n  cd x\n  mpirun -n 2 ./a.out\n'\n") == [(5, "mpirun-in-step")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "srun python t.py # bertjob: ignore=kill-on-bad-exit\n",
+        "srun python t.py # why not; bertjob: ignore=kill-on-bad-exit,lost-exit-code\n",
+        "# bertjob: ignore=kill-on-bad-exit\nsrun python t.py\n",
+        "srun \\\n  python t.py # bertjob: ignore=kill-on-bad-exit\n",
+    ],
+)
+def test_a_comment_silences_a_rule(text: str) -> None:
+    if "why not" in text:
+        text = text.replace("# why not; ", "# ")
+    assert check(HEAD + text) == ()
+    assert names_in(HEAD + text.replace("ignore=kill", "ignore=no")) == {"kill-on-bad-exit"}
+
+
+def test_text_that_is_not_bash_is_said_alone_unless_it_is_silenced() -> None:
+    text = f"{HEAD}export MASTER_PORT=29500\necho $(( \n"
+    assert names_in(text) == {"syntax"}
+    line = check(text)[0].line
+    lines = text.split("\n")
+    lines.insert(line - 1, "# bertjob: ignore=syntax")
+    assert "syntax" not in names_in("\n".join(lines))
+
+
+SHELL = st.lists(
+    st.sampled_from(
+        [
+            *("srun ", "mpirun -n ", "sarus run ", "--mount=", "-c", "'", '"', "$(", ")", "${", "}", "$SLURM_PROCID"),
+            *(
+                "\n",
+                "#SBATCH --",
+                "nodes=2",
+                "trap ",
+                "USR1",
+                " & ",
+                "wait",
+                "<< EOF\n",
+                "EOF\n",
+                "\\",
+                "|",
+                "=",
+                "((",
+                "`",
+            ),
+            *(
+                "bash -c ",
+                "export ",
+                "A",
+                "-t ",
+                "[[ ",
+                "]]",
+                ";",
+                "if ",
+                "then",
+                "fi",
+                "é",
+                "\r\n",
+                "\0",
+                "# bertjob: ignore=",
+            ),
+        ]
+    ),
+    max_size=30,
+).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(), SHELL))
+@example("(" * 5000)
+@example("$(" * 3000)
+@example("")
+@example("#SBATCH --output='\n")
+@example('srun bash -c "srun bash -c \'srun bash -c \\"x\\"\'"')
+def test_any_text_has_an_answer(text: str) -> None:
+    count = text.count("\n") + 1
+    assert all(1 <= finding.line <= count for finding in check(text))
+
+
+def test_a_finding_is_one_line_and_errors_are_exit_code_1() -> None:
+    done = command("lint", "bad/no-wait.sbatch", "good/no-wait.sbatch")
+    assert done.returncode == 1
+    assert done.stdout.startswith("bad/no-wait.sbatch:4: error no-wait: the script ends at once")
+    assert done.stdout.endswith("; end with wait $!\n")
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == f"{len(RULES)} rules, 2 scripts: 1 error, 0 warnings\n"
+
+
+def test_warnings_are_exit_code_0() -> None:
+    done = command("lint", "bad/fixed-port.sbatch")
+    assert (done.returncode, done.stdout.count("warning fixed-port")) == (0, 1)
+
+
+def test_colours_are_for_terminals_only() -> None:
+    assert "\x1b" in command("lint", "bad/no-wait.sbatch", FORCE_COLOR="1", TERM="xterm").stdout
+    assert "\x1b" not in command("lint", "bad/no-wait.sbatch").stdout
+    assert "\x1b" not in command("lint", "bad/no-wait.sbatch", NO_COLOR="1", TERM="xterm").stdout
+
+
+def test_json_is_one_document() -> None:
+    done = command("lint", "--json", "bad/no-wait.sbatch")
+    (found,) = json.loads(done.stdout)
+    assert found["file"] == "bad/no-wait.sbatch"
+    assert (found["line"], found["severity"], found["rule"]) == (4, "error", "no-wait")
+
+
+def test_the_rules_can_be_listed() -> None:
+    listed = CliRunner().invoke(cli, ["lint", "--rules"]).stdout
+    assert [line.split()[0] for line in listed.splitlines()] == NAMES
+    as_json = json.loads(CliRunner().invoke(cli, ["lint", "--rules", "--json"]).stdout)
+    assert [rule["name"] for rule in as_json] == NAMES
+
+
+@pytest.mark.parametrize("file", ["missing.sbatch", ".", "binary.sbatch"])
+def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_2(file: str, tmp_path: Path) -> None:
+    (tmp_path / "binary.sbatch").write_bytes(b"#!/bin/bash\n\xff\xfe")
+    done = command("lint", str(tmp_path / file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_file_the_usage_is_said() -> None:
+    done = command("lint")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
