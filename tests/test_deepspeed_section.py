@@ -13,6 +13,7 @@ from bertjob.spec.deepspeed import (
     REMOVED,
     SAID_BY_THE_JOB,
     check_deepspeed,
+    cuts_tensors,
     enabled_precision,
 )
 from bertjob.spec.load import load_job
@@ -98,3 +99,13 @@ NAMES = st.sampled_from([ZERO, "fp16", "bf16", "torch_autocast", "stage", "enabl
 def test_no_section_ends_in_anything_but_a_line(section):
     with suppress(SpecError):
         check_deepspeed(section)
+
+
+@pytest.mark.parametrize(
+    ("section", "word"),
+    [({"zero_optimization": {"stage": 2}}, "stage 2"), ({"bf16": {"enabled": True}}, "DeepSpeed's bf16")],
+)
+def test_an_optimizer_that_looks_at_whole_tensors_does_not_go_with_zero(section, word):
+    assert word in cuts_tensors(section, "lamb")
+    assert cuts_tensors(section, "adamw") is None
+    assert cuts_tensors({}, "lamb") is None

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from bertjob.launch.resolve import shape
+from bertjob.spec.deepspeed import cuts_tensors
 from bertjob.spec.job import Job, Model
 from bertjob.spec.lengths import complaint
 
@@ -15,6 +16,10 @@ def problems(job: Job) -> Iterator[str]:
         yield from _random(job.model)
     if wrong := complaint(job.train):
         yield wrong
+    if job.backend == "deepspeed" and (wrong := cuts_tensors(job.deepspeed, job.optimizer.name)):
+        yield wrong
+    if job.optimizer.trust[0] > job.optimizer.trust[1]:
+        yield f"optimizer.trust {list(job.optimizer.trust)}: the least trust ratio comes first"
     if job.precision == "fp16" and shape(job).gpus_per_node == 0:
         yield "precision fp16 needs GPUs, and resources.gpus_per_node is 0; on CPUs say bf16, fp32 or auto"
 

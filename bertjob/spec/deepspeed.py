@@ -204,6 +204,16 @@ def enabled_precision(section: Mapping[str, Any]) -> str | None:
     return next(iter(_enabled(section)), None)
 
 
+def cuts_tensors(section: Mapping[str, Any], optimizer: str) -> str | None:
+    """What is wrong with an optimizer that looks at whole tensors, where ZeRO gives each rank slices of all in one."""
+    stage = (section.get("zero_optimization") or {}).get("stage", 0)
+    own = enabled_precision(section)
+    if optimizer != "lamb" or (stage == 0 and own not in ("fp16", "bf16")):
+        return None
+    cause = f"deepspeed.zero_optimization stage {stage}" if stage else f"DeepSpeed's {own}, which needs ZeRO 1,"
+    return f"optimizer lamb takes the norm of each tensor, and {cause} cuts them: say backend torch, or ZeRO stage 0"
+
+
 def _check_top_level(key: str) -> None:
     if key in PASSED_ON:
         return

@@ -62,7 +62,7 @@ def train(training: Training) -> bool:
             outcome = training.backend.step(lr)
             meter.stepped(outcome)
         if is_logged(done, total, job.train.log_every):
-            report.logged(done, meter.read(done), lr, outcome)
+            report.logged(done, meter.read(done), lr, outcome, training.backend.gauges())
         signalled, due = training.ranks.any(training.watch.signalled, training.saver.due(done))
         if signalled or due or done == total:
             meter.check(done)

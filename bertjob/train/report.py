@@ -25,6 +25,7 @@ from bertjob.train.metrics import MetricsFile, cut
 
 _LOG = logging.getLogger(__name__)
 _P = ParamSpec("_P")
+_NO_GAUGES: Mapping[str, float] = {}
 
 
 def _on_rank_0(method: "Callable[Concatenate[Report, _P], None]") -> "Callable[Concatenate[Report, _P], None]":
@@ -44,6 +45,7 @@ class Report:
         self.tells = world.rank == 0
         self._run_dir = run_dir
         self._warned: set[str] = set()
+        self._standing = ""
         self._total = 0
         self._initial = RunState(
             phase="starting", time=0.0, job_id=job_id, host=socket.gethostname(), pid=os.getpid(), world_size=world.size
@@ -102,9 +104,11 @@ class Report:
                 self._heartbeat.beat(step=step)
 
     @_on_rank_0
-    def logged(self, step: int, reading: Reading, lr: float, outcome: StepOutcome) -> None:
-        """One line about step `step` (from 1)."""
-        line = metrics_line(step, reading, lr, outcome)
+    def logged(
+        self, step: int, reading: Reading, lr: float, outcome: StepOutcome, gauges: Mapping[str, float] = _NO_GAUGES
+    ) -> None:
+        """One line about step `step` (from 1), with what the optimizer tells of it."""
+        line = {**metrics_line(step, reading, lr, outcome), **gauges}
         eta = (self._total - step) * reading.seconds_per_step
         _LOG.info("%s", console_line(step, self._total, reading, lr, eta))
         self._update(
@@ -122,11 +126,21 @@ class Report:
         self._write(step, {"step": step, **metrics, "time": time.time()})
 
     @_on_rank_0
+    def network(self, transport: str, fault: str) -> None:
+        """Say what the ranks talk over, and what is wrong with it; a fault stands in the state to the end."""
+        if fault:
+            _LOG.warning("%s", fault)
+        else:
+            _LOG.info("%s", transport)
+        self._standing = fault
+        self._update(network=transport, warning=fault)
+
+    @_on_rank_0
     def warn(self, line: str) -> None:
         """Say a warning, and keep it in the state until it is lifted by an empty one."""
         if line:
             _LOG.warning("%s", line)
-        self._update(warning=line)
+        self._update(warning="; ".join(filter(None, (line, self._standing))))
 
     @_on_rank_0
     def flush(self) -> None:

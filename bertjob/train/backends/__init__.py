@@ -1,5 +1,6 @@
 """The two ways to take a step: plain torch, or DeepSpeed's engine, behind one small protocol."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -37,6 +38,9 @@ class Backend(Protocol):
 
     def step(self, lr: float) -> StepOutcome:
         """Clip, update the weights with learning rate `lr`, and clear the gradients."""
+
+    def gauges(self) -> Mapping[str, float]:
+        """What the optimizer tells of its newest step, for metrics.jsonl; called at logged steps only."""
 
     def save(self, folder: Path) -> None:
         """Write this rank's part of the optimizer's (and loss scaler's) state below `folder`, which exists."""

@@ -1,7 +1,7 @@
 """The DeepSpeed back end: its engine, with ZeRO and offload by the job's ``deepspeed:`` section.
 
-What the engine does is kept to what the torch back end does, so that both give the same loss curve: our AdamW, our
-learning rates, clipping by the same norm, and bf16 by autocast over float32 weights. A job that enables DeepSpeed's
+What the engine does is kept to what the torch back end does, so that both give the same loss curve: our optimizers,
+our learning rates, clipping by the same norm, and bf16 by autocast over float32 weights. A job that enables DeepSpeed's
 own ``bf16``, ``fp16`` or ``torch_autocast`` gets that instead; precision fp16 is DeepSpeed's fp16.
 """
 
@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,11 +22,11 @@ from torch import Tensor, distributed, nn
 
 from bertjob.errors import CheckpointError, PreflightError, SpecError
 from bertjob.launch.world import World
-from bertjob.spec.deepspeed import check_deepspeed, enabled_precision
+from bertjob.spec.deepspeed import check_deepspeed, cuts_tensors, enabled_precision
 from bertjob.spec.job import Job
 from bertjob.train.backends import StepOutcome
 from bertjob.train.backends.trouble import cannot_write, first_line
-from bertjob.train.optim import adamw, clip, set_learning_rate
+from bertjob.train.optim import clip, gauges, make_optimizer, set_learning_rate
 from bertjob.train.precision import InPrecision, resolve
 
 FOLDER = "deepspeed"
@@ -51,6 +52,8 @@ def deepspeed_config(job: Job, accumulation: int, world_size: int, device: torch
     if enabled_precision(config) in ("fp16", "bf16"):
         config["zero_optimization"] = {"stage": 1, **config.get("zero_optimization", {})}
     check_deepspeed(config)  # with the precision that this device resolved
+    if wrong := cuts_tensors(config, job.optimizer.name):
+        raise SpecError(wrong)
     return {
         "zero_force_ds_cpu_optimizer": False,  # its CPU Adam would be compiled on every node; torch's does the same
         **config,
@@ -71,7 +74,7 @@ class DeepSpeedBackend:
     def __init__(self, model: nn.Module, job: Job, world: World, device: torch.device, accumulation: int) -> None:
         config = deepspeed_config(job, accumulation, world.size, device)
         deepspeed = _deepspeed(world, device)
-        optimizer = adamw(model, job.optimizer)
+        self._own = optimizer = make_optimizer(model, job.optimizer)
         own = InPrecision(model, resolve(job.precision, device), device) if enabled_precision(config) is None else model
         self.model: Any = deepspeed.initialize(
             args=SimpleNamespace(device_rank=device.index or 0),
@@ -101,6 +104,10 @@ class DeepSpeedBackend:
         skipped = not self.model.was_step_applied()
         scale = float(self.model.optimizer.cur_scale) if self.model.fp16_enabled() else None
         return StepOutcome(None if norm is None or skipped else float(norm), skipped, scale)
+
+    def gauges(self) -> Mapping[str, float]:
+        """What the optimizer tells of its newest step."""
+        return gauges(self._own)
 
     def save(self, folder: Path) -> None:
         """Write the engine's checkpoint: each rank its part of the optimizer's state under ZeRO.

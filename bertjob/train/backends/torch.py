@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from bertjob.launch.world import World
 from bertjob.spec.job import Job
 from bertjob.train.backends import StepOutcome
 from bertjob.train.backends.trouble import cannot_write, first_line
-from bertjob.train.optim import adamw, clip, set_learning_rate
+from bertjob.train.optim import clip, gauges, make_optimizer, set_learning_rate
 from bertjob.train.precision import InPrecision, loss_scaler, resolve
 
 STATE = "torch.pt"
@@ -33,7 +34,7 @@ class TorchBackend:
         self._rank = world.rank
         self._accumulation = accumulation
         self._max_norm = job.optimizer.max_grad_norm
-        self._optimizer = adamw(model, job.optimizer)
+        self._optimizer = make_optimizer(model, job.optimizer)
         precision = resolve(job.precision, device)
         self.scaler = loss_scaler(precision, device)
         replica = _Replica(model, precision, device)
@@ -59,6 +60,10 @@ class TorchBackend:
             return StepOutcome(norm.item(), skipped=False, loss_scale=None)
         skipped = self.scaler.get_scale() < scale  # the exchanged gradients, and so the verdict, are every rank's
         return StepOutcome(None if skipped else norm.item(), skipped, self.scaler.get_scale())
+
+    def gauges(self) -> Mapping[str, float]:
+        """What the optimizer tells of its newest step."""
+        return gauges(self._optimizer)
 
     def save(self, folder: Path) -> None:
         """Write the state, on rank 0.

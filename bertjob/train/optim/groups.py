@@ -1,12 +1,10 @@
-"""The optimizer of both back ends: AdamW with weight decay on matrices only."""
+"""Which parameters an optimizer trains and how: the groups, their learning rate, the norm of their gradients."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from bertjob.spec.job import Optimizer
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -19,16 +17,6 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-
-
-def adamw(model: nn.Module, optimizer: Optimizer) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) over the model's groups; one fused kernel on CPUs and GPUs.
-
-    The learning rate is the peak; the loop sets each step's own.
-    """
-    groups = parameter_groups(model, optimizer.weight_decay)
-    # weight_decay is given for each group: torch's own default is 0.01, not 0.
-    return torch.optim.AdamW(groups, lr=optimizer.lr, betas=optimizer.betas, eps=optimizer.eps, fused=True)
 
 
 def clip(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor:
