@@ -40,6 +40,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     exact_match: float | None
     f1: float | None
     warning: str
+    network: str = ""
+    """What the ranks of several nodes talk over, e.g. ``NCCL 2.27.5 over NET/OFI (cxi)``."""
     run_dir: str
 
     @property
@@ -122,6 +124,7 @@ def _row(run: Run, answer: Answer, state: RunState | None, alive: bool, here: bo
         exact_match=last.exact_match,
         f1=last.f1,
         warning=own.warning,
+        network=own.network,
         run_dir=run.path,
     )
 

@@ -22,6 +22,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     host: str = ""
     pid: int = 0
     world_size: int = 1
+    network: str = ""
+    """What the ranks of several nodes talk over, e.g. ``NCCL 2.27.5 over NET/OFI (cxi)``."""
     step: int = 0
     total_steps: int = 0
     loss: float | None = None

@@ -15,11 +15,16 @@ def interface_address(name: str) -> str:
     Raises:
         WorldError: there is no such interface, or it has no address; names those that have one.
     """
-    addresses = _addresses()
-    if name not in addresses:
-        known = ", ".join(f"{interface} ({own[0]})" for interface, own in addresses.items())
+    found = interfaces()
+    if name not in found:
+        known = ", ".join(f"{interface} ({address})" for interface, address in found.items())
         raise WorldError(f"GLOO_SOCKET_IFNAME={name}: no such interface with an address here; there are {known}")
-    return addresses[name][0]
+    return found[name]
+
+
+def interfaces() -> dict[str, str]:
+    """The interfaces that have an address, each with its first one, IPv4 before IPv6."""
+    return {name: own[0] for name, own in _addresses().items()}
 
 
 def interface_of(address: str) -> str | None:
