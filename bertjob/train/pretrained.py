@@ -20,7 +20,8 @@ def write_model(
 
     Args:
         folder: is made.
-        model: a transformers model; only its class and config are read, for a back end may have emptied or halved it.
+        model: a transformers model, or a subclass that names one as its `stock`; only class and config are read, for a
+            back end may have emptied or halved it.
         weights: its whole state dict, float32.
         save_tokenizer: writes the tokenizer's files into a folder.
 
@@ -29,7 +30,7 @@ def write_model(
     """
     pretrained: Any = model
     with torch.device("meta"):
-        shell: Any = type(pretrained)(copy.deepcopy(pretrained.config))
+        shell: Any = getattr(pretrained, "stock", type(pretrained))(copy.deepcopy(pretrained.config))
     bars: Any = transformers_logging
     bars.disable_progress_bar()
     shell.save_pretrained(folder, state_dict=dict(weights))
