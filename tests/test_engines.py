@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from bertjob.launch.engines import ENGINES, Bind, Container
 from bertjob.launch.mounts import binds
@@ -16,7 +17,7 @@ CONTAINER = Container(
     image="registry/image:1",
     binds=(Bind(parse("$SCRATCH"), parse("$SCRATCH")), Bind("/data sets", "/data", readonly=True)),
     workdir=variable("RUN"),
-    gpus=0,
+    folder=variable("RUN"),
 )
 RUNS = variable("RUNS")
 
@@ -59,7 +60,7 @@ def test_podman_shares_what_ranks_need_of_the_host() -> None:
 
 def test_podman_gets_the_gpus_that_the_job_has() -> None:
     assert "nvidia.com/gpu=all" not in command("podman")
-    with_gpus = Container(CONTAINER.image, CONTAINER.binds, CONTAINER.workdir, gpus=4)
+    with_gpus = replace(CONTAINER, gpus=4)
     assert "nvidia.com/gpu=all" in command("podman", with_gpus)
 
 

@@ -16,8 +16,9 @@ from regen import EXAMPLES, ROOT
 from bertjob.errors import REQUEUE_EXIT_CODE
 from bertjob.launch import ending
 from bertjob.launch.engines import ENGINES
+from bertjob.launch.engines.references import PATH
 from bertjob.spec.job import Data, Image, Model, Resources
-from bertjob.spec.site import Fabric, Mount
+from bertjob.spec.site import Fabric, Mount, Site
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -94,25 +95,38 @@ def test_the_exit_code_of_a_checkpoint_is_the_one_that_training_has() -> None:
 
 def every_kind() -> dict[str, str]:
     """Scripts of all kinds, with hostile text in every place that takes any."""
-    hostile = "/".join(HOSTILE)
+    kinds = [(SLURM, launcher, engine) for launcher in ("srun", "openmpi", "hydra") for engine in ENGINES]
+    kinds = [kind for kind in kinds if fits(*kind)]
+    kinds += [(LOCAL, "local", engine) for engine in ("none", "podman", "docker")] + [(LOCAL, "openmpi", "none")]
+    return {
+        f"{launcher}, {engine}, {'by hand' if run_dir is None else 'submitted'}": text
+        for site, launcher, engine in kinds
+        for run_dir, text in both(site, launcher, engine)
+    }
+
+
+def fits(site: Site, launcher: str, engine: str) -> bool:
+    """Whether the launcher can start the engine's containers there."""
+    return ENGINES[engine].batch and (launcher == "srun" or not ENGINES[engine].srun_option)
+
+
+def both(site: Site, launcher: str, engine: str) -> list[tuple[str | None, str]]:
+    """The script without and with a run directory, with all that the engine can express."""
+    hostile = "/".join(HOSTILE).translate({ord(character): "_" for character in ENGINES[engine].separators})
     keys: dict[str, Any] = {
-        "env": {"A": hostile, "B": "two\nlines"},
+        "env": {"A": "/".join(HOSTILE), "B": "two\nlines"},
         "data": Data(train=f"/{hostile}/train.json", cache=f"/cache/{hostile}"),
         "model": Model(init=f"/{hostile}"),
         "description": hostile,
+        "image": Image(ref=f"/{hostile}" if PATH in ENGINES[engine].images else "example.org:5000/group/name:tag"),
+        "resources": Resources(gpus_per_node=1),
     }
     own: dict[str, Any] = {"python": f"$HOME/{hostile}", "env": {"C": f"$HOME/{hostile}"}, "modules": tuple(HOSTILE)}
     own |= {"fabric": Fabric(interface="hsn 0"), "mounts": (Mount(source=f"$HOME/{hostile}"),)}
-    slurm, here = with_(SLURM, image=Image(ref="i'$(x)"), **own), with_(LOCAL, image=Image(ref="i'$(x)"), **own)
-    kinds = [(slurm, launcher, engine) for launcher in ("srun", "openmpi", "hydra") for engine in ENGINES]
-    kinds += [(here, "local", "none"), (here, "local", "podman"), (here, "openmpi", "none")]
-    return {
-        f"{launcher}, {engine}, {'by hand' if run_dir is None else 'submitted'}": made(
-            site, run_dir, **keys, launcher=launcher, engine=engine
-        )
-        for site, launcher, engine in kinds
+    return [
+        (run_dir, made(with_(site, **own), run_dir, **keys, launcher=launcher, engine=engine))
         for run_dir in (None, f"/{hostile}")
-    }
+    ]
 
 
 def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:

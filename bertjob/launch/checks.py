@@ -5,8 +5,8 @@ from typing import get_args
 
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch import choice, environment, options, trainable
+from bertjob.launch.engines import fit
 from bertjob.launch.launchers import LAUNCHERS
-from bertjob.launch.paths import needs
 from bertjob.launch.resolve import shape
 from bertjob.launch.words import has_control_characters
 from bertjob.spec import walltime
@@ -23,7 +23,7 @@ def refuse(job: Job, site: Site) -> None:
     """
     if wrong := list(trainable.problems(job)):
         raise SpecError("; ".join(wrong))
-    found = [*_combination(job, site), *_image(job, site), *_variables(job, site)]
+    found = [*_combination(job, site), *fit.problems(job, site), *_variables(job, site)]
     if site.scheduler == "slurm":
         found += [*_limits(job, site), *_options(job)]
     if found:
@@ -74,15 +74,15 @@ def refuse_run_dir(run_dir: str, job: Job, site: Site) -> None:
     Raises:
         PreflightError: one line.
     """
-    reason = None
+    reason = ""
     if not run_dir.startswith("/"):
         reason = "an absolute path is wanted"
     elif has_control_characters(run_dir):
         reason = "a control character cannot stand in a job script"
     elif site.scheduler == "slurm" and "\\" in run_dir:
         reason = "Slurm takes backslashes out of the path of the log"
-    elif job.engine != "none" and "," in run_dir:
-        reason = _no_comma(job)
+    elif job.engine is not None:
+        reason = fit.problem_of_path(run_dir, job.engine)
     if reason:
         raise PreflightError(f"run directory {run_dir!r}: {reason}")
 
@@ -115,24 +115,6 @@ def _combination(job: Job, site: Site) -> Iterator[str]:
         yield why
     if site.scheduler == "none" and shape(job).nodes > 1:
         yield f"resources.nodes is {job.resources.nodes}, but without a scheduler there is this one machine"
-
-
-def _image(job: Job, site: Site) -> Iterator[str]:
-    if job.engine == "none":
-        return
-    if job.image.ref is None:
-        yield f"engine {job.engine} needs an image: set image.ref"
-    mounted = [(need.key, str(need.folder)) for need in needs(job)]
-    for mount in site.mounts:
-        for path in (mount.source, mount.target or mount.source):
-            mounted.append(("mounts", path))
-            if not path.startswith(("/", "$")):
-                yield f"mounts: {path!r} is no absolute path"
-    yield from (f"{key}: {path!r}: {_no_comma(job)}" for key, path in dict.fromkeys(mounted) if "," in path)
-
-
-def _no_comma(job: Job) -> str:
-    return f"{job.engine} separates the fields of a mount by commas and cannot take one in a path"
 
 
 def _variables(job: Job, site: Site) -> Iterator[str]:

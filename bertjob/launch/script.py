@@ -7,6 +7,7 @@ where the ranks meet, then launcher, engine and program, one layer a line, and w
 import textwrap
 
 from bertjob.launch import ending, ports
+from bertjob.launch.containers import presence
 from bertjob.launch.directives import directives
 from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.paths import needs
@@ -27,7 +28,7 @@ def script(plan: Plan) -> str:
         _environment(plan, slurm),
         _run_directory(plan, slurm),
         _meeting_point(plan, slurm),
-        *([plan.files] if plan.files else []),
+        *filter(None, (plan.files, presence(plan.engine, slurm))),
         *(_batch(plan) if slurm else _foreground(plan)),
     ]
     return "\n\n".join(sections) + "\n"

@@ -50,6 +50,13 @@ _TABLES = (
     _Table("hydra (MPICH, MVAPICH, Intel MPI)", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
     _Table("Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", None),
 )
+PLACE = tuple(
+    name
+    for table in _TABLES
+    for name in (table.rank, table.size, table.local_rank, table.local_size)
+    if name and table.source != "Slurm"
+)
+"""Variables by which launchers other than Slurm's tell a rank its place."""
 
 
 def world_from(env: Mapping[str, str]) -> World:

@@ -1,0 +1,68 @@
+"""What an engine cannot express, said before anything is queued."""
+
+from collections.abc import Iterable, Iterator
+
+from bertjob.launch.engines import ENGINES, references
+from bertjob.launch.paths import needs
+from bertjob.spec.job import Job
+from bertjob.spec.site import Site
+
+_CHARACTERS = {",": "commas", ":": "colons", ";": "semicolons", " ": "spaces", '"': "double quotes"}
+_SHIFTERS_OWN = ("/etc", "/var", "/opt/udiImage")
+
+
+def problems(job: Job, site: Site) -> Iterator[str]:
+    """What stands against a resolved job in its engine, one line each."""
+    if job.engine in (None, "none"):
+        return
+    yield from _image(job)
+    yield from _mounts(job, site)
+    engine = ENGINES[job.engine]
+    if site.scheduler == "slurm" and not engine.batch:
+        yield f"engine {job.engine} does not work under Slurm: its daemon starts containers outside of the job"
+    if site.scheduler == "none" and engine.srun_option:
+        yield f"engine {job.engine} is a part of Slurm's srun, and the site has no scheduler"
+    if job.resources.gpus_per_node and site.gpu_vendor not in engine.gpu_vendors:
+        able = (name for name, row in ENGINES.items() if name != "none" and site.gpu_vendor in row.gpu_vendors)
+        yield f"engine {job.engine} shows no {site.gpu_vendor} GPUs; these do: {', '.join(able)}"
+    if site.annotations and not engine.annotations:
+        yield f"annotations: engine {job.engine} reads none"
+    if site.engine_args and not engine.takes_args:
+        yield f"engine_args: engine {job.engine} has no options of its own; annotations may say it"
+
+
+def problem_of_path(path: str, engine: str) -> str:
+    """Why the engine cannot mount the path; empty when it can."""
+    for character, parts in ENGINES[engine].separators.items():
+        if character in path:
+            mark = _CHARACTERS[character]
+            return f"{engine} separates {parts} by {mark} and cannot take one in a path"
+    return ""
+
+
+def _image(job: Job) -> Iterator[str]:
+    assert job.engine is not None
+    if job.image.ref is None:
+        yield f"engine {job.engine} needs an image: set image.ref"
+    elif wrong := references.problem(job.image.ref, job.engine, ENGINES[job.engine].images):
+        yield f"image.ref: {job.image.ref!r} {wrong}"
+
+
+def _mounts(job: Job, site: Site) -> Iterator[str]:
+    assert job.engine is not None
+    mounted = [(need.key, str(need.folder)) for need in needs(job)]
+    for mount in site.mounts:
+        paths = (mount.source, mount.target or mount.source)
+        mounted += [("mounts", path) for path in paths]
+        yield from (f"mounts: {path!r} is no absolute path" for path in _relative(paths))
+        if mount.readonly and not ENGINES[job.engine].readonly:
+            yield f"mounts: {mount.source!r}: {job.engine} has no readonly mounts: leave it out"
+        if job.engine == "shifter" and paths[1].startswith(_SHIFTERS_OWN):
+            yield f"mounts: {paths[1]!r}: shifter mounts nothing below {', '.join(_SHIFTERS_OWN)}"
+    for key, path in dict.fromkeys(mounted):
+        if wrong := problem_of_path(path, job.engine):
+            yield f"{key}: {path!r}: {wrong}"
+
+
+def _relative(paths: Iterable[str]) -> Iterator[str]:
+    return (path for path in dict.fromkeys(paths) if not path.startswith(("/", "$")))

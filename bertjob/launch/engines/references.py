@@ -1,0 +1,53 @@
+"""Names of images: in a registry, as paths, and in the words of each engine."""
+
+import re
+from collections.abc import Collection
+
+from bertjob.launch.words import Word
+
+_NAME = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_HOST = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]+)?"
+_END = r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+
+REFERENCE = re.compile(rf"(?:{_HOST}/)?{_NAME}(?:/{_NAME})*{_END}")
+"""``[HOST[:PORT]/]NAME[:TAG][@sha256:…]`` by the grammar of the OCI distribution; names are in lower case."""
+PATH = re.compile(r"[/$].+", re.DOTALL)
+"""An absolute path, which a variable may begin."""
+ENROOT = re.compile(rf"(?:[^@/#\s]+@)?(?:{_HOST}#)?{_NAME}(?:/{_NAME})*{_END}")
+"""``[USER@][HOST#]NAME[:TAG]``: how enroot, and with it pyxis and EDF, writes a reference."""
+URI = re.compile(r"[a-z][a-z-]*://\S+")
+"""``docker://…``, ``oras://…`` and what else Apptainer takes."""
+TYPED = re.compile(r"(?:docker|id):\S+")
+"""How shifter writes a reference."""
+
+_EXAMPLE = "nvcr.io/nvidia/pytorch:24.12-py3"
+_FILE = re.compile(r".*\.(?:sif|sqsh|squashfs|sqfs|tar)")
+_REGISTRY = re.compile(rf"({_HOST})/(.+)")
+
+
+def problem(image: str, engine: str, forms: Collection[re.Pattern[str]]) -> str:
+    """Why an engine that takes images of these forms cannot take this one; empty when it can."""
+    if _FILE.fullmatch(image) and not PATH.match(image):
+        return "is the name of a file: the absolute path is wanted"
+    if any(form.fullmatch(image) for form in forms):
+        return ""
+    if PATH.match(image):
+        return f"is a path, and engine {engine} wants a reference like {_EXAMPLE}"
+    if REFERENCE.fullmatch(image.lower()):
+        return f"names of images are in lower case: {image.lower()}"
+    return f"is no reference like {_EXAMPLE}" + " and no absolute path" * (PATH in forms)
+
+
+def with_scheme(image: Word, scheme: str, own: re.Pattern[str]) -> Word:
+    """A reference with its scheme before it; paths, and what has the engine's own form, stay as they are."""
+    if PATH.match(str(image)) or own.fullmatch(str(image)):
+        return image
+    return scheme + image
+
+
+def enroot(image: Word) -> Word:
+    """A reference as enroot writes it: ``nvcr.io#nvidia/pytorch:24.12`` for ``nvcr.io/nvidia/pytorch:24.12``."""
+    match = _REGISTRY.fullmatch(image) if isinstance(image, str) else None
+    if match is None or not ("." in match[1] or ":" in match[1] or match[1] == "localhost"):
+        return image
+    return f"{match[1]}#{match[2]}"
