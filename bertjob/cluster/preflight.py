@@ -124,7 +124,11 @@ def check_packages(plan: Plan) -> None:
     """
     if plan.engine != "none" or plan.site.python is not None:
         return
-    needed = {"torch": "train", "transformers": "train", "tokenizers": "train", "numpy": "train"}
+    needed = {"torch": "train", "numpy": "train"}
+    if plan.job.task != "smoke":
+        needed |= {"transformers": "train", "tokenizers": "train"}
+    if plan.job.mpi:
+        needed["mpi4py"] = "train"
     if plan.job.backend == "deepspeed":
         needed["deepspeed"] = "train"
     if plan.job.model.init == "demo":

@@ -131,7 +131,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         site=site,
         run_dir=run_dir,
         shape=form,
-        accumulation=solve(whole.train.global_batch, whole.train.micro_batch, form.world_size),
+        accumulation=_accumulation(whole, form.world_size),
         environment=environment,
         layers=(
             Layer(launcher.command(start), why),
@@ -142,6 +142,11 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         inputs={need.key: need.path for need in needs(whole) if isinstance(need.path, str) and not need.written},
         warnings=tuple(checks.warnings(whole, site, gpus_said)),
     )
+
+
+def _accumulation(job: Job, world_size: int) -> int:
+    """Micro batches of one step; a proof of the launch takes no steps."""
+    return 1 if job.task == "smoke" else solve(job.train.global_batch, job.train.micro_batch, world_size)
 
 
 def _python(job: Job, site: Site, here: Here) -> Word:

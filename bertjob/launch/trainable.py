@@ -7,9 +7,15 @@ from bertjob.spec.deepspeed import cuts_tensors
 from bertjob.spec.job import Job, Model
 from bertjob.spec.lengths import complaint
 
+_READ = {"squad": "data.train and data.dev", "smoke": "no data"}
+"""The keys of the data that each task reads."""
+
 
 def problems(job: Job) -> Iterator[str]:
     """What is wrong with a resolved job itself, one line each."""
+    yield from _unread(job)
+    if job.task == "smoke":
+        return
     if job.data.train is None:
         yield "data.train is not said: a SQuAD v1.1 file, or demo"
     if job.model.init == "random":
@@ -22,6 +28,14 @@ def problems(job: Job) -> Iterator[str]:
         yield f"optimizer.trust {list(job.optimizer.trust)}: the least trust ratio comes first"
     if job.precision == "fp16" and shape(job).gpus_per_node == 0:
         yield "precision fp16 needs GPUs, and resources.gpus_per_node is 0; on CPUs say bf16, fp32 or auto"
+
+
+def _unread(job: Job) -> Iterator[str]:
+    """Keys that are said and that nothing would read."""
+    if job.data.shards is not None:
+        yield f"data.shards: task {job.task} reads {_READ[job.task]}"
+    if job.optimizer.freeze_step is not None:
+        yield f"optimizer.freeze_step: {job.optimizer.name} has no frozen stage"
 
 
 def _random(model: Model) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""proof.json: what a job with ``task: smoke`` saw of the machine, written by the training and read by the login node."""
+"""proof.json: what a job with ``task: smoke`` saw of the machine; written by the training, read by the login node."""
 
 import os
 from pathlib import Path

@@ -1,27 +1,29 @@
 """One rank of a run, from job.yaml to its exit code."""
 
 import functools
+import importlib
 import logging
 import os
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch.distributed as dist
 
-from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
+from bertjob.errors import BertjobError
 from bertjob.launch.world import World, check_world, world_from
+from bertjob.spec.job import Job
 from bertjob.spec.layout import RunDir
 from bertjob.spec.load import read_job
-from bertjob.train import rendezvous
+from bertjob.train import mpi, rendezvous, transport
 from bertjob.train.device import choose_device, device_name
 from bertjob.train.logs import OWN_FILE_ONLY, Logs, job_id, open_logs
-from bertjob.train.loop import train
 from bertjob.train.notices import LOST_PEER, Departure
-from bertjob.train.ranks import Ranks
 from bertjob.train.report import Report
 from bertjob.train.signals import StopSignals
-from bertjob.train.stages import finish, is_finished, prepare
+from bertjob.train.start import Start, Work
 from bertjob.train.watch import Watch
 from bertjob.version import __version__
 
@@ -53,7 +55,8 @@ def main(path: Path, signals: StopSignals) -> int:
 
 def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report) -> int:
     job = read_job(path)
-    finished = world.rank == 0 and is_finished(run_dir, job)
+    work = _work(job)
+    finished = world.rank == 0 and work.is_finished(run_dir, job)
     if not finished:
         report.start()
     check_world(world, os.environ)
@@ -63,38 +66,24 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
 
     meeting = rendezvous.meet(world, os.environ, f"bertjob/{job_id(os.environ)}/{run_dir.path}")
     watch.connect(meeting.notices)
+    own_log = run_dir.log(job_id(os.environ), world.rank)
+    nccl_log = transport.listen(device, os.environ, own_log.with_suffix(".nccl"))
     ranks = rendezvous.join(meeting, os.environ, device)
+    library = mpi.join(world, os.environ) if job.mpi else ""
+    start = Start(job, run_dir, ranks, device, here, watch, report, library)
     if ranks.from_first(lambda: finished):
         report.still_done()
         if ranks.first:
             _LOG.info("this run is done: %s", run_dir.path)
-        _part(watch, ranks)
+        start.part()
         return 0
-
-    with report.working():
-        training = prepare(job, run_dir, ranks, device, ranks.gather(here), watch, report)
-    report.phase("training")
-    with watch.deferred():
-        completed = train(training)
-        if not completed:
-            _part(watch, ranks)
-            report.end("checkpointed", REQUEUE_EXIT_CODE)
-            if ranks.first:
-                _LOG.info("stopped by a signal; start again to go on")
-            return REQUEUE_EXIT_CODE
-    with report.working():
-        metrics = finish(training, run_dir)
-    _part(watch, ranks)
-    report.end("done", 0, metrics=metrics)
-    if ranks.first:
-        _LOG.info("done: the model is in %s", run_dir.model)
-    return 0
+    return work.run(replace(start, transport=transport.tell(ranks, device, nccl_log, os.environ, report)))
 
 
-def _part(watch: Watch, ranks: Ranks) -> None:
-    """Let no rank leave while another may still need it."""
-    watch.stop()
-    ranks.barrier()
+def _work(job: Job) -> Work:
+    """The module that does what the job's task is; a proof of the launch needs nothing of a training."""
+    name = "smoke" if job.task == "smoke" else "course"
+    return cast("Work", importlib.import_module(f"bertjob.train.{name}"))
 
 
 def _tell(logs: Logs, report: Report, departure: Departure, silent: list[str]) -> None:
