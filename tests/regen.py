@@ -13,7 +13,7 @@ from bertjob.launch.script import script
 from bertjob.spec.keys import KINDS, reference
 from bertjob.spec.load import load_job, load_site
 from bertjob.spec.shipped import shipped_folder
-from bertjob.spec.site import Mpi, Site
+from bertjob.spec.site import Mount, Mpi, Site
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Here(python="/home/user/venv/bin/python", cwd="/home/user/bert", cpus=16)
@@ -37,6 +37,18 @@ def _podman() -> str:
     return example(with_open_mpi_5, *two_gpus, "engine=podman", "launcher=openmpi", image)
 
 
+def _container(engine: str, image: str = "registry.example.org/bertjob:latest", **keys: object) -> str:
+    """Two nodes with two GPUs each, the image's python, and a scratch file system that the nodes share."""
+    two_gpus = ("resources.nodes=2", "resources.gpus_per_node=2", "resources.cpus_per_task=8", "resources.time=4:00:00")
+    with_scratch = msgspec.structs.replace(site("generic"), mounts=(Mount(source="$SCRATCH"),), **keys)
+    return example(with_scratch, *two_gpus, f"engine={engine}", f"image.ref={image}")
+
+
+def _docker() -> str:
+    here = ("resources.gpus_per_node=2", "engine=docker", "image.ref=registry.example.org/bertjob:latest")
+    return example(site("local"), *here)
+
+
 def _srun(launcher: str) -> str:
     one_gpu = ("resources.nodes=4", "resources.gpus_per_node=1", "resources.cpus_per_task=8", "resources.time=4:00:00")
     return example(site("generic"), *one_gpu, f"launcher={launcher}", "resources.account=<account>")
@@ -46,7 +58,16 @@ EXAMPLES: Mapping[str, Callable[[], str]] = {
     "daint-squad-8.sbatch": lambda: example(site("daint"), "resources.nodes=8", "resources.account=<account>"),
     "generic-squad-4.sbatch": lambda: _srun("srun"),
     "generic-squad-4-hydra.sbatch": lambda: _srun("hydra"),
+    "generic-squad-2-apptainer.sbatch": lambda: _container("apptainer", "$SCRATCH/bertjob.sif"),
+    "generic-squad-2-charliecloud.sbatch": lambda: _container("charliecloud", "$SCRATCH/bertjob"),
+    "generic-squad-2-edf.sbatch": lambda: _container("edf", annotations={"com.hooks.cxi.enabled": "true"}),
     "generic-squad-2-podman.sbatch": _podman,
+    "generic-squad-2-podman-hpc.sbatch": lambda: _container("podman-hpc"),
+    "generic-squad-2-pyxis.sbatch": lambda: _container("pyxis"),
+    "generic-squad-2-sarus.sbatch": lambda: _container("sarus"),
+    "generic-squad-2-shifter.sbatch": lambda: _container("shifter", engine_args=("--module=gpu",)),
+    "generic-squad-2-singularity.sbatch": lambda: _container("singularity", "$SCRATCH/bertjob.sif", gpu_vendor="amd"),
+    "local-squad-2-docker.sh": _docker,
     "local-squad-2.sh": lambda: example(site("local"), "resources.tasks_per_node=2"),
 }
 REFERENCES = {"job": ROOT / "jobs/KEYS.md", "site": ROOT / "slurm/sites/KEYS.md"}

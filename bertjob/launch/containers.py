@@ -56,7 +56,8 @@ def preparation(engine: str, told: Container, named: tuple[str, ...] = ()) -> st
     lines = [row.setup] if row.setup else []
     if row.file is not None:
         name, text = row.file
-        lines += [f"export {' '.join(named)} # which the file names"] if named else []
+        exported = " ".join(f'{name}="${name}"' for name in named)
+        lines += [f"export {exported} # which the file names"] if named else []
         lines += [f"cat > {quote(told.folder + f'/{name}')} << 'END_OF_FILE'", text(told), "END_OF_FILE"]
     return "\n".join(lines)
 

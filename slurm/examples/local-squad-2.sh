@@ -34,7 +34,9 @@ optimizer:
   eps: 1.0e-08
   weight_decay: 0.0
   max_grad_norm: 1.0
-schedule: {name: linear, warmup_proportion: 0.1}
+  trust: [0.08, 0.5]
+schedule: {name: linear, warmup_proportion: 0.1, warmup_power: 1.0, decay_rate: 0.9, decay_steps: 1000, power: 2.0,
+  offset: 0.0}
 checkpoint: {every_minutes: 15.0, keep: 2, signal_seconds: 120}
 resources: {nodes: 1, tasks_per_node: 2, gpus_per_node: 0, cpus_per_task: 8}
 END_OF_JOB

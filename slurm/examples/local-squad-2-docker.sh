@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# squad: BERT-large, SQuAD v1.1, batch 24, 2 epochs
+# Made by bertjob for site local: 1 node x 2 ranks, launcher local, engine docker. Run it with bash.
+
+set -euo pipefail
+
+export OMP_NUM_THREADS=8
+export OMP_WAIT_POLICY=PASSIVE
+# Left by another launcher in the calling shell, these would give every rank the same place.
+unset RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE
+
+# Each start makes a new run directory. BERTJOB_RUN_DIR=/path goes on in an old one.
+RUN=${BERTJOB_RUN_DIR:-$PWD/runs/squad-$(date +%Y%m%d-%H%M%S)-$$}
+RUNS=${RUN%/*}
+mkdir -p "$RUN/logs"
+[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << 'END_OF_JOB'
+name: squad
+task: squad
+description: BERT-large, SQuAD v1.1, batch 24, 2 epochs
+engine: docker
+launcher: local
+mpi: false
+backend: torch
+precision: auto
+seed: 42
+image: {ref: 'registry.example.org/bertjob:latest'}
+model: {init: bert-large-uncased, dropout: 0.1}
+data: {train: /home/user/bert/data/train-v1.1.json, dev: /home/user/bert/data/dev-v1.1.json}
+train: {epochs: 2.0, global_batch: 24, micro_batch: 3, max_seq_length: 384, doc_stride: 128, max_query_length: 64,
+  batching: packed, log_every: 10}
+evaluation: {micro_batch: 32, n_best: 20, max_answer_length: 30}
+optimizer:
+  name: adamw
+  lr: 3.0e-05
+  betas: [0.9, 0.999]
+  eps: 1.0e-08
+  weight_decay: 0.0
+  max_grad_norm: 1.0
+  trust: [0.08, 0.5]
+schedule: {name: linear, warmup_proportion: 0.1, warmup_power: 1.0, decay_rate: 0.9, decay_steps: 1000, power: 2.0,
+  offset: 0.0}
+checkpoint: {every_minutes: 15.0, keep: 2, signal_seconds: 120}
+resources: {nodes: 1, tasks_per_node: 2, gpus_per_node: 2, cpus_per_task: 8}
+END_OF_JOB
+[ -e "$RUN/job.sbatch" ] || cp "$0" "$RUN/job.sbatch"
+echo "bertjob: run directory $RUN"
+cd "$RUN"
+
+MASTER_ADDR=127.0.0.1
+# Below the ports that the kernel gives to outgoing connections, which may be taken at any moment; another one for
+# each job and each of its starts; none that something listens at.
+read -r ephemeral _ < /proc/sys/net/ipv4/ip_local_port_range
+((ephemeral > 20000)) || ephemeral=32768
+MASTER_PORT=$((20000 + ($$) % (ephemeral - 20000)))
+while (: < "/dev/tcp/localhost/$MASTER_PORT") 2> /dev/null; do MASTER_PORT=$((MASTER_PORT + 1)); done
+export MASTER_ADDR MASTER_PORT
+# Each rank reads its place inside the step, and stops when its world is not the planned one.
+export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
+
+GID=$(id -g) # files that the ranks write are the user's, not the daemon's
+
+command -v docker > /dev/null || {
+  echo "bertjob: docker: not found on $(hostname); load it in the modules of the site" >&2
+  exit 127
+}
+
+# One process a rank, started here.
+# docker's daemon starts the containers, so each variable of the ranks is handed in by its name.
+ranks=()
+for ((rank = 0; rank < 2; rank++)); do
+  RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 \
+    docker run --rm --network=host --pid=host --ipc=host --uts=host --user="$UID:$GID" --gpus all --entrypoint '' \
+        --workdir="$RUN" --env=OMP_NUM_THREADS --env=OMP_WAIT_POLICY --env=MASTER_ADDR --env=MASTER_PORT \
+        --env=BERTJOB_WORLD_SIZE --env=BERTJOB_JOB_ID --env=RANK --env=WORLD_SIZE --env=LOCAL_RANK \
+        --env=LOCAL_WORLD_SIZE --env=OMPI_COMM_WORLD_RANK --env=OMPI_COMM_WORLD_SIZE --env=OMPI_COMM_WORLD_LOCAL_RANK \
+        --env=OMPI_COMM_WORLD_LOCAL_SIZE --env=PMI_RANK --env=PMI_SIZE --env=MPI_LOCALRANKID --env=MPI_LOCALNRANKS \
+        --mount="type=bind,source=$RUNS,destination=$RUNS" \
+        --mount=type=bind,source=/home/user/bert/data,destination=/home/user/bert/data \
+        registry.example.org/bertjob:latest \
+      python3 -u -m bertjob.train "$RUN/job.yaml" &
+  ranks+=("$!")
+done
+
+# USR1, TERM and ^C reach the ranks as USR1, at which they write a checkpoint and end with 85. A rank that fails ends
+# the others, which would wait for it for ever. The sleep is short because a trap runs when it is over.
+trap 'kill -USR1 "${ranks[@]}" 2> /dev/null || true' USR1 TERM INT
+code=0 failed_at=
+while ((${#ranks[@]})); do
+  sleep 0.2
+  for rank in "${!ranks[@]}"; do
+    kill -0 "${ranks[rank]}" 2> /dev/null && continue
+    ended=0
+    wait "${ranks[rank]}" || ended=$?
+    unset "ranks[rank]"
+    if ((ended == 0 || ended == 85)); then
+      ((code)) || code=$ended
+    elif [ -z "$failed_at" ]; then
+      echo "bertjob: rank $rank ended with exit code $ended, so the others are ended" >&2
+      code=$ended failed_at=$SECONDS
+      kill -TERM "${ranks[@]}" 2> /dev/null || true
+    fi
+  done
+  if [ -n "$failed_at" ] && ((SECONDS > failed_at + 10)); then kill -KILL "${ranks[@]}" 2> /dev/null || true; fi
+done
+
+exit "$code"
