@@ -1,12 +1,14 @@
 """What each container engine is told, and which folders it sees."""
 
 import runpy
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from msgspec.structs import replace
 
+from bertjob.cluster.machine import linked
 from bertjob.launch.engines import ENGINES, Bind, Container
 from bertjob.launch.mounts import binds
 from bertjob.launch.words import Word, parse, variable
@@ -74,8 +76,12 @@ def site(*mounts: Mount) -> Site:
     return Site(name="s", mounts=mounts)
 
 
-def seen(job: Job, site: Site) -> list[tuple[str, str, bool]]:
-    return [(str(bind.source), str(bind.target), bind.readonly) for bind in binds(job, site, RUNS)]
+def no_links(path: str) -> tuple[str, ...]:
+    return ()
+
+
+def seen(job: Job, site: Site, linked: Callable[[str], Iterable[str]] = no_links) -> list[tuple[str, str, bool]]:
+    return [(str(bind.source), str(bind.target), bind.readonly) for bind in binds(job, site, RUNS, linked)]
 
 
 def same(path: str) -> tuple[str, str, bool]:
@@ -122,6 +128,25 @@ def test_a_mount_at_another_path_does_not_cover() -> None:
     ]
 
 
+def test_a_container_sees_what_symbolic_links_lead_to(tmp_path: Path) -> None:
+    """As in the hub's cache, and in a folder of data that is kept elsewhere."""
+    snapshot, blobs, store = tmp_path / "hub/snapshots/1", tmp_path / "hub/blobs", tmp_path / "store"
+    for folder in (snapshot, blobs, store, tmp_path / "data"):
+        folder.mkdir(parents=True)
+    (blobs / "abc").write_text("{}")
+    (snapshot / "config.json").symlink_to("../../blobs/abc")
+    (store / "train.json").write_text("{}")
+    (tmp_path / "here.json").symlink_to(store / "train.json")
+    (tmp_path / "data/train.json").symlink_to(tmp_path / "here.json")
+    (tmp_path / "data/ring").symlink_to("ring")
+    named = job(Data(train=str(tmp_path / "data/train.json")), Model(init=str(snapshot)))
+    data, here = str(tmp_path / "data"), str(tmp_path)
+    assert seen(named, site(), linked) == [same("${RUNS}"), same(here)]  # the folder of the first link holds the others
+    assert linked(f"{data}/train.json") == [here, str(store)]
+    assert linked(str(snapshot)) == [str(blobs)]
+    assert linked(str(store / "train.json")) == []
+
+
 def test_no_variable_of_a_literal_path_is_replaced() -> None:
-    words: list[Word] = [bind.source for bind in binds(job(Data(cache="/a$SCRATCH")), site(), RUNS)]
+    words: list[Word] = [bind.source for bind in binds(job(Data(cache="/a$SCRATCH")), site(), RUNS, no_links)]
     assert "/a$SCRATCH" in words
