@@ -23,11 +23,29 @@ def refuse(job: Job, site: Site) -> None:
     """
     if wrong := list(trainable.problems(job)):
         raise SpecError("; ".join(wrong))
-    found = [*_combination(job, site), *fit.problems(job, site), *_variables(job, site)]
-    if site.scheduler == "slurm":
-        found += [*_limits(job, site), *_options(job)]
+    found = [*_at_the_site(job, site), *_reserve(job, site)]
     if found:
         raise PreflightError(f"site {site.name}: {'; '.join(found)}")
+
+
+def refuse_shell(job: Job, site: Site) -> None:
+    """Stop a shell that cannot be had at the site; whether its job could train is no matter.
+
+    Raises:
+        PreflightError: one line with all that stands against it.
+    """
+    found = list(_at_the_site(job, site))
+    if found:
+        raise PreflightError(f"site {site.name}: {'; '.join(found)}")
+
+
+def _at_the_site(job: Job, site: Site) -> Iterator[str]:
+    yield from _combination(job, site)
+    yield from fit.problems(job, site)
+    yield from _variables(job, site)
+    if site.scheduler == "slurm":
+        yield from _limits(job, site)
+        yield from _options(job)
 
 
 def refuse_here(site: Site) -> None:
@@ -144,10 +162,13 @@ def _limits(job: Job, site: Site) -> Iterator[str]:
             yield f"{claim}, but there are at most {limit} {unit}"
     if time is None:
         return
-    reserve = job.checkpoint.signal_seconds
     if limits.time and walltime.parse(time) > walltime.parse(limits.time):
         yield f"resources.time is {time}, but a job may take at most {limits.time}"
-    if walltime.parse(time) <= reserve:
+
+
+def _reserve(job: Job, site: Site) -> Iterator[str]:
+    time, reserve = job.resources.time, job.checkpoint.signal_seconds
+    if site.scheduler == "slurm" and time is not None and walltime.parse(time) <= reserve:
         yield f"resources.time is {time}, and checkpoint.signal_seconds {reserve} leaves nothing of it to train in"
 
 

@@ -17,9 +17,9 @@ def directives(job: Job, site: Site, run_dir: str | None) -> list[str]:
         site: where it runs.
         run_dir: absolute path of the run directory; None: the script makes one when it runs.
     """
-    resources = [f"#SBATCH {option}={quote_directive(value)}" for option, value in _resources(job, site) if value]
+    asked = [f"#SBATCH {option}={quote_directive(value)}" for option, value in resources(job, site)]
     return [
-        *resources,
+        *asked,
         "# USR1 before the time limit is for this script; it may start again, and its log goes on.",
         f"#SBATCH --signal=B:USR1@{job.checkpoint.signal_seconds}",
         "#SBATCH --requeue",
@@ -27,6 +27,11 @@ def directives(job: Job, site: Site, run_dir: str | None) -> list[str]:
         f"#SBATCH --output={quote_directive(_log(run_dir))}",
         *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(job.resources.sbatch)),
     ]
+
+
+def resources(job: Job, site: Site) -> list[tuple[str, str]]:
+    """What is asked of the scheduler: options of sbatch, and of salloc, with their values."""
+    return [(option, value) for option, value in _resources(job, site) if value]
 
 
 def _resources(job: Job, site: Site) -> Iterator[tuple[str, str | None]]:

@@ -5,16 +5,19 @@ where the ranks meet, then launcher, engine and program, one layer a line, and w
 """
 
 import textwrap
+from collections.abc import Iterable, Mapping
 
 from bertjob.launch import ending, ports
 from bertjob.launch.containers import presence
 from bertjob.launch.directives import directives
 from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.paths import needs
-from bertjob.launch.plan import Plan
-from bertjob.launch.words import fold, quote
+from bertjob.launch.plan import Layer, Plan
+from bertjob.launch.words import Word, fold, quote
 from bertjob.launch.world import JOB_ID, PLANNED_WORLD
+from bertjob.spec.job import Job
 from bertjob.spec.load import dump
+from bertjob.spec.site import Site
 
 _WIDTH = 112
 
@@ -24,7 +27,7 @@ def script(plan: Plan) -> str:
     slurm = plan.site.scheduler == "slurm"
     sections = [
         _head(plan, slurm),
-        _modules(plan),
+        modules(plan.site),
         _environment(plan, slurm),
         _run_directory(plan, slurm),
         _meeting_point(plan, slurm),
@@ -47,19 +50,21 @@ def _head(plan: Plan, slurm: bool) -> str:
     return "\n".join(lines)
 
 
-def _modules(plan: Plan) -> str:
-    lines = [*(f"module load {quote(module)}" for module in plan.site.modules), *plan.site.setup]
+def modules(site: Site) -> str:
+    """Lines that load the site's modules, and what the shell is to make of errors."""
+    lines = [*(f"module load {quote(module)}" for module in site.modules), *site.setup]
     if not lines:
         return "set -euo pipefail"
     late = "set -uo pipefail # only now: the scripts behind these lines may read variables that are unset"
     return "\n".join(["set -e", *lines, late])
 
 
-def _environment(plan: Plan, slurm: bool) -> str:
-    exports = [f"export {name}={quote(value)}" for name, value in plan.environment.items()]
-    if (named := plan.site.fabric.preset) and (first := next(iter(fabric(plan.job, plan.site)), None)):
+def environment(job: Job, site: Site, exported: Mapping[str, Word]) -> list[str]:
+    """Lines that export the variables of job and site, and take away what an enclosing launcher has left."""
+    lines = [f"export {name}={quote(value)}" for name, value in exported.items()]
+    if (named := site.fabric.preset) and (first := next(iter(fabric(job, site)), None)):
         origin = f"# The fabric {named}: slurm/fabrics/{named}.yaml says who recommends each of these."
-        exports.insert(list(plan.environment).index(first), origin)
+        lines.insert(list(exported).index(first), origin)
     none_exported = [
         "# Left by `sbatch --export=NONE`: srun and mpirun would start the ranks without this environment.",
         "unset SLURM_EXPORT_ENV",
@@ -68,18 +73,25 @@ def _environment(plan: Plan, slurm: bool) -> str:
         "# Left by another launcher in the calling shell, these would give every rank the same place.",
         f"unset {' '.join(RANK)}",
     ]
-    return "\n".join([*exports, *(none_exported if slurm else []), *other_launcher, *_interface(plan, slurm)])
+    return [*lines, *(none_exported if site.scheduler == "slurm" else []), *other_launcher]
+
+
+def _environment(plan: Plan, slurm: bool) -> str:
+    return "\n".join([*environment(plan.job, plan.site, plan.environment), *_interface(plan, slurm)])
 
 
 def _interface(plan: Plan, slurm: bool) -> list[str]:
-    """A wrong interface in one line: each launcher and library has another one for it, or many."""
+    """A wrong interface in one line: each launcher and library has another word for it, or many."""
     name = plan.site.fabric.interface
     if name is None or not slurm:
         return []
-    missing = (
-        f"bertjob: there is no network interface {name} here, which site {plan.site.name} names in fabric.interface"
-    )
-    return [f"[ -e /sys/class/net/{quote(name)} ] || {{ echo {quote(missing)} >&2; exit 1; }}"]
+    named = f"{name} (fabric.interface of site {plan.site.name})"
+    return [
+        f"[ -e {quote(f'/sys/class/net/{name}')} ] || {{",
+        f'  echo "bertjob: $(hostname) has no network interface" {quote(named)} >&2',
+        "  exit 1",
+        "}",
+    ]
 
 
 def _run_directory(plan: Plan, slurm: bool) -> str:
@@ -149,7 +161,7 @@ def _foreground(plan: Plan) -> list[str]:
 ranks=()
 for ((rank = 0; rank < {size}; rank++)); do
   RANK=$rank LOCAL_RANK=$rank WORLD_SIZE={size} LOCAL_WORLD_SIZE={size} \\
-{textwrap.indent(_command(plan), "    ")} &
+{textwrap.indent(command(plan.layers), "    ")} &
   ranks+=("$!")
 done
 """
@@ -157,17 +169,17 @@ done
 
 
 def _launch(plan: Plan) -> str:
-    return f"{_notes(plan)}\n{_command(plan)} &\nlauncher=$!"
+    return f"{_notes(plan)}\n{command(plan.layers)} &\nlauncher=$!"
 
 
 def _notes(plan: Plan) -> str:
     return "\n".join(_comment(line) for layer in plan.layers for line in layer.note.splitlines())
 
 
-def _command(plan: Plan) -> str:
+def command(layers: Iterable[Layer]) -> str:
     """The command, a layer a line, each deeper than the one around it."""
     lines: list[str] = []
-    for depth, words in enumerate(layer.words for layer in plan.layers if layer.words):
+    for depth, words in enumerate(layer.words for layer in layers if layer.words):
         first, *more = fold(words, _WIDTH)
         lines += ["  " * depth + first, *("  " * depth + "    " + line for line in more)]
     return " \\\n".join(lines)
