@@ -23,9 +23,11 @@ VERBS = {
     "eval": "Score predictions by SQuAD's official rules.",
     "data": "Fetch data, or say what is in a file.",
     "doctor": "Check this machine, the site and the job, or prove a launch.",
+    "image": "Build, bring, check and name container images.",
     "jobs": "List the jobs, or show one with the origin of each value.",
     "sites": "List the sites, or show one.",
     "lint": "Find what will fail in job scripts of any origin.",
+    "port": "Rewrite the container commands of a script for another engine.",
     "schema": "Print the JSON Schema of job or site files.",
 }
 """Every verb with its line of help; the module bertjob.cli.<verb> holds its command ``verb``."""

@@ -1,0 +1,216 @@
+"""Images by the engine of a site: run the verbs, tell digests, look inside."""
+
+import collections
+import hashlib
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+
+from bertjob.cluster.probe import programs
+from bertjob.cluster.probe.command import ask
+from bertjob.cluster.started import expanded, starter
+from bertjob.errors import BertjobError, DataError, PreflightError
+from bertjob.launch.engines import Bind
+from bertjob.launch.images import IMAGES, Command, Order, commands, find_digest
+from bertjob.spec.image import NEEDED, OPTIONAL, ImageFacts
+from bertjob.spec.job import Image
+from bertjob.spec.site import Site
+
+OnLine = Callable[[str], object]
+
+_PATIENCE_S = 10.0
+"""A submission waits no longer for the digest of its image."""
+_LOOK_S = 180.0
+"""torch alone takes seconds to load, from a cold parallel file system a minute."""
+_CHUNK = 1 << 20
+_KEPT_LINES = 20
+_PROGRAM = Path(__file__).with_name("inside.py")
+_BUILDERS = ("podman", "docker")
+_RIGHT_ARCHIVE = "`podman save --format docker-archive --output FILE REF` makes one that is"
+_MEANINGS = (
+    (
+        ("Failed to pull image", "initializing source", "Unable to find image"),
+        "the registry cannot be reached from here or lacks the image; without a network: `bertjob image load FILE.tar`",
+    ),
+    (
+        ("is not available", "image not known", "No such image", "no such image"),
+        "there is no such image here: bring it by `bertjob image pull` or `bertjob image load`",
+    ),
+)
+"""What engines say, and what it means to somebody who has not seen it before."""
+
+
+def engine_of(site: Site, named: str | None = None) -> str:
+    """The engine for images: the one named, the site's, or on a site without one podman or docker if they are here.
+
+    Raises:
+        PreflightError: there is none.
+    """
+    engine = named or site.engine
+    if engine != "none":
+        return engine
+    found = next((builder for builder in _BUILDERS if shutil.which(builder)), None)
+    if found is None:
+        raise PreflightError(f"site {site.name} has no engine, and neither podman nor docker is here: say --engine")
+    return found
+
+
+def run(sequence: Iterable[Command], site: Site, on_line: OnLine = lambda line: None) -> None:
+    """Run commands one after the other, in the environment that the site's modules make.
+
+    Args:
+        sequence: commands.
+        site: whose modules are loaded.
+        on_line: is given each line that they print.
+
+    Raises:
+        PreflightError: a command is not here, or the site's modules cannot be loaded.
+        BertjobError: a command failed; in its last words.
+    """
+    environment = _environment(site)
+    for command in sequence:
+        _run(command, environment, site, on_line)
+
+
+def check_archive(path: Path) -> None:
+    """The file is an archive as ``podman save --format docker-archive`` and ``docker save`` write them.
+
+    Raises:
+        DataError: it is not; says what it is.
+    """
+    try:
+        names = _names(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except (tarfile.TarError, EOFError):
+        raise DataError(f"{path}: is no archive of an image; {_RIGHT_ARCHIVE}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if names is not None and "manifest.json" not in names:
+        kind = "an image in OCI's form" if "oci-layout" in names else "an archive of files and not of an image"
+        raise DataError(f"{path}: is {kind}; {_RIGHT_ARCHIVE}")
+
+
+def digest(engine: str, ref: str, site: Site) -> str | None:
+    """The content digest ``sha256:…`` of an image that is here, or None: nobody can tell within seconds.
+
+    Of an image that is a file it is the digest of its bytes.
+    """
+    if ref.startswith("/"):
+        return _file_digest(Path(ref))
+    if engine not in IMAGES or isinstance(IMAGES[engine].actions["digest"], str):
+        return None
+    environment, error = programs.loaded(site)
+    order = Order(ref=ref)
+    (command,) = commands(engine, "digest", order)
+    reply = ask(*command, timeout=_PATIENCE_S, environment=environment)
+    return None if error or reply.error else find_digest(engine, order, reply.output)
+
+
+def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, timeout: float = _LOOK_S) -> ImageFacts:
+    """Start an image, as a job of the site would, and look what it holds.
+
+    Args:
+        image: its `ref`, and the overlay whose Python is used in place of the image's.
+        site: whose engine, mounts, modules and Python are taken.
+        engine: another engine than the site's.
+        gpus: GPUs to ask the engine for.
+        timeout: seconds until the program in the image is ended.
+
+    Raises:
+        PreflightError: the engine is not here, or there is no such image.
+        BertjobError: the image does not start, or its Python failed or gave no answer in time.
+    """
+    name = engine_of(site, engine)
+    if image.ref is None:
+        raise PreflightError(f"site {site.name} names no image: give one")
+    overlay = expanded(image.overlay, site) if image.overlay else None
+    python = f"{overlay}/bin/python" if overlay else expanded(site.python or "python3", site)
+    program = (python, "-c", _PROGRAM.read_text(encoding="utf-8"), *NEEDED, *OPTIONAL)
+    environment = _environment(site)
+    with starter(name, image.ref, site, (Bind(overlay, overlay),) if overlay else (), gpus) as command:
+        reply = ask(*command(program), timeout=timeout, environment=environment)
+    if reply.error:
+        raise _failure(f"{name}: {image.ref}", reply.error, (reply.complaint or reply.output).splitlines(), site)
+    try:
+        return msgspec.json.decode(reply.output.rstrip().rpartition("\n")[2], type=ImageFacts)
+    except msgspec.DecodeError:
+        raise BertjobError(f"{name}: {image.ref}: {python} in it gives no answer") from None
+
+
+def _environment(site: Site) -> dict[str, str]:
+    environment, error = programs.loaded(site)
+    if error:
+        raise PreflightError(f"site {site.name}: its modules cannot be loaded here: {error}")
+    return dict(environment)
+
+
+def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnLine) -> None:
+    try:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            executable=shutil.which(command[0], path=environment.get("PATH")),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except FileNotFoundError:
+        raise _absent(command[0], site) from None
+    except OSError as error:
+        raise PreflightError(f"{command[0]} cannot be started: {error.strerror}") from None
+    assert process.stdout is not None
+    last: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
+    with process:
+        for line in process.stdout:
+            last.append(line.rstrip("\n"))
+            on_line(last[-1])
+    if process.returncode:
+        raise _failure(" ".join(command[:3]), f"exit code {process.returncode}", last, site)
+
+
+def _failure(what: str, error: str, lines: Iterable[str], site: Site) -> BertjobError:
+    """The error for a command that failed: what its words mean, where that is known, else the last of them."""
+    said = [line.strip() for line in lines if line.strip()]
+    if error.startswith("there is no command "):
+        return _absent(error.rpartition(" ")[2], site)
+    for signs, meaning in _MEANINGS:
+        if any(sign in line for sign in signs for line in said):
+            return PreflightError(f"{what}: {meaning}")
+    return BertjobError(f"{what}: {said[-1] if said and 'no answer' not in error else error}")
+
+
+def _absent(command: str, site: Site) -> PreflightError:
+    modules = f", with the modules of site {site.name} loaded" if site.modules else ""
+    return PreflightError(f"there is no command {command} on this machine{modules}: go where the engine is")
+
+
+def _names(path: Path) -> set[str] | None:
+    """Names of what is in an archive; None for a compressed one, which would have to be read to its end."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            return {member.name.removeprefix("./") for member in archive}
+    except tarfile.ReadError:
+        with tarfile.open(path) as archive:
+            archive.next()
+        return None
+
+
+def _file_digest(path: Path) -> str | None:
+    content, end = hashlib.sha256(), time.monotonic() + _PATIENCE_S
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                content.update(chunk)
+                if time.monotonic() > end:
+                    return None
+    except OSError:
+        return None
+    return f"sha256:{content.hexdigest()}"
