@@ -54,8 +54,16 @@ def _srun(launcher: str) -> str:
     return example(site("generic"), *one_gpu, f"launcher={launcher}", "resources.account=<account>")
 
 
+def _two_nodes(name: str, *settings: str) -> str:
+    of_site = site(name)
+    account = ("resources.account=<account>",) if "account" in of_site.needs else ()
+    return example(of_site, "resources.nodes=2", *account, *settings)
+
+
 EXAMPLES: Mapping[str, Callable[[], str]] = {
+    "alps-squad-2.sbatch": lambda: _two_nodes("alps"),
     "daint-squad-8.sbatch": lambda: example(site("daint"), "resources.nodes=8", "resources.account=<account>"),
+    "eiger-squad-2.sbatch": lambda: _two_nodes("eiger"),
     "generic-squad-4.sbatch": lambda: _srun("srun"),
     "generic-squad-4-hydra.sbatch": lambda: _srun("hydra"),
     "generic-squad-2-apptainer.sbatch": lambda: _container("apptainer", "$SCRATCH/bertjob.sif"),
@@ -67,8 +75,12 @@ EXAMPLES: Mapping[str, Callable[[], str]] = {
     "generic-squad-2-sarus.sbatch": lambda: _container("sarus"),
     "generic-squad-2-shifter.sbatch": lambda: _container("shifter", engine_args=("--module=gpu",)),
     "generic-squad-2-singularity.sbatch": lambda: _container("singularity", "$SCRATCH/bertjob.sif", gpu_vendor="amd"),
+    "juwels-booster-squad-2.sbatch": lambda: _two_nodes("juwels-booster"),
+    "leonardo-squad-2.sbatch": lambda: _two_nodes("leonardo"),
     "local-squad-2-docker.sh": _docker,
     "local-squad-2.sh": lambda: example(site("local"), "resources.tasks_per_node=2"),
+    "lumi-squad-2.sbatch": lambda: _two_nodes("lumi", "train.global_batch=48"),
+    "perlmutter-squad-2.sbatch": lambda: _two_nodes("perlmutter"),
 }
 REFERENCES = {"job": ROOT / "jobs/KEYS.md", "site": ROOT / "slurm/sites/KEYS.md"}
 
