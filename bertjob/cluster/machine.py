@@ -2,10 +2,14 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from bertjob.errors import PreflightError
 from bertjob.launch.resolve import Here
+
+_LINKS = 40
+"""Links that Linux follows one after another."""
 
 
 def working_directory() -> Path:
@@ -33,4 +37,29 @@ def here() -> Here:
         gpus=len(list(Path("/dev").glob("nvidia[0-9]*"))),
         environment=dict(os.environ),
         is_folder=os.path.isdir,
+        linked=linked,
     )
+
+
+def linked(path: str) -> list[str]:
+    """Folders that the symbolic links at a path, and in it, lead to: the files of a hub's snapshot link to its blobs.
+
+    As the links spell them, since that is how they are followed inside a container.
+    """
+    place = Path(path)
+    try:
+        entries = [place, *(place.iterdir() if place.is_dir() else ())]
+    except OSError:  # the preflight checks name what cannot be read
+        entries = [place]
+    ends = {end for entry in entries for end in _hops(entry)}
+    return sorted({str(end if end.is_dir() else end.parent) for end in ends} - {path, str(place.parent)})
+
+
+def _hops(path: Path) -> Iterator[Path]:
+    """Where a symbolic link leads, one after another."""
+    for _ in range(_LINKS):
+        try:
+            path = Path(os.path.normpath(path.parent / path.readlink()))  # not resolve(): only this link is followed
+        except OSError:  # no link: the end of the way
+            return
+        yield path

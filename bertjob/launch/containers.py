@@ -65,7 +65,7 @@ def preparation(engine: str, told: Container, named: tuple[str, ...] = ()) -> st
 _LACKING = "not found on $(hostname); load it in the modules of the site"
 _ON_EACH_NODE = f"""\
 # A node that lacks the engine is told by its name here; a launcher would only say that a rank has failed.
-srun --mpi=none --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 sh -s PROGRAM << 'END_OF_CHECK'
+srun --mpi=none --overlap --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 sh -s PROGRAM << 'END_OF_CHECK'
 command -v "$1" > /dev/null && exit
 echo "bertjob: $1: {_LACKING}, or leave the node out by --exclude" >&2
 exit 127

@@ -28,9 +28,17 @@ def exports(job: Job, site: Site, threads: Word) -> dict[str, Word]:
     """
     of_site = {name: parse(text) for name, text in site.env.items()}
     of_fabric = fabric(job, site)
-    values = {"OMP_NUM_THREADS": threads} | _interface(site) | of_site | of_fabric | job.env
-    order = ("OMP_NUM_THREADS", *site.env, *_interface(site), *of_fabric, *job.env)
+    of_source = _source_first(job)
+    values = {"OMP_NUM_THREADS": threads} | _interface(site) | of_site | of_fabric | job.env | of_source
+    order = ("OMP_NUM_THREADS", *site.env, *_interface(site), *of_fabric, *job.env, *of_source)
     return {name: values[name] for name in dict.fromkeys(order)}
+
+
+def _source_first(job: Job) -> dict[str, Word]:
+    """The checkout before all that Python would find; the host's own PYTHONPATH means nothing inside."""
+    if job.image.source is None or job.engine == "none":
+        return {}
+    return {"PYTHONPATH": ":".join(filter(None, (job.image.source, job.env.get("PYTHONPATH"))))}
 
 
 def fabric(job: Job, site: Site) -> dict[str, Word]:

@@ -124,7 +124,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
     launcher = LAUNCHERS[form.launcher]
     chosen = (job.launcher or site.launcher) == "auto"
     why = explanation(replace(whole, srun_mpi=job.srun_mpi), site) if chosen else launcher.note(start)
-    told = container(whole, site, environment, binds(whole, site, RUNS), RUN, RUN)
+    told = container(whole, site, environment, binds(whole, site, RUNS, here.linked), RUN, RUN)
     gpus_said = job.resources.gpus_per_node is not None or site.defaults.gpus_per_node is not None
     return Plan(
         job=whole,

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -27,6 +27,7 @@ class Here(msgspec.Struct, frozen=True):
         gpus: GPUs, for jobs that run here.
         environment: variables that paths may name, HOME among them for ``~``.
         is_folder: whether there is a folder of this absolute path.
+        linked: folders that the symbolic links at and in an absolute path lead to.
     """
 
     python: str
@@ -35,6 +36,7 @@ class Here(msgspec.Struct, frozen=True):
     gpus: int = 0
     environment: Mapping[str, str] = {}
     is_folder: Callable[[str], bool] = lambda path: False
+    linked: Callable[[str], Iterable[str]] = lambda path: ()
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -81,7 +83,7 @@ def resolve(job: Job, site: Site, here: Here) -> Job:
         PreflightError: a path names a variable that is not set here, or launcher auto finds none that works.
         SpecError: the walltime is none.
     """
-    placed = replace(job, engine=job.engine or site.engine, image=_image(job.image, site.image))
+    placed = replace(job, engine=job.engine or site.engine, image=_image(job.image, site.image, here))
     launcher, srun_mpi = choose(placed, site)
     return replace(
         placed,
@@ -103,12 +105,22 @@ def names_a_folder(init: str, here: Here) -> bool:
     return _PATH.match(init) is not None or here.is_folder(posixpath.join(here.cwd, init))
 
 
-def _image(job: Image, site: Image) -> Image:
+def _image(job: Image, site: Image, here: Here) -> Image:
     """The site's image where the job names none; an overlay belongs to the image that it was made in."""
+    source = _source(job.source or site.source, here)
     if job.ref is not None:
-        return job
+        return replace(job, source=source)
     mpi = job.mpi if job.mpi.family else site.mpi
-    return replace(site, overlay=job.overlay or site.overlay, mpi=mpi)
+    return replace(site, overlay=job.overlay or site.overlay, source=source, mpi=mpi)
+
+
+def _source(path: str | None, here: Here) -> str | None:
+    if path is None:
+        return None
+    folder = _absolute("image.source", path, here)
+    if not here.is_folder(f"{folder}/bertjob"):
+        raise PreflightError(f"image.source: {folder}: is no checkout of bertjob: it has no folder bertjob")
+    return folder
 
 
 def _model(model: Model, here: Here) -> Model:

@@ -63,6 +63,8 @@ class Image(Section, frozen=True):
     overlay: str | None = None
     """A virtual environment on the shared file system, made inside the image with
     `--system-site-packages`; its Python is used in place of the image's. May name variables."""
+    source: str | None = None
+    """A checkout of bertjob that is mounted readonly and used in place of the image's bertjob: for quick changes."""
     mpi: Library = Library()
     """The MPI inside, for `launcher: auto` and jobs with `mpi: true`."""
 

@@ -52,6 +52,7 @@ def docker(container: Container) -> tuple[Word, ...]:
 def _podman(command: tuple[str, ...], container: Container, gpus: tuple[str, ...]) -> tuple[Word, ...]:
     return (
         *(*command, "run", "--rm", *_terminal(container), "--env-host", *_SHARED, *gpus),
+        "--user=0:0",  # who is the caller outside, so that the ranks may write to the run directory
         *("--entrypoint", ""),
         "--workdir=" + container.workdir,
         *(f"--env={name}" for name in container.environment),
