@@ -91,7 +91,7 @@ def test_agents_of_torchrun_meet_by_c10d_where_the_script_says() -> None:
 
 def test_deepspeeds_launcher_uses_no_ssh_and_adds_no_argument() -> None:
     assert program("deepspeed") == (
-        "sh ${RUN}/agent python --hostfile ${RUN}/hostfile --no_ssh --no_local_rank"
+        "sh ${RUN}/agent python --hostfile ${RUN}/hostfile --no_ssh --no_local_rank --quiet"
         " --master_addr ${MASTER_ADDR} --master_port ${MASTER_PORT} --module"
     )
 

@@ -17,7 +17,7 @@ WRITE_SRUN_AGENT = rf"""
 cat > {SRUN_AGENT} << 'END_OF_AGENT'
 host=$1
 shift
-exec srun --overlap --mpi=none --cpu-bind=none -N1 -n1 --ntasks-per-node=1 -w "$host" sh -c "$*"
+exec srun --quiet --overlap --mpi=none --cpu-bind=none -N1 -n1 --ntasks-per-node=1 -w "$host" sh -c "$*"
 END_OF_AGENT
 """.strip()
 

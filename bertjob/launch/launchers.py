@@ -128,7 +128,7 @@ def torchrun(start: Start, python: Word) -> tuple[Word, ...]:
 def deepspeed(start: Start, python: Word) -> tuple[Word, ...]:
     """DeepSpeed's launcher in the form that needs no ssh: one a node, told its place in the hostfile."""
     return (
-        *("sh", agents.path(), python, "--hostfile", agents.hostfile(), "--no_ssh", "--no_local_rank"),
+        *("sh", agents.path(), python, "--hostfile", agents.hostfile(), "--no_ssh", "--no_local_rank", "--quiet"),
         *("--master_addr", variable("MASTER_ADDR"), "--master_port", variable("MASTER_PORT"), "--module"),
     )
 

@@ -34,7 +34,7 @@ def join(world: World, env: Mapping[str, str]) -> str:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise WorldError(f"mpi: true needs mpi4py and an MPI library for the ranks' Python: {error}") from None
-    library = MPI.Get_library_version().rstrip("\0").partition("\n")[0].partition(",")[0].replace(":      ", " ")
+    library = short(MPI.Get_library_version())
     if would_abort(library, env):
         raise WorldError(
             f"{library} would abort in MPI_Init: srun, which started it, offers it no PMI that it speaks; {_REMEDY}"
@@ -44,6 +44,12 @@ def join(world: World, env: Mapping[str, str]) -> str:
     MPI.Init_thread()
     check(library, MPI.COMM_WORLD.Get_rank(), MPI.COMM_WORLD.Get_size(), world)
     return library
+
+
+def short(version: str) -> str:
+    """The name and number in what a library says of itself: ``Open MPI v5.0.11``, ``MPICH 5.0.2``."""
+    line = version.rstrip("\0").partition("\n")[0].partition(",")[0]
+    return " ".join(line.replace("Version:", "").split())
 
 
 def leave() -> None:

@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 _SIZES = {"cpu": (1 << 10, 1 << 20, 1 << 24, 1 << 26), "cuda": (1 << 10, 1 << 20, 1 << 24, 1 << 28, 1 << 30)}
 """Bytes of the messages by device: up to the gradients of BERT-large in half precision on GPUs, less on CPUs."""
 _ROUNDS = 3
-_SECONDS_A_SIZE = 2.0
+_SECONDS_A_SIZE = 0.25
 """When a size takes longer than this, no larger one is tried."""
 _FILE_SECONDS = 30.0
 """How long a file system may take to show a new file to other nodes; NFS keeps what it has seen for up to a minute."""

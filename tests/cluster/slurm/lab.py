@@ -33,6 +33,8 @@ PACKAGES = {
     "ip": "iproute2",
 }
 """Command to the Debian package that has it."""
+PMIX = ("*/pmix2/lib/libpmix.so", "libpmix-dev")
+"""What Slurm's plugin for PMIx loads, below /usr/lib; the package of the library itself has it by another name."""
 HOME = Path("/run/bertjob-lab")
 """Clusters are folders 0, 1, … here; each belongs to the process that holds its lock."""
 MOST_CLUSTERS = 16
@@ -223,8 +225,10 @@ class Lab:
 
 
 def missing() -> dict[str, str]:
-    """Commands that are not here, with their packages."""
-    return {command: package for command, package in PACKAGES.items() if shutil.which(command, path=_PATH) is None}
+    """Commands and libraries that are not here, with their packages."""
+    absent = {command: package for command, package in PACKAGES.items() if shutil.which(command, path=_PATH) is None}
+    pattern, package = PMIX
+    return absent if any(Path("/usr/lib").glob(pattern)) else absent | {"libpmix.so": package}
 
 
 def install(packages: Sequence[str]) -> None:

@@ -1,0 +1,229 @@
+"""Every launcher on four nodes of a real Slurm with three real MPI libraries, and what becomes of those that do not fit.
+
+What a launch must show is what ``task: smoke`` proves: all ranks by gloo, and with ``mpi: true`` over MPI as well.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mpi
+import pytest
+from face import Face
+from slurm.lab import Lab
+
+from bertjob.launch.pmi import Facts, Outcome, verdicts
+from bertjob.spec.job import Library
+from bertjob.spec.layout import RunDir
+from bertjob.spec.proof import Proof, read_proof
+from bertjob.spec.state import read_state
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+PROGRAMS = {
+    "openmpi4": Library(family="openmpi", version="4.1.4", pmi=("pmix",)),
+    "openmpi5": Library(family="openmpi", version="5.0.11"),
+    "mpich": Library(family="mpich", version="5.0.2"),
+}
+HELLO = """\
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+print(f"rank {world.rank} of {world.size}, sum {world.allreduce(1)}", flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """The environment of each MPI library."""
+    return mpi.environments(mpi.install(tmp_path_factory.mktemp("mpi")))
+
+
+class Launch:
+    """Submits smoke jobs, four nodes with one rank each unless told otherwise."""
+
+    def __init__(self, bertjob: Face, libraries: dict[str, dict[str, str]]) -> None:
+        self.bertjob = bertjob
+        self._libraries = libraries
+
+    def site(self, library: str, launcher: str = "auto") -> Path:
+        resources = {"nodes": 4, "tasks_per_node": 1, "gpus_per_node": 0, "time": "10"}
+        keys = {"env": self._libraries[library], "mpi": mpi.FACTS[library], "defaults": resources}
+        return self.bertjob.site(library, launcher=launcher, **keys)
+
+    def proof(self, library: str, launcher: str = "auto", *settings: str) -> Proof:
+        """What the job proves."""
+        words = [word for setting in settings for word in ("--set", setting)]
+        site = self.site(library, launcher)
+        self.bertjob("submit", "smoke", "--site", site, "--run-dir", "run", "--wait", *words)
+        proof = read_proof(RunDir(self.bertjob.folder / "run").proof)
+        assert proof is not None
+        return proof
+
+
+@pytest.fixture
+def launch(bertjob: Face, libraries: dict[str, dict[str, str]]) -> Launch:
+    return Launch(bertjob, libraries)
+
+
+@pytest.mark.parametrize(
+    ("library", "srun_mpi", "name"),
+    [
+        ("openmpi4", "pmix", "Open MPI v4.1.4"),
+        ("openmpi5", "pmix", "Open MPI v5.0.11"),
+        ("mpich", "pmi2", "MPICH 5.0.2"),
+    ],
+)
+def test_auto_takes_srun_with_the_pmi_that_the_library_speaks(
+    launch: Launch, cluster: Lab, library: str, srun_mpi: str, name: str
+) -> None:
+    proof = launch.proof(library, "auto", "mpi=true")
+    assert (proof.launcher, proof.srun_mpi) == ("srun", srun_mpi)
+    assert [(rank.rank, rank.mpi) for rank in proof.ranks] == [(rank, name) for rank in range(4)]
+    assert proof.hosts == tuple(cluster.shape.host(node) for node in cluster.nodes)
+    assert proof.transport.startswith("gloo over eth0")
+    assert [one.bytes for one in proof.all_reduces][:2] == [1 << 10, 1 << 20]
+    assert all(one.seconds > 0 and one.bandwidth > 0 for one in proof.all_reduces)
+    assert proof.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("library", "launcher"),
+    [
+        ("openmpi4", "openmpi"),
+        ("openmpi5", "openmpi"),
+        ("mpich", "hydra"),
+        ("openmpi4", "openmpi-srun"),
+        ("openmpi5", "openmpi-srun"),
+    ],
+)
+def test_mpirun_of_the_host_starts_ranks_that_need_mpi(launch: Launch, library: str, launcher: str) -> None:
+    proof = launch.proof(library, launcher, "mpi=true")
+    assert proof.launcher == launcher
+    assert len(proof.hosts) == len([rank for rank in proof.ranks if rank.mpi]) == 4
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
+def test_one_agent_a_node_starts_all_ranks_of_it(launch: Launch, cluster: Lab, launcher: str) -> None:
+    launch.bertjob.folder = launch.bertjob.folder / "with 'quotes' and $(x)"
+    launch.bertjob.folder.mkdir()
+    proof = launch.proof("openmpi4", launcher, "resources.nodes=2", "resources.tasks_per_node=2")
+    hosts = [cluster.shape.host(node) for node in (1, 1, 2, 2)]
+    assert [(rank.rank, rank.host) for rank in proof.ranks] == list(enumerate(hosts))
+
+
+def trains(launch: Launch, squad: Path, site: Path, steps: int = 4) -> RunDir:
+    job = launch.bertjob.job(
+        model={"init": "random", "vocab": str(squad / "vocab.txt"), "layers": 1, "hidden": 32, "heads": 2},
+        data={"train": str(squad / "train.json")},
+        precision="fp32",
+        train={"global_batch": 8, "micro_batch": 1, "epochs": 1e6, "max_steps": steps, "log_every": 1},
+        mpi=True,
+    )
+    launch.bertjob("submit", job, "--site", site, "--run-dir", "run", "--wait")
+    return RunDir(launch.bertjob.folder / "run")
+
+
+@pytest.mark.parametrize(("library", "launcher"), [("openmpi5", "openmpi"), ("mpich", "hydra")])
+def test_training_that_needs_mpi_runs_through_mpirun(launch: Launch, squad: Path, library: str, launcher: str) -> None:
+    run = trains(launch, squad, launch.site(library, launcher))
+    assert json.loads(run.hparams.read_text())["world_size"] == 4
+    state = read_state(run.state)
+    assert state is not None
+    assert (state.phase, state.step) == ("done", 4)
+
+
+LAUNCHES = {
+    ("srun", "none"): "srun --mpi=none",
+    ("srun", "pmi2"): "srun --mpi=pmi2",
+    ("srun", "pmix"): "srun --mpi=pmix",
+    ("openmpi", None): "/usr/bin/mpirun -n 4 -npernode 1 -x LD_LIBRARY_PATH -x MPI4PY_MPIABI",
+    ("hydra", None): "{mpich}/bin/mpiexec.hydra -n 4 -ppn 1 -genvall",
+}
+HOSTS = {"openmpi": Library(family="openmpi", version="4"), "hydra": Library(family="mpich")}
+
+
+@pytest.fixture(scope="module")
+def measured(
+    lab: Lab, libraries: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """What each program printed under each launcher, in one job; the keys are e.g. ``mpich srun pmix``."""
+    folder = tmp_path_factory.mktemp("hello")
+    (folder / "hello.py").write_text(HELLO)
+    mpich = libraries["mpich"]["LD_LIBRARY_PATH"].removesuffix("/lib")
+    lines = ["#!/bin/bash", "#SBATCH --nodes=4 --ntasks-per-node=1 --time=5 --output=/dev/null"]
+    for library, environment in libraries.items():
+        own = " ".join(f'{name}="{value}"' for name, value in environment.items() if name != "PATH")
+        for (launcher, kind), words in LAUNCHES.items():
+            command = f"timeout 60 {words.format(mpich=mpich)} {sys.executable} {folder}/hello.py"
+            lines.append(
+                f"({own}; export {' '.join(environment)}; {command}) > '{folder}/{library} {launcher} {kind}' 2>&1"
+            )
+    script = folder / "job.sbatch"
+    script.write_text("\n".join(lines) + "\n")
+    subprocess.run(
+        ["sbatch", "--wait", script],
+        env={**os.environ, "SLURM_CONF": str(lab.shape.slurm_conf)},
+        check=False,
+        capture_output=True,
+        timeout=280,
+    )
+    return {path.name: path.read_text() for path in folder.iterdir() if " " in path.name}
+
+
+@pytest.mark.parametrize("library", PROGRAMS)
+@pytest.mark.parametrize(("launcher", "kind"), LAUNCHES)
+def test_what_is_predicted_comes_true(measured: dict[str, str], library: str, launcher: str, kind: str | None) -> None:
+    facts = Facts(PROGRAMS[library], HOSTS.get(launcher, Library()), tuple(mpi.SLURM_TYPES), "none", needs_mpi=True)
+    (verdict,) = (one for one in verdicts(facts) if (one.launcher, one.srun_mpi) == (launcher, kind))
+    assert outcome(measured[f"{library} {launcher} {kind}"]) == verdict.outcome, verdict.reason
+
+
+def outcome(printed: str) -> Outcome:
+    """What became of four processes, by what they printed."""
+    hellos = re.findall(r"rank (\d) of (\d), sum (\d)", printed)
+    if sorted(hellos) == [(str(rank), "4", "4") for rank in range(4)]:
+        return "works"
+    if hellos == [("0", "1", "1")] * 4:
+        return "singletons"
+    assert "not built with SLURM's PMI support" in printed or "unsupported PMI version PMIx" in printed, printed
+    return "aborts"
+
+
+@pytest.mark.parametrize(
+    ("library", "told"),
+    [
+        ("openmpi4", r"Open MPI v4.1.4 would abort in MPI_Init: srun, which started it, offers it no PMI"),
+        ("openmpi5", r"Open MPI v5.0.11 takes every process for rank 0 of 1, the plan has 4 ranks"),
+        ("mpich", r"MPICH 5.0.2 takes every process for rank 0 of 1, the plan has 4 ranks"),
+    ],
+)
+def test_ranks_stop_in_one_line_where_somebody_has_changed_the_script_to_plain_srun(
+    launch: Launch, library: str, told: str
+) -> None:
+    folder = launch.bertjob.folder
+    script = launch.bertjob("script", "smoke", "--site", launch.site(library), "--set", "mpi=true").stdout
+    (folder / "job.sbatch").write_text(re.sub("--mpi=pmi[2x]", "--mpi=none", script))
+    done = subprocess.run(
+        ["sbatch", "--parsable", "--wait", "--output=log", "job.sbatch"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    log = (folder / "log").read_text()
+    assert len(re.findall(told, log)) == 1, log
+    assert "Traceback" not in log
+    (run,) = (folder / "runs").iterdir()
+    state = read_state(RunDir(run).state)
+    assert state is not None
+    assert state.phase == "failed"
+    assert re.search(told, state.error)
+
+
+def test_a_launcher_that_cannot_work_is_refused_with_the_one_that_does(launch: Launch) -> None:
+    site = launch.site("openmpi4", "torchrun")
+    done = launch.bertjob("submit", "smoke", "--site", site, "--set", "mpi=true", code=3)
+    assert done.stderr.splitlines()[-1] == (
+        "bertjob: site openmpi4: launcher torchrun: it tells MPI nothing: MPI_Init aborts with 'not built with SLURM's"
+        " PMI support'; use launcher: srun and srun_mpi: pmix"
+    )
