@@ -52,5 +52,9 @@ def test_the_wheel_writes_scripts(installed):
     assert "sarus run" in script.stdout
 
 
+def test_the_wheel_brings_the_presets_of_fabrics(installed):
+    assert json.loads(installed("sites", "lumi", "--json").stdout)["fabric"]["env"]["FI_CXI_DEFAULT_CQ_SIZE"] == "131072"
+
+
 def test_the_wheel_documents_its_keys(installed):
     assert json.loads(installed("schema", "job").stdout)["$defs"]["Train"]["properties"]["epochs"]["description"]
