@@ -178,7 +178,7 @@ def _layer(words: tuple[Word, ...]) -> tuple[Layer, tuple[Word, ...]] | None:
         if text == "--":
             at += 1
             break
-        if words[at].splits and not words[at].literal and at + 1 + grammar.operands < len(words):
+        if words[at].splits and _holds_options(words, at, grammar):
             opaque = True
             at += 1
         elif name == "env" and "=" in text and not text.startswith("-"):
@@ -196,6 +196,14 @@ def _layer(words: tuple[Word, ...]) -> tuple[Layer, tuple[Word, ...]] | None:
     if name == "srun":
         options = [msgspec.structs.replace(option, name=srun_name(option.name)) for option in options]
     return Layer(name, grammar.kind, words[:at], tuple(options), operands, opaque), words[at:]
+
+
+def _holds_options(words: tuple[Word, ...], at: int, grammar: Grammar) -> bool:
+    """Whether a variable before the program is rather a list of options than an operand."""
+    following = [word.value for word in words[at + 1 : at + 2 + grammar.operands]]
+    if len(following) <= grammar.operands:
+        return False
+    return not grammar.operands or re.match(r"-|\w[\w.-]*[/:]", following[0]) is not None
 
 
 def _option(words: tuple[Word, ...], at: int, grammar: Grammar) -> list[Option]:

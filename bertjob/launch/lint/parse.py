@@ -52,6 +52,7 @@ def parse(text: str, first_line: int = 1, depth: int = 0) -> Script:
         assignments=tuple(sorted(found.assignments, key=lambda assignment: assignment.line)),
         reads=tuple(sorted(found.reads, key=lambda read: read.line)),
         set_otherwise=frozenset(found.set_otherwise),
+        statements=tuple((child.start_byte, child.end_byte) for child in root.children if _is_statement(child)),
         wrong_at=min(found.wrong, default=None),
     )
 
@@ -213,6 +214,10 @@ def _within(node: Node, place: Place) -> Place:
         return replace(place, tested=True)
     comparing = node.type == "test_command" or (node.children and node.children[0].type == "((")
     return replace(place, comparing=True) if comparing else place
+
+
+def _is_statement(node: Node) -> bool:
+    return node.is_named and node.type != "comment"
 
 
 def _document(node: Node) -> Node | None:

@@ -179,6 +179,7 @@ class Script(msgspec.Struct, frozen=True):
         ignored: numbers of the lines whose #SBATCH sbatch does not read.
         commands, assignments, reads: in the order of the text.
         set_otherwise: variables that ``read``, ``for``, ``mapfile`` … set.
+        statements: where its outermost commands begin and end, in bytes.
         wrong_at: line of the first error of syntax.
     """
 
@@ -191,6 +192,7 @@ class Script(msgspec.Struct, frozen=True):
     assignments: tuple[Assignment, ...]
     reads: tuple[Read, ...]
     set_otherwise: frozenset[str]
+    statements: tuple[tuple[int, int], ...]
     wrong_at: int | None
 
     def option(self, long: str) -> Directive | None:

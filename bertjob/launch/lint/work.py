@@ -25,6 +25,22 @@ _SMALL = frozenset(
             "df",
             "which",
         ),
+        *(
+            "cd",
+            "command",
+            "exit",
+            "export",
+            "set",
+            "source",
+            ".",
+            ":",
+            "module",
+            "ulimit",
+            "unset",
+            "umask",
+            "tr",
+            "sed",
+        ),
         *("pip", "pip3", "mpicc", "uname", "id", "pwd", "killall", "pkill", "sbcast", "unzip", "gunzip", "printf"),
     }
 )
@@ -75,9 +91,8 @@ class Start(msgspec.Struct, frozen=True):
     @property
     def small(self) -> bool:
         """A program that needs neither many CPUs nor its peers, or none."""
-        if not self.program or self.program[0].value.rpartition("/")[2] in _SMALL:
-            return True
-        return _is_python(self.program) and _prepares(self.program)
+        inside = [split(command.words)[1] for script in self.command.inside for command in script.commands]
+        return all(map(_small, inside)) if inside else _small(self.program)
 
     @property
     def trains(self) -> bool:
@@ -88,18 +103,18 @@ class Start(msgspec.Struct, frozen=True):
 
 def starts(script: Script) -> Iterator[Start]:
     """What a script starts through launchers; not what only answers a question, as ``$(srun hostname)``."""
-    return (start for start in _all(script) if start.launcher and not start.command.place.substituted)
+    return (start for start in each(script) if start.launcher and not start.command.place.substituted)
 
 
 def works(script: Script) -> Iterator[Start]:
     """The starts that the job is there for: through launchers, or trainings without one."""
-    found = (start for start in _all(script) if not start.command.place.substituted)
+    found = (start for start in each(script) if not start.command.place.substituted)
     return (start for start in found if not start.small and (start.launcher or start.trains))
 
 
 def layered(script: Script) -> Iterator[Start]:
     """Commands with an engine or a launcher, wherever they stand, those inside other commands as well."""
-    return (start for part in script.everything() for start in _all(part) if start.layers)
+    return (start for part in script.everything() for start in each(part) if start.layers)
 
 
 def inside(start: Start) -> Iterator[Script]:
@@ -154,9 +169,16 @@ def settings(script: Script) -> Iterator[tuple[str, str, int]]:
                 yield _normal(word.value), following.value, word.line
 
 
-def _all(script: Script) -> Iterator[Start]:
+def each(script: Script) -> Iterator[Start]:
+    """All commands of a script itself, with their layers."""
     for command in script.commands:
         yield Start(command, *split(command.words))
+
+
+def _small(program: tuple[Word, ...]) -> bool:
+    if not program or program[0].value.rpartition("/")[2] in _SMALL:
+        return True
+    return _is_python(program) and _prepares(program)
 
 
 def _trains(program: tuple[Word, ...]) -> bool:

@@ -1,0 +1,94 @@
+"""What a person must know about a script that goes to another engine."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bertjob.launch.engines import ENGINES
+from bertjob.launch.lint.script import Script
+from bertjob.launch.lint.work import Start, each, layered
+from bertjob.launch.porting.reading import Told
+from bertjob.launch.porting.writing import RUN_ENTRY_POINTS, Job, constant_image, expansions
+
+_TOOLS = frozenset({"sarus", "podman", "docker", "apptainer", "singularity", "shifterimg", "ch-image", "enroot"})
+"""Programs that fetch images and modules that bring engines."""
+_IMAGES = {
+    **dict.fromkeys(("apptainer", "singularity"), "docker://REFERENCE or /path.sif"),
+    "charliecloud": "the name of an unpacked image, or its path",
+    **dict.fromkeys(("pyxis", "edf"), "REGISTRY#NAME:TAG or /path.sqsh"),
+}
+
+
+class Note(NamedTuple):
+    """What to know about a line."""
+
+    line: int
+    text: str
+
+
+def notes_on_script(script: Script, engine: str) -> Iterator[Note]:
+    """What stays as it is though it has to do with containers.
+
+    Args:
+        script: the script.
+        engine: the new engine.
+    """
+    others = _TOOLS - {engine}
+    own = list(each(script))
+    for start in layered(script):
+        nested = not any(start.command is one.command for one in own)
+        if nested and any(layer.kind == "engine" for layer in start.layers):
+            yield Note(start.line, "this container is started in a string for another shell: left as it is")
+    for start in own:
+        name, arguments = start.command.name, start.command.arguments
+        if name in others and not start.layers:
+            yield Note(start.line, f"{' '.join([name, *arguments[:1]])} is left as it is")
+        if name in {"module", "ml"}:
+            loaded = [word for word in arguments if word.lower().partition("/")[0] in others]
+            yield from (Note(start.line, f"the module {word} is still loaded") for word in loaded)
+
+
+def notes_on_command(script: Script, start: Start, told: Told, engine: str, job: Job) -> Iterator[Note]:
+    """What a command loses, and what it needs from the script around it.
+
+    Args:
+        script: the script.
+        start: the command.
+        told: what the old engine was told.
+        engine: the new one.
+        job: what the script around it says.
+    """
+    texts = [*_lost(start, told, engine), *_wanted(script, told, engine, job)]
+    return (Note(start.line, text) for text in texts)
+
+
+def _lost(start: Start, told: Told, engine: str) -> Iterator[str]:
+    row = ENGINES[engine]
+    for option, why in told.left:
+        yield f"{option} is left out: {why}"
+    if not row.annotations:
+        yield from (f"--annotation={key}={value} is left out: {engine} reads none" for key, value in told.annotations)
+    if not row.readonly and any(bind.readonly for bind in told.binds):
+        yield f"readonly is left out: {engine} has no readonly mounts"
+    if told.entrypoint_runs and engine not in RUN_ENTRY_POINTS:
+        yield f"the image's entry point is no longer run: {engine} starts the program itself"
+    if not start.program and told.entrypoint is None:
+        yield "no program is named: the image's own may not be started"
+
+
+def _wanted(script: Script, told: Told, engine: str, job: Job) -> Iterator[str]:
+    row = ENGINES[engine]
+    if not told.image.literal and not constant_image(told, job) and engine in _IMAGES:
+        yield f"{told.image.value} must hold the image as {engine} wants it: {_IMAGES[engine]}"
+    if told.gpus or job.gpus:
+        missing = [f"{name}={value}" for name, value in row.gpu_environment.items() if name not in script.code]
+        if missing:
+            yield f"{engine} shows GPUs by variables: export {' '.join(missing)}"
+    if row.file:
+        ours = {assignment.name for assignment in script.assignments} - set(job.exported)
+        named = {part.name for part in expansions(told)} & ours
+        yield from (f"the file of {engine} names {name}: export it" for name in sorted(filter(None, named)))
+    if not row.batch and script.directives:
+        yield f"{engine}'s daemon starts containers outside of the job: Slurm neither limits nor ends them"
+    if told.workdir is None and not re.fullmatch("sarus|podman|podman-hpc|docker", engine) and told.entrypoint_runs:
+        yield f"no working directory is named: {engine} may begin in another one than the image's"
