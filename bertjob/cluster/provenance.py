@@ -50,13 +50,17 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     image: str | None
     """The container image, or null without a container."""
+    image_digest: str | None = None
+    """Its content digest, ``sha256:…``; null where the engine could not tell."""
     git: Repository | None
     """The checkout that `directory` lies in."""
     bertjob_git: Repository | None
     """The checkout that bertjob itself runs from."""
 
 
-def collect(job: str, site: str, image: str | None, command: Sequence[str] | None = None) -> Provenance:
+def collect(
+    job: str, site: str, image: str | None, command: Sequence[str] | None = None, image_digest: str | None = None
+) -> Provenance:
     """What is known here and now.
 
     Args:
@@ -64,6 +68,7 @@ def collect(job: str, site: str, image: str | None, command: Sequence[str] | Non
         site: name of the site.
         image: the container image, None without a container.
         command: the command line, by default this process's own.
+        image_digest: the image's content digest, where it is known.
     """
     return Provenance(
         bertjob=__version__,
@@ -76,6 +81,7 @@ def collect(job: str, site: str, image: str | None, command: Sequence[str] | Non
         job=job,
         site=site,
         image=image,
+        image_digest=image_digest,
         git=repository(Path.cwd()),
         bertjob_git=repository(Path(__file__).parent.parent, own="bertjob/__init__.py"),
     )

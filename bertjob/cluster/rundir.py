@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from bertjob.cluster import provenance
+from bertjob.cluster import images, provenance
 from bertjob.cluster.machine import working_directory
 from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan
@@ -35,7 +35,8 @@ def new_run_dir(folder: Path, job_name: str, now: float | None = None) -> RunDir
 def files(plan: Plan, run_dir: RunDir) -> dict[str, str | bytes]:
     """The content of the files of a run directory, by their names."""
     image = None if plan.engine == "none" else plan.image
-    origin = provenance.collect(plan.job.name, plan.site.name, image)
+    digest = None if image is None else images.digest(plan.engine, image, plan.site)
+    origin = provenance.collect(plan.job.name, plan.site.name, image, image_digest=digest)
     return {
         run_dir.job.name: dump(plan.job),
         run_dir.site.name: dump(plan.site),
