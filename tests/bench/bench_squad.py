@@ -28,12 +28,13 @@ from bertjob.train.model.forward import span_logits
 from bertjob.train.model.init import build_question_answering
 from bertjob.train.model.source import model_folder
 from bertjob.train.precision import has_bf16
+from bertjob.train.ragged import Int64
 from bertjob.train.squad.collate import packed, padded
-from bertjob.train.squad.features import Features, Int64, Settings, make_features
+from bertjob.train.squad.features import Features, Settings, make_features
 from bertjob.train.squad.files import read_squad
 from bertjob.train.squad.loss import span_loss
 from bertjob.train.squad.order import Order
-from bertjob.train.squad.tokenizer import load_tokenizer
+from bertjob.train.tokenizer import load_tokenizer
 
 ROUNDS, WARM_UP, SAMPLES = 10, 2, 8
 GOALS = {"fp32": 2.5, "bf16": 4.0}

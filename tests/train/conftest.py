@@ -10,7 +10,7 @@ from bertjob.train.model.source import model_folder
 from bertjob.train.squad.demo import demo_set
 from bertjob.train.squad.features import Features, Settings, make_features
 from bertjob.train.squad.files import SquadSet, parse, read_squad
-from bertjob.train.squad.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from bertjob.spec.load import dump
 from bertjob.train.model.init import build_question_answering
 from bertjob.train.squad.ask import main
 from bertjob.train.squad.files import SquadSet
-from bertjob.train.squad.tokenizer import BertTokenizer
+from bertjob.train.tokenizer import BertTokenizer
 
 
 @pytest.fixture(scope="module")

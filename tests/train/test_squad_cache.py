@@ -12,7 +12,7 @@ from bertjob.train.squad import cache
 from bertjob.train.squad.cache import cached_features, shared_features
 from bertjob.train.squad.features import Features, Settings, make_features
 from bertjob.train.squad.files import SquadSet
-from bertjob.train.squad.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
 
 SETTINGS = Settings(96, 32, 24)
 
@@ -115,7 +115,7 @@ from pathlib import Path
 from bertjob.train.squad.cache import cached_features
 from bertjob.train.squad.features import Settings
 from bertjob.train.squad.files import load
-from bertjob.train.squad.tokenizer import load_tokenizer
+from bertjob.train.tokenizer import load_tokenizer
 
 data, tokenizer = load("demo", "dev"), load_tokenizer(Path(sys.argv[1]))
 print("ready", flush=True)

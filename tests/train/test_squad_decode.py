@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from bertjob.train.squad.decode import Answer, best_answers, window_candidates
 from bertjob.train.squad.features import Features, Settings, make_features
 from bertjob.train.squad.files import Paragraph, Question, SquadSet
-from bertjob.train.squad.tokenizer import BertTokenizer
+from bertjob.train.tokenizer import BertTokenizer
 
 Logits = NDArray[np.float32]
 

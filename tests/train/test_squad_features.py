@@ -10,7 +10,7 @@ from bertjob.errors import DataError, SpecError
 from bertjob.spec.job import Train
 from bertjob.train.squad.features import Features, Settings, make_features
 from bertjob.train.squad.files import Answer, Paragraph, Question, SquadSet
-from bertjob.train.squad.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
 
 
 class Window(NamedTuple):

@@ -24,7 +24,7 @@ from bertjob.train.model.source import tokenizer_folder
 from bertjob.train.squad.evaluate import Dev, answer
 from bertjob.train.squad.features import Settings, make_features
 from bertjob.train.squad.files import Paragraph, Question, SquadSet, load, read_bytes
-from bertjob.train.squad.tokenizer import load_tokenizer
+from bertjob.train.tokenizer import load_tokenizer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

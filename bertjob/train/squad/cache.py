@@ -20,7 +20,7 @@ import numpy as np
 from bertjob.errors import DataError
 from bertjob.train.squad.features import Features, Settings, make_features
 from bertjob.train.squad.files import SquadSet
-from bertjob.train.squad.tokenizer import BertTokenizer
+from bertjob.train.tokenizer import BertTokenizer
 
 FORMAT: Final = 1
 """Raise it whenever the same input gives other features."""

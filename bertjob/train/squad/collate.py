@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from bertjob.train.batch import Batch
-from bertjob.train.squad.features import Features, Int64, ragged_arange, ragged_places
+from bertjob.train.ragged import Int64, ragged_arange, ragged_places
+from bertjob.train.squad.features import Features
 
 
 def packed(features: Features, samples: Int64) -> Batch:

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bertjob.train.squad.features import Bool, Features, Int32, Int64
+from bertjob.train.ragged import Bool, Int32, Int64
+from bertjob.train.squad.features import Features
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]

@@ -18,12 +18,9 @@ from tokenizers import Encoding
 from bertjob.errors import SpecError
 from bertjob.spec.job import Train
 from bertjob.spec.lengths import MARKS, complaint
+from bertjob.train.ragged import Bool, Int32, Int64, ragged_arange, ragged_places
 from bertjob.train.squad.files import Answer, SquadSet
-from bertjob.train.squad.tokenizer import BertTokenizer
-
-Int32 = NDArray[np.int32]
-Int64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
+from bertjob.train.tokenizer import BertTokenizer
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -133,17 +130,6 @@ def make_features(data: SquadSet, tokenizer: BertTokenizer, settings: Settings) 
         context.spans,
         best_context,
     )
-
-
-def ragged_arange(lengths: Int64) -> Int64:
-    """From 0 on n numbers for each n of `lengths`, one after another."""
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-
-
-def ragged_places(starts: Int64, lengths: Int64) -> Int64:
-    """From each start on n numbers, one after another."""
-    return np.repeat(starts, lengths) + ragged_arange(lengths)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bertjob.train.squad.features import Int64
+from bertjob.train.ragged import Int64
 
 POOL_STEPS: Final = 50
 """Steps whose samples are sorted by length together, in batching `pools`."""

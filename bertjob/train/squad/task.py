@@ -22,7 +22,7 @@ from bertjob.train.squad.features import Features, Settings
 from bertjob.train.squad.files import SquadSet, load
 from bertjob.train.squad.loss import span_loss
 from bertjob.train.squad.order import Order, total_steps
-from bertjob.train.squad.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
 
 
 @dataclass(frozen=True)
