@@ -15,6 +15,7 @@ VERBS = {
     "run": "Run a job here and now, in the foreground.",
     "submit": "Check a job and submit it to the site's scheduler.",
     "script": "Print the exact script that submit would send.",
+    "shell": "Open a shell, or run a command, where the ranks would run.",
     "status": "Show where jobs stand.",
     "logs": "Print a job's log, or follow it.",
     "wait": "Wait until jobs have ended.",

@@ -1,0 +1,133 @@
+"""A shell where the ranks of a job would run: the same modules, environment, mounts and engine, as a script.
+
+On a site with Slurm the script asks for an allocation, unless it runs in one, and starts the shell on the first node.
+"""
+
+import msgspec
+from msgspec.structs import replace
+
+from bertjob.launch import checks
+from bertjob.launch.containers import container, preparation, presence, with_gpus
+from bertjob.launch.directives import resources
+from bertjob.launch.engines import ENGINES, Bind
+from bertjob.launch.environment import exports
+from bertjob.launch.mounts import binds
+from bertjob.launch.plan import Layer
+from bertjob.launch.resolve import Here, resolve
+from bertjob.launch.script import command, environment, modules
+from bertjob.launch.words import Word, fold, variable
+from bertjob.spec.job import Job
+from bertjob.spec.site import Site
+
+_WIDTH = 112
+_CORES = "SLURM_CPUS_PER_TASK"
+_FOLDER = variable("HOME") + "/.edf/bertjob"
+"""Where the file of an engine lies; the run directory has none yet. Every node sees the home."""
+
+
+class Shell(msgspec.Struct, frozen=True):
+    """How a shell starts.
+
+    Attributes:
+        job: the resolved job that it stands for.
+        site: where it runs.
+        environment: variables that the script exports.
+        layers: srun, engine and the words to run.
+        files: lines that make ready what the engine wants to find.
+        unseen: folders that the job names, and that are not there to be mounted.
+    """
+
+    job: Job
+    site: Site
+    environment: dict[str, Word]
+    layers: tuple[Layer, Layer, Layer]
+    files: str
+    unseen: tuple[str, ...]
+
+
+def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -> Shell:
+    """Decide how a shell starts; whether the job could train, and whether its data are there, is no matter.
+
+    Args:
+        job: whose environment is wanted.
+        site: where.
+        here: facts of this machine; the shell starts in its working directory.
+        words: the shell, or another command.
+        tty: there is a terminal.
+
+    Raises:
+        PreflightError: it cannot be had there; one line with all that stands against it.
+    """
+    slurm = site.scheduler == "slurm"
+    whole = resolve(replace(job, launcher="srun" if slurm else "local", mpi=False), site, here)
+    checks.refuse_shell(whole, site)
+    assert whole.engine is not None
+    cores: Word = variable(_CORES) if slurm else str(whole.resources.cpus_per_task)
+    exported = with_gpus(whole, exports(whole, site, cores))
+    wanted = binds(whole, site, here.cwd, here.linked)
+    there = tuple(bind for bind in wanted if _may_be_there(bind, here))
+    told = container(whole, site, exported, there, here.cwd, _FOLDER)
+    engine = ENGINES[whole.engine].command(replace(told, stdin=True, tty=tty))
+    return Shell(
+        job=whole,
+        site=site,
+        environment=exported,
+        layers=(Layer(_srun(tty) if slurm else ()), Layer(engine), Layer(words)),
+        files=_files(preparation(whole.engine, told), whole.engine),
+        unseen=tuple(str(bind.source) for bind in wanted if bind not in there),
+    )
+
+
+def script(shell: Shell) -> str:
+    """The text of the script; bash runs it, on the login node or in an allocation."""
+    site, slurm = shell.site, shell.site.scheduler == "slurm"
+    assert shell.job.engine is not None
+    sections = [
+        _head(shell),
+        _allocation(shell) if slurm else "",
+        modules(site),
+        "\n".join(environment(shell.job, site, shell.environment)),
+        shell.files,
+        presence(shell.job.engine, slurm),
+        f"exec {command(shell.layers)}",
+    ]
+    return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _may_be_there(bind: Bind, here: Here) -> bool:
+    return not isinstance(bind.source, str) or here.is_folder(bind.source)
+
+
+def _files(prepared: str, engine: str) -> str:
+    return f"mkdir -p {quote(_FOLDER)}\n{prepared}" if ENGINES[engine].file else prepared
+
+
+def _srun(tty: bool) -> tuple[Word, ...]:
+    """One process on the first node, beside whatever else the allocation runs."""
+    words = ("srun", "--mpi=none", "--overlap", "--nodes=1", "--ntasks=1", "--cpus-per-task=" + variable(_CORES))
+    return *words, *(("--pty",) if tty else ())
+
+
+def _head(shell: Shell) -> str:
+    return "\n".join(
+        [
+            "#!/bin/bash -l" if shell.site.login_shell else "#!/usr/bin/env bash",
+            f"# A shell in the environment of job {shell.job.name}, made by bertjob for site {shell.site.name}, engine"
+            f" {shell.job.engine}. Run it with bash.",
+        ]
+    )
+
+
+def _allocation(shell: Shell) -> str:
+    asked = [f"{option}={value}" for option, value in resources(shell.job, shell.site)]
+    bash = ("bash", *(("-l",) if shell.site.login_shell else ()))
+    first, *more = fold(("salloc", *asked, *shell.job.resources.sbatch, *bash), _WIDTH)
+    return "\n".join(
+        [
+            "# Outside of an allocation it asks for one, in which it starts again.",
+            'if [ -z "${SLURM_JOB_ID:-}" ]; then',
+            " \\\n".join([f"  exec {first}", *(f"      {line}" for line in more)]) + ' "$0"',
+            "fi",
+            f'export {_CORES}="${{{_CORES}:-{shell.job.resources.cpus_per_task}}}"',
+        ]
+    )
