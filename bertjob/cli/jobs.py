@@ -7,24 +7,14 @@ import click
 import msgspec
 
 from bertjob.cli.listing import show_names
-from bertjob.cli.options import Request, job_options, json_option
+from bertjob.cli.options import JobIsOptional, Request, job_options, json_option
 from bertjob.cluster.machine import here
 from bertjob.launch.resolve import resolve
 from bertjob.spec.keys import keys
 from bertjob.spec.load import load_job
 
 
-class _NameIsOptional(click.Command):
-    """The shared options ask for a job; here none means: list them."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for parameter in self.params:
-            if isinstance(parameter, click.Argument):
-                parameter.required = False
-
-
-@click.command("jobs", cls=_NameIsOptional)
+@click.command("jobs", cls=JobIsOptional)
 @job_options(default_site="local")
 @json_option
 def verb(request: Request, as_json: bool) -> None:

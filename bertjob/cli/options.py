@@ -62,6 +62,16 @@ class SbatchCommand(click.Command):
         return [*super().collect_usage_pieces(ctx), "[-- SBATCH OPTIONS]"]
 
 
+class JobIsOptional(click.Command):
+    """A verb with the shared options that also works without a job: ``request.job`` is None then."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for parameter in self.params:
+            if isinstance(parameter, click.Argument):
+                parameter.required = False
+
+
 class Request(msgspec.Struct, frozen=True):
     """What the command line asks for: a job, a site, and where the run shall be."""
 

@@ -67,5 +67,5 @@ def ask(*command: str, timeout: float = TIMEOUT_S, environment: Mapping[str, str
             os.killpg(process.pid, signal.SIGKILL)  # children may hold the pipes, too
         process.communicate()
         return Reply(error=f"{command[0]} gives no answer within {timeout:.0f} s")
-    error = "" if process.returncode == 0 else slurm.one_line(complaint) or f"exit code {process.returncode}"
-    return Reply(output, complaint, error)
+    failed = process.returncode != 0
+    return Reply(output, complaint, (slurm.one_line(complaint) or f"exit code {process.returncode}") if failed else "")

@@ -11,7 +11,9 @@ import msgspec
 
 from bertjob.cluster.probe.command import ask
 
-SHARED = frozenset({"afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "gpfs", "lustre", "nfs", "nfs4", "panfs", "pvfs2"})
+SHARED = frozenset(
+    {"afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "gpfs", "lustre", "nfs", "nfs4", "panfs", "pvfs2"}
+)
 """File systems that are, or may be, on all nodes at once."""
 
 

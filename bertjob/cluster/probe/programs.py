@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from bertjob.cluster.probe.command import ask
+from bertjob.spec.job import Library
 from bertjob.spec.site import Site
 
 _MODULES_TIMEOUT_S = 20.0
@@ -27,7 +28,7 @@ class HostMpi(msgspec.Struct, frozen=True):
         command: what it is called, e.g. ``mpirun``.
         kind: ``openmpi``; ``hydra`` for MPICH and MVAPICH, ``intel`` for Intel's hydra.
         version: e.g. ``4.1.4``.
-        pmix: components of Open MPI 4's pmix framework, e.g. ext3x, isolated; empty in version 5, which has it built in.
+        pmix: components of Open MPI 4's pmix framework, e.g. ext3x; empty in version 5, which has it built in.
     """
 
     command: str
@@ -39,6 +40,13 @@ class HostMpi(msgspec.Struct, frozen=True):
     def major(self) -> int:
         """Open MPI 4 and 5 have different words for the same."""
         return int(self.version.partition(".")[0]) if self.version else 0
+
+    @property
+    def library(self) -> Library:
+        """The same as launching sees it; what descends from MPICH is of one family."""
+        return Library(
+            family="openmpi" if self.kind == "openmpi" else "mpich", version=self.version, pmi=spoken(self.pmix)
+        )
 
 
 class Programs(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +142,13 @@ def parse_mpi(command: str, output: str) -> HostMpi | None:
 def parse_pmix(output: str) -> tuple[str, ...]:
     """Components in the lines ``mca:pmix:NAME:version:…`` of ``ompi_info --parsable``, sorted."""
     return tuple(sorted(set(re.findall(r"^mca:pmix:(\w+):", output, flags=re.MULTILINE))))
+
+
+def spoken(components: Iterable[str]) -> tuple[str, ...]:
+    """What Open MPI 4 speaks to Slurm, by the components of its pmix framework; isolated and flux are neither."""
+    known = {"s1": "pmi1", "s2": "pmi2"}
+    said = {known.get(name, "pmix" if name.startswith(("ext", "pmix")) else "") for name in components}
+    return tuple(sorted(said - {""}))
 
 
 def _engine(command: tuple[str, ...], environment: Environment) -> str | None:

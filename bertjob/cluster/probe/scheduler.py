@@ -58,6 +58,10 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         """Slurm's ClusterName."""
         return self.settings.get("ClusterName", "")
 
+    def offers(self, kind: str) -> bool:
+        """Whether ``srun --mpi=KIND`` works: ``pmix_v4`` is a ``pmix``."""
+        return any(offered == kind or offered.startswith(f"{kind}_") for offered in self.mpi_types)
+
     @property
     def release(self) -> tuple[int, int] | None:
         """Year and month, which is what Slurm calls a major release."""

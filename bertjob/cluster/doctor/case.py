@@ -1,0 +1,65 @@
+"""What doctor judges: a job at a site, and all that was asked of this machine."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bertjob.cluster.probe import Machine
+from bertjob.cluster.proofs import BadNode, Proof
+from bertjob.launch.plan import Plan
+from bertjob.spec.job import Job, Library
+from bertjob.spec.site import Site
+
+
+class Image(msgspec.Struct, frozen=True):
+    """The container image as it was found; an `error` says why nothing more is known."""
+
+    ref: str
+    digest: str = ""
+    mpi: Library = Library()
+    error: str = ""
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts; the checks are functions of it alone.
+
+    Attributes:
+        job: the job, whole: engine, launcher and resources are said.
+        site: where it is to run.
+        machine: what was asked here.
+        named: whether the user named the job, so that its data matter.
+        plan: how it would start; None where it cannot.
+        refusal: why there is no plan.
+        problems: what is wrong with the files that the job needs, by key; empty for one that is there.
+        image: the image; None without a container, or where it was not looked at.
+        variables: the environment of the ranks, as far as this machine knows it.
+        proof: the newest launch proof of this combination.
+        bad_nodes: nodes that failed a proof not long ago.
+    """
+
+    job: Job
+    site: Site
+    machine: Machine
+    named: bool = False
+    plan: Plan | None = None
+    refusal: str = ""
+    problems: Mapping[str, str] = {}
+    image: Image | None = None
+    variables: Mapping[str, str] = {}
+    proof: Proof | None = None
+    bad_nodes: tuple[BadNode, ...] = ()
+
+    @property
+    def slurm(self) -> bool:
+        """Whether a scheduler starts the job."""
+        return self.site.scheduler == "slurm"
+
+    @property
+    def engine(self) -> str:
+        """Container engine."""
+        return self.job.engine or self.site.engine
+
+    @property
+    def launcher(self) -> str:
+        """What starts the ranks."""
+        return self.job.launcher or self.site.launcher

@@ -1,0 +1,75 @@
+"""Gather the facts of a case: the plan, the files, the image, this machine, and what was proved before."""
+
+import os
+from pathlib import Path
+
+from bertjob.cluster import probe, proofs, slurm
+from bertjob.cluster.doctor.advice import combination
+from bertjob.cluster.doctor.case import Case
+from bertjob.cluster.doctor.surroundings import cache_folders
+from bertjob.cluster.machine import here
+from bertjob.cluster.preflight import check_inputs, check_packages
+from bertjob.errors import BertjobError
+from bertjob.launch.plan import Plan, plan
+from bertjob.launch.resolve import resolve
+from bertjob.spec.job import Job
+from bertjob.spec.site import Site
+
+
+def examine(job: Job, site: Site, run_dir: Path, *, named: bool) -> Case:
+    """Ask everything; never raises for what is wrong with the job, the site or the machine.
+
+    Args:
+        job: what is to run.
+        site: where.
+        run_dir: where its run directory would be.
+        named: the user named the job, so that its data are looked for.
+    """
+    facts = here()
+    planned, refusal = None, ""
+    try:
+        job = resolve(job, site, facts)
+        planned = plan(job, site, str(run_dir), facts)
+    except BertjobError as error:
+        refusal = str(error)
+    variables = dict(os.environ) | _literal(site.env) | _literal(job.env)
+    home = str(Path.home())
+    folders = {"run directory": str(run_dir.parent), "home": home}
+    folders |= {"scratch": scratch} if (scratch := os.environ.get("SCRATCH")) else {}
+    folders |= {"data.cache": job.data.cache} if named and job.data.cache else {}
+    machine = probe.look(site, folders | cache_folders(variables, home), tuple(filter(slurm.leftover, os.environ)))
+    book = proofs.read()
+    about = None if planned is None else combination(planned, machine.scheduler.version)
+    return Case(
+        job=job,
+        site=site,
+        machine=machine,
+        named=named,
+        plan=planned,
+        refusal=refusal,
+        problems=_problems(planned) if named and planned is not None else {},
+        variables=variables,
+        proof=None if about is None else book.proof(about),
+        bad_nodes=book.bad(site.name, job.engine or site.engine),
+    )
+
+
+def _literal(variables: dict[str, str]) -> dict[str, str]:
+    """Variables of a file as the job's shell would see them, as far as this one knows the names in them."""
+    return {name: os.path.expandvars(value) for name, value in variables.items()}
+
+
+def _problems(plan: Plan) -> dict[str, str]:
+    """What is wrong with each file of the job, and with the packages; empty for what is there."""
+    found = {}
+    for key, path in plan.inputs.items():
+        try:
+            check_inputs({key: path})
+            found[key] = ""
+        except BertjobError as error:
+            found[key] = str(error).removeprefix(f"{key}: ")
+    try:
+        check_packages(plan)
+    except BertjobError as error:
+        found["packages"] = str(error)
+    return found

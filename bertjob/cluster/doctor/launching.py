@@ -1,0 +1,114 @@
+"""Checks of what starts the ranks: modules, the host's mpirun, the PMI between Slurm and the program's MPI."""
+
+from collections.abc import Iterator
+
+from bertjob.cluster.doctor.case import Case
+from bertjob.cluster.doctor.finding import Finding, fail, ok, warn
+from bertjob.cluster.probe.programs import HostMpi
+from bertjob.launch import pmi
+from bertjob.launch.pmi import Verdict
+from bertjob.spec.job import Library
+
+_MPIRUN = {"openmpi": "openmpi", "openmpi-srun": "openmpi", "hydra": "mpich"}
+"""Launchers that are a command of the host, and the family of it."""
+ASIDE = "otherwise"
+"""The check that tells of launchers which the job does not use: neither good nor bad, so never more than `ok`."""
+
+
+def modules(case: Case) -> Iterator[Finding]:
+    """Whether the site's modules can be loaded."""
+    wanted, error = case.site.modules, case.machine.programs.modules_error
+    if error:
+        yield fail("modules", f"{' '.join(wanted) or 'the setup lines'}: {error}", "`module avail`, then the site file")
+    elif wanted:
+        yield ok("modules", f"{', '.join(wanted)} can be loaded")
+
+
+def host_mpi(case: Case) -> Iterator[Finding]:
+    """The mpirun or mpiexec of the host, and whether it is the one that the site file means."""
+    found, family = case.machine.programs.mpi, _MPIRUN.get(case.launcher)
+    fitting = [mpi for mpi in found if family in (None, mpi.library.family)]
+    if family and not fitting:
+        command = "mpiexec.hydra" if family == "mpich" else "Open MPI's mpirun"
+        yield fail("host MPI", f"launcher {case.launcher} needs {command}, which is not here", _bring(case))
+    elif case.launcher.startswith("openmpi") and fitting[0].major != case.site.mpi.version:
+        said = f"{_described(fitting[0])}, and the site file says version {case.site.mpi.version}"
+        yield fail("host MPI", said, f"`mpi: {{version: {fitting[0].major}}}` in the site file")
+    elif fitting:
+        yield ok("host MPI", _described(fitting[0]))
+    else:
+        yield ok("host MPI", "none, and none is needed")
+
+
+def launchers(case: Case) -> Iterator[Finding]:
+    """What would become of the job under each launcher."""
+    verdicts = pmi.verdicts(facts(case))
+    chosen = next((verdict for verdict in verdicts if _is_chosen(case, verdict)), None)
+    if chosen is not None:
+        yield _judged(chosen, next((verdict for verdict in verdicts if verdict.works), None))
+    if others := [_named(verdict) for verdict in verdicts if verdict.works and verdict is not chosen]:
+        yield ok(ASIDE, f"{', '.join(others)}: would work as well")
+    for verdict in verdicts:
+        if not verdict.works and verdict is not chosen:
+            yield ok(ASIDE, _outcome(verdict))
+
+
+def facts(case: Case) -> pmi.Facts:
+    """What launch/pmi decides from: what was found here, and where nothing was found, what the files say."""
+    slurm, program = case.machine.scheduler.mpi_types, case.job.image.mpi
+    host = _host(case)
+    if case.engine == "none":
+        program = host
+    elif case.image is not None and case.image.mpi.family:
+        program = case.image.mpi
+    return pmi.Facts(
+        program=program,
+        host=host,
+        slurm=slurm or case.site.mpi.slurm,
+        engine=case.engine,
+        needs_mpi=case.job.mpi,
+        scheduler=case.site.scheduler,
+    )
+
+
+def _host(case: Case) -> Library:
+    """The host's MPI: of the family that the launcher needs, if there are several."""
+    family = _MPIRUN.get(case.launcher) or case.site.mpi.family
+    found = [mpi.library for mpi in case.machine.programs.mpi]
+    said = case.site.mpi
+    return next(
+        (library for library in found if family in (None, library.family)),
+        Library(family=said.family, version=str(said.version) if said.family == "openmpi" else None, pmi=said.pmi),
+    )
+
+
+def _is_chosen(case: Case, verdict: Verdict) -> bool:
+    if verdict.launcher != case.launcher:
+        return False
+    return verdict.srun_mpi in (None, case.job.srun_mpi or case.site.mpi.srun or "none")
+
+
+def _judged(chosen: Verdict, best: Verdict | None) -> Finding:
+    if chosen.works:
+        return ok("launcher", _outcome(chosen))
+    instead = f"launcher {_named(best)}: {best.reason}" if best else "none of bertjob's launchers fits"
+    return (warn if chosen.outcome == "unknown" else fail)("launcher", _outcome(chosen), instead)
+
+
+def _outcome(verdict: Verdict) -> str:
+    words = {"singletons": "silent singletons", "absent": "not here"}
+    return f"{_named(verdict)} {words.get(verdict.outcome, verdict.outcome)}: {verdict.reason}"
+
+
+def _named(verdict: Verdict) -> str:
+    return f"{verdict.launcher} --mpi={verdict.srun_mpi}" if verdict.srun_mpi else verdict.launcher
+
+
+def _described(mpi: HostMpi) -> str:
+    names = {"openmpi": "Open MPI", "hydra": "MPICH's or MVAPICH's hydra", "intel": "Intel MPI"}
+    spoken = f", speaks {' and '.join(mpi.library.pmi)} to Slurm" if mpi.library.pmi else ""
+    return f"{mpi.command} is {names[mpi.kind]} {mpi.version}{spoken}"
+
+
+def _bring(case: Case) -> str:
+    return "name its module in the site file (`modules: […]`), or take launcher srun" if case.slurm else "install it"
