@@ -6,6 +6,7 @@ submissions.jsonl                   one line a submission or local start: the sc
 hparams.json                        what the training resolved
 logs/<job id>.out                   the batch script and rank 0, appended over requeues
 logs/<job id>.<rank>.out            each rank's own log
+logs/<job id>.<rank>.nccl           what its NCCL says of the network, where it has a GPU
 state.json                          heartbeat, replaced atomically
 metrics.jsonl  tb/                  one line a logged step; TensorBoard events
 checkpoints/step-000400/            complete or absent
