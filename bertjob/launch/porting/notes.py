@@ -86,7 +86,8 @@ def _wanted(script: Script, told: Told, engine: str, job: Job) -> Iterator[str]:
             yield f"{engine} shows GPUs by variables: export {' '.join(missing)}"
     if row.file:
         ours = {assignment.name for assignment in script.assignments} - set(job.exported)
-        named = {part.name for part in expansions(told)} & ours
+        written_out = {told.image.parts[0]} if constant_image(told, job) else set()
+        named = {part.name for part in expansions(told) if part not in written_out} & ours
         yield from (f"the file of {engine} names {name}: export it" for name in sorted(filter(None, named)))
     if not row.batch and script.directives:
         yield f"{engine}'s daemon starts containers outside of the job: Slurm neither limits nor ends them"

@@ -79,7 +79,7 @@ def port(text: str, engine: str) -> Ported:
             words = tuple(word.replace(EDF_FILE, files[written.file]) for word in words)
         if row.setup and not commands:
             edits.append(_Edit(before, before, f"{row.setup}\n"))
-        edits += _edits(start, layer, words, engine, source)
+        edits += _edits(start, layer, words, written.inside, engine, source)
         commands += 1
     return Ported(_edited(source, edits), commands, tuple(sorted(notes)))
 
@@ -121,22 +121,22 @@ def _check(told: Told, engine: str, line: int, constant: str) -> None:
             )
 
 
-def _edits(start: Start, layer: Layer, words: tuple[str, ...], engine: str, source: bytes) -> Iterator[_Edit]:
+def _edits(
+    start: Start, layer: Layer, words: tuple[str, ...], inside: tuple[str, ...], engine: str, source: bytes
+) -> Iterator[_Edit]:
     """The new words in the place of the engine's, or behind the options of srun for an engine that is part of it."""
     begin, end = layer.words[0].start, layer.words[-1].end
-    srun = start.layer("srun")
     if ENGINES[engine].srun_option:
+        srun = start.layer("srun")
         if srun is None:
             by = start.launcher.name if start.launcher else "the shell"
             raise PreflightError(f"line {start.line}: {engine} is a part of srun, and this command is started by {by}")
         after = srun.words[-1].end
         if source[after:begin].strip(b" \t\\\n"):  # something stands between them, e.g. numactl
-            count = sum(word.startswith("--") for word in words)
-            yield _Edit(after, after, " " + " ".join(words[:count]))
-            rest = " ".join(words[count:])
-            yield _Edit(begin, end, rest) if rest else _Edit(begin, _next_word(source, end), "")
+            yield _Edit(after, after, " " + " ".join(words))
+            yield _Edit(begin, end if inside else _next_word(source, end), " ".join(inside))
             return
-    yield _Edit(begin, end, _folded(words, source[begin:end].decode()))
+    yield _Edit(begin, end, _folded((*words, *inside), source[begin:end].decode()))
 
 
 def _next_word(source: bytes, end: int) -> int:

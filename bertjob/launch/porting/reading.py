@@ -93,7 +93,7 @@ ROLES: Mapping[str, Mapping[str, Role]] = {
         **dict.fromkeys(("-m", "--module"), "module"),
     },
     "ch-run": {
-        **dict.fromkeys(("-b", "--bind"), "volume"),
+        **dict.fromkeys(("-b", "--bind"), "bind"),
         **dict.fromkeys(("-c", "--cd"), "workdir"),
         "--set-env": "environment",
     },
@@ -148,7 +148,16 @@ def read(layer: Layer) -> Told:
 
 def _told(told: Told, option: Option, role: Role | None, line: int) -> Told:
     value, text = option.value, option.value.value if option.value else ""
-    if value is None and role in {"mount", "volume", "volumes", "workdir", "environment", "environments", "image"}:
+    if value is None and role in {
+        "mount",
+        "volume",
+        "volumes",
+        "workdir",
+        "environment",
+        "environments",
+        "image",
+        "bind",
+    }:
         raise PreflightError(f"line {line}: {option.name} has no value")
     match role:
         case "meant":
@@ -186,7 +195,9 @@ def _with_value(told: Told, value: Word, role: Role | None, line: int) -> Told:
             return _with(told, workdir=value)
         case "mount":
             return _with(told, binds=(*told.binds, _mount(value, line)))
-        case "volume":
+        case "volume" if len(_pieces(value, ":")) == 1:
+            raise PreflightError(f"line {line}: source and target cannot be told apart in {value.value!r}")
+        case "volume" | "bind":
             return _with(told, binds=(*told.binds, _volume(value, line)))
         case "volumes":
             volumes = [part for piece in _pieces(value, ",") for part in _pieces(piece, ";")]
@@ -208,8 +219,8 @@ def _mount(value: Word, line: int) -> Mounted:
 
 def _volume(value: Word, line: int) -> Mounted:
     parts = _pieces(value, ":")
-    if len(parts) == 1 and not value.literal and value.splits and not re.search(r"\w$", value.value):
-        raise PreflightError(f"line {line}: source and target cannot be told apart in {value.value!r}")
+    if not parts[0].value.startswith(("/", "$")):
+        raise PreflightError(f"line {line}: {parts[0].value!r} is no absolute path")
     options = parts[2].value.split(",") if len(parts) > 2 else []
     return Mounted(parts[0], parts[1] if len(parts) > 1 else parts[0], "ro" in options)
 

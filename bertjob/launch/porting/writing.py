@@ -44,10 +44,12 @@ class Written(msgspec.Struct, frozen=True):
 
     Attributes:
         words: in the place of the old engine's, as shell text.
+        inside: words before the program, inside the container.
         file: the text of the file that the engine reads.
     """
 
     words: tuple[str, ...]
+    inside: tuple[str, ...]
     file: str | None
 
 
@@ -71,11 +73,12 @@ def write(told: Told, engine: str, job: Job) -> Written:
     if constant:
         text = [word.replace(constant, told.image.value) if "," not in word else word for word in text]
     values = [(name, value) for name, value in told.environment if value is not None]
+    inside: list[str] = []
     if values and engine not in _SET_VARIABLES and not row.file:
-        text += ["env", *(f"{name}={names.text(names.word(value))}" for name, value in values)]
+        inside += ["env", *(f"{name}={names.text(names.word(value))}" for name, value in values)]
     if told.entrypoint is not None:
-        text.append(names.text(names.word(told.entrypoint)))
-    return Written(tuple(text), _file(row.file[1](container), names) if row.file else None)
+        inside.append(names.text(names.word(told.entrypoint)))
+    return Written(tuple(text), tuple(inside), _file(row.file[1](container), names) if row.file else None)
 
 
 def constant_image(told: Told, job: Job) -> str:
@@ -120,14 +123,17 @@ class _Names:
             following = [*word.parts[1:], ""]
             return "".join(self.bare(part, after) for part, after in zip(word.parts, following, strict=True))
         reference = r"\$(?:\{(expansion_\d+)\}|(expansion_\d+))"
-        return re.sub(reference, lambda match: self.expansions[match[1] or match[2]].source, quote(word))
+        return re.sub(reference, lambda match: self.source(match[1] or match[2], joined=bool(match[1])), quote(word))
 
     def bare(self, part: str | Ref, after: str | Ref) -> str:
         if isinstance(part, str):
             return part if re.fullmatch(r"[\w@%+=:,./-]*", part, re.ASCII) else shlex.quote(part)
-        source = self.expansions[part.name].source
-        joined = isinstance(after, str) and re.match(r"[A-Za-z0-9_\[]", after) and re.fullmatch(r"\$\w+", source)
-        return f"${{{source[1:]}}}" if joined else source
+        return self.source(part.name, joined=isinstance(after, str) and re.match(r"[A-Za-z0-9_\[]", after) is not None)
+
+    def source(self, name: str, joined: bool) -> str:
+        """The expansion as it was written, in braces where what follows would belong to the variable's name."""
+        source = self.expansions[name].source
+        return f"${{{source[1:]}}}" if joined and re.fullmatch(r"\$\w+", source) else source
 
 
 def _container(told: Told, engine: str, job: Job, names: _Names, constant: str) -> Container:

@@ -1,0 +1,288 @@
+"""A script for another engine: its container commands say the same, all other bytes stay."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bertjob.errors import PreflightError
+from bertjob.launch.engines import ENGINES
+from bertjob.launch.lint.parse import parse
+from bertjob.launch.porting import port
+
+NAMES = sorted(set(ENGINES) - {"none"})
+EXAMPLES = sorted(Path(__file__).parent.parent.glob("slurm/examples/*.sbatch"))
+IMAGE = "nvcr.io/nvidia/pytorch:22.08-py3"
+HEAD = "#!/bin/bash\n#SBATCH --nodes=2\n"
+MOUNT = "--mount=type=bind,source=$SCRATCH,destination=/data"
+SHARED = "--network=host --pid=host --ipc=host --uts=host"
+
+
+def line(command: str, engine: str) -> str:
+    """The last line of a script with one command, in the words of another engine."""
+    text = port(HEAD + command + "\n", engine).text
+    return text.replace(" \\\n    ", " ").rstrip("\n").rpartition("\n")[2]
+
+
+def notes(command: str, engine: str) -> list[str]:
+    return [note.text for note in port(HEAD + command + "\n", engine).notes]
+
+
+@pytest.mark.parametrize(
+    ("engine", "expected"),
+    [
+        ("podman", f"podman run --rm --env-host {SHARED} --user=0:0 --entrypoint '' --workdir=/w {MOUNT} {IMAGE}"),
+        (
+            "podman-hpc",
+            f"podman-hpc run --rm --env-host {SHARED} --user=0:0 --entrypoint '' --workdir=/w {MOUNT} {IMAGE}",
+        ),
+        ("apptainer", f"apptainer exec --pwd=/w --bind=$SCRATCH:/data docker://{IMAGE}"),
+        ("singularity", f"singularity exec --pwd=/w --bind=$SCRATCH:/data docker://{IMAGE}"),
+        ("shifter", f"shifter --image=docker:{IMAGE} --workdir=/w --volume=$SCRATCH:/data"),
+        ("charliecloud", f"ch-run --cd=/w --bind=$SCRATCH:/data {IMAGE} --"),
+        (
+            "pyxis",
+            "'--container-image=nvcr.io#nvidia/pytorch:22.08-py3' --container-mounts=$SCRATCH:/data "
+            "--container-workdir=/w --no-container-entrypoint",
+        ),
+        ("edf", '--environment="$SLURM_SUBMIT_DIR/environment-$SLURM_JOB_ID.toml"'),
+    ],
+)
+def test_a_command_of_sarus_for_each_engine(engine: str, expected: str) -> None:
+    command = f'srun -n 4 sarus run --entrypoint "" --workdir=/w {MOUNT} {IMAGE} python "$X" \'a b\' # why'
+    assert line(command, engine) == f"srun -n 4 {expected} python \"$X\" 'a b' # why"
+
+
+def test_the_file_of_the_container_engine_stands_before_its_command() -> None:
+    ported = port(f"{HEAD}if true; then\n  srun sarus run -e A=1 {MOUNT},readonly {IMAGE} ls\nfi\n", "edf").text
+    assert ported.startswith(
+        HEAD + "cat > \"$SLURM_SUBMIT_DIR/environment-$SLURM_JOB_ID.toml\" << 'END_OF_FILE'\n"
+        'image = "nvcr.io#nvidia/pytorch:22.08-py3"\nmounts = [\n  "${SCRATCH}:/data:ro",\n]\n'
+        'entrypoint = false\n\n[env]\nA = "1"\nEND_OF_FILE\nif true; then\n'
+    )
+
+
+def test_commands_with_the_same_container_share_a_file() -> None:
+    two = f"srun sarus run {IMAGE} ls\nsrun sarus run {IMAGE} pwd\nsrun sarus run ubuntu ls\n"
+    text = port(HEAD + two, "edf").text
+    assert text.count("cat > ") == 2
+    assert text.count('environment-$SLURM_JOB_ID.toml" ls') == 1
+    assert text.count('environment-$SLURM_JOB_ID.toml" pwd') == 1
+    assert text.count('environment-$SLURM_JOB_ID-2.toml" ls') == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"podman run --rm --network=host -v $SCRATCH:/data:ro -w /w -e A=1 --entrypoint= {IMAGE} ls",
+        f"docker run --rm --mount type=bind,src=$SCRATCH,dst=/data,ro --workdir /w --env A=1 --entrypoint '' {IMAGE} ls",
+        f"apptainer exec -B $SCRATCH:/data:ro --pwd /w --env A=1 docker://{IMAGE} ls",
+        f"singularity exec --bind $SCRATCH:/data:ro --pwd=/w --env=A=1 docker://{IMAGE} ls",
+        f"shifter --image=docker:{IMAGE} -V $SCRATCH:/data:ro --workdir=/w -e A=1 ls",
+        f"ch-run -b $SCRATCH:/data --cd=/w --set-env=A=1 {IMAGE} -- ls",
+    ],
+)
+def test_other_engines_commands_are_read(command: str) -> None:
+    readonly = "" if command.startswith("ch-run") else ",readonly"
+    expected = f"srun sarus run --entrypoint '' --workdir=/w {MOUNT}{readonly} --env=A=1 {IMAGE} ls"
+    assert line(f"srun {command}", "sarus") == expected
+
+
+def test_gpus_are_asked_for_where_the_job_or_the_old_engine_does() -> None:
+    assert "--nv" in line(f"#SBATCH --gpus-per-node=4\nsarus run {IMAGE} ls", "apptainer")
+    assert "--nv" in line(f"podman run --device nvidia.com/gpu=all {IMAGE} ls", "apptainer")
+    assert "--rocm" in line(f"podman run --device /dev/kfd --device=/dev/dri {IMAGE} ls", "apptainer")
+    assert "--nv" not in line(f"sarus run {IMAGE} ls", "apptainer")
+
+
+def test_an_image_in_a_variable_stays_one_with_the_scheme_of_the_engine() -> None:
+    command = f"IMAGE={IMAGE}\nsrun sarus run $IMAGE ls"
+    assert line(command, "apptainer") == "srun apptainer exec docker://$IMAGE ls"
+    assert "'--container-image=nvcr.io#nvidia/pytorch:22.08-py3'" in line(command, "pyxis")
+    assert any("$IMAGE must hold" in note for note in notes("srun sarus run $IMAGE ls", "apptainer"))
+
+
+def test_what_cannot_be_carried_over_is_named_with_the_reason() -> None:
+    said = notes(f"srun sarus run -t --mpi --ssh --annotation=com.example.hook=1 --env-file=x {IMAGE} ls", "apptainer")
+    for start in ("-t is left out: a batch job", "--mpi is left out: it swaps", "--ssh is left out: it sets up"):
+        assert any(note.startswith(start) for note in said), start
+    assert "--annotation=com.example.hook=1 is left out: apptainer reads none" in said
+    assert any(note.startswith("--env-file=x is left out") for note in said)
+
+
+def test_annotations_go_to_engines_that_read_them() -> None:
+    command = f"srun sarus run --annotation=com.example.hook=1 {IMAGE} ls"
+    assert "--annotation=com.example.hook=1" in line(command, "podman")
+    assert not any("annotation" in note for note in notes(command, "podman"))
+
+
+def test_an_entry_point_stands_before_the_program_and_options_of_srun_with_srun() -> None:
+    command = "srun -n 2 numactl -N 0 sarus run --entrypoint python -e A=$B ubuntu x.py"
+    options = "--container-image=ubuntu --no-container-entrypoint"
+    assert line(command, "pyxis") == f"srun -n 2 {options} numactl -N 0 env A=$B python x.py"
+
+
+def test_what_is_no_container_command_stays() -> None:
+    text = f"{HEAD}module load sarus\nsarus pull {IMAGE}\nsrun bash -c 'sarus run {IMAGE} ls'\npodman run x ls\n"
+    ported = port(text, "podman")
+    assert (ported.text, ported.commands) == (text, 0)
+    assert [note.line for note in ported.notes] == [3, 4, 5]
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_bertjobs_own_scripts_stay_bash_in_every_engine(path: Path, engine: str) -> None:
+    with contextlib.suppress(PreflightError):
+        ported = port(path.read_text(), engine)
+        assert parse(ported.text).wrong_at is None
+        subprocess.run(["bash", "-n"], input=ported.text, text=True, check=True)
+
+
+HOSTILE = ["a b", "a'b", "$(touch x)", "*", "", 'say "hi"', "ü#!"]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("engine", ["podman", "apptainer", "shifter", "charliecloud"])
+def test_bash_hands_over_the_same_words_as_before(engine: str, value: str, tmp_path: Path) -> None:
+    command = (
+        'srun sarus run -e "A=$V" --env=B="$V"x --workdir="/w$V" --mount="type=bind,source=/s$V,destination=/d d" '
+        f'--entrypoint "" {IMAGE} prog "$V" \'$V\' "$(echo "q $V")"'
+    )
+    text = f"{HEAD}srun() {{ printf '%s\\0' \"$@\"; }}\n{port(command, engine).text}\n"
+    done = subprocess.run(
+        ["bash", "-c", text], env=os.environ | {"V": value}, capture_output=True, cwd=tmp_path, check=True
+    )
+    words = done.stdout.decode().split("\0")[:-1]
+    assert words[-4:] == ["prog", value, "$V", f"q {value}"]
+    handed = "\n".join(words)
+    for wanted in (f"A={value}", f"B={value}x", f"/w{value}", f"/s{value}", "/d d"):
+        assert wanted in handed
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "engine", "message"),
+    [
+        (
+            f"mpirun -n 2 sarus run {IMAGE} ls",
+            "pyxis",
+            "line 3: pyxis is a part of srun, and this command is started by mpirun",
+        ),
+        (f"sarus run {IMAGE} ls", "edf", "line 3: edf is a part of srun, and this command is started by the shell"),
+        (f"srun sarus run -w $(pwd) {IMAGE} ls", "edf", "line 3: the file of edf cannot hold $(pwd)"),
+        (f"sarus run $OPTIONS -w /w {IMAGE} ls", "podman", "line 3: a variable among the options of sarus"),
+        (
+            f"sarus run --mount=type=bind,source=/a:b,destination=/c {IMAGE} ls",
+            "shifter",
+            "line 3: '/a:b': shifter separates",
+        ),
+        ("sarus run Ubuntu ls", "podman", "line 3: image 'Ubuntu'"),
+        (
+            f"sarus run --mount=type=tmpfs,destination=/c {IMAGE} ls",
+            "podman",
+            "line 3: 'type=tmpfs,destination=/c' is no bind",
+        ),
+        ("sarus run", "podman", "line 3: sarus is told no image"),
+        ("podman run -v data:/d ubuntu ls", "sarus", "line 3: 'data' is no absolute path"),
+        ("podman run -v ~/data:/d ubuntu ls", "sarus", "line 3: '~/data' is no absolute path"),
+        ("podman run -v $MOUNT ubuntu ls", "sarus", "line 3: source and target cannot be told apart in '$MOUNT'"),
+        ("if true", "podman", "line 3: this cannot be read as bash"),
+        ("ls\r", "podman", "line 1: the script has DOS line ends"),
+    ],
+)
+def test_what_cannot_be_ported_is_one_line(command: str, engine: str, message: str) -> None:
+    with pytest.raises(PreflightError) as raised:
+        port(HEAD + command + "\n", engine)
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            *("sarus run ", "podman run ", "apptainer exec ", "shifter ", "ch-run ", "srun ", "--mount=", "type=bind,"),
+            *(
+                "source=/a",
+                ",destination=$B",
+                "-v ",
+                "/a:/b ",
+                "-e ",
+                "A=$B ",
+                "--env=",
+                "-w ",
+                "ubuntu ",
+                "$X ",
+                '"',
+                "'",
+            ),
+            *(
+                "\n",
+                "\\\n",
+                "--image=docker:x ",
+                "-- ",
+                "ls ",
+                "$(",
+                ")",
+                " ; ",
+                "if ",
+                "fi ",
+                "<< E\n",
+                "E\n",
+                "-it ",
+                "é ",
+            ),
+        ]
+    ),
+    max_size=25,
+).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(), PIECES), st.sampled_from(NAMES))
+@example("sarus run -e ubuntu ls", "podman")
+@example("srun sarus run --env=A ubuntu ls", "edf")
+def test_any_text_is_ported_or_refused(text: str, engine: str) -> None:
+    try:
+        ported = port(text, engine)
+    except PreflightError:
+        return
+    if not ported.commands:
+        assert ported.text == text
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    bertjob = [sys.executable, "-c", "from bertjob.cli.main import main; main()"]
+    return subprocess.run([*bertjob, "port", *words], capture_output=True, text=True, check=False)
+
+
+def test_the_command_prints_the_script_and_says_what_was_lost(tmp_path: Path) -> None:
+    script, made = tmp_path / "a.sbatch", tmp_path / "b.sbatch"
+    script.write_text(f"{HEAD}srun sarus run --mpi {IMAGE} ls\n")
+    done = command(str(script), "--to", "podman")
+    assert done.returncode == 0
+    assert done.stdout == port(script.read_text(), "podman").text
+    assert done.stderr.splitlines()[0].startswith(f"{script}:3: --mpi is left out: ")
+    assert done.stderr.splitlines()[-1] == "1 command rewritten for podman"
+    to_file = command(str(script), "--to", "podman", "-o", str(made))
+    assert (to_file.stdout, made.read_text()) == (f"{made}\n", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("missing.sbatch", "--to", "podman"), 2, "bertjob: missing.sbatch: No such file or directory\n"),
+        (
+            ("missing.sbatch", "--to", "podmann"),
+            2,
+            "bertjob: --to: there is no engine 'podmann': did you mean 'podman'?\n",
+        ),
+    ],
+)
+def test_the_command_fails_in_one_line(words: tuple[str, ...], code: int, said: str) -> None:
+    done = command(*words)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
