@@ -35,7 +35,7 @@ def environments(folders: dict[str, Path]) -> dict[str, dict[str, str]]:
     return {
         "openmpi4": {**_AS_ROOT, "MPI4PY_MPIABI": "openmpi"},
         "openmpi5": {**_AS_ROOT, **of("openmpi")},
-        "mpich": of("mpich"),
+        "mpich": {**_AS_ROOT, **of("mpich")},
     }
 
 

@@ -1,4 +1,4 @@
-"""Every launcher on four nodes of a real Slurm with three real MPI libraries, and what becomes of those that do not fit.
+"""Every launcher on four nodes of a real Slurm with three real MPI libraries, and what comes of those that do not fit.
 
 What a launch must show is what ``task: smoke`` proves: all ranks by gloo, and with ``mpi: true`` over MPI as well.
 """
@@ -14,6 +14,7 @@ import mpi
 import pytest
 from face import Face
 from slurm.lab import Lab
+from until import until
 
 from bertjob.launch.pmi import Facts, Outcome, verdicts
 from bertjob.spec.job import Library
@@ -114,25 +115,43 @@ def test_one_agent_a_node_starts_all_ranks_of_it(launch: Launch, cluster: Lab, l
     assert [(rank.rank, rank.host) for rank in proof.ranks] == list(enumerate(hosts))
 
 
-def trains(launch: Launch, squad: Path, site: Path, steps: int = 4) -> RunDir:
+def training(launch: Launch, squad: Path, steps: int, **keys: object) -> tuple[Path, RunDir]:
+    """A job of so many steps, and where it shall run."""
     job = launch.bertjob.job(
         model={"init": "random", "vocab": str(squad / "vocab.txt"), "layers": 1, "hidden": 32, "heads": 2},
         data={"train": str(squad / "train.json")},
         precision="fp32",
         train={"global_batch": 8, "micro_batch": 1, "epochs": 1e6, "max_steps": steps, "log_every": 1},
-        mpi=True,
+        **keys,
     )
-    launch.bertjob("submit", job, "--site", site, "--run-dir", "run", "--wait")
-    return RunDir(launch.bertjob.folder / "run")
+    return job, RunDir(launch.bertjob.folder / "run")
 
 
 @pytest.mark.parametrize(("library", "launcher"), [("openmpi5", "openmpi"), ("mpich", "hydra")])
 def test_training_that_needs_mpi_runs_through_mpirun(launch: Launch, squad: Path, library: str, launcher: str) -> None:
-    run = trains(launch, squad, launch.site(library, launcher))
+    job, run = training(launch, squad, 4, mpi=True)
+    launch.bertjob("submit", job, "--site", launch.site(library, launcher), "--run-dir", run.path, "--wait")
     assert json.loads(run.hparams.read_text())["world_size"] == 4
     state = read_state(run.state)
     assert state is not None
     assert (state.phase, state.step) == ("done", 4)
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
+def test_a_signal_passes_by_the_agents_and_the_same_run_finishes_after_a_requeue(
+    launch: Launch, squad: Path, launcher: str
+) -> None:
+    job, run = training(launch, squad, 60)
+    submitted = launch.bertjob("submit", job, "--site", launch.site("openmpi4", launcher), "--run-dir", run.path)
+    job_id = submitted.stdout.splitlines()[-1]
+    until(lambda: (state := read_state(run.state)) is not None and state.step >= 3, seconds=90)
+    subprocess.run(["scancel", "--batch", "--signal=USR1", job_id], check=True)
+    launch.bertjob("wait", job_id)
+    shown = subprocess.run(["scontrol", "show", "job", job_id], capture_output=True, text=True, check=True).stdout
+    assert "Restarts=1" in shown
+    state = read_state(run.state)
+    assert state is not None
+    assert (state.phase, state.step) == ("done", 60)
 
 
 LAUNCHES = {
