@@ -78,6 +78,11 @@ def test_lines_break_before_options_only() -> None:
     assert fold(words, 80) == ["mpirun -n 8 -x A -x B --bind=none image"]
 
 
+def test_assignments_of_env_may_stand_on_lines_of_their_own_but_not_apart_from_an_option() -> None:
+    words = ("--nv", "image", "env", "A=" + variable("A"), "B=1", "--env", "C=2")
+    assert fold(words, 12) == ["--nv image env", '"A=$A" B=1', "--env C=2"]
+
+
 def read_by_sbatch(text: str) -> str:
     """An argument of an #SBATCH line as sbatch reads it: quotes group, and a backslash escapes inside them too."""
     argument, quote_mark, characters = "", "", iter(text)

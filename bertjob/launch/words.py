@@ -11,6 +11,7 @@ import msgspec
 
 _REFERENCE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _OPTION = re.compile(r"--[a-z-]+=")
 _SPECIAL = re.compile(r'([\\"`$])')
 
@@ -84,7 +85,7 @@ def quote_directive(text: str) -> str:
 
 
 def fold(words: Sequence[Word], width: int) -> list[str]:
-    """Quoted words on lines of about `width` columns, broken only before an option."""
+    """Quoted words on lines of about `width` columns, broken only before an option or one of env's assignments."""
     lines: list[str] = []
     for group in _options(words):
         if lines and len(lines[-1]) + 1 + len(group) <= width:
@@ -114,12 +115,14 @@ def _quoted(part: str | Ref, after: str | Ref) -> str:
 def _options(words: Sequence[Word]) -> list[str]:
     """Quoted words, an option together with the words after it, unless it has its value behind ``=``."""
     groups: list[str] = []
-    open_ended = False
+    open_ended = wants_value = False
     for word in words:
         option = str(word).startswith("-")
-        if groups and not option and open_ended:
+        assignment = not wants_value and _ASSIGNMENT.match(str(word)) is not None
+        if groups and not option and not assignment and open_ended:
             groups[-1] += f" {quote(word)}"
         else:
             groups.append(quote(word))
             open_ended = "=" not in str(word)
+        wants_value = option and open_ended
     return groups
