@@ -58,3 +58,9 @@ def test_the_wheel_brings_the_presets_of_fabrics(installed):
 
 def test_the_wheel_documents_its_keys(installed):
     assert json.loads(installed("schema", "job").stdout)["$defs"]["Train"]["properties"]["epochs"]["description"]
+
+
+def test_the_wheel_builds_its_image(installed):
+    built = installed("image", "build", "--cpu", "--engine", "podman", "--dry-run")
+    assert built.returncode == 0, built.stderr
+    assert built.stdout.startswith("podman build --tag localhost/bertjob:")
