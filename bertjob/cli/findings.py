@@ -8,6 +8,7 @@ from rich.text import Text
 
 from bertjob.cluster.doctor.finding import Finding, Level
 from bertjob.cluster.doctor.launching import ASIDE
+from bertjob.spec.proof import Proof
 
 _SIGNS: Mapping[Level, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -15,6 +16,7 @@ _SIGNS: Mapping[Level, tuple[str, str]] = {
     "fail": ("✗", "bold red"),
 }
 _CHECK_COLUMN = 14
+_SHOWN_RANKS = 16
 
 
 def report(what: str, sections: Mapping[str, Iterable[Finding]]) -> RenderableType:
@@ -25,6 +27,41 @@ def report(what: str, sections: Mapping[str, Iterable[Finding]]) -> RenderableTy
         parts.append(_table(found))
     parts.append(_summary([finding.level for found in sections.values() for finding in found]))
     return Group(*parts)
+
+
+def proof_view(proof: Proof, about: str) -> RenderableType:
+    """What a launch proof shows: who was there, how they talked, how fast."""
+    ranks = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("rank", "host", "device", "clock"):
+        ranks.add_column(name, justify="right" if name in ("rank", "clock") else "left")
+    for rank in proof.ranks[:_SHOWN_RANKS]:
+        ranks.add_row(str(rank.rank), Text(rank.host), Text(rank.device), f"{rank.clock_offset * 1e3:+.0f} ms")
+    if len(proof.ranks) > _SHOWN_RANKS:
+        ranks.add_row("…", f"and {len(proof.ranks) - _SHOWN_RANKS} more", "", "")
+    sums = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("all-reduce", "time", "bandwidth"):
+        sums.add_column(name, justify="right")
+    for one in proof.all_reduces:
+        sums.add_row(_bytes(one.bytes), f"{one.seconds * 1e3:.2f} ms", f"{one.bandwidth / 1e9:.3f} GB/s")
+    talked = f", talking by {proof.transport}" if proof.transport else ""
+    count = f"{len(proof.ranks)} ranks on {len(proof.hosts)} node{'s' * (len(proof.hosts) > 1)}"
+    parts: list[RenderableType] = [
+        Text.assemble(("✓ ", "green"), ("proved", "bold"), f"  {about}"),
+        Text(f"  {count}{talked}; all see the same files", style="dim"),
+        Text(""),
+        ranks,
+    ]
+    parts += [Text(""), sums] if proof.all_reduces else []
+    parts += [Text(f"! {warning}", style="yellow") for warning in proof.warnings]
+    return Group(*parts)
+
+
+def _bytes(number: int) -> str:
+    """Powers of two, as the messages are."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= size:
+            return f"{number / size:.0f} {unit}"
+    return f"{number} B"
 
 
 def _table(found: Iterable[Finding]) -> Table:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from bertjob.cluster.index import state_folder
+from bertjob.spec.proof import Proof
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class Combination(msgspec.Struct, frozen=True):
         slurm: Slurm's version; empty without Slurm.
         engine: container engine.
         image: digest of the image, or its name where the engine tells no digest; empty without a container.
-        launcher: what starts the ranks.
+        launcher: what starts the ranks, e.g. ``openmpi``, ``srun --mpi=pmix``.
     """
 
     site: str
@@ -40,24 +41,24 @@ class Combination(msgspec.Struct, frozen=True):
         return f"{self.launcher} and engine {self.engine}{image}"
 
 
-class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """A launch that worked."""
+class Proved(msgspec.Struct, frozen=True, kw_only=True):
+    """A launch that worked.
+
+    Attributes:
+        combination: what it is about.
+        proof: what the ranks saw.
+        run_dir: where its logs are, as long as nobody removes them.
+    """
 
     combination: Combination
-    time: float
-    """Seconds since the epoch."""
-    hosts: tuple[str, ...]
-    ranks: int
-    bandwidth: float | None = None
-    """Bytes a second that an all-reduce moves through each rank's network at best; None with one rank."""
-    transport: str = ""
-    run_dir: str = ""
+    proof: Proof
+    run_dir: str
 
     def __str__(self) -> str:
-        day = time.strftime("%Y-%m-%d", time.localtime(self.time))
-        speed = "" if self.bandwidth is None else f", all-reduce {self.bandwidth / 1e9:.2f} GB/s"
-        by = f" by {self.transport}" if self.transport else ""
-        return f"{day}: {self.ranks} ranks on {len(self.hosts)} nodes{speed}{by}"
+        day = time.strftime("%Y-%m-%d", time.localtime(self.proof.time))
+        ranks, nodes, speed = len(self.proof.ranks), len(self.proof.hosts), self.proof.bandwidth
+        fast = "" if speed is None else f", all-reduce {speed / 1e9:.2f} GB/s"
+        return f"{day}: {ranks} ranks on {nodes} node{'s' * (nodes > 1)}, {self.proof.transport}{fast}"
 
 
 class BadNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,10 +75,10 @@ class BadNode(msgspec.Struct, frozen=True, kw_only=True):
 class Book(msgspec.Struct, frozen=True):
     """All proofs and bad nodes of this user."""
 
-    proofs: tuple[Proof, ...] = ()
+    proofs: tuple[Proved, ...] = ()
     bad_nodes: tuple[BadNode, ...] = ()
 
-    def proof(self, combination: Combination) -> Proof | None:
+    def proof(self, combination: Combination) -> Proved | None:
         """The proof of a combination."""
         return next((proof for proof in self.proofs if proof.combination == combination), None)
 
@@ -85,16 +86,16 @@ class Book(msgspec.Struct, frozen=True):
         """Nodes to leave out at a site, of jobs with an engine."""
         return tuple(node for node in self.bad_nodes if (node.site, node.engine) == (site, engine))
 
-    def with_proof(self, proof: Proof) -> "Book":
+    def with_proof(self, proved: Proved) -> "Book":
         """With a proof in place of the one before, and without the nodes that have worked in it."""
-        others = tuple(other for other in self.proofs if other.combination != proof.combination)
-        about = proof.combination
+        about = proved.combination
+        others = tuple(other for other in self.proofs if other.combination != about)
         return Book(
-            (*others, proof),
+            (*others, proved),
             tuple(
                 node
                 for node in self.bad_nodes
-                if (node.site, node.engine) != (about.site, about.engine) or node.name not in proof.hosts
+                if (node.site, node.engine) != (about.site, about.engine) or node.name not in proved.proof.hosts
             ),
         )
 

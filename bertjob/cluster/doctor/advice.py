@@ -2,7 +2,7 @@
 
 import msgspec
 
-from bertjob.cluster import proofs
+from bertjob.cluster import images, proofs
 from bertjob.cluster.probe import scheduler
 from bertjob.cluster.proofs import BadNode, Combination
 from bertjob.launch.plan import Plan
@@ -41,12 +41,27 @@ class Advice(msgspec.Struct, frozen=True):
 
 def advise(plan: Plan) -> Advice:
     """Advice on a plan, by the user's own file of proofs."""
-    about = combination(plan, scheduler.version() if plan.site.scheduler == "slurm" else "")
+    version = scheduler.version() if plan.site.scheduler == "slurm" else ""
+    about = combination(plan, version, image_of(plan))
     book = proofs.read()
     return Advice(book.bad(about.site, about.engine), book.proof(about) is not None, about)
 
 
-def combination(plan: Plan, slurm_version: str) -> Combination:
-    """What a proof of this plan would be about."""
-    image = "" if plan.engine == "none" else plan.image or ""
-    return Combination(plan.site.name, slurm_version, plan.engine, image, plan.shape.launcher)
+def combination(plan: Plan, slurm_version: str, image: str) -> Combination:
+    """What a proof of this plan would be about.
+
+    Args:
+        plan: how the ranks start.
+        slurm_version: empty without Slurm.
+        image: as `image_of` tells.
+    """
+    kind = plan.job.srun_mpi if plan.shape.launcher == "srun" else None
+    launcher = plan.shape.launcher if kind in (None, "none") else f"srun --mpi={kind}"
+    return Combination(plan.site.name, slurm_version, plan.engine, image, launcher)
+
+
+def image_of(plan: Plan) -> str:
+    """The digest of the plan's image; its name where nobody can tell the digest; empty without a container."""
+    if plan.engine == "none" or plan.image is None:
+        return ""
+    return images.digest(plan.engine, plan.image, plan.site) or plan.image

@@ -5,18 +5,19 @@ from collections.abc import Mapping
 import msgspec
 
 from bertjob.cluster.probe import Machine
-from bertjob.cluster.proofs import BadNode, Proof
+from bertjob.cluster.proofs import BadNode, Proved
 from bertjob.launch.plan import Plan
-from bertjob.spec.job import Job, Library
+from bertjob.spec.image import ImageFacts
+from bertjob.spec.job import Job
 from bertjob.spec.site import Site
 
 
 class Image(msgspec.Struct, frozen=True):
-    """The container image as it was found; an `error` says why nothing more is known."""
+    """The container image as it was found; an `error` says why nothing is known of what it holds."""
 
     ref: str
     digest: str = ""
-    mpi: Library = Library()
+    facts: ImageFacts | None = None
     error: str = ""
 
 
@@ -46,7 +47,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     problems: Mapping[str, str] = {}
     image: Image | None = None
     variables: Mapping[str, str] = {}
-    proof: Proof | None = None
+    proof: Proved | None = None
     bad_nodes: tuple[BadNode, ...] = ()
 
     @property

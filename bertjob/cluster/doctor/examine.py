@@ -1,11 +1,12 @@
 """Gather the facts of a case: the plan, the files, the image, this machine, and what was proved before."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bertjob.cluster import probe, proofs, slurm
+from bertjob.cluster import images, probe, proofs, slurm
 from bertjob.cluster.doctor.advice import combination
-from bertjob.cluster.doctor.case import Case
+from bertjob.cluster.doctor.case import Case, Image
 from bertjob.cluster.doctor.surroundings import cache_folders
 from bertjob.cluster.machine import here
 from bertjob.cluster.preflight import check_inputs, check_packages
@@ -14,6 +15,9 @@ from bertjob.launch.plan import Plan, plan
 from bertjob.launch.resolve import resolve
 from bertjob.spec.job import Job
 from bertjob.spec.site import Site
+
+_IMAGE_S = 60.0
+"""To start the image and load torch in it; a cold file system takes most of that."""
 
 
 def examine(job: Job, site: Site, run_dir: Path, *, named: bool) -> Case:
@@ -37,9 +41,13 @@ def examine(job: Job, site: Site, run_dir: Path, *, named: bool) -> Case:
     folders = {"run directory": str(run_dir.parent), "home": home}
     folders |= {"scratch": scratch} if (scratch := os.environ.get("SCRATCH")) else {}
     folders |= {"data.cache": job.data.cache} if named and job.data.cache else {}
-    machine = probe.look(site, folders | cache_folders(variables, home), tuple(filter(slurm.leftover, os.environ)))
-    book = proofs.read()
-    about = None if planned is None else combination(planned, machine.scheduler.version)
+    folders |= cache_folders(variables, home)
+    with ThreadPoolExecutor() as pool:
+        looked = pool.submit(probe.look, site, folders, tuple(filter(slurm.leftover, os.environ)))
+        image = _image(job, site)
+    machine, book = looked.result(), proofs.read()
+    name = image.digest or image.ref if image is not None else ""
+    about = None if planned is None else combination(planned, machine.scheduler.version, name)
     return Case(
         job=job,
         site=site,
@@ -48,10 +56,22 @@ def examine(job: Job, site: Site, run_dir: Path, *, named: bool) -> Case:
         plan=planned,
         refusal=refusal,
         problems=_problems(planned) if named and planned is not None else {},
+        image=image,
         variables=variables,
         proof=None if about is None else book.proof(about),
         bad_nodes=book.bad(site.name, job.engine or site.engine),
     )
+
+
+def _image(job: Job, site: Site) -> Image | None:
+    engine, ref = job.engine or site.engine, job.image.ref
+    if engine == "none" or ref is None:
+        return None
+    try:
+        facts = images.inspect(job.image, site, engine, job.resources.gpus_per_node or 0, timeout=_IMAGE_S)
+    except BertjobError as error:
+        return Image(ref, error=str(error))
+    return Image(ref, images.digest(engine, ref, site) or "", facts)
 
 
 def _literal(variables: dict[str, str]) -> dict[str, str]:

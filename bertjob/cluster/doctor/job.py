@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from bertjob.cluster.doctor.case import Case
 from bertjob.cluster.doctor.finding import Finding, fail, ok, warn
+from bertjob.launch import pmi
 
 
 def plan(case: Case) -> Iterator[Finding]:
@@ -48,13 +49,23 @@ def engine(case: Case) -> Iterator[Finding]:
 
 
 def image(case: Case) -> Iterator[Finding]:
-    """Whether the image is here, which one it is, and its MPI."""
-    if case.engine == "none" or case.image is None:
+    """Whether the image is here, which one it is, and what it holds."""
+    found = case.image
+    if found is None:
         return
-    if case.image.error:
-        yield fail("image", case.image.error, "`bertjob image --help`: pull, load or build it")
+    if found.facts is None:
+        yield fail("image", found.error, "`bertjob image --help` says how to pull, load or build it")
         return
-    yield ok("image", f"{case.image.ref}{f' ({case.image.digest[:19]}…)' if case.image.digest else ''}")
+    yield ok("image", f"{found.ref}{f', {found.digest[:19]}…' if found.digest else ''}")
+    holds = found.facts
+    if holds.missing:
+        yield fail("in the image", "; ".join(holds.missing), "another image, or `bertjob image overlay`")
+    gpu = f"CUDA {holds.cuda}" if holds.cuda else f"ROCm {holds.rocm}" if holds.rocm else "for CPUs"
+    mpi = pmi.name(holds.mpi) if holds.mpi.family else "no MPI"
+    torch = f", torch {holds.packages['torch']} {gpu}" if "torch" in holds.packages else ""
+    yield ok("in the image", f"Python {holds.python}{torch}, {mpi}")
+    if gpu == "for CPUs" and case.job.resources.gpus_per_node:
+        yield fail("in the image", "its torch is built for CPUs, and GPUs are asked for", "an image with CUDA or ROCm")
 
 
 def proof(case: Case) -> Iterator[Finding]:

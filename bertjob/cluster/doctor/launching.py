@@ -59,8 +59,8 @@ def facts(case: Case) -> pmi.Facts:
     host = _host(case)
     if case.engine == "none":
         program = host
-    elif case.image is not None and case.image.mpi.family:
-        program = case.image.mpi
+    elif case.image is not None and case.image.facts is not None and case.image.facts.mpi.family:
+        program = case.image.facts.mpi
     return pmi.Facts(
         program=program,
         host=host,

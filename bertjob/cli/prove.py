@@ -1,0 +1,108 @@
+"""``bertjob doctor --prove``: submit the smoke job, wait for it, show and keep what it proved."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import msgspec
+from msgspec.structs import replace
+
+from bertjob.cli.findings import proof_view
+from bertjob.cli.options import Request
+from bertjob.cluster import proofs, runs
+from bertjob.cluster.doctor import prove
+from bertjob.cluster.doctor.advice import advise
+from bertjob.cluster.machine import here
+from bertjob.cluster.rundir import new_run_dir
+from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
+from bertjob.launch.plan import Plan
+from bertjob.spec.job import Job
+from bertjob.spec.layout import RUNS, RunDir
+from bertjob.spec.load import load_job
+from bertjob.spec.state import read_state
+
+_NODES = 2
+
+
+def show_proof(request: Request, as_json: bool) -> None:
+    """Prove the launch of the requested job at its site; the proof goes to stdout, all else to stderr.
+
+    Raises:
+        BertjobError: the launch failed; says which nodes, or why.
+    """
+    job, site = request.load()
+    wanted = prove.smoke(job.value, load_job("smoke").value)
+    slurm = site.value.scheduler == "slurm"
+    if slurm and wanted.resources.nodes is None and site.value.defaults.nodes is None:
+        wanted = replace(wanted, resources=replace(wanted.resources, nodes=_NODES))
+    run_dir = RunDir(Path(request.run_dir).absolute()) if request.run_dir else new_run_dir(Path(RUNS), "proof")
+    sbatch = (*wanted.resources.sbatch, *request.sbatch)
+    planned = prove.proving(_with(wanted, sbatch), site.value, str(run_dir.path), here())
+    advice = advise(planned)
+    if advice.leave_out:
+        click.echo(advice.lines[0], err=True)
+        planned = prove.proving(_with(wanted, sbatch + advice.options), site.value, str(run_dir.path), here())
+    _run(planned, run_dir, slurm)
+    found = prove.verdict(run_dir)
+    proofs.change(lambda book: prove.noted(book, found, advice.combination, run_dir))
+    if found.proof is None:
+        raise BertjobError(_failure(found, run_dir))
+    if as_json:
+        click.echo(msgspec.json.encode(found.proof).decode())
+        return
+    from bertjob.cli.console import out
+
+    out.print(proof_view(found.proof, str(advice.combination)))
+
+
+def _with(job: Job, sbatch: tuple[str, ...]) -> Job:
+    return replace(job, resources=replace(job.resources, sbatch=sbatch))
+
+
+def _run(planned: Plan, run_dir: RunDir, slurm: bool) -> None:
+    """Run the job to its end, whatever that is."""
+    if not slurm:
+        from bertjob.cluster.local import run_here
+
+        if run_here(planned) == REQUEUE_EXIT_CODE:
+            raise BertjobError("interrupted")
+        return
+    from bertjob.cluster.submit import submit
+    from bertjob.cluster.wait import wait
+
+    submitted = submit(planned)
+    click.echo(f"job {submitted.job_id}, run directory {run_dir.path}", err=True)
+    run = runs.find(str(run_dir.path))
+    with _progress(run_dir, submitted.job_id) as show:
+        wait([run], show)
+
+
+@contextlib.contextmanager
+def _progress(run_dir: RunDir, job_id: str) -> Iterator[Callable[[], None]]:
+    """A line on a terminal that says how far the job is; nothing elsewhere."""
+    from bertjob.cli.console import prose
+
+    begin = time.monotonic()
+    with prose.status(f"job {job_id} waits in the queue") as status:
+
+        def show() -> None:
+            status.update(f"job {job_id} {_stage(run_dir)}, {time.monotonic() - begin:.0f} s")
+
+        yield show
+
+
+def _stage(run_dir: RunDir) -> str:
+    state = read_state(run_dir.state)
+    if state is not None:
+        return f"{state.phase}, {state.world_size} ranks"
+    started = (run_dir.logs / "start.nodes").exists()
+    return "starts the program on every node" if started else "waits in the queue"
+
+
+def _failure(found: prove.Verdict, run_dir: RunDir) -> str:
+    if found.bad:
+        named = "; ".join(f"{name}: {reason}" for name, reason in found.bad.items())
+        return f"no proof: {named} (submit leaves {'it' if len(found.bad) == 1 else 'them'} out for a week)"
+    return f"no proof: {found.error} (logs in {run_dir.logs})"

@@ -1,0 +1,130 @@
+"""The launch proof: first each node starts engine and image by itself, then all ranks run the smoke job."""
+
+import time
+
+import msgspec
+from msgspec.structs import replace
+
+from bertjob.cluster.proofs import BadNode, Book, Combination, Proved
+from bertjob.launch.plan import Layer, Plan, plan
+from bertjob.launch.resolve import Here
+from bertjob.launch.script import command
+from bertjob.launch.words import variable
+from bertjob.spec.job import Job
+from bertjob.spec.layout import RunDir
+from bertjob.spec.proof import Proof, read_proof
+from bertjob.spec.site import Site
+from bertjob.spec.state import read_state
+
+_STARTED = "started"
+_LONGEST_REASON = 160
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What came of a proof.
+
+    Attributes:
+        proof: what the ranks saw; None where the launch failed.
+        bad: why each node that could not start the program failed.
+        error: what the smoke job said at last, where it failed.
+    """
+
+    proof: Proof | None
+    bad: dict[str, str]
+    error: str = ""
+
+
+def smoke(job: Job, own: Job) -> Job:
+    """The smoke job in the place of another one: with its engine, image, launcher, environment and resources.
+
+    Args:
+        job: what is to be launched later.
+        own: the smoke job.
+    """
+    return replace(
+        own,
+        engine=job.engine,
+        image=job.image,
+        launcher=job.launcher,
+        mpi=job.mpi,
+        srun_mpi=job.srun_mpi,
+        env=job.env,
+        resources=replace(job.resources, time=own.resources.time),
+    )
+
+
+def proving(job: Job, site: Site, run_dir: str, here: Here) -> Plan:
+    """The plan of a smoke job whose script begins with a short step: each node starts the program's Python.
+
+    Raises:
+        PreflightError, SpecError: the job cannot start at the site.
+    """
+    whole = plan(job, site, run_dir, here)
+    if site.scheduler != "slurm":
+        return whole
+    one_a_node = plan(replace(job, launcher="srun", mpi=False, srun_mpi="none"), site, run_dir, here)
+    srun, engine, program = one_a_node.layers
+    nodes = variable("SLURM_JOB_NUM_NODES")
+    options = ("--ntasks=" + nodes, "--ntasks-per-node=1", "--kill-on-bad-exit=0", "--output=logs/start.%n.out")
+    python = (program.words[0], "-c", f"print('{_STARTED}')")
+    lines = [
+        "# Each node starts the program's Python by itself first, so that one that cannot is known by its name.",
+        'scontrol show hostnames "$SLURM_JOB_NODELIST" > logs/start.nodes',
+        f"{command((Layer((*srun.words, *options)), engine, Layer(python)))} || exit 1",
+    ]
+    return replace(whole, files="\n\n".join(filter(None, (whole.files, "\n".join(lines)))))
+
+
+def verdict(run_dir: RunDir) -> Verdict:
+    """What the run directory of a proof that has ended tells."""
+    bad = bad_nodes(run_dir)
+    proof = None if bad else read_proof(run_dir.proof)
+    if proof is not None:
+        return Verdict(proof, {})
+    state = read_state(run_dir.state)
+    said = state.error if state is not None else ""
+    return Verdict(None, bad, said or _last_line(run_dir))
+
+
+def bad_nodes(run_dir: RunDir) -> dict[str, str]:
+    """Why nodes could not start the program, by their names; empty where all could or none was asked."""
+    try:
+        nodes = (run_dir.logs / "start.nodes").read_text().split()
+    except OSError:
+        return {}
+    said = {node: _text(run_dir, number) for number, node in enumerate(nodes)}
+    return {node: _reason(text) for node, text in said.items() if _STARTED not in text.split()}
+
+
+def noted(book: Book, found: Verdict, about: Combination, run_dir: RunDir) -> Book:
+    """The book with what a proof has shown."""
+    if found.proof is not None:
+        return book.with_proof(Proved(combination=about, proof=found.proof, run_dir=str(run_dir.path)))
+    if not found.bad:
+        return book.without_proof(about)
+    return book.with_bad(
+        BadNode(name=name, site=about.site, engine=about.engine, reason=reason, time=time.time())
+        for name, reason in found.bad.items()
+    )
+
+
+def _text(run_dir: RunDir, number: int) -> str:
+    try:
+        return (run_dir.logs / f"start.{number}.out").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _reason(text: str) -> str:
+    """The last line that is not srun's or slurmstepd's own remark on the exit code."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "Exited with exit code" not in line] or ["it did not start anything"]
+    return telling[-1].removeprefix("slurmstepd: error: ")[:_LONGEST_REASON]
+
+
+def _last_line(run_dir: RunDir) -> str:
+    logs = sorted(run_dir.logs.glob("*.out"), key=lambda path: path.stat().st_mtime)
+    for path in reversed([path for path in logs if path.suffixes == [".out"]]):
+        if lines := path.read_text(errors="replace").strip().splitlines():
+            return lines[-1]
+    return "it ended without a word"
