@@ -80,7 +80,7 @@ def test_commands_with_the_same_container_share_a_file() -> None:
     "command",
     [
         f"podman run --rm --network=host -v $SCRATCH:/data:ro -w /w -e A=1 --entrypoint= {IMAGE} ls",
-        f"docker run --rm --mount type=bind,src=$SCRATCH,dst=/data,ro --workdir /w --env A=1 --entrypoint '' {IMAGE} ls",
+        f"docker run --mount type=bind,src=$SCRATCH,dst=/data,ro --workdir /w --env A=1 --entrypoint '' {IMAGE} ls",
         f"apptainer exec -B $SCRATCH:/data:ro --pwd /w --env A=1 docker://{IMAGE} ls",
         f"singularity exec --bind $SCRATCH:/data:ro --pwd=/w --env=A=1 docker://{IMAGE} ls",
         f"shifter --image=docker:{IMAGE} -V $SCRATCH:/data:ro --workdir=/w -e A=1 ls",

@@ -119,7 +119,7 @@ GRAMMARS: Mapping[str, Grammar] = {
     **dict.fromkeys(("apptainer", "singularity"), _APPTAINER),
     "shifter": Grammar("engine", _set("-i --image -V --volume -w --workdir -e --env --env-file -m --module")),
     "ch-run": Grammar("engine", _set("-b --bind -c --cd -g --gid -m --mount -u --uid --seccomp"), operands=1),
-    **dict.fromkeys(("exec", "time", "nohup", "command", "setsid", "builtin"), Grammar("prefix")),
+    **dict.fromkeys(("exec", "time", "nohup", "setsid"), Grammar("prefix")),
     "env": Grammar("prefix", _set("-u --unset -C --chdir")),
     "nice": Grammar("prefix", _set("-n --adjustment")),
     "timeout": Grammar("prefix", _set("-s --signal -k --kill-after"), operands=1),
