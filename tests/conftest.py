@@ -1,8 +1,9 @@
-"""What holds for all tests: in CI a test that is skipped has failed, but for those that need a GPU."""
+"""What holds for all tests: in CI a test that is skipped has failed, but for those that need a GPU; real data."""
 
 import os
 import signal
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -20,3 +21,12 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder with real SQuAD files."""
+    folder = os.environ.get("BERTJOB_TEST_DATA")
+    if not folder:
+        pytest.skip("needs real SQuAD: set BERTJOB_TEST_DATA to a folder with squad/dev-v1.1.json and vocab.txt")
+    return Path(folder)

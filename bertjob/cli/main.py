@@ -16,6 +16,7 @@ VERBS = {
     "submit": "Check a job and submit it to the site's scheduler.",
     "script": "Print the exact script that submit would send.",
     "shell": "Open a shell, or run a command, where the ranks would run.",
+    "estimate": "Say what a job will take: steps, time, memory.",
     "status": "Show where jobs stand.",
     "logs": "Print a job's log, or follow it.",
     "wait": "Wait until jobs have ended.",

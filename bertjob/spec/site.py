@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from bertjob.spec.job import LARGEST, Count, Engine, Family, Image, Launcher, Resources, Section, SrunMpi
+from bertjob.spec.job import LARGEST, Count, Engine, Family, Image, Launcher, Positive, Resources, Section, SrunMpi
 
 
 class Mount(Section, frozen=True):
@@ -31,6 +31,8 @@ class Fabric(Section, frozen=True):
     """Network interface of the fabric, e.g. `hsn0`: for gloo, NCCL and Open MPI's TCP."""
     host_suffix: Annotated[str, Meta(pattern="^[A-Za-z0-9.-]*$")] = ""
     """What makes a node's name its name on the fabric, e.g. `i` at JSC: the ranks meet there."""
+    gbits: Positive | None = None
+    """10^9 bits a second that a node can send, over all its interfaces, for `bertjob estimate`."""
     fast: bool = False
     """NCCL has more than TCP here (default: the preset's): training warns when it falls back to TCP."""
     env: dict[str, str | None] = {}
@@ -68,6 +70,19 @@ class Limits(Section, frozen=True):
     """CPU cores a node."""
     gpus_per_node: Annotated[int, Meta(ge=0, le=LARGEST)] | None = None
     """GPUs a node."""
+
+
+class Gpu(Section, frozen=True):
+    """One GPU of a node, for estimates."""
+
+    name: str = ""
+    """Its name, e.g. `A100 SXM4 40 GB`."""
+    memory_gib: Positive | None = None
+    """Its memory in GiB."""
+    tflops: Positive | None = None
+    """Its peak rate in 10^12 operations a second, in bf16 or fp16 without sparsity."""
+    tflops_fp32: Positive | None = None
+    """Its peak rate in fp32."""
 
 
 class Site(Section, frozen=True):
@@ -116,6 +131,8 @@ class Site(Section, frozen=True):
     partition brings them."""
     needs: tuple[Literal["account", "constraint", "partition", "time"], ...] = ()
     """Resources that every job must say here; submit asks for them before the scheduler does."""
+    gpu: Gpu = Gpu()
+    """One GPU of a node, for `bertjob estimate`."""
     defaults: Resources = Resources()
     """Resources of jobs that say nothing else."""
     limits: Limits = Limits()

@@ -1,6 +1,5 @@
 """What the tests of the training share: real SQuAD, MiniLM's tokenizer, a small set of questions, a tiny model."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,6 @@ from bertjob.train.squad.demo import demo_set
 from bertjob.train.squad.features import Features, Settings, make_features
 from bertjob.train.squad.files import SquadSet, parse, read_squad
 from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
-
-
-@pytest.fixture(scope="session")
-def test_data() -> Path:
-    """The folder with real SQuAD files."""
-    folder = os.environ.get("BERTJOB_TEST_DATA")
-    if not folder:
-        pytest.skip("needs real SQuAD: set BERTJOB_TEST_DATA to a folder with squad/dev-v1.1.json and vocab.txt")
-    return Path(folder)
 
 
 @pytest.fixture(scope="session")

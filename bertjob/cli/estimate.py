@@ -1,0 +1,40 @@
+"""``bertjob estimate``: steps, time, node-hours and memory of a job, by formulas."""
+
+import click
+import msgspec
+
+from bertjob.cli.options import Request, job_options, json_option
+from bertjob.cluster.machine import here
+from bertjob.errors import SpecError
+from bertjob.launch.resolve import resolve, shape
+
+
+@click.command("estimate")
+@job_options(default_site="generic")
+@json_option
+def verb(request: Request, as_json: bool) -> None:
+    """Say what a job will take: steps, time, memory.
+
+    The figures come from formulas and the site's numbers (gpu, fabric.gbits), not from a run: take them as good to a
+    third.
+    """
+    from bertjob.cluster.materials import samples_of, sizes_of
+    from bertjob.launch.estimate.estimate import estimate
+
+    job, site = request.load()
+    whole = resolve(job.value, site.value, here())
+    form = shape(whole)
+    if form.gpus_per_node == 0:
+        raise SpecError(f"{whole.name}: estimates are of GPUs, and none are asked for: say --gpus-per-node")
+    samples, source = samples_of(whole)
+    found = estimate(
+        whole, sizes_of(whole), samples, site.value.gpu, form.nodes, form.world_size, site.value.fabric.gbits
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    from bertjob.cli.console import out
+    from bertjob.cli.estimate_table import estimate_table
+
+    click.echo(f"{whole.name} at {site.value.name}: {source}, {form.nodes} nodes, {form.world_size} ranks", err=True)
+    out.print(estimate_table(whole, found, form.nodes))

@@ -1,0 +1,50 @@
+"""An estimate as a table for people."""
+
+from rich.table import Table
+from rich.text import Text
+
+from bertjob.cli.status_table import duration
+from bertjob.launch.estimate.estimate import Estimate
+from bertjob.spec.job import Job
+
+_GIB = 2**30
+
+
+def estimate_table(job: Job, found: Estimate, nodes: int) -> Table:
+    """One line a figure."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    hours = None if found.seconds is None else found.seconds * nodes / 3600
+    rows = {
+        "steps": "not known: say train.max_steps" if found.steps is None else f"{found.steps}",
+        "speed": f"{found.samples_per_second:.0f} samples/s, {found.seconds_per_step * 1000:.0f} ms a step",
+        "time": "not known" if found.seconds is None else duration(found.seconds),
+        "node-hours": "not known" if hours is None else f"{hours:.1f}",
+        "communication": (
+            "not known: the site says no fabric.gbits"
+            if found.communication is None
+            else f"{found.communication:.0%} of a step waits for it"
+        ),
+        "memory": _memory(found),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    table.add_row("micro batches", _micro_batches(job, found))
+    return table
+
+
+def _memory(found: Estimate) -> str:
+    memory = found.memory
+    return (
+        f"{memory.total / _GIB:.1f} of {found.gpu_memory / _GIB:.0f} GiB a GPU: {memory.state / _GIB:.1f} weights, "
+        f"gradients and moments, {memory.activations / _GIB:.1f} activations"
+    )
+
+
+def _micro_batches(job: Job, found: Estimate) -> Text:
+    fitting = ", ".join(map(str, found.micro_batches)) or "none: more ranks, ZeRO or a smaller model"
+    own = job.train.micro_batch
+    if found.fits:
+        return Text(f"{own} fits; of those that divide the batch, these do: {fitting}")
+    return Text(f"{own} does not fit; these do: {fitting}", style="red")

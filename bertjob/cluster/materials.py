@@ -1,0 +1,57 @@
+"""What an estimate needs to know of a job's files: the sizes of its model, the lengths of its data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bertjob.errors import SpecError
+from bertjob.launch.estimate.samples import SQUAD, Samples, squad_samples
+from bertjob.launch.estimate.sizes import KNOWN, Sizes, sizes
+from bertjob.spec.job import Job
+
+
+def sizes_of(job: Job) -> Sizes:
+    """The sizes of a resolved job's model.
+
+    Raises:
+        SpecError: the model is neither known by its name nor a folder here.
+    """
+    folder = Path(job.model.init)
+    config = _read(folder / "config.json") if folder.is_absolute() else None
+    found = sizes(job.model, config if isinstance(config, dict) else None)
+    if found is None:
+        raise SpecError(
+            f"model.init {job.model.init}: its sizes are not known here; give a folder with its config.json, or one of "
+            f"{', '.join(KNOWN)}"
+        )
+    return found
+
+
+def samples_of(job: Job) -> tuple[Samples, str]:
+    """What a resolved job trains on, and where that is from, in words.
+
+    Raises:
+        SpecError: the data are no SQuAD file.
+    """
+    place = job.data.train
+    if place is None or not Path(place).is_file():
+        return SQUAD, "SQuAD v1.1 by its published numbers"
+    whole = _read(Path(place))
+    try:
+        texts = [
+            (len(asked["question"]), len(paragraph["context"]))
+            for article in whole["data"]
+            for paragraph in article["paragraphs"]
+            for asked in paragraph["qas"]
+        ]
+    except (KeyError, TypeError):
+        raise SpecError(f"data.train: {place}: no SQuAD v1.1 file") from None
+    return squad_samples(texts, job.train), f"{len(texts)} questions of {place}"
+
+
+def _read(path: Path) -> Any:
+    """The JSON of a file; None where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

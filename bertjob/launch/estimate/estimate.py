@@ -1,0 +1,134 @@
+"""A job's estimate: how many steps, how long, how much memory, and which micro batches fit."""
+
+import math
+from collections.abc import Iterator
+
+import msgspec
+
+from bertjob.errors import SpecError
+from bertjob.launch.estimate.memory import Memory, activation_bytes, state_bytes
+from bertjob.launch.estimate.network import all_reduce_seconds, exposed_seconds
+from bertjob.launch.estimate.samples import Samples
+from bertjob.launch.estimate.sizes import Sizes, flops, parameters
+from bertjob.spec.batch import divisors
+from bertjob.spec.deepspeed import enabled_precision
+from bertjob.spec.job import Job
+from bertjob.spec.site import Gpu
+
+PEAK_SHARE = 0.45
+"""Share of a GPU's peak rate that training reaches with many tokens at once. Published for V100: from 0.52 (sequence
+length 128) to 0.29 (SQuAD); see the test of estimates."""
+HALF_SPEED_TOKENS = 700
+"""Tokens of a micro batch with which it reaches half of that: small ones leave a GPU waiting for its next kernel."""
+_BACKWARD = 2 / 3
+"""The backward pass' share of the work."""
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """What a job will take.
+
+    Attributes:
+        steps: optimizer steps; None where neither the job nor its data say it.
+        seconds_per_step: of one of them.
+        samples_per_second: over all ranks.
+        communication: share of a step that waits for other nodes, 0 … 1; None where the fabric's rate is not known.
+        memory: of one rank.
+        gpu_memory: bytes that a GPU has.
+        micro_batches: those that divide the work and fit, ascending.
+    """
+
+    steps: int | None
+    seconds_per_step: float
+    samples_per_second: float
+    communication: float | None
+    memory: Memory
+    gpu_memory: float
+    micro_batches: tuple[int, ...]
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the whole training, without start-up, evaluation and checkpoints."""
+        return None if self.steps is None else self.steps * self.seconds_per_step
+
+    @property
+    def fits(self) -> bool:
+        """Whether a rank's memory holds it."""
+        return self.memory.total <= self.gpu_memory
+
+
+def estimate(
+    job: Job, sizes: Sizes, samples: Samples, gpu: Gpu, nodes: int, ranks: int, gbits: float | None
+) -> Estimate:
+    """What a job takes on GPUs.
+
+    Args:
+        job: with its batches.
+        sizes: of its model.
+        samples: what it trains on.
+        gpu: one rank's.
+        nodes: nodes.
+        ranks: ranks over all nodes, each with a GPU of its own.
+        gbits: 10^9 bits a second that a node sends; None where that is not known.
+
+    Raises:
+        SpecError: the GPU has no rate for the job's precision.
+    """
+    train = job.train
+    rate = _rate(job, gpu)
+    work = flops(sizes, samples.tokens, samples.squares)
+    at_once = train.micro_batch * samples.tokens
+    micro = train.micro_batch * work / (rate * PEAK_SHARE * at_once / (at_once + HALF_SPEED_TOKENS))
+    accumulation = train.global_batch / (train.micro_batch * ranks)
+    compute = accumulation * micro
+    waiting = None
+    if gbits is not None or nodes == 1:
+        sent = all_reduce_seconds(4 * parameters(sizes), nodes, (gbits or math.inf) * 1e9 / 8)
+        waiting = exposed_seconds(sent, micro * _BACKWARD)
+    step = compute + (waiting or 0.0)
+    return Estimate(
+        steps=_steps(job, samples),
+        seconds_per_step=step,
+        samples_per_second=train.global_batch / step,
+        communication=None if waiting is None else waiting / step,
+        memory=memory(job, sizes, samples, ranks, train.micro_batch),
+        gpu_memory=_bytes(gpu),
+        micro_batches=tuple(_fitting(job, sizes, samples, gpu, ranks)),
+    )
+
+
+def memory(job: Job, sizes: Sizes, samples: Samples, ranks: int, micro_batch: int) -> Memory:
+    """What a rank keeps with a micro batch."""
+    own = enabled_precision(job.deepspeed) in ("fp16", "bf16") if job.backend == "deepspeed" else False
+    stage = (job.deepspeed.get("zero_optimization") or {}).get("stage", 0) if job.backend == "deepspeed" else 0
+    tokens = micro_batch * samples.tokens
+    return Memory(state_bytes(sizes, ranks, stage, own), activation_bytes(sizes, tokens, job.precision == "fp32"))
+
+
+def _fitting(job: Job, sizes: Sizes, samples: Samples, gpu: Gpu, ranks: int) -> Iterator[int]:
+    if job.train.global_batch % ranks:
+        return
+    for micro_batch in divisors(job.train.global_batch // ranks):
+        if memory(job, sizes, samples, ranks, micro_batch).total <= _bytes(gpu):
+            yield micro_batch
+
+
+def _rate(job: Job, gpu: Gpu) -> float:
+    """Operations a second at the peak, in the job's precision."""
+    wanted = "fp32" if job.precision == "fp32" else "half"
+    teraflops = gpu.tflops_fp32 if wanted == "fp32" else gpu.tflops
+    if not teraflops:
+        key = "gpu.tflops_fp32" if wanted == "fp32" else "gpu.tflops"
+        raise SpecError(f"the site does not say how fast its GPUs are: set {key}")
+    return teraflops * 1e12
+
+
+def _bytes(gpu: Gpu) -> float:
+    if gpu.memory_gib is None:
+        raise SpecError("the site does not say how much memory its GPUs have: set gpu.memory_gib")
+    return gpu.memory_gib * 2**30
+
+
+def _steps(job: Job, samples: Samples) -> int | None:
+    train = job.train
+    by_epochs = None if samples.count is None else math.ceil(train.epochs * samples.count / train.global_batch)
+    return min((steps for steps in (by_epochs, train.max_steps) if steps is not None), default=None)
