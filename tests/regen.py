@@ -54,6 +54,12 @@ def _srun(launcher: str) -> str:
     return example(site("generic"), *one_gpu, f"launcher={launcher}", "resources.account=<account>")
 
 
+def _auto() -> str:
+    knows = Mpi(family="openmpi", version=4, pmi=("pmix",), slurm=("none", "pmi2", "pmix"))
+    job = load_job("smoke", ("mpi=true", "launcher=auto", "resources.nodes=4", "resources.gpus_per_node=1"))
+    return script(plan(job.value, msgspec.structs.replace(site("generic"), mpi=knows), None, HERE))
+
+
 def _two_nodes(name: str, *settings: str) -> str:
     of_site = site(name)
     account = ("resources.account=<account>",) if "account" in of_site.needs else ()
@@ -65,7 +71,11 @@ EXAMPLES: Mapping[str, Callable[[], str]] = {
     "daint-squad-8.sbatch": lambda: example(site("daint"), "resources.nodes=8", "resources.account=<account>"),
     "eiger-squad-2.sbatch": lambda: _two_nodes("eiger"),
     "generic-squad-4.sbatch": lambda: _srun("srun"),
+    "generic-squad-4-deepspeed.sbatch": lambda: _srun("deepspeed"),
     "generic-squad-4-hydra.sbatch": lambda: _srun("hydra"),
+    "generic-squad-4-openmpi-srun.sbatch": lambda: _srun("openmpi-srun"),
+    "generic-squad-4-torchrun.sbatch": lambda: _srun("torchrun"),
+    "generic-smoke-4-auto.sbatch": _auto,
     "generic-squad-2-apptainer.sbatch": lambda: _container("apptainer", "$SCRATCH/bertjob.sif"),
     "generic-squad-2-charliecloud.sbatch": lambda: _container("charliecloud", "$SCRATCH/bertjob"),
     "generic-squad-2-edf.sbatch": lambda: _container("edf", annotations={"com.hooks.cxi.enabled": "true"}),

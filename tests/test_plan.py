@@ -192,7 +192,12 @@ def test_variables_that_are_the_scripts_own_or_no_names_are_refused(name: str) -
 @pytest.mark.parametrize(
     ("site", "launcher", "told"),
     [
-        (SLURM, "local", "launcher local does not work under Slurm; these do: srun, openmpi, hydra"),
+        (
+            SLURM,
+            "local",
+            "launcher local does not work under Slurm; these do: srun, openmpi, openmpi-srun, hydra, torchrun,"
+            " deepspeed",
+        ),
         (LOCAL, "srun", "launcher srun does not work without a scheduler; these do: local, openmpi, hydra"),
     ],
 )

@@ -17,6 +17,7 @@ from bertjob.errors import REQUEUE_EXIT_CODE
 from bertjob.launch import ending
 from bertjob.launch.engines import ENGINES
 from bertjob.launch.engines.references import PATH
+from bertjob.launch.launchers import LAUNCHERS
 from bertjob.spec.job import Data, Image, Model, Resources
 from bertjob.spec.site import Fabric, Mount, Site
 
@@ -95,7 +96,7 @@ def test_the_exit_code_of_a_checkpoint_is_the_one_that_training_has() -> None:
 
 def every_kind() -> dict[str, str]:
     """Scripts of all kinds, with hostile text in every place that takes any."""
-    kinds = [(SLURM, launcher, engine) for launcher in ("srun", "openmpi", "hydra") for engine in ENGINES]
+    kinds = [(SLURM, launcher, engine) for launcher in LAUNCHERS if launcher != "local" for engine in ENGINES]
     kinds = [kind for kind in kinds if fits(*kind)]
     kinds += [(LOCAL, "local", engine) for engine in ("none", "podman", "docker")] + [(LOCAL, "openmpi", "none")]
     return {
@@ -105,9 +106,12 @@ def every_kind() -> dict[str, str]:
     }
 
 
+_BY_SRUN = ("srun", "torchrun", "deepspeed")
+
+
 def fits(site: Site, launcher: str, engine: str) -> bool:
     """Whether the launcher can start the engine's containers there."""
-    return ENGINES[engine].batch and (launcher == "srun" or not ENGINES[engine].srun_option)
+    return ENGINES[engine].batch and (launcher in _BY_SRUN or not ENGINES[engine].srun_option)
 
 
 def both(site: Site, launcher: str, engine: str) -> list[tuple[str | None, str]]:

@@ -27,6 +27,12 @@ HYDRA = {"PMI_RANK": "2", "PMI_SIZE": "4", "MPI_LOCALRANKID": "0", "MPI_LOCALNRA
 SCRIPT = {"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "4"}
 
 
+def test_under_srun_with_pmi2_slurm_tells_the_place_on_the_node() -> None:
+    two_a_node = {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1", "SLURM_NODEID": "1"}
+    env = {**two_a_node, "SLURM_STEP_TASKS_PER_NODE": "2(x2)", "PMI_RANK": "3", "PMI_SIZE": "4"}
+    assert world_from(env) == World(3, 4, 1, 2, "Slurm")
+
+
 @pytest.mark.parametrize("env", [SRUN, MPIRUN, HYDRA], ids=["srun", "mpirun", "hydra"])
 def test_the_third_of_four_processes_on_four_nodes(env: dict[str, str]) -> None:
     world = world_from(env)

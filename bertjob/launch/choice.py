@@ -39,9 +39,11 @@ def choose(job: Job, site: Site) -> tuple[Launcher, SrunMpi | None]:
         PreflightError: `auto`, and no launcher is known to work; says why each one does not.
     """
     asked = job.launcher or site.launcher
-    if asked not in ("auto", "srun"):
-        return asked, None
     candidates = _candidates(job, site, asked)
+    if (
+        asked not in ("auto", "srun") or not candidates
+    ):  # srun where there is no Slurm is refused with all that is wrong
+        return asked, None
     best = candidates[0]
     if asked == "auto":
         if best.outcome == "unknown":

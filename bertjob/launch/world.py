@@ -65,7 +65,8 @@ def world_from(env: Mapping[str, str]) -> World:
     Raises:
         WorldError: a launcher's variables are there but make no sense.
     """
-    for table in _TABLES:
+    # srun --mpi=pmi2 leaves PMI_RANK as hydra does, but only Slurm's own variables then tell the place on the node.
+    for table in sorted(_TABLES, key=lambda table: table.local_rank not in env):
         if table.rank in env and table.size in env:
             return _read(table, env)
     return World(0, 1, 0, 1, "no launcher")
