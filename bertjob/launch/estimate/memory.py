@@ -6,8 +6,8 @@ from bertjob.launch.estimate.sizes import Sizes, parameters
 
 _PER_TOKEN = {"half": (26, 4), "single": (36, 8)}
 """Bytes that one layer keeps of a token for the backward pass: so many for each unit of the hidden size, and so many
-for each unit of ff. Counted on BERT with attention that keeps no matrix of scores, without dropout's masks (about 3 more),
-under bf16 or fp16 autocast, and in fp32."""
+for each unit of ff; under bf16 or fp16 autocast, and in fp32. Counted on BERT with attention that keeps no matrix of
+scores, without dropout's masks (about 3 more)."""
 _RESERVE = 1.5 * 2**30
 """Bytes: CUDA's context, NCCL's buffers, workspaces of matrix products."""
 
