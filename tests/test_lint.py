@@ -125,6 +125,7 @@ HEAD = "#!/bin/bash\n#SBATCH --nodes=2\n"
         ('if [ "$SLURM_PROCID" = 0 ]; then echo hi; fi\n', set()),
         ("# srun --node_rank $SLURM_PROCID\nsrun -K python t.py\n", set()),
         ("srun -K python t.py --master_port=29500\n", {"fixed-port"}),
+        ('L="torchrun --nnodes 2 --master_port 29500"\nsrun -K $L t.py\n', {"fixed-port"}),
         ("srun -K torchrun --rdzv-endpoint=$HOST:40000 t.py\n", {"ephemeral-port"}),
         ("MASTER_PORT=${MASTER_PORT:-29500}\nexport MASTER_PORT\n", {"fixed-port"}),
         ("mpirun -n 2 -x MASTER_PORT=33000 ./a.out\n", {"ephemeral-port"}),
@@ -296,6 +297,14 @@ def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_2(file: str, tmp_p
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["lint", "--help"], ["port", "--help"], ["script", "squad", "--nodes", "2"]])
+def test_only_a_script_that_is_read_loads_the_grammar(words: list[str]) -> None:
+    code = f"import sys; from bertjob.cli.main import cli; cli.main({words!r}, standalone_mode=False)"
+    loaded = "print(*[name for name in sys.modules if name.startswith('tree_sitter')])"
+    done = subprocess.run([sys.executable, "-c", f"{code}; {loaded}"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
 
 
 def test_without_a_file_the_usage_is_said() -> None:

@@ -50,6 +50,8 @@ _NO_TRAINING = frozenset({"-c", "-V", "--version"})
 _TOOLS = frozenset({"venv", "pip", "http.server", "json.tool", "ensurepip"})
 _SETTING = re.compile(r"(?:^|[\s,])-{0,2}([A-Za-z][A-Za-z_-]*)=([^\s,]*)")
 
+_OPTION = re.compile(r"(?:^|\s)(--[A-Za-z][\w-]*)[=\s]+([^\s=-]\S*)")
+
 
 class Start(msgspec.Struct, frozen=True):
     """A command that starts something through launchers or engines, or trains by itself.
@@ -155,7 +157,10 @@ def settings(script: Script) -> Iterator[tuple[str, str, int]]:
     """
     for assignment in script.assignments:
         if assignment.value is not None:
-            yield assignment.name, assignment.value.value, assignment.line
+            text = assignment.value.value
+            yield assignment.name, text, assignment.line
+            for name, value in _OPTION.findall(text):  # as in LAUNCHER="torchrun --master_port 29500"
+                yield _normal(name), value, assignment.line
     for command in script.commands:
         for setting in command.settings:
             if setting.value is not None:
