@@ -116,8 +116,9 @@ def _check(told: Told, engine: str, line: int, constant: str) -> None:
             raise PreflightError(f"line {line}: {word.value!r}: {wrong}")
     for part in expansions(told) if row.file else ():
         if not re.fullmatch(r"\$(?:\w+|\{\w+\})", part.source):
+            shown = " ".join(part.source.split())
             raise PreflightError(
-                f"line {line}: the file of {engine} cannot hold {part.source}: put it into an exported variable first"
+                f"line {line}: the file of {engine} cannot hold {shown}: export a variable of it first"
             )
 
 

@@ -182,7 +182,7 @@ def _told(told: Told, option: Option, role: Role | None, line: int) -> Told:
         case "entrypoint":
             return _with(told, entrypoint=value if text else None, entrypoint_runs=False)
     if value is None or role in {None, "host", "module", "device", "annotation"}:
-        shown = f"{option.name}={text}" if text else option.name
+        shown = " ".join(f"{option.name}={text}".split()) if text else option.name
         return _left(told, shown, _WHY.get(option.name, _NO_COUNTERPART))
     return _with_value(told, value, role, line)
 
