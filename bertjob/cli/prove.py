@@ -13,8 +13,9 @@ from bertjob.cli.findings import proof_view
 from bertjob.cli.options import Request
 from bertjob.cluster import proofs, runs
 from bertjob.cluster.doctor import prove
-from bertjob.cluster.doctor.advice import advise
+from bertjob.cluster.doctor.advice import combination, excluding, image_of, left_out, said_of
 from bertjob.cluster.machine import here
+from bertjob.cluster.probe import scheduler
 from bertjob.cluster.rundir import new_run_dir
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
 from bertjob.launch.plan import Plan
@@ -40,13 +41,14 @@ def show_proof(request: Request, as_json: bool) -> None:
     run_dir = RunDir(Path(request.run_dir).absolute()) if request.run_dir else new_run_dir(Path(RUNS), "proof")
     sbatch = (*wanted.resources.sbatch, *request.sbatch)
     planned = prove.proving(_with(wanted, sbatch), site.value, str(run_dir.path), here())
-    advice = advise(planned)
-    if advice.leave_out:
-        click.echo(advice.lines[0], err=True)
-        planned = prove.proving(_with(wanted, sbatch + advice.options), site.value, str(run_dir.path), here())
+    if bad := left_out(planned):
+        click.echo(said_of(bad, site.value.name), err=True)
+        sbatch += excluding(planned.job.resources.sbatch, bad)
+        planned = prove.proving(_with(wanted, sbatch), site.value, str(run_dir.path), here())
+    about = combination(planned, scheduler.version() if slurm else "", image_of(planned))
     _run(planned, run_dir, slurm)
     found = prove.verdict(run_dir)
-    proofs.change(lambda book: prove.noted(book, found, advice.combination, run_dir))
+    proofs.change(lambda book: prove.noted(book, found, about, run_dir))
     if found.proof is None:
         raise BertjobError(_failure(found, run_dir))
     if as_json:
@@ -54,7 +56,7 @@ def show_proof(request: Request, as_json: bool) -> None:
         return
     from bertjob.cli.console import out
 
-    out.print(proof_view(found.proof, str(advice.combination)))
+    out.print(proof_view(found.proof, str(about)))
 
 
 def _with(job: Job, sbatch: tuple[str, ...]) -> Job:

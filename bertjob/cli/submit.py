@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
 
 from bertjob.cli.options import Request, SbatchCommand, job_options, json_option
 from bertjob.launch.checks import refuse_submit
@@ -23,6 +24,7 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
 
     The last line of stdout is the job's id. Everything after -- goes to sbatch as it is.
     """
+    from bertjob.cluster.doctor.advice import excluding, left_out, said_of, unproved
     from bertjob.cluster.preflight import check, check_continues
     from bertjob.cluster.rundir import new_run_dir, of
     from bertjob.cluster.submit import submit
@@ -31,6 +33,10 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
     refuse_submit(site.value)
     run_dir = request.run_dir or str(new_run_dir(Path(RUNS), job.value.name).path)
     plan = request.plan(str(Path(run_dir).absolute()))
+    if bad := left_out(plan):
+        click.echo(said_of(bad, plan.site.name), err=True)
+        more = excluding(plan.job.resources.sbatch, bad)
+        plan = msgspec.structs.replace(request, sbatch=(*request.sbatch, *more)).plan(plan.run_dir)
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
     if dry_run:
@@ -39,6 +45,8 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
         sys.stdout.write(script(plan))
         return
     submitted = submit(plan)
+    if doubt := unproved(plan):
+        click.echo(doubt, err=True)
     log = submitted.run_dir.log(submitted.job_id)
     click.echo(f"{plan.job.name} at {plan.site.name}: {_summary(plan)}", err=True)
     click.echo(f"run directory {submitted.run_dir.path}\nlog           {log}", err=True)

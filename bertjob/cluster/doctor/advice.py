@@ -1,6 +1,6 @@
 """What submit says and does because of launch proofs: nodes to leave out, and a word where nothing was proved."""
 
-import msgspec
+from collections.abc import Sequence
 
 from bertjob.cluster import images, proofs
 from bertjob.cluster.probe import scheduler
@@ -8,43 +8,40 @@ from bertjob.cluster.proofs import BadNode, Combination
 from bertjob.launch.plan import Plan
 
 
-class Advice(msgspec.Struct, frozen=True):
-    """What is known of a plan's combination beforehand.
+def left_out(plan: Plan) -> tuple[BadNode, ...]:
+    """Nodes that a plan should do without; none where the user names the nodes. Asks nobody, so dry runs may."""
+    if any(word.startswith(("--nodelist", "-w")) for word in plan.job.resources.sbatch):
+        return ()
+    return proofs.read().bad(plan.site.name, plan.engine)
 
-    Attributes:
-        leave_out: nodes that failed a proof.
-        proved: whether a launch was proved with it.
-        combination: what the plan starts with.
+
+def excluding(options: Sequence[str], nodes: Sequence[BadNode]) -> tuple[str, ...]:
+    """The option for sbatch that leaves nodes out, with those that `options` exclude already: the last one counts.
+
+    Args:
+        options: sbatch options, one word each.
+        nodes: nodes to leave out.
     """
-
-    leave_out: tuple[BadNode, ...]
-    proved: bool
-    combination: Combination
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """For sbatch."""
-        return (f"--exclude={','.join(node.name for node in self.leave_out)}",) if self.leave_out else ()
-
-    @property
-    def lines(self) -> list[str]:
-        """For people; at most two."""
-        said = []
-        if self.leave_out:
-            names = ", ".join(f"{node.name} ({node.reason})" for node in self.leave_out)
-            said.append(f"left out: {names}; repaired: bertjob doctor --forget --site {self.combination.site}")
-        if not self.proved:
-            how = f"bertjob doctor --prove --nodes 2 --site {self.combination.site}"
-            said.append(f"no launch was proved yet by {self.combination}: {how}")
-        return said
+    if not nodes:
+        return ()
+    said = [word.removeprefix("--exclude=") for word in options if word.startswith("--exclude=")]
+    said += [word.removeprefix("-x") for word in options if word.startswith("-x")]
+    names = dict.fromkeys([*(said[-1:]), *(node.name for node in nodes)])
+    return (f"--exclude={','.join(names)}",)
 
 
-def advise(plan: Plan) -> Advice:
-    """Advice on a plan, by the user's own file of proofs."""
-    version = scheduler.version() if plan.site.scheduler == "slurm" else ""
-    about = combination(plan, version, image_of(plan))
-    book = proofs.read()
-    return Advice(book.bad(about.site, about.engine), book.proof(about) is not None, about)
+def said_of(nodes: Sequence[BadNode], site: str) -> str:
+    """One line about nodes that are left out."""
+    names = ", ".join(f"{node.name} ({node.reason})" for node in nodes)
+    return f"left out: {names}; when repaired: bertjob doctor --forget --site {site}"
+
+
+def unproved(plan: Plan) -> str:
+    """One line when no launch like the plan's was proved yet; empty when one was."""
+    about = combination(plan, scheduler.version(), image_of(plan))
+    if proofs.read().proof(about) is not None:
+        return ""
+    return f"no launch was proved yet by {about}: bertjob doctor --prove --nodes 2 --site {about.site}"
 
 
 def combination(plan: Plan, slurm_version: str, image: str) -> Combination:
