@@ -29,7 +29,7 @@ class Fabric(Section, frozen=True):
     `aries`, or one of your own in `~/.config/bertjob/fabrics`. What the site says itself wins."""
     interface: str | None = None
     """Network interface of the fabric, e.g. `hsn0`: for gloo, NCCL and Open MPI's TCP."""
-    host_suffix: Annotated[str, Meta(pattern="^[A-Za-z0-9.-]*$")] = ""
+    host_suffix: Annotated[str, Meta(pattern="^[A-Za-z0-9.-]+$")] | None = None
     """What makes a node's name its name on the fabric, e.g. `i` at JSC: the ranks meet there."""
     gbits: Positive | None = None
     """10^9 bits a second that a node can send, over all its interfaces, for `bertjob estimate`."""
