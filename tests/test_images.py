@@ -86,6 +86,11 @@ def test_load_and_what_a_job_calls_the_image_then(engine: str, loaded: list[str]
     assert in_job(engine, Order(ref="b:1", file=file, archive="/a.tar")) == ref
 
 
+def test_an_archives_own_name_gives_way_to_the_one_that_is_wanted() -> None:
+    loaded = words("podman", "load", ref="b:2", archive="/a.tar", archived="localhost/b:1")
+    assert loaded == ["podman load --input /a.tar", "podman tag localhost/b:1 b:2"]
+
+
 BUILT = "build --tag b:1 --file /c/container/Dockerfile --build-arg V=1 --quiet /c"
 
 
@@ -176,20 +181,23 @@ def test_the_digest_of_an_image_file_is_that_of_its_bytes(tmp_path: Path) -> Non
     assert images.digest("apptainer", str(tmp_path / "b.sif"), SLURM) is None
 
 
+MANIFEST = b'[{"Config": "c.json", "RepoTags": ["localhost/b:1"], "Layers": []}]'
+
+
 def archive(path: Path, *names: str) -> Path:
     with tarfile.open(path, "w") as tar:
         for name in names:
             member = tarfile.TarInfo(name)
-            member.size = 2
-            tar.addfile(member, io.BytesIO(b"{}"))
+            member.size = len(MANIFEST)
+            tar.addfile(member, io.BytesIO(MANIFEST))
     return path
 
 
 def test_archives_of_images_are_taken(tmp_path: Path) -> None:
     good = archive(tmp_path / "a.tar", "ab/layer.tar", "manifest.json")
-    images.check_archive(good)
+    assert images.check_archive(good) == "localhost/b:1"
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(good.read_bytes()))
-    images.check_archive(tmp_path / "a.tar.gz")
+    assert images.check_archive(tmp_path / "a.tar.gz") == ""
 
 
 def test_what_is_no_archive_of_an_image_is_said(tmp_path: Path) -> None:

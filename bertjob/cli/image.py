@@ -122,16 +122,16 @@ def load_command(
 ) -> None:
     """Bring an image from a docker-archive, as `image build --archive` leaves it.
 
-    REF is its name (default: that of bertjob's own image). The last line of stdout is what `image.ref` of a job is
+    REF is its name (default: the one in the archive). The last line of stdout is what `image.ref` of a job is
     then.
     """
     from bertjob.cluster.images import check_archive
     from bertjob.cluster.recipe import read_recipe
 
     where, name = _where(site, engine)
-    check_archive(archive)
-    own = read_recipe().ref("gpu").removeprefix("localhost/")
-    order = _order(name, ref=ref or own, output=output, archive=str(archive.absolute()))
+    own = check_archive(archive)
+    called = ref or (own or read_recipe().ref("gpu")).removeprefix("localhost/")
+    order = _order(name, ref=called, output=output, archive=str(archive.absolute()), archived=own)
     _carry_out(commands(name, "load", order), where, dry_run)
     _result(name, order, dry_run)
 

@@ -77,23 +77,24 @@ def run(sequence: Iterable[Command], site: Site, on_line: OnLine = lambda line: 
         _run(command, environment, site, on_line)
 
 
-def check_archive(path: Path) -> None:
+def check_archive(path: Path) -> str:
     """The file is an archive as ``podman save --format docker-archive`` and ``docker save`` write them.
+
+    Returns:
+        The image's name in it; empty for one without a name, and for a compressed one, which would have to be read
+        to its end.
 
     Raises:
         DataError: it is not; says what it is.
     """
     try:
-        names = _names(path)
+        return _archived(path)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
-    except (tarfile.TarError, EOFError):
+    except (tarfile.TarError, EOFError, ValueError):
         raise DataError(f"{path}: is no archive of an image; {_RIGHT_ARCHIVE}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if names is not None and "manifest.json" not in names:
-        kind = "an image in OCI's form" if "oci-layout" in names else "an archive of files and not of an image"
-        raise DataError(f"{path}: is {kind}; {_RIGHT_ARCHIVE}")
 
 
 def digest(engine: str, ref: str, site: Site) -> str | None:
@@ -192,15 +193,31 @@ def _absent(command: str, site: Site) -> PreflightError:
     return PreflightError(f"there is no command {command} on this machine{modules}: go where the engine is")
 
 
-def _names(path: Path) -> set[str] | None:
-    """Names of what is in an archive; None for a compressed one, which would have to be read to its end."""
+def _archived(path: Path) -> str:
     try:
         with tarfile.open(path, "r:") as archive:
-            return {member.name.removeprefix("./") for member in archive}
+            return _name_in(archive, path)
     except tarfile.ReadError:
-        with tarfile.open(path) as archive:
-            archive.next()
-        return None
+        with tarfile.open(path) as compressed:
+            compressed.next()
+        return ""
+
+
+def _name_in(archive: tarfile.TarFile, path: Path) -> str:
+    members = {member.name.removeprefix("./"): member for member in archive}
+    if "manifest.json" not in members:
+        kind = "an image in OCI's form" if "oci-layout" in members else "an archive of files and not of an image"
+        raise DataError(f"{path}: is {kind}; {_RIGHT_ARCHIVE}")
+    file = archive.extractfile(members["manifest.json"])
+    assert file is not None
+    images = msgspec.json.decode(file.read(), type=tuple[_Archived, ...])
+    return images[0].names[0] if images and images[0].names else ""
+
+
+class _Archived(msgspec.Struct):
+    """An entry of a docker-archive's manifest.json."""
+
+    names: list[str] | None = msgspec.field(default=None, name="RepoTags")
 
 
 def _file_digest(path: Path) -> str | None:

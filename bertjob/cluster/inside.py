@@ -50,6 +50,9 @@ def packages(names: list[str]) -> tuple[dict[str, str], dict[str, str]]:
         except BaseException as error:  # a broken installation raises anything
             text = str(error).strip().splitlines()
             broken[name] = "{}: {}".format(type(error).__name__, text[0] if text else "")
+    transformers = sys.modules.get("transformers")
+    if "torch" in versions and transformers is not None and not transformers.utils.is_torch_available():
+        broken["transformers"] = "does without torch {}, which it takes for too old".format(versions["torch"])
     return versions, broken
 
 

@@ -24,6 +24,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         ref: the image, as a registry names it: ``[HOST/]NAME[:TAG]``.
         file: where the image goes with engines whose images are files.
         archive: a docker-archive, to load from or (building) to leave behind for another machine.
+        archived: the image's name in that archive, where it is known.
         context: folder to build from.
         arguments: of the Dockerfile.
         extra: more options of the builder, as they are.
@@ -32,6 +33,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     ref: str = ""
     file: str = ""
     archive: str = ""
+    archived: str = ""
     context: str = ""
     arguments: Mapping[str, str] = {}
     extra: tuple[str, ...] = ()
@@ -106,7 +108,7 @@ def _podman(command: str) -> dict[Verb, Action]:
     return {
         "build": build,
         "pull": lambda order: ((command, "pull", order.ref),),
-        "load": lambda order: ((command, "load", "--input", order.archive),),
+        "load": lambda order: ((command, "load", "--input", order.archive), *_tagged(command, order)),
         "list": lambda order: ((command, "images", "--digests"),),
         "digest": lambda order: ((command, "image", "inspect", "--format", "{{.Digest}}", order.ref),),
     }
@@ -169,8 +171,8 @@ def _enroot() -> dict[Verb, Action]:
         return (*made, ("enroot", "import", "--output", order.file, f"podman://{order.ref}"))
 
     def load(order: Order) -> tuple[Command, ...]:
-        loaded = ("podman", "load", "--input", order.archive)
-        return loaded, ("enroot", "import", "--output", order.file, f"podman://{order.ref}")
+        loaded = _of(_podman("podman")["load"], order)
+        return *loaded, ("enroot", "import", "--output", order.file, f"podman://{order.ref}")
 
     def pull(order: Order) -> tuple[Command, ...]:
         return (("enroot", "import", "--output", order.file, f"docker://{enroot(order.ref)}"),)
@@ -221,6 +223,12 @@ def _recipe(order: Order) -> tuple[str, ...]:
 def _saved(command: str, order: Order) -> tuple[Command, ...]:
     form = () if command == "docker" else ("--format", "docker-archive")
     return ((command, "save", *form, "--output", order.archive, order.ref),) if order.archive else ()
+
+
+def _tagged(command: str, order: Order) -> tuple[Command, ...]:
+    """An archive brings its own name."""
+    other = order.archived not in ("", order.ref)
+    return ((command, "tag", order.archived, order.ref),) if other else ()
 
 
 def _sarus_row(order: Order) -> tuple[str, ...]:
