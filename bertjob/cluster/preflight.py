@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bertjob.cluster import outcome, process_group, runs, slurm
+from bertjob.cluster.image_file import check_image
 from bertjob.errors import PreflightError
 from bertjob.launch.checks import refuse_unsaid
 from bertjob.launch.plan import Plan
@@ -29,6 +30,7 @@ def check(plan: Plan) -> None:
     """
     refuse_unsaid(plan.job, plan.site)
     check_inputs(plan.inputs)
+    check_image(plan)
     check_packages(plan)
 
 

@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import containers
 import pytest
 from face import Face
 from provision import require, unavailable
@@ -50,6 +52,23 @@ def cluster(lab: slurm_lab.Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def bertjob(cluster: slurm_lab.Lab, tmp_path: Path) -> Face:
     """The command line on the cluster's login node, in an empty folder."""
     return Face(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def built(lab: slurm_lab.Lab) -> containers.Images:
+    """A small image on each node, on this machine, and as a folder."""
+    require(containers.missing(), "containers on the embedded cluster")
+    hosts = [*(lab.shape.host(node) for node in lab.nodes), socket.gethostname()]
+    return containers.make(lab.shape.folder / "images", hosts)
+
+
+@pytest.fixture
+def images(built: containers.Images, cluster: slurm_lab.Lab, monkeypatch: pytest.MonkeyPatch) -> containers.Images:
+    """The image, with podman, Charliecloud and Sarus' command line on PATH."""
+    fakes = Path(__file__).parents[1] / "fakes"
+    monkeypatch.setenv("CONTAINERS_CONF", str(built.settings))
+    monkeypatch.setenv("PATH", f"{fakes}:{built.commands}:{containers.PYTHON.parent}:{os.environ['PATH']}")
+    return built
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = {"podman": "podman", "runc": "runc"}
+PACKAGES = {"podman": "podman", "runc": "runc", "ch-run": "charliecloud"}
 """Command to the Debian package that has it."""
 IMAGE = "localhost/bertjob-tiny:1"
 PYTHON = Path(sys.prefix, "bin", "python")
@@ -20,23 +21,44 @@ _LINKS = ("bin", "lib", "lib64", "sbin")
 _FOLDERS = ("usr", "etc", "tmp", "proc", "sys", "dev", "run", "root")
 
 
-def environment(folder: Path, hosts: Iterable[str]) -> dict[str, str]:
-    """Make the image in a store for each host; what podman and the fake sarus must find in their environment.
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The image as each engine wants it.
+
+    Attributes:
+        commands: folder of a `podman` that uses the host's own store; the first of PATH.
+        settings: file that podman must be told by CONTAINERS_CONF.
+        tree: the image as a folder, with a place for each of `mounts`.
+    """
+
+    commands: Path
+    settings: Path
+    tree: Path
+
+
+def make(folder: Path, hosts: Iterable[str]) -> Images:
+    """Make the image in a store for each host, and as a folder.
 
     Each node has its own store because podman's locks are in /dev/shm, which is each node's own. The path of `folder`
     must be short: podman takes 50 characters for a store's running state.
     """
     folder.mkdir()
     settings = folder / "containers.conf"
-    settings.write_text(_settings(_this_python()))
-    variables = {"CONTAINERS_CONF": str(settings), "BERTJOB_LAB_IMAGES": str(folder)}
-    tree = folder / "tree.tar"
-    _write_tree(tree)
+    settings.write_text(_settings(mounts()))
+    archive, tree, commands = folder / "tree.tar", folder / "tree", folder / "bin"
+    _write_tree(archive)
     for host in hosts:
         store = folder / host
-        command = ["podman", f"--root={store}/root", f"--runroot={store}/run", "import", str(tree), IMAGE]
-        subprocess.run(command, env={**os.environ, **variables}, check=True, capture_output=True)
-    return variables
+        command = ["podman", f"--root={store}/root", f"--runroot={store}/run", "import", str(archive), IMAGE]
+        env = {**os.environ, "CONTAINERS_CONF": str(settings)}
+        subprocess.run(command, env=env, check=True, capture_output=True)
+    commands.mkdir()
+    store = f'"{folder}/$(hostname)"'
+    podman = commands / "podman"
+    podman.write_text(f'#!/bin/sh\nexec {shutil.which("podman")} --root={store}/root --runroot={store}/run "$@"\n')
+    podman.chmod(0o755)
+    _write_folder(archive, tree)
+    return Images(commands, settings, tree)
 
 
 def missing() -> dict[str, str]:
@@ -57,7 +79,7 @@ events_logger = "file"
 """
 
 
-def _this_python() -> list[Path]:
+def mounts() -> list[Path]:
     """What a program needs to run as it does here: the system, and this Python with its packages and the project."""
     python = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]}
     system = [Path("/usr"), *(path for path in map(Path, ("/etc/ld.so.cache", "/etc/alternatives")) if path.exists())]
@@ -74,3 +96,15 @@ def _write_tree(path: Path) -> None:
             link = tarfile.TarInfo(name)
             link.type, link.linkname = tarfile.SYMTYPE, f"usr/{name}"
             tree.addfile(link)
+
+
+def _write_folder(archive: Path, tree: Path) -> None:
+    """Charliecloud mounts only over what is there, also its own files of users and hosts."""
+    tree.mkdir()
+    subprocess.run(["tar", "-C", tree, "-xf", archive], check=True)
+    for path in (*mounts(), *map(Path, ("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf"))):
+        place = tree / path.relative_to("/")
+        if path.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.touch()

@@ -14,7 +14,6 @@ from pathlib import Path
 import containers
 import pytest
 from face import Face
-from provision import require
 from slurm.lab import Lab
 from until import until
 
@@ -89,14 +88,8 @@ def test_four_nodes_through_the_hosts_mpirun(bertjob: Face, tiny: Tiny, cluster:
 
 
 def test_four_nodes_through_mpirun_in_containers_of_sarus(
-    bertjob: Face, tiny: Tiny, cluster: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bertjob: Face, tiny: Tiny, cluster: Lab, tmp_path: Path, images: containers.Images
 ) -> None:
-    require(containers.missing(), "containers on the embedded cluster")
-    hosts = [cluster.shape.host(node) for node in cluster.nodes]
-    for name, value in containers.environment(cluster.shape.folder / "images", hosts).items():
-        monkeypatch.setenv(name, value)
-    fakes = Path(__file__).parents[1] / "fakes"
-    monkeypatch.setenv("PATH", f"{fakes}:{containers.PYTHON.parent}:{os.environ['PATH']}")
     keys = {"engine": "sarus", "image": {"ref": containers.IMAGE}, "python": str(containers.PYTHON)}
     site = bertjob.site("sarus", launcher="openmpi", env=AS_ROOT, **keys)
     done = bertjob("submit", tiny(), "--site", site, "--run-dir", "runs/run", "--wait")

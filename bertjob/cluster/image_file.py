@@ -1,0 +1,53 @@
+"""An image that is a file or folder: is it there, and does it hold what its engine wants to find?"""
+
+import os
+from pathlib import Path
+
+from bertjob.errors import PreflightError
+from bertjob.launch.engines.references import PATH
+from bertjob.launch.mounts import binds
+from bertjob.launch.plan import Plan
+from bertjob.launch.words import Word, parse
+
+_MADE_BY_CH_RUN = ("/dev", "/proc", "/sys", "/tmp")
+"""Folders of the host that ch-run shows at their own place, with all that is below."""
+_WANTED_BY_CH_RUN = ("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf")
+"""Files in whose place ch-run puts its own or the host's; without the last two no node is known inside by its name."""
+
+
+def check_image(plan: Plan) -> None:
+    """The image of a plan is there, where it is a path that this machine sees.
+
+    Raises:
+        PreflightError: it is not, or Charliecloud could not start it; says what to do.
+    """
+    path = _path(plan)
+    if path is None:
+        return
+    if not path.exists():
+        raise PreflightError(f"image.ref: {path}: there is no such file or folder")
+    if plan.engine == "charliecloud" and path.is_dir():
+        lacking = [name for name in (*_WANTED_BY_CH_RUN, *_targets(plan)) if not (path / name.lstrip("/")).exists()]
+        if lacking:
+            raise PreflightError(f"image.ref: {path}: has no {lacking[0]}, and ch-run makes none; make it in the image")
+
+
+def _path(plan: Plan) -> Path | None:
+    ref = plan.image or ""
+    path = _known(parse(ref)) if plan.engine != "none" and PATH.fullmatch(ref) else None
+    return None if path is None else Path(path)
+
+
+def _targets(plan: Plan) -> list[str]:
+    """Where folders are mounted, as far as this machine knows the paths."""
+    assert plan.run_dir is not None
+    found = binds(plan.job, plan.site, str(Path(plan.run_dir).parent), lambda path: ())
+    known = (_known(bind.target) for bind in found)
+    return [path for path in known if path is not None and not path.startswith(_MADE_BY_CH_RUN)]
+
+
+def _known(word: Word) -> str | None:
+    """The text of a word; None where it names a variable that is not set here."""
+    if isinstance(word, str):
+        return word
+    return word.replaced(os.environ) if all(name in os.environ for name in word.references) else None
