@@ -31,7 +31,7 @@ _CHUNK = 1 << 20
 _KEPT_LINES = 20
 _PROGRAM = Path(__file__).with_name("inside.py")
 _BUILDERS = ("podman", "docker")
-_RIGHT_ARCHIVE = "`podman save --format docker-archive --output FILE REF` makes one that is"
+_RIGHT_ARCHIVE = "a docker-archive is wanted, as `podman save --format docker-archive` makes it"
 _MEANINGS = (
     (
         ("Failed to pull image", "initializing source", "Unable to find image"),
