@@ -105,10 +105,8 @@ class Book(msgspec.Struct, frozen=True):
 
     def with_bad(self, nodes: Iterable[BadNode]) -> "Book":
         """With more bad nodes, each in place of what was said of it before."""
-        new = tuple(nodes)
-        said = {(node.name, node.site, node.engine) for node in new}
-        kept = (node for node in self.bad_nodes if (node.name, node.site, node.engine) not in said)
-        return Book(self.proofs, (*kept, *new))
+        said = {(node.name, node.site, node.engine): node for node in (*self.bad_nodes, *nodes)}
+        return Book(self.proofs, tuple(said.values()))
 
     def without_bad(self, site: str) -> "Book":
         """With no bad nodes at a site."""
