@@ -98,6 +98,14 @@ def test_containers_that_srun_starts_are_out_of_mpiruns_reach(engine: str) -> No
     assert found["torchrun"].works
 
 
+def test_podman_closes_the_file_over_which_pmi2_is_spoken_and_pmix_takes_none() -> None:
+    mpich, open_mpi = judged(MPICH, host=MPICH, engine="podman"), judged(DEBIAN, host=DEBIAN, engine="podman")
+    assert (mpich["srun pmi2"].outcome, mpich["hydra"].outcome) == ("aborts", "aborts")
+    assert open_mpi["srun pmix"].works
+    assert open_mpi["openmpi"].works
+    assert judged(MPICH, host=MPICH, engine="apptainer")["srun pmi2"].works
+
+
 def test_what_slurm_or_the_host_does_not_have_is_absent_and_what_is_not_said_is_unknown() -> None:
     assert judged(WHEEL, slurm=("none", "pmi2"))["srun pmix"].outcome == "absent"
     assert judged(WHEEL, slurm=("none", "pmix_v3"))["srun pmix"].works

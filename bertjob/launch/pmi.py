@@ -9,7 +9,8 @@ the PyPI wheels Open MPI 5.0.11 and MPICH 5.0.2 (lone: every process is silently
     Open MPI 5    lone       lone       works      works              lone
     MPICH         lone       works      aborts     aborts             works
 
-Open MPI 4 in the table speaks PMIx. It may also speak PMI-1 or PMI-2, or nothing, like that of many images.
+Open MPI 4 in the table speaks PMIx. It may also speak PMI-1 or PMI-2, or nothing, like that of many images. In
+containers of podman PMIx works, PMI-2 does not.
 """
 
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ Outcome = Literal["works", "unknown", "absent", "singletons", "aborts"]
 _SRUN_TYPES: tuple[SrunMpi, ...] = ("none", "pmix", "pmi2")
 _STARTED_BY_SRUN = ("pyxis", "edf")
 """Engines that are options of srun."""
+_CLOSES_FILES = ("docker", "podman", "podman-hpc")
+"""Engines that hand no open file on to the container: over one PMI-1 and PMI-2 are spoken; PMIx takes a socket."""
 _NAMES = {"openmpi": "Open MPI", "mpich": "MPICH"}
 
 
@@ -136,6 +139,8 @@ def _srun(facts: Facts, kind: SrunMpi) -> tuple[Outcome, str]:
     if kind in speaks(program):
         if not facts.slurm:
             return "unknown", f"whether Slurm has {kind} is not said (site key mpi.slurm; srun --mpi=list tells)"
+        if kind == "pmi2" and facts.engine in _CLOSES_FILES:
+            return "aborts", f"{facts.engine} closes the file over which {name(program)} speaks pmi2 with srun"
         return "works", f"{name(program)} speaks {kind}, and Slurm has it"
     spoken = " and ".join(speaks(program)) or "no PMI that is known (image.mpi.pmi)"
     if program.family == "mpich" and kind == "pmix":
@@ -167,6 +172,8 @@ def _mpirun(facts: Facts, launcher: str) -> tuple[Outcome, str]:
         )
     if facts.needs_mpi and facts.program.family != family:
         return _foreign(facts, launcher)
+    if facts.needs_mpi and family == "mpich" and facts.engine in _CLOSES_FILES:
+        return "aborts", f"{facts.engine} closes the file over which {name(facts.program)} speaks with hydra"
     if facts.host.family is None:
         return "unknown", f"whether the host has {_NAMES[family]}'s {command} is not said (site key mpi.family)"
     if not facts.needs_mpi:
