@@ -1,31 +1,41 @@
 """What each container engine is told, and which folders it sees."""
 
 import runpy
+import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from msgspec.structs import replace
+from planned import made
 
 from bertjob.cluster.machine import linked
-from bertjob.launch.engines import ENGINES, Bind, Container
+from bertjob.errors import PreflightError
+from bertjob.launch.engines import ENGINES, Bind, Container, fit
 from bertjob.launch.mounts import binds
 from bertjob.launch.words import Word, parse, variable
-from bertjob.spec.job import Data, Engine, Image, Job, Model
+from bertjob.spec.job import Data, Engine, Image, Job, Model, Resources
 from bertjob.spec.site import Mount, Site
 
 CONTAINER = Container(
-    image="registry/image:1",
+    image="registry.org/group/image:1",
     binds=(Bind(parse("$SCRATCH"), parse("$SCRATCH")), Bind("/data sets", "/data", readonly=True)),
     workdir=variable("RUN"),
     folder=variable("RUN"),
+    environment={"A": "1", "B": parse("$SCRATCH/$")},
+    ranks=("RANK",),
 )
 RUNS = variable("RUNS")
+SARUS_MOUNTS = (
+    "--mount=type=bind,source=${SCRATCH},destination=${SCRATCH}",
+    "--mount=type=bind,source=/data sets,destination=/data,readonly",
+)
+SHARED = ("--network=host", "--pid=host", "--ipc=host", "--uts=host")
 
 
-def command(engine: str, container: Container = CONTAINER) -> list[str]:
-    return [str(word) for word in ENGINES[engine].command(container)]
+def command(engine: str, **keys: Any) -> list[str]:
+    return [str(word) for word in ENGINES[engine].command(replace(CONTAINER, **keys))]
 
 
 def test_every_engine_that_a_job_may_name_has_its_row() -> None:
@@ -37,33 +47,184 @@ def test_no_engine_adds_no_word() -> None:
 
 
 def test_sarus_gets_mounts_workdir_and_no_terminal() -> None:
-    assert command("sarus") == [
-        *("sarus", "run", "--entrypoint", "", "--workdir=${RUN}"),
-        "--mount=type=bind,source=${SCRATCH},destination=${SCRATCH}",
-        "--mount=type=bind,source=/data sets,destination=/data,readonly",
-        "registry/image:1",
+    assert command("sarus", annotations={"a.b": "c"}, args=("--mpi",)) == [
+        *("sarus", "run", "--entrypoint", "", "--workdir=${RUN}", "--env=A=${A}", "--env=B=${B}"),
+        *("--annotation=a.b=c", *SARUS_MOUNTS, "--mpi", "registry.org/group/image:1"),
     ]
 
 
-def test_sarus_itself_would_take_these_words() -> None:
+@pytest.mark.parametrize("more", [{}, {"tty": True, "args": ("--mpi",), "annotations": {"a.b": "c"}}])
+def test_sarus_itself_would_take_these_words(more: dict[str, Any]) -> None:
     parse_sarus = runpy.run_path(str(Path(__file__).parent / "fakes" / "sarus"))["parse"]
-    options, image, program = parse_sarus([*command("sarus")[2:], "python3", "-u"])
+    options, image, program = parse_sarus([*command("sarus", **more)[2:], "python3", "-u"])
     assert dict(options)["--entrypoint"] == ""
-    assert image == "registry/image:1"
+    assert image == "registry.org/group/image:1"
     assert program == ["python3", "-u"]
 
 
-def test_podman_shares_what_ranks_need_of_the_host() -> None:
-    words = command("podman")
-    assert words[:3] == ["podman", "run", "--rm"]
-    assert {"--env-host", "--network=host", "--pid=host", "--ipc=host", "--uts=host"} <= set(words)
-    assert words[-1] == "registry/image:1"
+@pytest.mark.parametrize(("engine", "gpu"), [("podman", ["--device", "nvidia.com/gpu=all"]), ("podman-hpc", ["--gpu"])])
+def test_podman_shares_what_ranks_need_of_the_host(engine: str, gpu: list[str]) -> None:
+    assert command(engine, gpus=4) == [
+        *(engine, "run", "--rm", "--env-host", *SHARED, *gpu, "--user=0:0", "--entrypoint", "", "--workdir=${RUN}"),
+        *("--env=A", "--env=B", *SARUS_MOUNTS, "registry.org/group/image:1"),
+    ]
 
 
-def test_podman_gets_the_gpus_that_the_job_has() -> None:
-    assert "nvidia.com/gpu=all" not in command("podman")
-    with_gpus = replace(CONTAINER, gpus=4)
-    assert "nvidia.com/gpu=all" in command("podman", with_gpus)
+def test_docker_is_handed_each_variable_of_a_rank_and_the_user() -> None:
+    assert command("docker", gpus=4) == [
+        *("docker", "run", "--rm", *SHARED, "--user=${UID}:${GID}", "--gpus", "all", "--entrypoint", ""),
+        *("--workdir=${RUN}", "--env=A", "--env=B", "--env=RANK", *SARUS_MOUNTS, "registry.org/group/image:1"),
+    ]
+
+
+@pytest.mark.parametrize("engine", ["apptainer", "singularity"])
+@pytest.mark.parametrize(("vendor", "gpu"), [("nvidia", "--nv"), ("amd", "--rocm")])
+def test_apptainer_lets_env_win_over_the_image(engine: str, vendor: str, gpu: str) -> None:
+    assert command(engine, gpus=4, gpu_vendor=vendor) == [
+        *(engine, "exec", gpu, "--pwd=${RUN}", "--bind=${SCRATCH}:${SCRATCH}", "--bind=/data sets:/data:ro"),
+        *("docker://registry.org/group/image:1", "env", "A=${A}", "B=${B}"),
+    ]
+
+
+def test_shifter_gets_its_modules_by_the_site() -> None:
+    assert command("shifter", args=("--module=gpu",)) == [
+        *("shifter", "--image=docker:registry.org/group/image:1", "--workdir=${RUN}", "--env=A=${A}", "--env=B=${B}"),
+        *("--volume=${SCRATCH}:${SCRATCH}", "--volume=/data sets:/data:ro", "--module=gpu"),
+    ]
+
+
+def test_charliecloud_inherits_all_and_ends_its_options() -> None:
+    assert command("charliecloud", binds=CONTAINER.binds[:1]) == [
+        *("ch-run", "--cd=${RUN}", "--bind=${SCRATCH}:${SCRATCH}", "registry.org/group/image:1", "--"),
+    ]
+
+
+def test_pyxis_adds_options_to_srun() -> None:
+    assert command("pyxis", args=("--container-mount-home",)) == [
+        "--container-image=registry.org#group/image:1",
+        "--container-mounts=${SCRATCH}:${SCRATCH},/data sets:/data:ro",
+        *("--container-workdir=${RUN}", "--no-container-entrypoint", "--container-env=A,B", "--container-mount-home"),
+    ]
+
+
+def test_the_container_engine_reads_a_file_in_which_no_dollar_means_a_variable_that_is_none() -> None:
+    assert command("edf") == ["--environment=${RUN}/environment.toml"]
+    file = ENGINES["edf"].file
+    assert file is not None
+    hostile = {"C": 'a "b"\n\\ $HOME ${HOME} \x7f'}
+    told = replace(CONTAINER, environment={**CONTAINER.environment, **hostile}, annotations={"com.hooks.x": "true"})
+    assert tomllib.loads(file[1](told)) == {
+        "image": "registry.org#group/image:1",
+        "mounts": ["${SCRATCH}:${SCRATCH}", "/data sets:/data:ro"],
+        "workdir": "${RUN}",
+        "entrypoint": False,
+        "annotations": {"com": {"hooks": {"x": "true"}}},
+        "env": {"A": "1", "B": "${SCRATCH}/$$", "C": 'a "b"\n\\ $$HOME $${HOME} \x7f'},
+    }
+
+
+@pytest.mark.parametrize(
+    ("engine", "terminal"),
+    [
+        ("sarus", {"--tty"}),
+        *((engine, {"--interactive", "--tty"}) for engine in ("podman", "podman-hpc", "docker")),
+        *((engine, set[str]()) for engine in ("apptainer", "charliecloud", "shifter", "pyxis", "edf")),
+    ],
+)
+def test_a_terminal_is_asked_for_where_there_is_one(engine: str, terminal: set[str]) -> None:
+    there = set(command(engine, stdin=True, tty=True))
+    assert there - set(command(engine)) == terminal
+    assert set(command(engine, stdin=True)) - set(command(engine)) == terminal & {"--interactive"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "image", "named"),
+    [
+        ("apptainer", "/images/a.sif", "/images/a.sif"),
+        ("apptainer", "oras://host/a:1", "oras://host/a:1"),
+        ("apptainer", "ubuntu:24.04", "docker://ubuntu:24.04"),
+        ("shifter", "docker:ubuntu:24.04", "--image=docker:ubuntu:24.04"),
+        ("pyxis", "nvidia/cuda:12", "--container-image=nvidia/cuda:12"),
+        ("pyxis", "localhost:5000/cuda:12", "--container-image=localhost:5000#cuda:12"),
+        ("pyxis", "nvcr.io#nvidia/cuda:12", "--container-image=nvcr.io#nvidia/cuda:12"),
+        ("pyxis", "/images/a.sqsh", "--container-image=/images/a.sqsh"),
+    ],
+)
+def test_images_are_named_as_the_engine_names_them(engine: str, image: str, named: str) -> None:
+    assert named in command(engine, image=image)
+
+
+def problems(engine: Engine, image: str | None = "group/name:1", slurm: bool = True, **keys: Any) -> list[str]:
+    """What stands against a job whose data lie in /data."""
+    asked = Resources(gpus_per_node=1)
+    job = Job(name="j", engine=engine, image=Image(ref=image), data=Data(train="/data/t.json"), resources=asked)
+    return list(fit.problems(job, Site(name="s", scheduler="slurm" if slurm else "none", **keys)))
+
+
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "docker"])
+def test_what_every_engine_can_express_is_not_refused(engine: Engine) -> None:
+    assert problems(engine, mounts=(Mount(source="$SCRATCH"), Mount(source="/a'b", target="/c"))) == []
+
+
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "none"])
+def test_a_character_that_parts_a_mount_is_refused_in_it(engine: Engine) -> None:
+    for character in ENGINES[engine].separators:
+        found = problems(engine, mounts=(Mount(source=f"/a{character}b"),), slurm=engine != "docker")
+        assert len(found) == 1
+        assert found[0].startswith(f"mounts: '/a{character}b': {engine} separates ")
+
+
+@pytest.mark.parametrize(
+    ("engine", "image", "told"),
+    [
+        ("sarus", "Group/Name:1", "names of images are in lower case: group/name:1"),
+        ("sarus", "/images/a.sif", "is a path, and engine sarus wants a reference like nvcr.io/nvidia/pytorch"),
+        ("podman", "no image", "is no reference like nvcr.io/nvidia/pytorch:24.12-py3"),
+        ("podman", "name:", "is no reference"),
+        ("apptainer", "a.sif", "is the name of a file: the absolute path is wanted"),
+        ("charliecloud", "no image", "is no reference like nvcr.io/nvidia/pytorch:24.12-py3 and no absolute path"),
+        ("pyxis", "docker://name:1", "is no reference"),
+    ],
+)
+def test_an_image_that_is_none_is_refused(engine: Engine, image: str, told: str) -> None:
+    (found,) = problems(engine, image)
+    assert found.startswith(f"image.ref: {image!r} {told}")
+
+
+@pytest.mark.parametrize(
+    ("engine", "keys", "told"),
+    [
+        ("sarus", {"image": None}, "engine sarus needs an image: set image.ref"),
+        ("charliecloud", {"mounts": (Mount(source="/a", readonly=True),)}, "charliecloud has no readonly mounts"),
+        ("shifter", {"mounts": (Mount(source="/a", target="/etc/a"),)}, "shifter mounts nothing below /etc, /var"),
+        ("sarus", {"gpu_vendor": "amd"}, "engine sarus shows no amd GPUs; these do: apptainer, charliecloud, docker,"),
+        ("pyxis", {"annotations": {"a": "b"}}, "annotations: engine pyxis reads none"),
+        ("edf", {"annotations": {"a b": "c"}}, "annotations: 'a b' is no key like com.hooks.cxi.enabled"),
+        ("edf", {"engine_args": ("-x",)}, "engine_args: engine edf has no options of its own"),
+        ("docker", {}, "engine docker does not work under Slurm"),
+        ("pyxis", {"slurm": False}, "engine pyxis is a part of Slurm's srun, and the site has no scheduler"),
+    ],
+)
+def test_what_an_engine_cannot_do_is_refused_in_one_line(engine: Engine, keys: dict[str, Any], told: str) -> None:
+    (found,) = problems(engine, **keys)
+    assert told in found
+
+
+@pytest.mark.parametrize("engine", ["pyxis", "edf"])
+def test_a_part_of_srun_goes_with_no_other_launcher(engine: Engine) -> None:
+    with pytest.raises(
+        PreflightError, match=f"launcher openmpi: {engine} starts containers by srun.*use launcher: srun"
+    ):
+        made(engine=engine, launcher="openmpi", image=Image(ref="group/name:1"))
+    assert "srun " in made(engine=engine, launcher="torchrun", image=Image(ref="group/name:1"))
+
+
+def test_pyxis_is_told_by_variables_to_show_gpus() -> None:
+    keys: dict[str, Any] = {"engine": "pyxis", "image": Image(ref="group/name:1")}
+    assert "NVIDIA" not in made(**keys, resources=Resources(gpus_per_node=0))
+    text = made(**keys, env={"NVIDIA_VISIBLE_DEVICES": "0"}, resources=Resources(gpus_per_node=1))
+    assert "export NVIDIA_VISIBLE_DEVICES=0\n" in text
+    assert "export NVIDIA_DRIVER_CAPABILITIES=compute,utility\n" in text
 
 
 def job(data: Data, model: Model | None = None, overlay: str | None = None) -> Job:

@@ -15,7 +15,7 @@ from bertjob.launch.mounts import binds
 from bertjob.launch.plan import Layer
 from bertjob.launch.resolve import Here, resolve
 from bertjob.launch.script import command, environment, modules
-from bertjob.launch.words import Word, fold, variable
+from bertjob.launch.words import Word, fold, quote, variable
 from bertjob.spec.job import Job
 from bertjob.spec.site import Site
 

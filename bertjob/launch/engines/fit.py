@@ -1,5 +1,6 @@
 """What an engine cannot express, said before anything is queued."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from bertjob.launch.engines import ENGINES, references
@@ -8,6 +9,7 @@ from bertjob.spec.job import Job
 from bertjob.spec.site import Site
 
 _CHARACTERS = {",": "commas", ":": "colons", ";": "semicolons", " ": "spaces", '"': "double quotes"}
+_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _SHIFTERS_OWN = ("/etc", "/var", "/opt/udiImage")
 
 
@@ -27,6 +29,7 @@ def problems(job: Job, site: Site) -> Iterator[str]:
         yield f"engine {job.engine} shows no {site.gpu_vendor} GPUs; these do: {', '.join(able)}"
     if site.annotations and not engine.annotations:
         yield f"annotations: engine {job.engine} reads none"
+    yield from (f"annotations: {key!r} is no key like com.hooks.cxi.enabled" for key in site.annotations if _odd(key))
     if site.engine_args and not engine.takes_args:
         yield f"engine_args: engine {job.engine} has no options of its own; annotations may say it"
 
@@ -38,6 +41,11 @@ def problem_of_path(path: str, engine: str) -> str:
             mark = _CHARACTERS[character]
             return f"{engine} separates {parts} by {mark} and cannot take one in a path"
     return ""
+
+
+def _odd(key: str) -> bool:
+    """Whether the key of an annotation has more in it than TOML and a command line take without quotes."""
+    return _KEY.fullmatch(key) is None
 
 
 def _image(job: Job) -> Iterator[str]:
