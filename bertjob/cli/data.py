@@ -1,6 +1,7 @@
-"""``bertjob data``: bring data sets, or say what a file holds."""
+"""``bertjob data``: bring data sets, prepare a corpus, or say what a file holds."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -49,3 +50,63 @@ def info_command(file: str, as_json: bool) -> None:
     else:
         for name, value in facts.items():
             click.echo(f"{name.replace('_', ' '):<32} {value:>12,}")
+
+
+@verb.command("prepare")
+@click.argument("corpora", metavar="CORPUS…", nargs=-1, required=True)
+@click.option("--out", required=True, metavar="DIR", help="Folder for the shards: new, or of the same preparation.")
+@click.option("--vocab", metavar="FILE", help="vocab.txt, tokenizer.json, or a folder with one.")
+@click.option(
+    "--train-vocab", type=click.IntRange(min=100), metavar="N", help="Train a vocabulary of N tokens instead."
+)
+@click.option("--split-sentences", is_flag=True, help="Running prose; two empty lines stand between documents.")
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 1),
+    default=0.005,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the documents that is held back, chosen by their text.",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Processes that make shards (default: one a core)."
+)
+@json_option
+def prepare_command(
+    corpora: tuple[str, ...],
+    out: str,
+    vocab: str | None,
+    train_vocab: int | None,
+    split_sentences: bool,
+    validation: float,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Turn text into shards of tokens for pre-training.
+
+    CORPUS is a file or a folder: text with one sentence a line and an empty line between documents, or .jsonl with
+    the key text; .gz, .xz and .zst are unpacked. What was interrupted goes on when the same command is given again.
+    """
+    if (vocab is None) == (train_vocab is None):
+        raise click.UsageError("say either --vocab or --train-vocab", click.get_current_context())
+    from bertjob.cli.preparing import showing
+    from bertjob.cluster.corpora import Request, prepare
+
+    request = Request(
+        corpora,
+        out,
+        vocab,
+        train_vocab,
+        split_sentences,
+        validation,
+        workers or len(os.sched_getaffinity(0)),
+    )
+    with showing() as show:
+        made = prepare(request, show)
+    if as_json:
+        click.echo(json.dumps({"folder": out, **made}))
+        return
+    for part in ("train", "validation"):
+        print("  ".join([f"{part:<10}", *(f"{count:,} {what}" for what, count in made[part].items())]), file=sys.stderr)
+    print(f"{made['shards']} shards, a vocabulary of {made['vocabulary_size']:,} tokens", file=sys.stderr)
+    click.echo(out)

@@ -1,0 +1,63 @@
+"""Preparing a corpus: done by the training's own interpreter, because this side has no numpy and no tokenizers."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from bertjob.errors import DataError
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is to be prepared; see bertjob.train.corpus.prepare.Preparation."""
+
+    corpora: tuple[str, ...]
+    out: str
+    vocab: str | None
+    train_vocab: int | None
+    split_sentences: bool
+    validation: float
+    workers: int
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far it is: bytes of files that are done, of all; shards so far, and how many of them were there before."""
+
+    phase: str
+    done: int
+    total: int
+    shards: int
+    kept: int
+
+
+def prepare(request: Request, show: Callable[[Progress], None]) -> dict[str, Any]:
+    """Prepare a corpus; what was made, in numbers.
+
+    Args:
+        request: what.
+        show: is called with each step forward.
+
+    Raises:
+        DataError: the training's packages are not installed here, or the corpus, the vocabulary or the folder is no
+            good; in one line.
+    """
+    command = [sys.executable, "-m", "bertjob.train.corpus", msgspec.json.encode(request).decode()]
+    summary: dict[str, Any] = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        for line in process.stdout:
+            said = msgspec.json.decode(line)
+            if "phase" in said:
+                show(msgspec.convert(said, Progress))
+            else:
+                summary = said
+        trouble = process.stderr.read()
+    if process.returncode:
+        lines = trouble.strip().splitlines() or [f"preparing ended with exit code {process.returncode}"]
+        if "No module named" in lines[-1]:
+            raise DataError(f"{lines[-1].split(': ')[-1]} here: pip install 'bertjob[train]'")
+        raise DataError(lines[-1])
+    return summary

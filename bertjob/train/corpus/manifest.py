@@ -1,0 +1,126 @@
+"""manifest.json: what a folder of shards holds and what it was made of, and the settings that make two alike."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bertjob.errors import DataError
+from bertjob.train.corpus.shards import Part, ShardRecord, write_aside
+
+FORMAT: Final = 1
+"""Raise it whenever the same corpus gives other shards."""
+MANIFEST: Final = "manifest.json"
+BEGUN: Final = "preparing.json"
+SHARDS: Final = "shards"
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """All but the text that decides what the shards are.
+
+    Attributes:
+        vocabulary: SHA-256 of the tokenizer with its vocabulary; or "N tokens, trained" before it is.
+        split_sentences: sentences were found by rules.
+        validation: share of the documents.
+        shard_bytes: text that a shard was closed at.
+        sources: names of the corpus' files.
+        format: of the shards.
+    """
+
+    vocabulary: str
+    split_sentences: bool
+    validation: float
+    shard_bytes: int
+    sources: tuple[str, ...]
+    format: int = FORMAT
+
+
+class SourceRecord(msgspec.Struct, frozen=True):
+    """One file of the corpus: its unpacked text."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Vocabulary(msgspec.Struct, frozen=True):
+    """The vocabulary that lies beside the shards, and the ids of BERT's marks."""
+
+    sha256: str
+    size: int
+    lowercase: bool
+    marks: dict[str, int]
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """All of a preparation."""
+
+    format: int
+    settings: Settings
+    vocabulary: Vocabulary
+    train: Part
+    validation: Part
+    sources: tuple[SourceRecord, ...]
+    shards: tuple[ShardRecord, ...]
+
+
+def shard_name(number: int) -> str:
+    """Of the shard `number`, from 0."""
+    return f"{number:05}"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a complete preparation.
+
+    Raises:
+        DataError: there is none, or none that this bertjob can read; says what to do.
+    """
+    file = folder / MANIFEST
+    try:
+        content = file.read_bytes()
+    except OSError:
+        begun = (folder / BEGUN).is_file()
+        remedy = "run the same command again, it goes on" if begun else "make one with: bertjob data prepare"
+        what = "a preparation that is not complete" if begun else "no prepared corpus"
+        raise DataError(f"{folder}: {what}; {remedy}") from None
+    try:
+        head = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        if head.get("format") != msgspec.Raw(str(FORMAT).encode()):
+            raise DataError(f"{file}: of another format than {FORMAT}: prepare the corpus again")
+        return msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{file}: damaged ({error}): prepare the corpus again") from None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Put the manifest there, after which the preparation is complete.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_aside(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+
+
+def read_begun(folder: Path) -> Settings | None:
+    """The settings of a preparation that was begun or completed in `folder`; None where there is none.
+
+    Raises:
+        DataError: what is there cannot be read.
+    """
+    if (folder / MANIFEST).is_file():
+        return read_manifest(folder).settings
+    try:
+        return msgspec.json.decode((folder / BEGUN).read_bytes(), type=Settings)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError:
+        raise DataError(f"{folder / BEGUN}: damaged: choose another --out, or remove this one") from None
+
+
+def write_begun(folder: Path, settings: Settings) -> None:
+    """Say what is being prepared in `folder`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_aside(folder / BEGUN, msgspec.json.format(msgspec.json.encode(settings), indent=1) + b"\n")

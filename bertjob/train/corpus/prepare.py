@@ -1,0 +1,313 @@
+"""A whole preparation: from the files of a corpus to a folder of shards with its manifest.
+
+One process reads and cuts the text into pieces; others make a shard of each. Which text is in which shard depends on
+the text alone, so the shards are the same for any number of processes, and a preparation that was killed goes on: a
+shard whose record fits its text is kept.
+
+Memory: this process holds two pieces (`shard_bytes` and a document each), every other process one, its tokens and the
+words that it knows; nothing grows with the corpus but the manifest.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bertjob.errors import DataError
+from bertjob.train.corpus.documents import documents
+from bertjob.train.corpus.manifest import (
+    BEGUN,
+    FORMAT,
+    MANIFEST,
+    SHARDS,
+    Manifest,
+    Settings,
+    SourceRecord,
+    Vocabulary,
+    read_begun,
+    read_manifest,
+    shard_name,
+    write_begun,
+    write_manifest,
+)
+from bertjob.train.corpus.shard_making import Making, Piece, for_validation
+from bertjob.train.corpus.shards import Part, ShardRecord, is_whole, record_file
+from bertjob.train.corpus.sources import Source, Span, find_sources, spans
+from bertjob.train.corpus.vocabulary import SAMPLE_BYTES, marks, train_vocabulary, write_vocabulary
+from bertjob.train.corpus.workers import make_shards
+from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
+
+SHARD_BYTES: Final = 32 << 20
+"""Text after which a shard is closed."""
+_UNPACKED: Final = 4
+"""About how much larger a packed file is unpacked."""
+
+
+class Preparation(msgspec.Struct, frozen=True):
+    """What is to be prepared.
+
+    Attributes:
+        corpora: files and folders.
+        out: the folder of the shards.
+        vocab: a vocab.txt, a tokenizer.json or a folder with one; None where one is trained.
+        train_vocab: tokens of the vocabulary to train; None where one is given.
+        split_sentences: the text is running prose.
+        validation: share of the documents for validation, 0 to 1.
+        workers: processes that make shards.
+        shard_bytes: text after which a shard is closed.
+    """
+
+    corpora: tuple[str, ...]
+    out: str
+    vocab: str | None = None
+    train_vocab: int | None = None
+    split_sentences: bool = False
+    validation: float = 0.005
+    workers: int = 1
+    shard_bytes: int = SHARD_BYTES
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a preparation is: bytes of the files that are done, of all; shards that an earlier one had made."""
+
+    phase: str
+    done: int
+    total: int
+    shards: int = 0
+    kept: int = 0
+
+
+Tell = Callable[[Progress], None]
+
+
+def prepare(preparation: Preparation, tell: Tell) -> Manifest:
+    """Prepare a corpus, or go on with a preparation that was interrupted.
+
+    Args:
+        preparation: what and where.
+        tell: is called with each step forward.
+
+    Raises:
+        DataError: the corpus, the vocabulary or the folder is no good; says what and where.
+        OSError: the folder cannot be written.
+    """
+    sources = find_sources(preparation.corpora, prose=preparation.split_sentences)
+    if not sources:
+        raise DataError(f"{', '.join(preparation.corpora)}: no files there")
+    settings = _settings(preparation, sources)
+    with _claimed(Path(preparation.out).expanduser(), settings, sources) as folder:
+        tokenizer = _vocabulary(preparation, sources, folder, tell)
+        vocabulary = Vocabulary(
+            tokenizer.sha256, tokenizer.tokenizer.get_vocab_size(), _lowercase(tokenizer), marks(tokenizer)
+        )
+        making = Making(folder / SHARDS, preparation.split_sentences, preparation.validation, vocabulary.size)
+        reading = _Reading(sources, settings)
+        records = _known(folder)
+        shards = _shards(reading, records, making, preparation.workers, tokenizer, tell)
+        _no_more_than(shards, records, folder)
+        made = [shards[name] for name in sorted(shards)]
+        train, validation = _sum([shard.train for shard in made]), _sum([shard.validation for shard in made])
+        if not train.documents + validation.documents:
+            raise DataError(f"{', '.join(preparation.corpora)}: no text there")
+        manifest = Manifest(FORMAT, settings, vocabulary, train, validation, reading.records(), tuple(made))
+        write_manifest(folder, manifest)
+        for name in shards:
+            record_file(making.folder, name).unlink(missing_ok=True)
+        (folder / BEGUN).unlink(missing_ok=True)
+    return manifest
+
+
+@contextmanager
+def _claimed(folder: Path, settings: Settings, sources: Sequence[Source]) -> Iterator[Path]:
+    """The folder, held against a second preparation at the same time."""
+    for source in sources:
+        if folder.absolute() in source.path.absolute().parents:
+            raise DataError(f"--out {folder}: holds {source.path}, which is part of the corpus; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"--out {folder}: another preparation is at work there") from None
+        begun = read_begun(folder)
+        if begun is None:
+            if any(not file.name.startswith(".") for file in folder.iterdir()):
+                raise DataError(f"--out {folder}: holds other files; choose a new or empty folder")
+            write_begun(folder, settings)
+        elif begun != settings:
+            raise DataError(
+                f"--out {folder}: holds another preparation ({_difference(begun, settings)}); choose another"
+            )
+        (folder / SHARDS).mkdir(exist_ok=True)
+        yield folder
+    finally:
+        os.close(handle)
+
+
+def _settings(preparation: Preparation, sources: Sequence[Source]) -> Settings:
+    if preparation.vocab is not None:
+        tokenizer = load_tokenizer(Path(preparation.vocab).expanduser())
+        marks(tokenizer)
+        vocabulary = tokenizer.sha256
+    else:
+        vocabulary = f"{preparation.train_vocab} tokens, trained"
+    return Settings(
+        vocabulary,
+        preparation.split_sentences,
+        preparation.validation,
+        preparation.shard_bytes,
+        tuple(source.name for source in sources),
+    )
+
+
+def _difference(begun: Settings, wanted: Settings) -> str:
+    names = (name for name in Settings.__struct_fields__ if getattr(begun, name) != getattr(wanted, name))
+    return "other " + ", ".join(name.replace("_", " ") for name in names)
+
+
+def _vocabulary(preparation: Preparation, sources: Sequence[Source], folder: Path, tell: Tell) -> BertTokenizer:
+    """The tokenizer, stored with the shards; trained where it is neither given nor there."""
+    stored = folder / "tokenizer.json"
+    if not stored.is_file():
+        aside = folder / ".vocabulary"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        if preparation.vocab is not None:
+            tokenizer = load_tokenizer(Path(preparation.vocab).expanduser())
+        else:
+            tokenizer = load_tokenizer(write_vocabulary(_trained(preparation, sources, tell), aside))
+        tokenizer.save(aside)
+        for name in ("tokenizer_config.json", "tokenizer.json"):  # the one that counts last
+            (aside / name).replace(folder / name)
+        shutil.rmtree(aside)
+    return load_tokenizer(stored)
+
+
+def _trained(preparation: Preparation, sources: Sequence[Source], tell: Tell) -> list[str]:
+    """The tokens of a new vocabulary, from all of the text or an even sample of its documents."""
+    assert preparation.train_vocab is not None
+    total = sum(source.bytes for source in sources)
+    text = sum(source.bytes * (_UNPACKED if source.path.suffix in (".gz", ".xz", ".zst") else 1) for source in sources)
+    share = min(1.0, SAMPLE_BYTES / max(text, 1))
+    passes = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal passes
+        begun, passes = passes * total, passes + 1
+        for source in sources:
+            for span in spans(source):
+                tell(Progress("vocabulary", begun + span.read, 2 * total))
+                for document in documents(span, prose=preparation.split_sentences):
+                    if share == 1.0 or for_validation(document, share):
+                        yield "\n".join(document)
+            begun += source.bytes
+
+    return train_vocabulary(texts, preparation.train_vocab)
+
+
+class _Reading:
+    """Reads a corpus once, from its beginning to its end, piece by piece."""
+
+    def __init__(self, sources: Sequence[Source], settings: Settings) -> None:
+        self.sources = sources
+        self.settings = settings
+        self.total = sum(source.bytes for source in sources)
+        self.done: dict[str, int] = {}
+        """Bytes of the files that are read by the end of each piece, by its name."""
+        self._digests = [hashlib.sha256() for _ in sources]
+        self._bytes = [0 for _ in sources]
+
+    def pieces(self) -> Iterator[Piece]:
+        """The text of one shard after another."""
+        held: list[Span] = []
+        size = before = done = 0
+        for number, source in enumerate(self.sources):
+            for span in spans(source):
+                self._digests[number].update(span.text)
+                self._bytes[number] += len(span.text)
+                held.append(span)
+                size += len(span.text)
+                done = before + span.read
+                if size >= self.settings.shard_bytes:
+                    yield self._piece(held, done)
+                    held, size = [], 0
+            before += source.bytes
+        if held:
+            yield self._piece(held, done)
+
+    def records(self) -> tuple[SourceRecord, ...]:
+        """The sources, when all are read."""
+        return tuple(
+            SourceRecord(source.name, size, digest.hexdigest())
+            for source, size, digest in zip(self.sources, self._bytes, self._digests, strict=True)
+        )
+
+    def _piece(self, held: Sequence[Span], done: int) -> Piece:
+        digest = hashlib.sha256()
+        for span in held:
+            digest.update(f"{span.form} {span.offset} {len(span.text)}\n".encode())
+            digest.update(span.text)
+        name = shard_name(len(self.done))
+        self.done[name] = done
+        return Piece(name, tuple(held), digest.hexdigest())
+
+
+def _shards(
+    reading: _Reading,
+    records: dict[str, ShardRecord],
+    making: Making,
+    workers: int,
+    tokenizer: BertTokenizer,
+    tell: Tell,
+) -> dict[str, ShardRecord]:
+    """All shards by name, those that are kept and those that are made."""
+    kept: dict[str, ShardRecord] = {}
+    made: dict[str, ShardRecord] = {}
+
+    def step(piece: Piece) -> None:
+        tell(Progress("shards", reading.done[piece.name], reading.total, len(kept) + len(made), len(kept)))
+
+    def missing() -> Iterator[Piece]:
+        for piece in reading.pieces():
+            record = records.get(piece.name)
+            if record is not None and record.text_sha256 != piece.sha256:
+                raise DataError(f"--out {making.folder.parent}: the corpus has changed since; choose another folder")
+            if record is not None and is_whole(making.folder, piece.name, record):
+                kept[piece.name] = record
+                step(piece)
+            else:
+                yield piece
+
+    for piece, record in make_shards(missing(), workers, making, tokenizer.source):
+        made[piece.name] = record
+        step(piece)
+    return {**kept, **made}
+
+
+def _known(folder: Path) -> dict[str, ShardRecord]:
+    """The shards of an earlier preparation, by name."""
+    if (folder / MANIFEST).is_file():
+        shards = read_manifest(folder).shards
+        return {shard_name(number): record for number, record in enumerate(shards)}
+    files = sorted((folder / SHARDS).glob("[0-9]*.json"))
+    return {file.stem: msgspec.json.decode(file.read_bytes(), type=ShardRecord) for file in files}
+
+
+def _no_more_than(shards: dict[str, ShardRecord], records: dict[str, ShardRecord], folder: Path) -> None:
+    if records.keys() - shards.keys():
+        raise DataError(f"--out {folder}: the corpus has become smaller since; choose another folder")
+
+
+def _sum(parts: Sequence[Part]) -> Part:
+    return sum(parts, Part())
+
+
+def _lowercase(tokenizer: BertTokenizer) -> bool:
+    return bool(getattr(tokenizer.tokenizer.normalizer, "lowercase", False))

@@ -1,0 +1,194 @@
+"""The format of a shard: three .npy files that are mapped into memory, of which no reader needs to know more.
+
+    NAME.tokens.npy      token ids of all sentences, one after another; uint16 where the vocabulary fits, else uint32
+    NAME.sentences.npy   uint32 [S + 1], where each sentence begins in the tokens, and their number
+    NAME.documents.npy   uint32 [D + 1], where each document begins in the sentences, and their number
+
+The documents for training come first, then those for validation; the manifest says how many are which.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bertjob.train.corpus.encode import Encoded
+from bertjob.train.manifest import Entry, flush_path
+from bertjob.train.ragged import Int64
+
+ARRAYS: Final = ("tokens", "sentences", "documents")
+
+
+class Part(msgspec.Struct, frozen=True):
+    """How much text there is."""
+
+    documents: int = 0
+    sentences: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: "Part") -> "Part":
+        return Part(self.documents + other.documents, self.sentences + other.sentences, self.tokens + other.tokens)
+
+
+class ShardRecord(msgspec.Struct, frozen=True):
+    """What the manifest says of a shard.
+
+    Attributes:
+        text_sha256: of the text that it was made of.
+        train: its first documents.
+        validation: the others.
+        files: sizes and checksums of its three files, by array.
+    """
+
+    text_sha256: str
+    train: Part
+    validation: Part
+    files: dict[str, Entry]
+
+
+class Shard(NamedTuple):
+    """Documents as arrays, mapped into memory where they come from files.
+
+    Attributes:
+        tokens: uint16 or uint32 ``[T]``.
+        sentences: uint32 ``[S + 1]``, bounds of sentences in `tokens`.
+        documents: uint32 ``[D + 1]``, bounds of documents in `sentences`.
+    """
+
+    tokens: NDArray[np.unsignedinteger]
+    sentences: NDArray[np.uint32]
+    documents: NDArray[np.uint32]
+
+    @property
+    def size(self) -> Part:
+        """How much text it holds."""
+        return Part(len(self.documents) - 1, len(self.sentences) - 1, len(self.tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Encoded blocks of the two parts of a shard, in the order of the corpus."""
+
+    train: Sequence[Encoded]
+    validation: Sequence[Encoded]
+
+
+def write_shard(folder: Path, name: str, texts: Texts, vocabulary_size: int, text_sha256: str) -> ShardRecord:
+    """Write the three files of a shard, each aside and then renamed, and its record last: without it there is no shard.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    blocks = [*texts.train, *texts.validation]
+    arrays = {
+        "tokens": _joined([block.tokens for block in blocks], np.uint16 if vocabulary_size <= 1 << 16 else np.uint32),
+        "sentences": _bounds([block.sentences for block in blocks]),
+        "documents": _bounds([block.documents for block in blocks]),
+    }
+    files = {array: _write_array(_file(folder, name, array), arrays[array]) for array in ARRAYS}
+    record = ShardRecord(text_sha256, _size(texts.train), _size(texts.validation), files)
+    write_aside(record_file(folder, name), msgspec.json.encode(record))
+    return record
+
+
+def is_whole(folder: Path, name: str, record: ShardRecord) -> bool:
+    """Whether the files of a shard are what was written."""
+    return all(_entry(_file(folder, name, array)) == record.files.get(array) for array in ARRAYS)
+
+
+def open_shard(folder: Path, name: str) -> Shard:
+    """Map all documents of a shard into memory.
+
+    Raises:
+        OSError, ValueError: a file is not there, or no array.
+    """
+    return Shard(*(np.load(_file(folder, name, array), mmap_mode="r") for array in ARRAYS))
+
+
+def train_part(shard: Shard, size: Part) -> Shard:
+    """The first documents of a shard, `size` of them."""
+    return Shard(
+        shard.tokens[: size.tokens], shard.sentences[: size.sentences + 1], shard.documents[: size.documents + 1]
+    )
+
+
+def validation_part(shard: Shard, train: Part) -> Shard:
+    """The documents behind the first ones, which have the size `train`."""
+    return Shard(
+        shard.tokens[train.tokens :],
+        shard.sentences[train.sentences :] - np.uint32(train.tokens),
+        shard.documents[train.documents :] - np.uint32(train.sentences),
+    )
+
+
+def record_file(folder: Path, name: str) -> Path:
+    """Where a shard's record lies until the manifest takes it up."""
+    return folder / f"{name}.json"
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Write a file under another name, flush it and rename it: it is there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        aside.write_bytes(content)
+        flush_path(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _write_array(path: Path, array: NDArray[np.unsignedinteger]) -> Entry:
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        with aside.open("wb") as file:
+            np.save(file, array)
+        flush_path(aside)
+        entry = _entry(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    assert entry is not None
+    return entry
+
+
+def _entry(path: Path) -> Entry | None:
+    try:
+        with path.open("rb") as file:
+            return Entry(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    except FileNotFoundError:
+        return None
+
+
+def _file(folder: Path, name: str, array: str) -> Path:
+    return folder / f"{name}.{array}.npy"
+
+
+def _size(blocks: Sequence[Encoded]) -> Part:
+    return Part(
+        sum(len(block.documents) for block in blocks),
+        sum(len(block.sentences) for block in blocks),
+        sum(len(block.tokens) for block in blocks),
+    )
+
+
+def _joined(parts: Sequence[Int64], kind: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    joined: NDArray[np.unsignedinteger] = np.concatenate([np.zeros(0, kind), *(part.astype(kind) for part in parts)])
+    return joined
+
+
+def _bounds(lengths: Sequence[Int64]) -> NDArray[np.unsignedinteger]:
+    """From lengths to bounds, of which the first is 0."""
+    every = np.concatenate([np.zeros(1, np.int64), *lengths])
+    bounds = np.cumsum(every)
+    assert bounds[-1] < 1 << 32, "a shard holds 40 MiB of text at most"
+    return bounds.astype(np.uint32)
