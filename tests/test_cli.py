@@ -196,3 +196,10 @@ def test_a_reader_that_leaves_early_is_no_error(bertjob):
         check=False,
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("jobs",), ("jobs", "squad"), ("sites",), ("doctor", "--site", "local")])
+def test_tables_in_a_pipe_have_no_trailing_blanks(bertjob, arguments):
+    lines = bertjob(*arguments).stdout.splitlines()
+    assert len(lines) > 1
+    assert [line for line in lines if line != line.rstrip()] == []

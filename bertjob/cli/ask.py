@@ -33,8 +33,8 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
 
         click.echo(msgspec.json.encode(found).decode())
         return
-    from bertjob.cli.console import out
+    from bertjob.cli.console import show
     from bertjob.cli.views import answer_text
 
     for answer in found:
-        out.print(answer_text(answer), end="\n\n")
+        show(answer_text(answer), end="\n\n")

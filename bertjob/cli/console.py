@@ -2,7 +2,7 @@
 
 import sys
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 _WIDE = 200
 """Columns where there is no terminal: a pipe has room, and a cropped name is of no use to a script."""
@@ -11,3 +11,18 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 """Results: tables and answers."""
 prose = Console(stderr=True, highlight=False)
 """Everything that is not a result."""
+
+
+def show(renderable: RenderableType, end: str = "\n") -> None:
+    """Print a result; in a pipe without the blanks that rich fills lines up with.
+
+    Args:
+        renderable: table, text or group.
+        end: what follows it.
+    """
+    if out.is_terminal:
+        out.print(renderable, end=end)
+        return
+    with out.capture() as printed:
+        out.print(renderable, end=end)
+    out.file.write("\n".join(line.rstrip() for line in printed.get().split("\n")))

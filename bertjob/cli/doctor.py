@@ -65,10 +65,10 @@ def _examine(request: Request, site: Site, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(everything).decode())
     else:
-        from bertjob.cli.console import out
+        from bertjob.cli.console import show
         from bertjob.cli.findings import report
 
-        out.print(report(f"{job.name} at {site.name}", found))
+        show(report(f"{job.name} at {site.name}", found))
     if red:
         raise click.exceptions.Exit(PreflightError.exit_code)
 

@@ -33,8 +33,8 @@ def verb(request: Request, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
-    from bertjob.cli.console import out
+    from bertjob.cli.console import show
     from bertjob.cli.estimate_table import estimate_table
 
     click.echo(f"{whole.name} at {site.value.name}: {source}, {form.nodes} nodes, {form.world_size} ranks", err=True)
-    out.print(estimate_table(whole, found, form.nodes))
+    show(estimate_table(whole, found, form.nodes))

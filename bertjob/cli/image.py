@@ -198,10 +198,10 @@ def check_command(
         said = {**msgspec.to_builtins(facts), "missing": facts.missing, "absent": facts.absent}
         click.echo(json.dumps(said, indent=2))
     else:
-        from bertjob.cli.console import out
+        from bertjob.cli.console import show
         from bertjob.cli.image_view import facts_table
 
-        out.print(facts_table(facts))
+        show(facts_table(facts))
     if facts.missing:
         raise click.exceptions.Exit(1)
 

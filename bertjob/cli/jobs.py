@@ -32,10 +32,10 @@ def verb(request: Request, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({path: {"value": value, "from": origin} for path, value, origin in rows}, indent=2))
     else:
-        from bertjob.cli.console import out
+        from bertjob.cli.console import show
         from bertjob.cli.views import origins_table
 
-        out.print(origins_table(rows))
+        show(origins_table(rows))
 
 
 def _at(value: Any, path: str) -> Any:

@@ -28,7 +28,7 @@ def show_names(kind: Kind, description: Callable[[str], str], as_json: bool) -> 
     if as_json:
         click.echo(json.dumps(described, indent=2))
         return
-    from bertjob.cli.console import out
+    from bertjob.cli.console import show
     from bertjob.cli.views import names_table
 
-    out.print(names_table(described))
+    show(names_table(described))

@@ -54,9 +54,9 @@ def show_proof(request: Request, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found.proof).decode())
         return
-    from bertjob.cli.console import out
+    from bertjob.cli.console import show
 
-    out.print(proof_view(found.proof, str(about)))
+    show(proof_view(found.proof, str(about)))
 
 
 def _with(job: Job, sbatch: tuple[str, ...]) -> Job:
