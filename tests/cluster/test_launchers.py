@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import containers
 import mpi
 import pytest
 from face import Face
@@ -137,12 +138,9 @@ def test_training_that_needs_mpi_runs_through_mpirun(launch: Launch, squad: Path
     assert (state.phase, state.step) == ("done", 4)
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
-def test_a_signal_passes_by_the_agents_and_the_same_run_finishes_after_a_requeue(
-    launch: Launch, squad: Path, launcher: str
-) -> None:
+def test_a_signal_passes_by_the_agents_and_the_same_run_finishes_after_a_requeue(launch: Launch, squad: Path) -> None:
     job, run = training(launch, squad, 60)
-    submitted = launch.bertjob("submit", job, "--site", launch.site("openmpi4", launcher), "--run-dir", run.path)
+    submitted = launch.bertjob("submit", job, "--site", launch.site("openmpi4", "torchrun"), "--run-dir", run.path)
     job_id = submitted.stdout.splitlines()[-1]
     until(lambda: (state := read_state(run.state)) is not None and state.step >= 3, seconds=90)
     subprocess.run(["scancel", "--batch", "--signal=USR1", job_id], check=True)
@@ -164,19 +162,15 @@ LAUNCHES = {
 HOSTS = {"openmpi": Library(family="openmpi", version="4"), "hydra": Library(family="mpich")}
 
 
-@pytest.fixture(scope="module")
-def measured(
-    lab: Lab, libraries: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
+def hellos(lab: Lab, libraries: dict[str, dict[str, str]], folder: Path, engine: str = "") -> dict[str, str]:
     """What each program printed under each launcher, in one job; the keys are e.g. ``mpich srun pmix``."""
-    folder = tmp_path_factory.mktemp("hello")
     (folder / "hello.py").write_text(HELLO)
     mpich = libraries["mpich"]["LD_LIBRARY_PATH"].removesuffix("/lib")
     lines = ["#!/bin/bash", "#SBATCH --nodes=4 --ntasks-per-node=1 --time=5 --output=/dev/null"]
     for library, environment in libraries.items():
         own = " ".join(f'{name}="{value}"' for name, value in environment.items() if name != "PATH")
         for (launcher, kind), words in LAUNCHES.items():
-            command = f"timeout 60 {words.format(mpich=mpich)} {sys.executable} {folder}/hello.py"
+            command = f"timeout 60 {words.format(mpich=mpich)} {engine} {sys.executable} {folder}/hello.py"
             lines.append(
                 f"({own}; export {' '.join(environment)}; {command}) > '{folder}/{library} {launcher} {kind}' 2>&1"
             )
@@ -192,6 +186,37 @@ def measured(
     return {path.name: path.read_text() for path in folder.iterdir() if " " in path.name}
 
 
+@pytest.fixture(scope="module")
+def measured(
+    lab: Lab, libraries: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    return hellos(lab, libraries, tmp_path_factory.mktemp("hello"))
+
+
+@pytest.fixture(scope="module")
+def measured_in_podman(
+    lab: Lab,
+    libraries: dict[str, dict[str, str]],
+    built: containers.Images,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, str]:
+    folder, tmp = tmp_path_factory.mktemp("hello"), tmp_path_factory.getbasetemp()
+    namespaces = "--env-host --network=host --pid=host --ipc=host --uts=host"
+    mount = f"--mount=type=bind,source={tmp},destination={tmp}"
+    podman = f"env CONTAINERS_CONF={built.settings} {built.commands}/podman run --rm {namespaces} {mount}"
+    return hellos(lab, libraries, folder, f"{podman} {containers.IMAGE}")
+
+
+@pytest.mark.parametrize("library", PROGRAMS)
+@pytest.mark.parametrize(("launcher", "kind"), LAUNCHES)
+def test_what_is_predicted_comes_true_in_containers(
+    measured_in_podman: dict[str, str], library: str, launcher: str, kind: str | None
+) -> None:
+    facts = Facts(PROGRAMS[library], HOSTS.get(launcher, Library()), tuple(mpi.SLURM_TYPES), "podman", needs_mpi=True)
+    (verdict,) = (one for one in verdicts(facts) if (one.launcher, one.srun_mpi) == (launcher, kind))
+    assert outcome(measured_in_podman[f"{library} {launcher} {kind}"]) == verdict.outcome, verdict.reason
+
+
 @pytest.mark.parametrize("library", PROGRAMS)
 @pytest.mark.parametrize(("launcher", "kind"), LAUNCHES)
 def test_what_is_predicted_comes_true(measured: dict[str, str], library: str, launcher: str, kind: str | None) -> None:
@@ -202,12 +227,13 @@ def test_what_is_predicted_comes_true(measured: dict[str, str], library: str, la
 
 def outcome(printed: str) -> Outcome:
     """What became of four processes, by what they printed."""
-    hellos = re.findall(r"rank (\d) of (\d), sum (\d)", printed)
-    if sorted(hellos) == [(str(rank), "4", "4") for rank in range(4)]:
+    said = re.findall(r"rank (\d) of (\d), sum (\d)", printed)
+    if sorted(said) == [(str(rank), "4", "4") for rank in range(4)]:
         return "works"
-    if hellos == [("0", "1", "1")] * 4:
+    if said == [("0", "1", "1")] * 4:
         return "singletons"
-    assert "not built with SLURM's PMI support" in printed or "unsupported PMI version PMIx" in printed, printed
+    aborts = ("not built with SLURM's PMI support", "unsupported PMI version PMIx", "PMIU_write error")
+    assert any(words in printed for words in aborts), printed
     return "aborts"
 
 
