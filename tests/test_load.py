@@ -181,3 +181,14 @@ def test_no_text_ends_in_a_traceback(text):
         build(read_tree(text, "fuzz.yaml"), Job)
     except SpecError as error:
         assert "\n" not in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize(("text", "value"), [("400", 400), ("auto", "auto"), ("null", None)])
+def test_a_key_may_take_a_number_or_a_word(text: str, value: object) -> None:
+    assert load_job("squad", [f"optimizer.freeze_step={text}"]).value.optimizer.freeze_step == value
+
+
+@pytest.mark.parametrize("text", ["0", "never", "1.5"])
+def test_a_key_that_takes_a_number_or_a_word_takes_nothing_else(text: str) -> None:
+    with pytest.raises(SpecError, match=f"optimizer.freeze_step: '{text}' is wrong"):
+        load_job("squad", [f"optimizer.freeze_step={text}"])

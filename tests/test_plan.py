@@ -9,7 +9,7 @@ from planned import with_
 
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.plan import Here, Plan, plan
-from bertjob.spec.job import Checkpoint, Data, Image, Job, Model, Resources, Train
+from bertjob.spec.job import Checkpoint, Data, Image, Job, Model, Optimizer, Resources, Train
 from bertjob.spec.site import Fabric, Limits, Mount, Site
 
 HERE = Here(
@@ -313,6 +313,10 @@ def test_options_that_the_plan_leaves_open_go_to_sbatch() -> None:
     ("keys", "told"),
     [
         ({"data": Data()}, "data.train is not said: a SQuAD v1.1 file, or demo"),
+        ({"data": Data(train="demo", shards="/s")}, "data.shards: task squad reads data.train and data.dev"),
+        ({"task": "smoke", "data": Data(shards="/s")}, "data.shards: task smoke reads no data"),
+        ({"optimizer": Optimizer(freeze_step=400)}, "optimizer.freeze_step: adamw has no frozen stage"),
+        ({"optimizer": Optimizer(freeze_step="auto")}, "optimizer.freeze_step: adamw has no frozen stage"),
         ({"model": Model()}, "model.init random needs model.vocab: a vocab.txt or tokenizer.json"),
         ({"model": Model(vocab="v", hidden=100)}, "model.hidden 100 is no multiple of 64: say model.heads as well"),
         ({"model": Model(vocab="v", hidden=64, heads=3)}, "model.hidden 64 is no multiple of model.heads 3"),
@@ -322,6 +326,11 @@ def test_options_that_the_plan_leaves_open_go_to_sbatch() -> None:
 )
 def test_what_could_not_train_anywhere_is_refused(keys: dict[str, Any], told: str) -> None:
     assert told in refused(**keys)
+
+
+def test_a_proof_of_the_launch_needs_neither_model_nor_data_nor_even_batches() -> None:
+    proof = made(task="smoke", data=Data(), model=Model(), resources=Resources(nodes=7))
+    assert (proof.world_size, proof.accumulation) == (7, 1)
 
 
 def test_the_least_that_trains_is_planned() -> None:
