@@ -59,6 +59,7 @@ def case(
     mpi=False,
     launcher="srun",
     image=None,
+    engine="podman",
     resources=None,
     **more,
 ):
@@ -66,7 +67,7 @@ def case(
     whole = Job(
         name="j",
         task="smoke",
-        engine="none" if image is None else "podman",
+        engine="none" if image is None else engine,
         launcher=launcher,
         mpi=mpi,
         image=JobImage(ref=None if image is None else image.ref),
@@ -103,7 +104,7 @@ def test_the_failures_of_the_seeds_are_predicted(library, none, pmi2, pmix):
     """The table of notes on launching: what becomes of an MPI program under each kind of srun."""
     outcomes = {"none": none, "pmi2": pmi2, "pmix": pmix}
     for kind, outcome in outcomes.items():
-        what = case(mpi=True, image=holding(library))
+        what = case(mpi=True, image=holding(library), engine="sarus")
         what = msgspec.structs.replace(what, job=msgspec.structs.replace(what.job, srun_mpi=kind))
         (chosen,) = [finding for finding in launching.launchers(what) if finding.check == "launcher"]
         if outcome is not None:
@@ -111,6 +112,13 @@ def test_the_failures_of_the_seeds_are_predicted(library, none, pmi2, pmix):
             assert chosen.level == ("ok" if outcome == "works" else "fail")
         if chosen.level == "fail":
             assert chosen.remedy.startswith("launcher ")  # one that works
+
+
+def test_where_no_launcher_fits_the_remedy_is_another_image():
+    """PMI-2 does not reach into podman's containers."""
+    what = case(mpi=True, image=holding(MPICH))
+    (chosen,) = [finding for finding in launching.launchers(what) if finding.check == "launcher"]
+    assert (chosen.level, chosen.remedy.partition(":")[0]) == ("fail", "no launcher fits")
 
 
 def test_debians_open_mpi_under_srun_pmix_works_as_its_components_tell():

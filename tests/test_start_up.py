@@ -31,6 +31,8 @@ def modules_after(*arguments):
         ("jobs", "squad", "--json"),
         ("eval", "--help"),
         ("data", "--help"),
+        ("doctor", "--help"),
+        ("sites", "generic"),
     ],
 )
 def test_commands_of_the_login_node_load_nothing_heavy(arguments):

@@ -61,9 +61,9 @@ def _containers(machine: Machine) -> Iterator[str]:
 
 def _mpi(machine: Machine) -> Iterator[str]:
     types = machine.scheduler.mpi_types
-    yield "# srun starts ranks that talk by NCCL or gloo anywhere; ranks that call MPI_Init need a PMI that their MPI"
-    yield "# speaks. `bertjob doctor` says which launchers would work."
-    yield "launcher: srun"
+    yield "# auto: srun for ranks that talk by NCCL or gloo; for jobs with `mpi: true` what fits the MPI of image, host"
+    yield "# and Slurm. `bertjob doctor` says which launchers would work, and why the others would not."
+    yield "launcher: auto"
     found = machine.programs.mpi
     yield "mpi:"
     if found:

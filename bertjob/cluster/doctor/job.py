@@ -51,8 +51,8 @@ def engine(case: Case) -> Iterator[Finding]:
 def image(case: Case) -> Iterator[Finding]:
     """Whether the image is here, which one it is, and what it holds."""
     found = case.image
-    if found is None:
-        return
+    if found is None or (found.facts is None and case.machine.programs.modules_error):
+        return  # without its modules the engine may not be there, which is said already
     if found.facts is None:
         yield fail("image", found.error, "`bertjob image --help` says how to pull, load or build it")
         return

@@ -19,7 +19,13 @@ def modules(case: Case) -> Iterator[Finding]:
     """Whether the site's modules can be loaded."""
     wanted, error = case.site.modules, case.machine.programs.modules_error
     if error:
-        yield fail("modules", f"{' '.join(wanted) or 'the setup lines'}: {error}", "`module avail`, then the site file")
+        loads = case.machine.programs.modules or not wanted
+        remedy = (
+            "change the site file"
+            if loads
+            else "no `module` here: a login node, or `login_shell: true` in the site file"
+        )
+        yield fail("modules", f"{' '.join(wanted) or 'the setup lines'}: {error}", remedy)
     elif wanted:
         yield ok("modules", f"{', '.join(wanted)} can be loaded")
 
@@ -91,7 +97,11 @@ def _is_chosen(case: Case, verdict: Verdict) -> bool:
 def _judged(chosen: Verdict, best: Verdict | None) -> Finding:
     if chosen.works:
         return ok("launcher", _outcome(chosen))
-    instead = f"launcher {_named(best)}: {best.reason}" if best else "none of bertjob's launchers fits"
+    instead = (
+        f"launcher {_named(best)}: {best.reason}"
+        if best
+        else "no launcher fits: an image with another MPI, or another engine"
+    )
     return (warn if chosen.outcome == "unknown" else fail)("launcher", _outcome(chosen), instead)
 
 

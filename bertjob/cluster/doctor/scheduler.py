@@ -118,12 +118,8 @@ def leftovers(case: Case) -> Iterator[Finding]:
         yield ok("environment", "no variables of another job")
         return
     shown = ", ".join(list(found)[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-    inside = (
-        "this shell is inside of a job" if "SLURM_JOB_ID" in found else "sbatch by hand would take them for options"
-    )
-    yield warn(
-        "environment", f"{shown}: {inside}", "none needed for bertjob, which submits without them; else unset them"
-    )
+    inside = "this shell is inside of a job" if "SLURM_JOB_ID" in found else "sbatch by hand would obey"
+    yield warn("environment", f"{shown}: {inside}", "none needed for bertjob, which submits without; else unset")
 
 
 def _too_much(case: Case, group: NodeGroup, total: int) -> Iterator[str]:

@@ -11,6 +11,7 @@ _GB = 10**9
 _LITTLE, _TOO_LITTLE = 20 * _GB, 2 * _GB
 """A checkpoint of BERT-large with Adam's moments takes 4 to 5 GB, and three may exist at once."""
 _FEW_FILES = 10_000
+_SHOWN = 6
 _FIRST_PORT = 20000
 """Of launch/ports."""
 
@@ -69,7 +70,8 @@ def interface(case: Case) -> Iterator[Finding]:
     if not wanted or wanted.startswith("^") or not there:
         return
     missing = [name for name in wanted.split(",") if not any(found.startswith(name) for found in there)]
-    known = ", ".join(name for name in there if name != "lo")
+    others = [name for name in there if name != "lo"]
+    known = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
     if not missing:
         yield ok("interface", f"{wanted} is here")
     elif case.slurm:
@@ -86,7 +88,7 @@ def gpus(case: Case) -> Iterator[Finding]:
     asked, here = case.job.resources.gpus_per_node or 0, case.machine.programs.gpus
     if case.slurm:
         most = max((group.gpus for group in case.machine.scheduler.groups), default=0)
-        if most and not asked:
+        if most and not asked and not case.named:  # of a named job the plan warns
             unused = f"nodes have {most}, and the job asks for none"
             yield warn("GPUs", unused, "`--gpus-per-node`, or `defaults: {gpus_per_node: …}` in the site file")
         elif asked:

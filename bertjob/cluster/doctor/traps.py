@@ -27,10 +27,10 @@ class Trap(msgspec.Struct, frozen=True):
 
 TRAPS = (
     Trap((0, 0), (19, 5), "sbatch has no --gpus-per-node", "`gpu_option: gres` in the site asks by --gres"),
-    Trap((20, 11), _EVER, "a step inside a step waits for ever", "steps that share nodes are started with --overlap"),
+    Trap((20, 11), _EVER, "a step inside a step waits for ever", "shared nodes get --overlap"),
     Trap((22, 5), (22, 6), "takes backslashes out of the path of the log", "such run directories are refused"),
     Trap((22, 5), _EVER, "srun takes no --cpus-per-task from sbatch", "the scripts hand it to srun as well"),
-    Trap((0, 0), (23, 2), "a log is lost if its folder is made late", "the folder is made before sbatch is called"),
+    Trap((0, 0), (23, 2), "a log is lost if its folder is made late", "submit makes it first"),
 )
 
 

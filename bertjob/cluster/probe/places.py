@@ -22,6 +22,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     """The folder, or the nearest one above that is there."""
+    mount: str = ""
+    """Where its file system is mounted."""
     kind: str = ""
     """File system, e.g. ``lustre``, ``nfs4``, ``ext4``."""
     free: int = 0
@@ -89,9 +91,10 @@ def parse_df(path: str, output: str) -> Place | None:
     fields = output.splitlines()[-1].split(None, 4) if output.strip() else []
     if len(fields) < 5 or not fields[1].isdecimal():
         return None
-    kind, size, free, files, _ = fields
+    kind, size, free, files, mount = fields
     return Place(
         path=path,
+        mount=mount,
         kind=kind,
         size=int(size),
         free=int(free) if free.isdecimal() else 0,
@@ -105,7 +108,9 @@ def _quota(made: Place, path: str) -> tuple[int | None, int | None]:
         return parse_quota(ask("lfs", "quota", "-u", user, path).output)
     if not made.shared or shutil.which("quota") is None:
         return None, None
-    return parse_quota(ask("quota", "--no-wrap", "--filesystem", path).output)  # it fails when the quota is exceeded
+    return parse_quota(
+        ask("quota", "--no-wrap", "--filesystem", made.mount).output
+    )  # it fails when the quota is exceeded
 
 
 def parse_quota(output: str) -> tuple[int | None, int | None]:
