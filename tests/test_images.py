@@ -193,6 +193,13 @@ def archive(path: Path, *names: str) -> Path:
     return path
 
 
+def broken_manifest(path: Path) -> Path:
+    (path.parent / "manifest.json").write_text("{")
+    with tarfile.open(path, "w") as tar:
+        tar.add(path.parent / "manifest.json", "manifest.json")
+    return path
+
+
 def test_archives_of_images_are_taken(tmp_path: Path) -> None:
     good = archive(tmp_path / "a.tar", "ab/layer.tar", "manifest.json")
     assert images.check_archive(good) == "localhost/b:1"
@@ -210,6 +217,7 @@ def test_what_is_no_archive_of_an_image_is_said(tmp_path: Path) -> None:
         tmp_path / "empty.tar": "is no archive of an image",
         archive(tmp_path / "oci.tar", "oci-layout", "index.json"): "OCI's form",
         archive(tmp_path / "files.tar", "etc/passwd"): "an archive of files",
+        broken_manifest(tmp_path / "broken.tar"): "is no archive of an image",
     }
     for path, told in cases.items():
         with pytest.raises(DataError, match=told) as raised:

@@ -91,7 +91,7 @@ def check_archive(path: Path) -> str:
         return _archived(path)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
-    except (tarfile.TarError, EOFError, ValueError):
+    except (tarfile.TarError, EOFError, msgspec.MsgspecError):
         raise DataError(f"{path}: is no archive of an image; {_RIGHT_ARCHIVE}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
