@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Start an image and tell what is in it: sarus/check.sh [IMAGE]   In an allocation, for GPUs: srun -n 1 sarus/check.sh
 set -euo pipefail
-# shellcheck source=container/image.env
+# shellcheck source-path=SCRIPTDIR source=../container/image.env
 . "$(dirname "${BASH_SOURCE[0]}")/../container/image.env"
 image=${GPU_BASE_DIGEST:+${GPU_BASE%:*}@$GPU_BASE_DIGEST}
 image=${1:-${image:-$GPU_BASE}}

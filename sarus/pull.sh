@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Bring an image to your Sarus repository: sarus/pull.sh [IMAGE]   (default: the base of container/image.env)
 set -euo pipefail
-# shellcheck source=container/image.env
+# shellcheck source-path=SCRIPTDIR source=../container/image.env
 . "$(dirname "${BASH_SOURCE[0]}")/../container/image.env"
 image=${GPU_BASE_DIGEST:+${GPU_BASE%:*}@$GPU_BASE_DIGEST}
 image=${1:-${image:-$GPU_BASE}}

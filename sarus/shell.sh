@@ -2,7 +2,7 @@
 # A shell in an image: sarus/shell.sh [IMAGE]   In an allocation: srun --pty sarus/shell.sh
 # It sees this folder and $SCRATCH; what is written elsewhere is gone afterwards.
 set -euo pipefail
-# shellcheck source=container/image.env
+# shellcheck source-path=SCRIPTDIR source=../container/image.env
 . "$(dirname "${BASH_SOURCE[0]}")/../container/image.env"
 image=${GPU_BASE_DIGEST:+${GPU_BASE%:*}@$GPU_BASE_DIGEST}
 image=${1:-${image:-$GPU_BASE}}
