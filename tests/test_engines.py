@@ -177,7 +177,7 @@ def test_a_character_that_parts_a_mount_is_refused_in_it(engine: Engine) -> None
 @pytest.mark.parametrize(
     ("engine", "image", "told"),
     [
-        ("sarus", "Group/Name:1", "names of images are in lower case: group/name:1"),
+        ("sarus", "Group/Name:1", "is not in lower case, as names of images are: group/name:1"),
         ("sarus", "/images/a.sif", "is a path, and engine sarus wants a reference like nvcr.io/nvidia/pytorch"),
         ("podman", "no image", "is no reference like nvcr.io/nvidia/pytorch:24.12-py3"),
         ("podman", "name:", "is no reference"),

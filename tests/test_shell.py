@@ -124,6 +124,12 @@ def test_a_command_runs_here_with_the_sites_variables(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == ("typed\na b none\n", 9), done.stderr
 
 
+def test_a_run_directory_is_refused() -> None:
+    done = CliRunner().invoke(cli, ["shell", "--run-dir", "runs/j", "--dry-run"])
+    assert done.exit_code == 2
+    assert "a shell has no run directory" in done.output
+
+
 def test_a_dry_run_prints_the_script() -> None:
     done = CliRunner().invoke(cli, ["shell", "--site", "generic", "--nodes", "2", "--dry-run", "--", "ls", "-l"])
     assert done.stdout.splitlines()[-1] == "  ls -l"

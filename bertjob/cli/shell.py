@@ -37,6 +37,8 @@ def verb(request: Request, dry_run: bool) -> None:
     With the modules, environment, mounts and engine of the JOB (default: squad), on the first of its nodes: in a new
     allocation, or in the one that it is called in. A terminal is asked for where there is one.
     """
+    if request.run_dir is not None:
+        raise click.UsageError("--run-dir: a shell has no run directory; it starts in this folder")
     words: Any = click.get_current_context().meta.get("command") or ("bash",)
     job, site = replace(request, job=request.job or JOB).load()
     tty = sys.stdin.isatty() and sys.stdout.isatty()

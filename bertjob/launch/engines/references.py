@@ -34,7 +34,7 @@ def problem(image: str, engine: str, forms: Collection[re.Pattern[str]]) -> str:
     if PATH.match(image):
         return f"is a path, and engine {engine} wants a reference like {_EXAMPLE}"
     if REFERENCE.fullmatch(image.lower()):
-        return f"names of images are in lower case: {image.lower()}"
+        return f"is not in lower case, as names of images are: {image.lower()}"
     return f"is no reference like {_EXAMPLE}" + " and no absolute path" * (PATH in forms)
 
 
