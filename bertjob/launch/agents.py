@@ -12,7 +12,7 @@ SRUN_AGENT = "srun-agent"
 AGENT = "agent"
 """Name of the program that starts torchrun or DeepSpeed's launcher on a node."""
 
-WRITE_SRUN_AGENT = rf"""
+WRITE_SRUN_AGENT = f"""
 # What mpirun calls as it would call ssh: HOST COMMAND, the command for a shell.
 cat > {SRUN_AGENT} << 'END_OF_AGENT'
 host=$1
@@ -21,11 +21,11 @@ exec srun --quiet --overlap --mpi=none --cpu-bind=none -N1 -n1 --ntasks-per-node
 END_OF_AGENT
 """.strip()
 
-_IGNORES = """
+_IGNORES = f"""
 # USR1 is for the ranks, which srun tells of it as well; it would end the agent that starts them.
-cat > AGENT << 'END_OF_AGENT'
+cat > {AGENT} << 'END_OF_AGENT'
 trap '' USR1
-""".strip().replace("AGENT <<", f"{AGENT} <<")
+""".strip()
 
 WRITE_TORCHRUN_AGENT = f"""
 {_IGNORES}

@@ -40,10 +40,8 @@ def choose(job: Job, site: Site) -> tuple[Launcher, SrunMpi | None]:
     """
     asked = job.launcher or site.launcher
     candidates = _candidates(job, site, asked)
-    if (
-        asked not in ("auto", "srun") or not candidates
-    ):  # srun where there is no Slurm is refused with all that is wrong
-        return asked, None
+    if asked not in ("auto", "srun") or not candidates:
+        return asked, None  # where it cannot work, srun without Slurm among them, the checks say so
     best = candidates[0]
     if asked == "auto":
         if best.outcome == "unknown":
