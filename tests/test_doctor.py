@@ -353,7 +353,7 @@ def test_nodes_that_did_not_start_are_told_with_their_last_words(tmp_path):
     run.logs.mkdir()
     (run.logs / "start.nodes").write_text("n1\nn2\nn3\n")
     (run.logs / "start.0.out").write_text("started\n")
-    missing = "slurmstepd: error: execve(): podman: No such file or directory"
+    missing = "slurmstepd-n2: error: execve(): podman: No such file or directory"
     (run.logs / "start.1.out").write_text(f"{missing}\nsrun: error: n2: task 1: Exited with exit code 2\n")
     found = prove.verdict(run)
     assert found.bad == {"n2": "execve(): podman: No such file or directory", "n3": "it did not start anything"}
@@ -361,6 +361,17 @@ def test_nodes_that_did_not_start_are_told_with_their_last_words(tmp_path):
     book = prove.noted(Book((PROVED,)), found, ABOUT, run)
     assert [node.name for node in book.bad("s", "podman")] == ["n2", "n3"]
     assert book.proofs == (PROVED,)
+
+
+def test_when_no_node_can_start_it_is_not_the_nodes(tmp_path):
+    run = RunDir(tmp_path)
+    run.logs.mkdir()
+    (run.logs / "start.nodes").write_text("n1\nn2\n")
+    for number in range(2):
+        (run.logs / f"start.{number}.out").write_text("Error: no such image\n")
+    found = prove.verdict(run)
+    assert (found.bad, found.error) == ({}, "no node can start the program: Error: no such image")
+    assert prove.noted(Book(), found, ABOUT, run) == Book()
 
 
 def test_a_launch_that_fails_takes_its_proof_back(tmp_path):

@@ -37,7 +37,8 @@ class Combination(msgspec.Struct, frozen=True):
     launcher: str
 
     def __str__(self) -> str:
-        image = f" with {self.image}" if self.image else ""
+        short = f"{self.image[:19]}…" if self.image.startswith("sha256:") else self.image
+        image = f" with {short}" if short else ""
         return f"{self.launcher} and engine {self.engine}{image}"
 
 

@@ -1,5 +1,6 @@
 """The launch proof: first each node starts engine and image by itself, then all ranks run the smoke job."""
 
+import re
 import time
 
 import msgspec
@@ -77,7 +78,9 @@ def proving(job: Job, site: Site, run_dir: str, here: Here) -> Plan:
 
 def verdict(run_dir: RunDir) -> Verdict:
     """What the run directory of a proof that has ended tells."""
-    bad = bad_nodes(run_dir)
+    started, bad = starts(run_dir)
+    if bad and not started:  # then engine, image or site file is wrong, and the nodes are not to blame
+        return Verdict(None, {}, f"no node can start the program: {next(iter(bad.values()))}")
     proof = None if bad else read_proof(run_dir.proof)
     if proof is not None:
         return Verdict(proof, {})
@@ -86,14 +89,15 @@ def verdict(run_dir: RunDir) -> Verdict:
     return Verdict(None, bad, said or _last_line(run_dir))
 
 
-def bad_nodes(run_dir: RunDir) -> dict[str, str]:
-    """Why nodes could not start the program, by their names; empty where all could or none was asked."""
+def starts(run_dir: RunDir) -> tuple[list[str], dict[str, str]]:
+    """The nodes that could start the program, and why each other one could not; nothing where none was asked."""
     try:
         nodes = (run_dir.logs / "start.nodes").read_text().split()
     except OSError:
-        return {}
+        return [], {}
     said = {node: _text(run_dir, number) for number, node in enumerate(nodes)}
-    return {node: _reason(text) for node, text in said.items() if _STARTED not in text.split()}
+    started = [node for node, text in said.items() if _STARTED in text.split()]
+    return started, {node: _reason(text) for node, text in said.items() if node not in started}
 
 
 def noted(book: Book, found: Verdict, about: Combination, run_dir: RunDir) -> Book:
@@ -119,12 +123,12 @@ def _reason(text: str) -> str:
     """The last line that is not srun's or slurmstepd's own remark on the exit code."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "Exited with exit code" not in line] or ["it did not start anything"]
-    return telling[-1].removeprefix("slurmstepd: error: ")[:_LONGEST_REASON]
+    return re.sub(r"^slurmstepd(-\S+)?: error: ", "", telling[-1])[:_LONGEST_REASON]
 
 
 def _last_line(run_dir: RunDir) -> str:
     logs = sorted(run_dir.logs.glob("*.out"), key=lambda path: path.stat().st_mtime)
     for path in reversed([path for path in logs if path.suffixes == [".out"]]):
         if lines := path.read_text(errors="replace").strip().splitlines():
-            return lines[-1]
+            return lines[-1].removeprefix("bertjob: ")
     return "it ended without a word"
