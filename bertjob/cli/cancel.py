@@ -4,7 +4,7 @@ import click
 
 
 @click.command("cancel")
-@click.argument("runs", metavar="ID…", nargs=-1, required=True)
+@click.argument("runs", metavar="ID...", nargs=-1, required=True)
 def verb(runs: tuple[str, ...]) -> None:
     """Cancel jobs.
 

@@ -79,9 +79,9 @@ def main() -> NoReturn:
         code = _fail(str(error), error.exit_code)
     except click.UsageError as error:
         where = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
-        code = _fail(error.format_message().rstrip(".") + where, 2)
+        code = _fail(_one_line(error).rstrip(".") + where, 2)
     except click.ClickException as error:
-        code = _fail(error.format_message(), 2)
+        code = _fail(_one_line(error), 2)
     except (click.Abort, KeyboardInterrupt):
         code = _fail("interrupted", 130)
     except BrokenPipeError:  # the reader has gone (`| head`): nothing to say, and nobody to say it to
@@ -92,10 +92,11 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _one_line(error: OSError | UnicodeError) -> str:
+def _one_line(error: OSError | UnicodeError | click.ClickException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
+    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    return " ".join(text.split())
 
 
 def _fail(message: str, code: int) -> int:

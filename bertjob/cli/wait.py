@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @click.command("wait")
-@click.argument("runs", metavar="ID…", nargs=-1, required=True)
+@click.argument("runs", metavar="ID...", nargs=-1, required=True)
 def verb(runs: tuple[str, ...]) -> None:
     """Wait until jobs have ended.
 
