@@ -36,5 +36,7 @@ def verb(request: Request, as_json: bool) -> None:
     from bertjob.cli.console import show
     from bertjob.cli.estimate_table import estimate_table
 
-    click.echo(f"{whole.name} at {site.value.name}: {source}, {form.nodes} nodes, {form.world_size} ranks", err=True)
+    nodes = f"{form.nodes} node{'s' * (form.nodes > 1)}"
+    ranks = f"{form.world_size} rank{'s' * (form.world_size > 1)}"
+    click.echo(f"{whole.name} at {site.value.name}: {source}, {nodes}, {ranks}", err=True)
     show(estimate_table(whole, found, form.nodes))

@@ -42,7 +42,8 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
     if dry_run:
         check(plan)
         check_continues(plan, of(plan))
-        sys.stdout.write(script(plan))
+        text = script(plan)
+        sys.stdout.write(json.dumps({"script": text, "run_dir": plan.run_dir}) + "\n" if as_json else text)
         return
     submitted = submit(plan)
     if doubt := unproved(plan):
@@ -64,7 +65,10 @@ def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
 
 def _summary(plan: Plan) -> str:
     train, shape = plan.job.train, plan.shape
+    engine = "without a container" if shape.engine == "none" else f"in {shape.engine}"
+    nodes = f"{shape.nodes} node{'s' * (shape.nodes > 1)}"
+    ranks = f"{shape.tasks_per_node} rank{'s' * (shape.tasks_per_node > 1)}"
     return (
-        f"{shape.nodes} nodes x {shape.tasks_per_node} ranks by {shape.launcher} and {shape.engine}, "
+        f"{nodes} x {ranks} by {shape.launcher}, {engine}, "
         f"batch {train.global_batch} = {train.micro_batch} x {plan.accumulation} x {plan.world_size}"
     )
