@@ -1,5 +1,7 @@
 """Submit a plan: check its files, write the run directory, hand the script to sbatch; or leave nothing behind."""
 
+import contextlib
+import io
 import os
 import shutil
 import tempfile
@@ -53,7 +55,9 @@ def _sbatch(path: Path) -> str:
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     # submitit keeps a copy of the script in its folder, which nobody needs afterwards.
-    with tempfile.TemporaryDirectory(prefix="bertjob-") as folder:
+    # It also prints what sbatch complained about, which is in its error and is said once, in our line.
+    quiet = contextlib.redirect_stderr(io.StringIO())
+    with tempfile.TemporaryDirectory(prefix="bertjob-") as folder, quiet:
         try:
             job: Any = _executor(folder, path)._submit_command("")
         except FailedJobError as error:
