@@ -357,3 +357,25 @@ def test_what_is_meant_is_not_told() -> None:
     assert made(resources=Resources(gpus_per_node=2)).warnings == ()
     assert made(resources=Resources(gpus_per_node=0)).warnings == ()
     assert made(LOCAL).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"deepspeed": {"zero_optimization": {"stage": 1}}}, ["deepspeed: backend torch does not read this section"]),
+        ({"image": Image(ref="own/image")}, ["image.ref: engine none starts no container"]),
+        ({"image": Image(overlay="$HOME/env")}, ["image.overlay: engine none starts no container"]),
+        ({"deepspeed": {"zero_optimization": {"stage": 1}}, "backend": "deepspeed"}, []),
+        ({}, []),
+    ],
+)
+def test_settings_that_nothing_reads_are_named(keys: dict[str, Any], said: list[str]) -> None:
+    warnings = made(LOCAL, **keys).warnings
+    assert len(warnings) == len(said)
+    assert all(warning.startswith(start) for warning, start in zip(warnings, said, strict=True))
+
+
+def test_an_image_that_the_engine_reads_or_the_site_brings_is_no_cause_to_warn() -> None:
+    gpus = Resources(gpus_per_node=2, time="30")
+    assert made(SARUS, image=Image(ref="own/image"), resources=gpus).warnings == ()
+    assert made(SARUS, engine="none", resources=gpus).warnings == ()

@@ -114,6 +114,7 @@ def warnings(job: Job, site: Site, gpus_said: bool) -> Iterator[str]:
         gpus_said: whether the job or the site's defaults say a number of GPUs.
     """
     tasks, gpus = shape(job).tasks_per_node, shape(job).gpus_per_node
+    yield from _without_effect(job, site)
     if site.scheduler == "slurm" and not gpus_said:
         yield "no GPUs are asked for, so this trains on CPUs: resources.gpus_per_node asks for some"
     if site.scheduler == "slurm" and job.resources.time is None:
@@ -122,6 +123,15 @@ def warnings(job: Job, site: Site, gpus_said: bool) -> Iterator[str]:
         yield f"{tasks} ranks share {gpus} GPU{'s' * (gpus > 1)} on each node; NCCL refuses two ranks on one GPU"
     if gpus > tasks:
         yield f"{gpus - tasks} of {gpus} GPUs on each node stay idle with resources.tasks_per_node {tasks}"
+
+
+def _without_effect(job: Job, site: Site) -> Iterator[str]:
+    """What a resolved job says and nothing will read; the site's image is there for jobs with another engine too."""
+    if job.backend == "torch" and job.deepspeed:
+        yield "deepspeed: backend torch does not read this section; backend: deepspeed does"
+    for key in ("ref", "overlay"):
+        if job.engine == "none" and getattr(job.image, key) not in (None, getattr(site.image, key)):
+            yield f"image.{key}: engine none starts no container, so this is not read; say an engine as well"
 
 
 def _combination(job: Job, site: Site) -> Iterator[str]:
