@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.commands import Commands
 
 from bertjob.spec.load import dump, load_job
+from bertjob.spec.shipped import names
 
 BERTJOB = str(Path(sys.executable).with_name("bertjob"))
 
@@ -57,6 +59,7 @@ def test_version_and_help(bertjob):
         (["data", "info", "no.json"], 1, "no.json"),
         (["data", "fetch", "squat"], 2, "squad"),
         (["schema", "jbo"], 2, "jbo"),
+        (["schema"], 2, "Missing argument '{job|site}'. Choose from: job, site"),
     ],
 )
 def test_mistakes_are_one_line_on_stderr_with_the_fields_exit_codes(bertjob, arguments, code, words):
@@ -65,6 +68,47 @@ def test_mistakes_are_one_line_on_stderr_with_the_fields_exit_codes(bertjob, arg
     assert done.stdout == ""
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert list(bertjob.folder.iterdir()) == []
+
+
+def test_errors_are_readable_where_only_ascii_can_be_printed(bertjob):
+    done = bertjob("wait", LC_ALL="C", PYTHONUTF8="0")
+    assert "Missing argument 'ID...'" in done.stderr
+
+
+def test_a_refusal_of_sbatch_is_one_line(bertjob, tmp_path):
+    commands = Commands(tmp_path / "bin")
+    commands.make("srun")
+    commands.make("sbatch", stderr="sbatch: error: invalid partition specified: nopart\nsbatch: error: no\n", code=1)
+    done = bertjob("submit", "squad-demo", "-p", "nopart", PATH=f"{commands.folder}:{os.environ['PATH']}")
+    assert done.returncode == 4
+    said = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+    assert said == ["bertjob: sbatch: invalid partition specified: nopart; no"]
+
+
+@pytest.mark.parametrize(
+    ("options", "summary"),
+    [
+        ([], "1 node x 1 rank by srun, without a container, batch 16 = 8 x 2 x 1"),
+        (
+            ["--nodes", "2", "--ntasks-per-node", "4", "--set", "train.micro_batch=2"],
+            "2 nodes x 4 ranks by srun, without a container, batch 16 = 2 x 1 x 8",
+        ),
+    ],
+)
+def test_submit_sums_up_what_it_submitted(bertjob, tmp_path, options, summary):
+    commands = Commands(tmp_path / "bin")
+    commands.make("srun")
+    commands.make("sbatch", "Submitted batch job 4711\n")
+    done = bertjob("submit", "squad-demo", *options, PATH=f"{commands.folder}:{os.environ['PATH']}")
+    assert done.stdout == "4711\n"
+    assert f"squad-demo at generic: {summary}\n" in done.stderr
+
+
+def test_a_dry_run_of_submit_can_be_read_by_programs(bertjob):
+    request = ("submit", "squad-demo", "--run-dir", "there", "--dry-run")
+    told = json.loads(bertjob(*request, "--json").stdout)
+    assert told == {"script": bertjob(*request).stdout, "run_dir": str(bertjob.folder / "there")}
     assert list(bertjob.folder.iterdir()) == []
 
 
@@ -146,6 +190,12 @@ def test_predictions_that_stand_twice_are_named(bertjob, tmp_path):
     assert "1 predictions are for unknown questions and do not count: '2'" in done.stderr
 
 
+def test_the_demo_set_is_data_to_score_against(bertjob, tmp_path):
+    (tmp_path / "none.json").write_text("{}")
+    done = bertjob("eval", "--data", "demo", str(tmp_path / "none.json"), "--json")
+    assert json.loads(done.stdout)["total"] > 300, done.stderr
+
+
 def test_data_info_counts_the_demo_set(bertjob):
     facts = json.loads(bertjob("data", "info", "demo", "--json").stdout)
     assert facts["paragraphs"] >= 300
@@ -155,7 +205,7 @@ def test_data_info_counts_the_demo_set(bertjob):
 def test_jobs_and_sites_are_listed(bertjob):
     assert "squad" in json.loads(bertjob("jobs", "--json").stdout)
     assert {"local", "generic", "daint"} <= set(json.loads(bertjob("sites", "--json").stdout))
-    assert "squad-demo" in bertjob("jobs").stdout
+    assert [line.split()[0] for line in bertjob("jobs").stdout.splitlines()] == sorted(names("job"))
     assert "scheduler: slurm" in bertjob("sites", "daint").stdout
 
 

@@ -7,14 +7,20 @@ from pathlib import Path
 import click
 
 from bertjob.cli.options import json_option
-from bertjob.train.squad.files import read_squad
+from bertjob.train.squad.files import load
 from bertjob.train.squad.score import read_predictions, score
 
 _NAMED = 5
 
 
 @click.command("eval")
-@click.option("--data", "data", required=True, metavar="DEV.json", help="The questions with their answers.")
+@click.option(
+    "--data",
+    "data",
+    required=True,
+    metavar="DEV.json",
+    help="The questions with their answers; `demo` for bertjob's own.",
+)
 @click.argument("predictions", metavar="PREDICTIONS.json")
 @json_option
 def verb(data: str, predictions: str, as_json: bool) -> None:
@@ -22,7 +28,7 @@ def verb(data: str, predictions: str, as_json: bool) -> None:
 
     PREDICTIONS.json maps question ids to answers, as a run's predictions.json does.
     """
-    result = score(read_squad(Path(data)), read_predictions(Path(predictions)))
+    result = score(load(data, "dev"), read_predictions(Path(predictions)))
     for what, ids in (
         ("questions have no prediction and count 0", result.unanswered),
         ("predictions are for unknown questions and do not count", result.unknown),

@@ -30,12 +30,12 @@ def user_folder(kind: Kind) -> Path:
 
 
 def names(kind: Kind) -> dict[str, Path]:
-    """All that can be called by name, the user's before bertjob's."""
+    """All that can be called by name, in its order; a file of the user's stands before bertjob's of that name."""
     found: dict[str, Path] = {}
     for folder in (user_folder(kind), shipped_folder(kind)):
-        for path in sorted(folder.glob("*.yaml")):
+        for path in folder.glob("*.yaml"):
             found.setdefault(path.stem, path)
-    return found
+    return dict(sorted(found.items()))  # by name, not by file: squad before squad-demo
 
 
 def find(kind: Kind, name: str, beside: Path | None = None) -> Path:
