@@ -96,6 +96,7 @@ def wait_for_line(log: Path, line: str) -> None:
 GRACEFUL = """
     def stop(number, frame):
         print("checkpoint", flush=True)
+        time.sleep(0.5)
         sys.exit(85)
     signal.signal(signal.SIGUSR1, stop)
     signal.signal(signal.SIGTERM, stop)
@@ -110,12 +111,14 @@ STUBBORN = """
 """
 
 
-def interrupt_when_ready(log: Path, times: int) -> threading.Thread:
+def interrupt_when_ready(log: Path, *pauses: float) -> threading.Thread:
+    """Interrupt once and, after each pause, again."""
+
     def interrupt() -> None:
         wait_for_line(log, "ready")
-        for _ in range(times):
+        for pause in (0.0, *pauses):
+            time.sleep(pause)
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.5)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
@@ -124,20 +127,26 @@ def interrupt_when_ready(log: Path, times: int) -> threading.Thread:
 
 def test_the_first_interrupt_asks_for_a_checkpoint(planned: Planned, tmp_path: Path) -> None:
     log = RunDir(tmp_path / HOSTILE).log("local")
-    thread = interrupt_when_ready(log, 1)
-    assert run_here(planned(GRACEFUL)) == 85
+    thread = interrupt_when_ready(log, 0.01)  # pressed twice at once, which is one interrupt
+    told: list[str] = []
+    assert run_here(planned(GRACEFUL), on_notice=told.append) == 85
     thread.join()
     assert log.read_text().count("checkpoint") == 1
+    assert len(told) == 1
+    assert told[0].startswith("stopping after this step, with a checkpoint")
     with pytest.raises(KeyboardInterrupt):  # the handlers are as before
         os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_the_second_interrupt_kills(planned: Planned, tmp_path: Path) -> None:
-    log = RunDir(tmp_path / HOSTILE).log("local")
-    thread = interrupt_when_ready(log, 2)
+    run_dir = RunDir(tmp_path / HOSTILE)
+    thread = interrupt_when_ready(run_dir.log("local"), 1.2)
     assert run_here(planned(STUBBORN)) == 137
     thread.join()
-    assert ended(int(log.read_text().split()[1]))
+    assert ended(int(run_dir.log("local").read_text().split()[1]))
+    state = read_state(run_dir.state)
+    assert state is not None
+    assert state.error == "ended at once by a second interrupt"
 
 
 def ended(pid: int) -> bool:
@@ -186,13 +195,19 @@ def test_what_outlives_the_script_is_ended(planned: Planned, tmp_path: Path, mon
     assert ended(pid)
 
 
-@pytest.mark.parametrize(("body", "code"), [("sys.exit(127)", 127), ("os.kill(os.getpid(), 9)", 137)])
-def test_a_training_that_could_not_say_so_has_failed(planned: Planned, tmp_path: Path, body: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("body", "code", "cause"),
+    [("sys.exit(127)", 127, "exit code 127"), ("os.kill(os.getpid(), 9)", 137, "killed by SIGKILL, often for want")],
+)
+def test_a_training_that_could_not_say_so_has_failed(
+    planned: Planned, tmp_path: Path, body: str, code: int, cause: str
+) -> None:
     run_here(planned(body))
     run_dir = RunDir(tmp_path / HOSTILE)
     state = read_state(run_dir.state)
     assert state is not None
-    assert (state.phase, state.exit_code, state.error) == ("failed", code, f"exit code {code}, see the log")
+    assert (state.phase, state.exit_code) == ("failed", code)
+    assert state.error.startswith(cause)
     assert status([runs.find(str(run_dir.path))]).rows[0].state == "failed"
 
 
@@ -221,3 +236,17 @@ def test_a_run_at_work_on_another_machine_is_not_started_here(
         preflight.check_over(run_dir)
     write_state(run_dir.state, RunState(phase="checkpointed", time=time.time()))
     preflight.check_over(run_dir)
+
+
+def test_what_the_training_refuses_before_it_begins_leaves_nothing(planned: Planned, tmp_path: Path) -> None:
+    body = """
+        import json, pathlib
+        run = pathlib.Path(sys.argv[-1]).parent
+        state = {"phase": "failed", "time": time.time(), "exit_code": 3, "error": "no GPU here", "refused": True}
+        (run / "state.json").write_text(json.dumps(state))
+        sys.exit(3)
+    """
+    with pytest.raises(PreflightError, match=r"^no GPU here$"):
+        run_here(planned(body))
+    assert not (tmp_path / HOSTILE).exists()
+    assert runs.known() == []

@@ -41,20 +41,23 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
 
         check(plan)
         check_continues(plan, run_dir)
-        sys.stdout.write(script(plan))
+        text = script(plan)
+        sys.stdout.write(json.dumps({"script": text, "run_dir": str(run_dir.path)}) + "\n" if as_json else text)
         return
 
     from bertjob.cli.progress import showing
     from bertjob.cluster.local import run_here
 
-    with showing(run_dir) as on_text:
-        code = run_here(plan, on_text)
+    with showing(run_dir) as (on_text, on_notice):
+        code = run_here(plan, on_text, on_notice)
     if code == REQUEUE_EXIT_CODE:
         stopped = "with a checkpoint" if run_dir.latest.exists() else "before the first checkpoint"
         click.echo(f"stopped {stopped}; to go on: {command(run_dir)}", err=True)
     elif code:
         state = read_state(run_dir.state)
         why = state.error if state is not None and state.error else f"exit code {code}"
+        if run_dir.latest.exists():
+            click.echo(f"to go on from {run_dir.latest.read_text().strip()}: {command(run_dir)}", err=True)
         raise BertjobError(f"{name} failed: {why} (log: {run_dir.log('local')})")
     else:
         _show_result(run_dir)

@@ -18,7 +18,7 @@ import msgspec
 from bertjob.cluster import outcome, process_group, rundir, runs, slurm
 from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.cluster.tail import Tail
-from bertjob.errors import REQUEUE_EXIT_CODE
+from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SpecError
 from bertjob.launch.checks import refuse_here
 from bertjob.launch.plan import Plan
 from bertjob.spec.layout import RunDir
@@ -26,7 +26,11 @@ from bertjob.spec.state import ENDED, RunState, read_state, write_state
 
 JOB_ID = "local"
 """Stands in for the scheduler's id, also in the names of logs."""
+_ERRORS: Mapping[int, type[BertjobError]] = {error.exit_code: error for error in (PreflightError, SpecError)}
 _POLL_S = 0.1
+_NERVOUS_S = 1.0
+"""Within it a second interrupt is taken for the same one: people press twice when nothing seems to happen."""
+_STOPPING = "stopping after this step, with a checkpoint; another Ctrl-C ends at once, without one"
 _LEFTOVERS = re.compile(
     "(OMPI|PMI|PMIX|PRTE|MPI|HYDRA|SLURMD?|TORCHELASTIC|BERTJOB)_.*"
     "|RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|GROUP_RANK|MASTER_ADDR|MASTER_PORT"
@@ -34,14 +38,19 @@ _LEFTOVERS = re.compile(
 """Variables of an enclosing job: a rank that reads them takes itself for one of that job's ranks."""
 
 
-def run_here(plan: Plan, on_text: Callable[[str], object] = lambda text: None) -> int:
+def run_here(
+    plan: Plan,
+    on_text: Callable[[str], object] = lambda text: None,
+    on_notice: Callable[[str], object] = lambda line: None,
+) -> int:
     """Run a job on this machine until it ends; a run directory that exists is continued.
 
-    The first interrupt or TERM asks the job to write a checkpoint and stop, the second one kills it.
+    The first interrupt or TERM asks the job to write a checkpoint and stop, a later one kills it.
 
     Args:
         plan: what to run, with its run directory.
         on_text: is given the job's output as it comes; all of it is in logs/local.out as well.
+        on_notice: is told that an interrupt has been heard.
 
     Returns:
         The script's exit code; 85 (errors.REQUEUE_EXIT_CODE) when the same run directory can go on from a checkpoint.
@@ -49,6 +58,7 @@ def run_here(plan: Plan, on_text: Callable[[str], object] = lambda text: None) -
     Raises:
         PreflightError: the site has a scheduler, a file is missing, or the run directory cannot be made,
             its job is not over or is another one.
+        BertjobError: the training refused the job before it began, in one line; nothing is left of the run.
     """
     refuse_here(plan.site)
     check(plan)
@@ -56,20 +66,26 @@ def run_here(plan: Plan, on_text: Callable[[str], object] = lambda text: None) -
     check_over(run_dir)
     check_continues(plan, run_dir)
     with _Interrupts() as interrupts:
-        with rundir.made(run_dir, rundir.files(plan, run_dir)):
+        with rundir.make(run_dir, rundir.files(plan, run_dir)) as made:
             log = run_dir.log(JOB_ID)
             tail = Tail(log, log.stat().st_size if log.exists() else 0)
             process = _start(run_dir, log)
+            undo = made.pop_all()  # from here on by a refusal alone: other errors are ours, and the job is at work
         interrupts.forward_to(process.pid)
         run = runs.record(run_dir, job_id=JOB_ID, site=plan.site.name, scheduler="none", pid=process.pid)
         while process.poll() is None:
             on_text(tail.read())
+            if line := interrupts.news():
+                on_notice(line)
             time.sleep(_POLL_S)
         process_group.end(process.pid)
-    on_text(tail.read())
-    code = process.returncode if process.returncode >= 0 else 128 - process.returncode
-    if code not in (0, REQUEUE_EXIT_CODE):
-        _record_failure(run, code)
+        on_text(tail.read())
+        code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+        if code not in (0, REQUEUE_EXIT_CODE):
+            if refusal := _refusal(run):
+                undo.close()
+                raise refusal
+            _record_failure(run, code, "ended at once by a second interrupt" if interrupts.killed else _cause(code))
     return code
 
 
@@ -80,7 +96,21 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _record_failure(run: runs.Run, code: int) -> None:
+def _refusal(run: runs.Run) -> BertjobError | None:
+    """In which words the training refused the job before it began, if it did."""
+    said = outcome.own_state(run, read_state(run.run_dir.state))
+    if said is None or not said.refused:
+        return None
+    return _ERRORS.get(said.exit_code or 1, BertjobError)(said.error)
+
+
+def _cause(code: int) -> str:
+    if code == 128 + signal.SIGKILL:
+        return "killed by SIGKILL, often for want of memory; see the log"
+    return f"exit code {code}, see the log"
+
+
+def _record_failure(run: runs.Run, code: int, cause: str) -> None:
     """Say in the state that the run failed, where its training was killed, or never began, and could not say so."""
     former = read_state(run.run_dir.state)
     own = outcome.own_state(run, former)
@@ -94,7 +124,7 @@ def _record_failure(run: runs.Run, code: int) -> None:
         host=socket.gethostname(),
         pid=run.submission.pid,
         exit_code=code,
-        error=f"exit code {code}, see the log",
+        error=cause,
     )
     with contextlib.suppress(OSError):  # the exit code is the answer, the state is for those who look later
         write_state(run.run_dir.state, failed)
@@ -113,12 +143,14 @@ def _start(run_dir: RunDir, log: Path) -> subprocess.Popen[bytes]:
 
 
 class _Interrupts:
-    """While it is in force, interrupts are for the job: the first asks it to stop, the second kills it."""
+    """While it is in force, interrupts are for the job: the first asks it to stop, a later one kills it."""
 
     def __init__(self) -> None:
         self._leader: int | None = None
-        self._count = 0
+        self._first: float | None = None
+        self._told = False
         self._former: dict[int, Any] = {}
+        self.killed = False
 
     def __enter__(self) -> "_Interrupts":
         if threading.current_thread() is threading.main_thread():  # Python handles signals there only
@@ -133,10 +165,22 @@ class _Interrupts:
     def forward_to(self, leader: int) -> None:
         """Name the job's process; what came before it started is handed on now."""
         self._leader = leader
-        if self._count:
+        if self._first is not None:
             process_group.stop(leader)
 
+    def news(self) -> str:
+        """A line on the first interrupt, once."""
+        if self._first is None or self._told:
+            return ""
+        self._told = True
+        return _STOPPING
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._count += 1
-        if self._leader is not None:
-            (process_group.stop if self._count == 1 else process_group.kill)(self._leader)
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            if self._leader is not None:
+                process_group.stop(self._leader)
+        elif now - self._first > _NERVOUS_S and self._leader is not None:
+            self.killed = True
+            process_group.kill(self._leader)

@@ -48,10 +48,22 @@ def files(plan: Plan, run_dir: RunDir) -> dict[str, str | bytes]:
 
 @contextlib.contextmanager
 def made(run_dir: RunDir, content: Mapping[str, str | bytes]) -> Iterator[None]:
-    """Make a run directory with its files, or renew the files of a run that goes on; undone when the body fails.
+    """Make a run directory as `make` does, undone when the body fails.
 
-    Undone means that nothing is left: a new run directory goes, with the folders that were made above it, and an old
-    one has its former files.
+    Raises:
+        PreflightError: the folder cannot be made, or holds something that is no run.
+    """
+    with make(run_dir, content) as undo:
+        yield
+        undo.pop_all()
+
+
+def make(run_dir: RunDir, content: Mapping[str, str | bytes]) -> contextlib.ExitStack:
+    """Make a run directory with its files, or renew the files of a run that goes on.
+
+    Returns:
+        What undoes it when it is closed, so that nothing is left: a new run directory goes, with the folders that were
+        made above it, and an old one has its former files.
 
     Raises:
         PreflightError: the folder cannot be made, or holds something that is no run.
@@ -68,8 +80,7 @@ def made(run_dir: RunDir, content: Mapping[str, str | bytes]) -> Iterator[None]:
             raise PreflightError(f"{error.filename}: is there and no run directory; choose another --run-dir") from None
         except OSError as error:
             raise PreflightError(f"{run_dir.path}: the run directory cannot be made: {error.strerror}") from None
-        yield
-        undo.pop_all()
+        return undo.pop_all()
 
 
 def _former(run_dir: RunDir, names: Iterable[str]) -> dict[str, bytes]:

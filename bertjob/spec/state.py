@@ -35,6 +35,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Set in the phases done (0), checkpointed (85) and failed."""
     error: str = ""
     """One line, in the phase failed."""
+    refused: bool = False
+    """The job itself was no good, and training had not begun: there is nothing to keep."""
     warning: str = ""
     """One line that status repeats, e.g. a checkpoint that could not be written."""
 

@@ -31,6 +31,7 @@ class Heartbeat:
         self._state = state
         self._lock = threading.Lock()
         self._written = 0.0
+        self._over = False
         self.update()
 
     def update(self, **changes: Any) -> None:
@@ -40,9 +41,17 @@ class Heartbeat:
             OSError: it cannot be written.
         """
         with self._lock:
-            self._state = msgspec.structs.replace(self._state, **changes, time=time.time())
-            self._written = time.monotonic()
-            write_state(self._path, self._state)
+            self._write(changes)
+
+    def end(self, **changes: Any) -> None:
+        """The last word: what other threads have to say after it is not written any more.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._lock:
+            self._write(changes)
+            self._over = True
 
     def beat(self, **changes: Any) -> None:
         """Change fields of the state, and write them if nothing was written within the last second.
@@ -55,6 +64,13 @@ class Heartbeat:
         else:
             with self._lock:
                 self._state = msgspec.structs.replace(self._state, **changes)
+
+    def _write(self, changes: dict[str, Any]) -> None:
+        if self._over:
+            return
+        self._state = msgspec.structs.replace(self._state, **changes, time=time.time())
+        self._written = time.monotonic()
+        write_state(self._path, self._state)
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:

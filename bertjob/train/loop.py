@@ -87,6 +87,7 @@ def accumulate(training: Training, step: int, meter: Meter) -> None:
 
 def save(training: Training, step: int) -> None:
     """Write a checkpoint after `step` steps; one that cannot be written is reported."""
+    training.report.reached(step)
     training.report.flush()
     with training.report.working():
         training.saver.save(training.after(step), training.report.warn)

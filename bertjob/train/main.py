@@ -47,6 +47,7 @@ def main(path: Path, signals: StopSignals) -> int:
     try:
         return _run(path, run_dir, world, watch, report)
     except BertjobError as error:
+        report.refuse()
         watch.depart(error.exit_code, str(error))
     except BaseException as error:
         _LOG.exception("%s", _first_line(error), extra=OWN_FILE_ONLY)

@@ -9,6 +9,7 @@ import functools
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Concatenate, ParamSpec
@@ -50,15 +51,17 @@ class Report:
         self._initial = RunState(
             phase="starting", time=0.0, job_id=job_id, host=socket.gethostname(), pid=os.getpid(), world_size=world.size
         )
+        self._starting = threading.Lock()
+        self._refused = False
         self._heartbeat: Heartbeat | None = None
         self._metrics: MetricsFile | None = None
         self._tensorboard: Any = None
 
     @_on_rank_0
     def start(self) -> None:
-        """Begin with the phase ``starting``."""
-        with self._surviving("state.json"):
-            self._heartbeat = Heartbeat(self._run_dir.state, self._initial)
+        """Begin with the phase ``starting``, unless the run has been ended from another thread, as by a signal."""
+        with self._starting, self._surviving("state.json"):
+            self._heartbeat = self._heartbeat or Heartbeat(self._run_dir.state, self._initial)
 
     @_on_rank_0
     def still_done(self) -> None:
@@ -102,6 +105,11 @@ class Report:
         if self._heartbeat is not None:
             with self._surviving("state.json"):
                 self._heartbeat.beat(step=step)
+
+    @_on_rank_0
+    def reached(self, step: int) -> None:
+        """Say now that `step` steps are done, as before a checkpoint."""
+        self._update(step=step)
 
     @_on_rank_0
     def logged(
@@ -153,12 +161,18 @@ class Report:
                 self._tensorboard.flush()
 
     @_on_rank_0
+    def refuse(self) -> None:
+        """The job is no good: if training has not begun, nothing will be worth keeping."""
+        self._refused = self._metrics is None
+
+    @_on_rank_0
     def end(self, phase: Phase, exit_code: int, error: str = "", metrics: Mapping[str, float] | None = None) -> None:
         """Say how it ended; the last word."""
-        if self._heartbeat is None:
-            self.start()
+        self.start()
         scores = {name: value for name, value in (metrics or {}).items() if name in {"exact_match", "f1"}}
-        self._update(phase=phase, exit_code=exit_code, error=error, **scores)
+        if self._heartbeat is not None:
+            with self._surviving("state.json"):
+                self._heartbeat.end(phase=phase, exit_code=exit_code, error=error, refused=self._refused, **scores)
         if self._tensorboard is not None:
             with self._surviving("tb"):
                 self._tensorboard.close()

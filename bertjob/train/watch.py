@@ -76,7 +76,7 @@ class Watch:
             signal = self._signals.wait(_POLL_SECONDS)
             departure = self._announced()
             if departure is None and signal and not self._deferred and not self._over.is_set():
-                departure = self._announce(REQUEUE_EXIT_CODE, f"{signal}: stopped; start again to go on")
+                departure = self._announce(REQUEUE_EXIT_CODE, f"stopped by a signal ({signal}); start again to go on")
             if departure is not None and not self._over.is_set():
                 self._leave(departure)
 

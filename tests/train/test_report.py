@@ -145,3 +145,13 @@ def test_tensorboard_has_the_scalars_of_a_run(tmp_path):
     assert set(events.Tags()["scalars"]) >= {"train/loss", "train/lr", "train/samples_per_second", "eval/f1"}
     assert [scalar.step for scalar in events.Scalars("train/loss")] == [1, 4, 8, 12]
     assert events.Scalars("eval/f1")[0].value == pytest.approx(state(run)["f1"], rel=1e-6)
+
+
+def test_after_the_last_word_no_thread_overwrites_it(run_dir):
+    """A signal ends a run from the watch's thread, while the main thread is still about to say that it starts."""
+    report = Report(run_dir, World(0, 1, 0, 1, "test"), "local")
+    report.end("checkpointed", 85)
+    report.start()
+    report.phase("features")
+    state = read_state(run_dir.state)
+    assert (state.phase, state.exit_code) == ("checkpointed", 85)

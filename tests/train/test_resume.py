@@ -113,7 +113,7 @@ def test_a_signal_while_features_are_made_ends_all_at_once_and_saves_nothing(tmp
     assert finish(ranks, seconds=10) == [85, 85]
     assert (state(run)["phase"], state(run)["exit_code"]) == ("checkpointed", 85)
     assert not (run / "checkpoints").exists()
-    assert "SIGUSR1: stopped; start again to go on" in job_log(run)
+    assert "stopped by a signal (SIGUSR1); start again to go on" in job_log(run)
 
 
 def test_stopped_in_the_evaluation_it_evaluates_at_the_next_start_without_training(finished, tmp_path):

@@ -68,7 +68,7 @@ def test_a_signal_while_torch_is_imported_ends_with_requeue(tmp_path: Path):
     os.kill(process.pid, signal.SIGUSR1)
     said = process.stderr.read().decode()
     assert process.wait(60) == 85
-    assert "SIGUSR1: stopped; start again to go on" in said
+    assert "stopped by a signal (SIGUSR1); start again to go on" in said
 
 
 def test_usage():
