@@ -70,6 +70,10 @@ class Shard(NamedTuple):
         """How much text it holds."""
         return Part(len(self.documents) - 1, len(self.sentences) - 1, len(self.tokens))
 
+    def documents_of(self, sentences: Int64) -> Int64:
+        """The documents that these sentences are of."""
+        return np.searchsorted(self.documents, sentences.astype(np.uint32), side="right") - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Texts:
