@@ -8,7 +8,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from bertjob.cli.options import SITE_VARIABLE, JobIsOptional, Request, job_options, json_option
+from bertjob.cli.options import SITE_VARIABLE, JobIsOptional, Request, SbatchCommand, job_options, json_option
 from bertjob.errors import PreflightError
 from bertjob.spec.job import Job
 from bertjob.spec.layout import RUNS
@@ -18,7 +18,11 @@ SMOKE = "smoke"
 """The job that proves a launch; also what is examined where no job is named."""
 
 
-@click.command("doctor", cls=JobIsOptional)
+class _Doctor(JobIsOptional, SbatchCommand):
+    """A job may be named, and what follows ``--`` goes to the sbatch of a proof."""
+
+
+@click.command("doctor", cls=_Doctor)
 @job_options(default_site="generic")
 @click.option("--image", metavar="I", help="Image in place of the job's or the site's.")
 @click.option("--prove", is_flag=True, help="Start a one-minute job on --nodes N and keep its proof for submit.")

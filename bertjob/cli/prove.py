@@ -9,6 +9,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
+from bertjob.cli.doctor import SMOKE
 from bertjob.cli.findings import proof_view
 from bertjob.cli.options import Request
 from bertjob.cluster import proofs, runs
@@ -34,7 +35,7 @@ def show_proof(request: Request, as_json: bool) -> None:
         BertjobError: the launch failed; says which nodes, or why.
     """
     job, site = request.load()
-    wanted = prove.smoke(job.value, load_job("smoke").value)
+    wanted = prove.smoke(job.value, load_job(SMOKE).value)
     slurm = site.value.scheduler == "slurm"
     if slurm and wanted.resources.nodes is None and site.value.defaults.nodes is None:
         wanted = replace(wanted, resources=replace(wanted.resources, nodes=_NODES))

@@ -33,7 +33,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         refusal: why there is no plan.
         problems: what is wrong with the files that the job needs, by key; empty for one that is there.
         image: the image; None without a container, or where it was not looked at.
-        variables: the environment of the ranks, as far as this machine knows it.
         proof: the newest launch proof of this combination.
         bad_nodes: nodes that failed a proof not long ago.
     """
@@ -46,7 +45,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""
     problems: Mapping[str, str] = {}
     image: Image | None = None
-    variables: Mapping[str, str] = {}
     proof: Proved | None = None
     bad_nodes: tuple[BadNode, ...] = ()
 

@@ -57,7 +57,6 @@ def examine(job: Job, site: Site, run_dir: Path, *, named: bool) -> Case:
         refusal=refusal,
         problems=_problems(planned) if named and planned is not None else {},
         image=image,
-        variables=variables,
         proof=None if about is None else book.proof(about),
         bad_nodes=book.bad(site.name, job.engine or site.engine),
     )

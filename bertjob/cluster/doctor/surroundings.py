@@ -1,7 +1,7 @@
 """Checks of folders and network: space, quota, caches on shared homes, ports, the fabric's interface, GPUs."""
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from bertjob.cluster.doctor.case import Case
 from bertjob.cluster.doctor.finding import Finding, fail, ok, warn
@@ -129,6 +129,6 @@ def _size(number: float) -> str:
     return f"{number / 10**6:.0f} MB"
 
 
-def cache_folders(variables: "dict[str, str]", home: str) -> dict[str, str]:
+def cache_folders(variables: Mapping[str, str], home: str) -> dict[str, str]:
     """Where each cache is, for ranks with these variables."""
     return {name: variables.get(name) or posixpath.join(home, path) for name, path in CACHES.items()}
