@@ -76,21 +76,24 @@ def test_an_unknown_key_names_the_nearest_with_file_and_line(job_file):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("name: mine\ntrain: 3\n", ":2: train: expected keys with values, got '3'"),
-        ("name: mine\ntrain:\n  epochs: two\n", ":3: train.epochs: 'two' is wrong"),
+        ("name: mine\ntrain: 3\n", ":2: train: keys with values are wanted, got '3'"),
+        ("name: mine\ntrain:\n  epochs: two\n", ":3: train.epochs: a number greater than 0 is wanted, got 'two'"),
         ("name: mine\nbackend: deepsped\n", ":2: backend: 'deepsped' is none of torch, deepspeed"),
         ("name: mine\nresources: {time: soon}\n", ":2: resources.time: 'soon' is no walltime"),
         ("train: {epochs: 1}\n", ":1: the key 'name' is missing"),
         ("name: mine\nname: yours\n", ":2: the key 'name' is there twice (first in line 1)"),
-        ("name: [mine\n", "no YAML"),
-        ("name: mine\n---\nname: yours\n", "no YAML"),
+        ("name: [mine\n", "not YAML"),
+        ("name: mine\n---\nname: yours\n", "not YAML"),
         ("name: &a {x: *a}\n", "aliases or nesting without end"),
-        ("- a\n- b\n", ":1: the file: expected keys with values, got a list"),
+        ("- a\n- b\n", ":1: the file: keys with values are wanted, got a list"),
         ("name: mine\n<<: {seed: 1}\n", ":2: merge keys (<<) are not read here"),
         ("name: mine\nbase: nowhere\n", ":2: base: there is no job 'nowhere'"),
-        ("name: ../../etc\n", ":1: name: '../../etc' is wrong"),
-        ("name: mine\nenv: [A]\n", ":2: env: expected keys with values, got a list"),
-        ("name: mine\noptimizer: {betas: [0.9]}\n", ":2: optimizer.betas: expected 2 values, got 1"),
+        (
+            "name: ../../etc\n",
+            ":1: name: text of letters, digits, '.', '_' and '-' that begins with a letter or digit is wanted",
+        ),
+        ("name: mine\nenv: [A]\n", ":2: env: keys with values are wanted, got a list"),
+        ("name: mine\noptimizer: {betas: [0.9]}\n", ":2: optimizer.betas: a list of 2 values is wanted, got 1"),
         ('name: mine\ndata: {train: "a\\nb"}\n', ":2: data.train: text of one line is wanted"),
     ],
 )
@@ -123,13 +126,33 @@ def test_aliases_that_multiply_are_refused(job_file):
         ("epochs=3", "unknown key 'epochs': did you mean 'train.epochs'?"),
         ("train.n_best=3", "did you mean 'evaluation.n_best'?"),
         ("micro_batch=3", "did you mean 'train.micro_batch' or 'evaluation.micro_batch'?"),
-        ("train.global_batch=100000000000000001", "train.global_batch: '100000000000000001' is wrong"),
-        ("train={epochs: ", "no YAML"),
+        (
+            "train.global_batch=100000000000000001",
+            "train.global_batch: a whole number from 1 to 2147483647 is wanted, got '1000",
+        ),
+        ("train={epochs: ", "--set train={epochs: : not YAML: "),
+        ("optimizer.betas=[1,x]", "--set optimizer.betas=[1,x]: optimizer.betas[1]: a number from 0 to 1 is wanted"),
+        ("train.micro_batch=0", "train.micro_batch: a whole number of at least 1 is wanted, got '0'"),
+        ("schedule.decay_rate=0", "a number greater than 0 and of at most 1 is wanted, got '0'"),
+        (f"name={'x' * 65}", "name: text of at most 64 characters is wanted, got 'xxx"),
+        ("mpi=yes", "mpi: true or false is wanted, got 'yes'"),
+        ("train.epochs=", "train.epochs: a number greater than 0 is wanted, got nothing"),
         ("optimizer.lr=1e999", "is too large"),
     ],
 )
 def test_wrong_settings_are_refused(setting, words):
     assert words in refusal(load_job, "squad", [setting])
+
+
+def test_a_file_in_the_working_directory_is_proposed_for_its_name(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text("base: squad\n")
+    (tmp_path / "base.yml").write_text("name: base\n")
+    monkeypatch.chdir(tmp_path)
+    assert refusal(load_job, "mine") == "there is no job 'mine': did you mean ./mine.yaml?"
+    assert refusal(load_site, "mine") == "there is no site 'mine': did you mean ./mine.yaml?"
+    (tmp_path / "mine.yaml").write_text("base: base\n")
+    assert refusal(load_job, "./mine.yaml").endswith("base: there is no job 'base': did you mean ./base.yml?")
+    assert "known: " in refusal(load_job, "x" * 300)
 
 
 @pytest.mark.parametrize("path", ["a'; echo foo", "with space", "@x", "*star", "a: b # c", "$(touch x)", "ünï"])
@@ -190,5 +213,5 @@ def test_a_key_may_take_a_number_or_a_word(text: str, value: object) -> None:
 
 @pytest.mark.parametrize("text", ["0", "never", "1.5"])
 def test_a_key_that_takes_a_number_or_a_word_takes_nothing_else(text: str) -> None:
-    with pytest.raises(SpecError, match=f"optimizer.freeze_step: '{text}' is wrong"):
+    with pytest.raises(SpecError, match=f"freeze_step: a whole number of at least 1 or auto is wanted, got '{text}'"):
         load_job("squad", [f"optimizer.freeze_step={text}"])

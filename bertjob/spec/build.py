@@ -9,6 +9,7 @@ import msgspec
 from bertjob.errors import SpecError
 from bertjob.spec.nearest import did_you_mean
 from bertjob.spec.tree import Branch, Items, Leaf, Origin, Tree, plain
+from bertjob.spec.wanted import wanted
 
 Value = TypeVar("Value", bound=msgspec.Struct)
 
@@ -64,7 +65,7 @@ def _keys(kind: type[msgspec.Struct], path: str) -> Iterator[str]:
 def _struct(tree: Tree, kind: type[msgspec.Struct], path: str) -> msgspec.Struct:
     if not isinstance(tree, Branch):
         what = path or "the file"
-        raise SpecError(f"{tree.origin}: {what}: expected keys with values, got {_show(tree)}")
+        raise SpecError(f"{tree.origin}: {what}: keys with values are wanted, got {_show(tree)}")
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     for key in tree.children:
         if key not in fields:
@@ -96,11 +97,11 @@ def _value(tree: Tree, kind: Any, path: str) -> Any:
 
 def _tuple(tree: Tree, kinds: tuple[Any, ...], path: str) -> tuple[Any, ...]:
     if not isinstance(tree, Items):
-        raise SpecError(f"{tree.origin}: {path}: expected a list, got {_show(tree)}")
+        raise SpecError(f"{tree.origin}: {path}: a list is wanted, got {_show(tree)}")
     if kinds[-1] is Ellipsis:
         kinds = (kinds[0],) * len(tree.items)
     if len(kinds) != len(tree.items):
-        raise SpecError(f"{tree.origin}: {path}: expected {len(kinds)} values, got {len(tree.items)}")
+        raise SpecError(f"{tree.origin}: {path}: a list of {len(kinds)} values is wanted, got {len(tree.items)}")
     return tuple(
         _value(item, kind, f"{path}[{i}]") for i, (item, kind) in enumerate(zip(tree.items, kinds, strict=True))
     )
@@ -108,14 +109,14 @@ def _tuple(tree: Tree, kinds: tuple[Any, ...], path: str) -> tuple[Any, ...]:
 
 def _dict(tree: Tree, kind: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(tree, Branch):
-        raise SpecError(f"{tree.origin}: {path}: expected keys with values, got {_show(tree)}")
+        raise SpecError(f"{tree.origin}: {path}: keys with values are wanted, got {_show(tree)}")
     return {key: _value(child, kind, _join(path, key)) for key, child in tree.children.items()}
 
 
 def _leaf(tree: Tree, kind: Any, path: str) -> Any:
     bare = _bare(kind)
     if not isinstance(tree, Leaf):
-        raise SpecError(f"{tree.origin}: {path}: expected one value, got {_show(tree)}")
+        raise SpecError(f"{tree.origin}: {path}: one value is wanted, got {_show(tree)}")
     value = tree.value
     if bare is str and value is not None:  # `time: 00:20:00`, `partition: 7`: what was written is meant
         value = tree.text
@@ -124,8 +125,8 @@ def _leaf(tree: Tree, kind: Any, path: str) -> Any:
         raise SpecError(f"{tree.origin}: {path}: {tree.text!r} is none of {', '.join(options)}")
     try:
         value = msgspec.convert(value, type=kind)
-    except msgspec.ValidationError as error:
-        raise SpecError(f"{tree.origin}: {path}: {tree.text!r} is wrong: {_lower(str(error))}") from None
+    except msgspec.ValidationError:
+        raise SpecError(f"{tree.origin}: {path}: {wanted(kind, value)} is wanted, got {_show(tree)}") from None
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         raise SpecError(f"{tree.origin}: {path}: {tree.text!r} is too large")
     if isinstance(value, str) and ("\0" in value or "\n" in value):
@@ -139,10 +140,6 @@ def _bare(kind: Any) -> Any:
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:].replace("`", "")
 
 
 def _show(tree: Tree) -> str:

@@ -16,6 +16,16 @@ Count = Annotated[int, Meta(ge=1, le=LARGEST)]
 Proportion = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
+Name = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        extra={"wanted": "text of letters, digits, '.', '_' and '-' that begins with a letter or digit"},
+    ),
+]
+"""Of a job or a site: part of paths, and of lines of the scheduler."""
 
 Task = Literal["squad", "smoke"]
 Backend = Literal["torch", "deepspeed"]
@@ -227,7 +237,7 @@ class Resources(Section, frozen=True):
 class Job(Section, frozen=True):
     """A BERT training job."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     """Name of the job and of its run directories: letters, digits, `.`, `_`, `-`."""
     task: Task = "squad"
     """`squad`: extractive question answering; `smoke`: no training, a proof that the launch works."""

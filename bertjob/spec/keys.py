@@ -101,6 +101,8 @@ def _docstrings(struct: type[msgspec.Struct]) -> dict[str, str]:
 
 def _words(info: msgspec.inspect.Type) -> str:
     match info:
+        case msgspec.inspect.Metadata(type=inner):
+            return _words(inner)
         case msgspec.inspect.UnionType(types=types):
             return " or ".join(_words(option) for option in types if not isinstance(option, msgspec.inspect.NoneType))
         case msgspec.inspect.LiteralType(values=values):

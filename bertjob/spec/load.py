@@ -36,7 +36,7 @@ def load_job(name: str, settings: Iterable[str] = (), options: Mapping[str, Any]
             ``{"resources.nodes": ("--nodes", 4)}``.
 
     Raises:
-        SpecError: no such job, no YAML, an unknown key or a wrong value; one line with file, line and key.
+        SpecError: no such job, not YAML, an unknown key or a wrong value; one line with file, line and key.
     """
     tree = _with_bases(find("job", name), ())
     for setting in settings:
@@ -127,7 +127,7 @@ def _with_bases(path: Path, above: tuple[Path, ...]) -> Tree:
         return tree
     base = tree.children["base"]
     if not isinstance(base, Leaf) or not isinstance(base.value, str):
-        raise SpecError(f"{tree.key_origins['base']}: base: expected the name or path of a job")
+        raise SpecError(f"{tree.key_origins['base']}: base: the name or path of a job is wanted")
     try:
         lower = find("job", base.value, beside=path.parent)
     except SpecError as error:
@@ -162,7 +162,8 @@ def _setting(setting: str) -> Tree:
     if not equals:
         raise SpecError(f"{origin}: write it as --set key.path=value, e.g. --set train.epochs=1")
     # Only what opens like a YAML collection or quotation is one: file names may hold any other character.
-    tree = read_tree(text, str(origin)) if text[:1] in {"{", "[", '"', "'"} else Leaf(scalar(text), text, origin)
+    is_yaml = text[:1] in {"{", "[", '"', "'"}
+    tree = read_tree(text, str(origin), lines=False) if is_yaml else Leaf(scalar(text), text, origin)
     return nest(key.strip(), tree, origin)
 
 

@@ -61,5 +61,15 @@ def find(kind: Kind, name: str, beside: Path | None = None) -> Path:
         return path
     known = names(kind)
     if name not in known:
+        for ending in (".yaml", ".yml"):
+            if _is_file((beside or Path()) / f"{name}{ending}"):
+                raise SpecError(f"there is no {kind} {name!r}: did you mean ./{name}{ending}?")
         raise SpecError(f"there is no {kind} {name!r}: {did_you_mean(name, known)}")
     return known[name]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # e.g. a name that is too long
+        return False

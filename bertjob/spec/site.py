@@ -7,7 +7,19 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from bertjob.spec.job import LARGEST, Count, Engine, Family, Image, Launcher, Positive, Resources, Section, SrunMpi
+from bertjob.spec.job import (
+    LARGEST,
+    Count,
+    Engine,
+    Family,
+    Image,
+    Launcher,
+    Name,
+    Positive,
+    Resources,
+    Section,
+    SrunMpi,
+)
 
 
 class Mount(Section, frozen=True):
@@ -29,7 +41,10 @@ class Fabric(Section, frozen=True):
     `aries`, or one of your own in `~/.config/bertjob/fabrics`. What the site says itself wins."""
     interface: str | None = None
     """Network interface of the fabric, e.g. `hsn0`: for gloo, NCCL and Open MPI's TCP."""
-    host_suffix: Annotated[str, Meta(pattern="^[A-Za-z0-9.-]+$")] | None = None
+    host_suffix: (
+        Annotated[str, Meta(pattern="^[A-Za-z0-9.-]+$", extra={"wanted": "text of letters, digits, '.' and '-'"})]
+        | None
+    ) = None
     """What makes a node's name its name on the fabric, e.g. `i` at JSC: the ranks meet there."""
     gbits: Positive | None = None
     """10^9 bits a second that a node can send, over all its interfaces, for `bertjob estimate`."""
@@ -88,7 +103,7 @@ class Gpu(Section, frozen=True):
 class Site(Section, frozen=True):
     """A cluster, or this machine."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     """Name of the site."""
     description: str = ""
     """One line for people."""

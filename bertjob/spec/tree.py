@@ -56,23 +56,30 @@ class Branch(msgspec.Struct, frozen=True):
 Tree = Leaf | Items | Branch
 
 
-def read_tree(text: str, source: str) -> Tree:
+def read_tree(text: str, source: str, lines: bool = True) -> Tree:
     """The tree of one YAML document.
 
+    Args:
+        text: the document.
+        source: file or option that it comes from.
+        lines: whether origins say the line; an option of the command line has none.
+
     Raises:
-        SpecError: no YAML, several documents, a repeated or non-text key, a merge key, a tag, or an alias that contains
-            itself or multiplies beyond reason; says the file and line.
+        SpecError: not YAML, several documents, a repeated or non-text key, a merge key, a tag, or an alias that
+            contains itself or multiplies beyond reason; says the file and line.
     """
     try:
         node = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise SpecError(f"{Origin(source, mark.line + 1 if mark else None)}: no YAML: {error.problem}") from None
+        raise SpecError(
+            f"{Origin(source, mark.line + 1 if mark and lines else None)}: not YAML: {error.problem}"
+        ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"{source}: no YAML: {' '.join(str(error).split())}") from None
+        raise SpecError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
     if node is None:
-        return Branch({}, Origin(source, 1))
-    return _Reader(source).tree(node, ())
+        return Branch({}, Origin(source, 1 if lines else None))
+    return _Reader(source, lines).tree(node, ())
 
 
 def merge(lower: Tree, upper: Tree) -> Tree:
@@ -123,12 +130,13 @@ def scalar(text: str) -> Any:
 class _Reader:
     """Turns PyYAML's nodes into a tree; counts them, because aliases can make a small file enormous."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, lines: bool) -> None:
         self.source = source
+        self.lines = lines
         self.seen = 0
 
     def origin(self, node: yaml.Node) -> Origin:
-        return Origin(self.source, node.start_mark.line + 1)
+        return Origin(self.source, node.start_mark.line + 1 if self.lines else None)
 
     def tree(self, node: yaml.Node, above: tuple[int, ...]) -> Tree:
         origin = self.origin(node)
