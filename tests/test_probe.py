@@ -100,6 +100,12 @@ def test_the_controllers_clock():
     assert scheduler.parse_clock("no such line", said) is None
 
 
+def test_without_slurm_conf_the_last_complaint_is_put_in_words():
+    said = "scontrol: error: DNS SRV lookup failed; scontrol: fatal: Could not establish a configuration source"
+    assert scheduler._last_words(said) == scheduler.NO_CONFIGURATION
+    assert scheduler._last_words("scontrol: error: slurm is odd") == "slurm is odd"
+
+
 def test_ping_says_which_controllers_are_down():
     up, down = "Slurmctld(primary) at ctl is UP", "Slurmctld(backup) at ctl2 is DOWN"
     assert scheduler.parse_ping(f"{up}\n{down}\n") == ""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from bertjob.cluster.doctor.case import Case
 from bertjob.cluster.doctor.finding import Finding, fail, ok, warn
 from bertjob.cluster.doctor.traps import traps
-from bertjob.cluster.probe.scheduler import NodeGroup
+from bertjob.cluster.probe.scheduler import NO_CONFIGURATION, NodeGroup
 from bertjob.spec import walltime
 from bertjob.spec.nearest import did_you_mean
 
@@ -18,6 +18,8 @@ def controller(case: Case) -> Iterator[Finding]:
     slurm = case.machine.scheduler
     if not slurm.installed:
         yield fail("Slurm", slurm.error, "use a login node of the cluster, or `--site local` for this machine")
+    elif slurm.error == NO_CONFIGURATION:
+        yield fail("Slurm", slurm.error, "a login node of the cluster, or SLURM_CONF=/path/of/slurm.conf")
     elif slurm.error:
         away = "nothing can be submitted until the controller is back; jobs that run go on, and tell by their heartbeat"
         yield fail("Slurm", slurm.error, away)

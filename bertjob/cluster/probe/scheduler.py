@@ -69,6 +69,7 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
         return (int(match[1]), int(match[2])) if match else None
 
 
+NO_CONFIGURATION = "Slurm's commands are here, but find no slurm.conf"
 _SINFO = "%P|%a|%l|%s|%D|%c|%m|%G|%f|%A"
 
 
@@ -80,7 +81,7 @@ def look() -> Scheduler:
         said_version, said_types = pool.submit(version), pool.submit(ask, "srun", "--mpi=list")
         ping = ask("scontrol", "ping")
         if (error := parse_ping(ping.output)) or ping.error:
-            return Scheduler(installed=True, error=error or ping.error, version=said_version.result())
+            return Scheduler(installed=True, error=error or _last_words(ping.error), version=said_version.result())
         said_config = pool.submit(ask, "scontrol", "show", "config")
         said_groups = pool.submit(ask, "sinfo", "--noheader", f"--format={_SINFO}")
     config, now = said_config.result(), time.time()
@@ -183,6 +184,12 @@ def parse_mpi_list(output: str) -> tuple[str, ...]:
         elif re.fullmatch(r"[a-z][a-z0-9_]*", words):
             found.add(words)
     return tuple(sorted(found))
+
+
+def _last_words(error: str) -> str:
+    """The last complaint of several; without slurm.conf it is about a "configuration source"."""
+    last = re.sub(r"^\w+: (error|fatal): ", "", error.rpartition("; ")[2])
+    return NO_CONFIGURATION if "configuration source" in last else last
 
 
 def _number(text: str) -> int:
