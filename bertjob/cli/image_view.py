@@ -33,10 +33,10 @@ def _lines(facts: ImageFacts) -> Iterator[tuple[str, str]]:
         ("compiled for", " ".join(facts.architectures)),
     )
     yield from ((label, value) for label, value in built if value)
-    if facts.cuda is None and facts.rocm is None:
-        yield "GPUs", "none: torch is built for CPUs"
-    else:
-        yield "GPUs", ", ".join(facts.gpus) or "none to be seen here"
+    if "torch" in facts.packages:
+        for_cpus = facts.cuda is None and facts.rocm is None
+        unseen = "none: torch is built for CPUs" if for_cpus else "none to be seen here"
+        yield "GPUs", ", ".join(facts.gpus) or unseen
     if facts.mpi.family is None:
         yield "MPI", "none: ranks that call MPI_Init cannot be started"
     else:
