@@ -171,7 +171,22 @@ def test_without_a_place_for_the_index_a_run_still_starts(
     assert len(caplog.records) == 1
 
 
-def test_rebuild_takes_in_runs_of_other_folders(tmp_path: Path) -> None:
+def test_a_run_that_only_its_script_has_written_down_is_found_from_where_it_was_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "runs" / "squad-7"
+    folder.mkdir(parents=True)
+    (folder / "submissions.jsonl").write_text(
+        '{"job_id":"7","site":"generic","scheduler":"slurm","time":1763600000,"host":"nid1"}\n'
+    )
+    assert [run.path for run in runs.known()] == [str(folder)]
+    assert runs.find("7").path == runs.find("squad-7").path == runs.find("runs/squad-7").path == str(folder)
+    monkeypatch.chdir("/")
+    assert runs.known() == []
+
+
+def test_rebuild_takes_in_runs_of_other_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
     run = started(tmp_path, "squad-1")
     (tmp_path / "runs" / "notes").mkdir()
     (tmp_path / "runs" / "half").mkdir()

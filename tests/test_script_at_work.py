@@ -41,6 +41,7 @@ class Batch:
         self.commands = Commands(folder / "bin")
         self.commands.make("scontrol", stdout="n1\nn2\nPreemptTime=None\n")
         self.commands.make("module")
+        self.commands.make("scancel")
         srun = folder / "bin/srun"
         srun.write_text('#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nexec "$@"\n')
         srun.chmod(0o755)

@@ -169,7 +169,7 @@ def test_a_controller_that_is_away_is_a_note() -> None:
         return Answer({"7": JobInfo(JobState.RUNNING)}, controller="Unable to contact slurm controller")
 
     assert status([run()], ask) == Status(
-        rows([run()], ask(()), {run().path: None}, (), "", 0), ["squeue: Unable to contact slurm controller"]
+        rows([run()], ask(()), {run().path: None}, (), "", 0), ["squeue: Unable to contact slurm controller"], away=True
     )
 
 

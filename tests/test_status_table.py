@@ -2,6 +2,7 @@
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -40,7 +41,7 @@ def printed(width: int, *rows: Row) -> str:
     ("width", "shown", "left_out"),
     [
         (200, ["daint", "1.234", "234.5", "1:12:01", "12 s"], []),
-        (100, ["1.234", "1:12:01", "12 s"], ["daint", "234.5"]),
+        (100, ["1.234", "234.5", "1:12:01", "12 s"], ["daint"]),
         (80, ["12 s"], ["daint", "234.5", "1.234"]),
     ],
 )
@@ -55,7 +56,17 @@ def test_a_narrow_terminal_has_fewer_columns_and_no_cut_value(width, shown, left
 
 def test_a_remark_stands_in_the_table_where_it_has_room_and_below_it_where_not():
     assert len(printed(200, RUNNING).splitlines()) == 2
-    assert printed(100, RUNNING).splitlines()[-1].strip() == f"4711123  {RUNNING.name}: {RUNNING.warning}"
+    assert printed(100, RUNNING).splitlines()[-1].strip() == f"{RUNNING.name}: {RUNNING.warning}"
+
+
+def test_a_local_run_has_no_id_and_long_names_are_folded_before_a_number_is_cut():
+    name = "squad-demo-20261120-140433-b5d6-with-a-long-tail"
+    local = msgspec.structs.replace(RUNNING, job_id="local", name=name, f1=92.01, exact_match=91.09)
+    text = printed(60, local)
+    assert "local" not in text
+    assert "7350/14750" in text
+    assert "91.1 92.0" in text
+    assert name in "".join(line.split(" ")[0] for line in text.splitlines())
 
 
 def test_no_runs_are_a_table_without_rows():

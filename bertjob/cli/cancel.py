@@ -5,10 +5,11 @@ import click
 
 @click.command("cancel")
 @click.argument("runs", metavar="ID...", nargs=-1, required=True)
-def verb(runs: tuple[str, ...]) -> None:
+@click.option("--now", "at_once", is_flag=True, help="End them at once, without a checkpoint of the newest step.")
+def verb(runs: tuple[str, ...], at_once: bool) -> None:
     """Cancel jobs.
 
-    A local run writes a checkpoint before it stops.
+    A job that trains writes a checkpoint before it stops.
     """
     from bertjob.cluster.cancel import cancel
     from bertjob.cluster.runs import find
@@ -16,7 +17,8 @@ def verb(runs: tuple[str, ...]) -> None:
 
     found = [find(run) for run in runs]
     over = {row.run_dir for row in status(found).rows if row.over}
-    cancel(found)
+    cancel(found, at_once=at_once)
+    asked = "asked to end at once:" if at_once else "asked to stop, with a checkpoint if it trains:"
     for run in found:
-        word = "had already ended:" if run.path in over else "asked to end:"
+        word = "had already ended:" if run.path in over else asked
         click.echo(f"{word} {run.name} ({run.submission.job_id})", err=True)

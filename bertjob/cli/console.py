@@ -4,8 +4,8 @@ import sys
 
 from rich.console import Console, RenderableType
 
-_WIDE = 200
-"""Columns where there is no terminal: a pipe has room, and a cropped name is of no use to a script."""
+_WIDE = 10_000
+"""Columns where there is no terminal: a pipe has room, and grep has no use for a cropped name or a folded line."""
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 """Results: tables and answers."""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from bertjob.cli.options import json_option
+from bertjob.errors import SchedulerError
 
 if TYPE_CHECKING:
     from bertjob.cluster.runs import Run
     from bertjob.cluster.slurm import Answer
+    from bertjob.cluster.status import Status
 
 ASK_EVERY_S = 10.0
 """Seconds between questions to the scheduler under --watch: clusters are shared."""
@@ -42,6 +44,7 @@ def verb(runs: tuple[str, ...], watch: bool, everything: bool, as_json: bool) ->
         for note in now.notes:
             click.echo(note, err=True)
         click.echo(msgspec.json.encode(now.rows).decode())
+        _end(now)
     elif watch:
         _watch(chosen)
     else:
@@ -49,7 +52,7 @@ def verb(runs: tuple[str, ...], watch: bool, everything: bool, as_json: bool) ->
 
 
 def _show(runs: "Sequence[Run]") -> None:
-    from bertjob.cli.console import out, prose
+    from bertjob.cli.console import out, prose, show
     from bertjob.cli.status_table import status_table
     from bertjob.cluster.status import status
 
@@ -57,9 +60,15 @@ def _show(runs: "Sequence[Run]") -> None:
     for note in now.notes:
         prose.print(note, style="yellow", markup=False)
     if now.rows:
-        out.print(status_table(now.rows, out.width))
+        show(status_table(now.rows, out.width))
     else:
         prose.print("no runs yet: bertjob run squad-demo")
+    _end(now)
+
+
+def _end(now: "Status") -> None:
+    if now.away:
+        raise click.exceptions.Exit(SchedulerError.exit_code)
 
 
 def _known(answer: "Answer", job_ids: Collection[str]) -> "Answer":

@@ -1,6 +1,7 @@
 """Where runs stand, as a table that keeps every number whole on a narrow terminal."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
 from rich.console import Group
@@ -27,22 +28,29 @@ def status_table(rows: Sequence[Row], width: int) -> Group:
 
     Args:
         rows: the runs.
-        width: characters a line. Where they do not suffice, remarks go below the table, and columns that a person can
-            do without are left out, before any value is cut.
+        width: characters a line. Where they do not suffice, remarks go below the table, then columns that a person can
+            do without are left out, then long names are folded; no number is cut.
     """
-    columns = list(_COLUMNS)
+    columns = [column for column in _COLUMNS if not rows or any(column.cell(row) for row in rows)]
     below: list[Text] = []
-    while len(columns) > len(_COLUMNS) - len(_GIVEN_UP) and _width(columns, rows) > width:
-        given_up = _GIVEN_UP[len(_COLUMNS) - len(columns)]
-        columns.remove(given_up)
-        if given_up is _REMARK:
-            below = [Text.assemble(f"{row.job_id}  {row.name}: ", remark) for row in rows if (remark := _remark(row))]
+    for spare in (column for column in _GIVEN_UP if column in columns):
+        if _width(columns, rows) <= width:
+            break
+        columns.remove(spare)
+        if spare is _REMARK:
+            below = [_below(row, remark) for row in rows if (remark := _remark(row))]
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
     for column in columns:
-        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=column is not _REMARK)
+        justify: Literal["left", "right"] = "right" if column.right else "left"
+        table.add_column(column.title, justify=justify, no_wrap=column is not _NAME, overflow="fold")
     for row in rows:
         table.add_row(*(column.cell(row) for column in columns))
     return Group(table, *below)
+
+
+def _below(row: Row, remark: Text) -> Text:
+    """A line of its own, cut at the end of the terminal: the log has all of it."""
+    return Text.assemble(f"{row.name}: ", remark, no_wrap=True, overflow="ellipsis")
 
 
 def _width(columns: Sequence[_Column], rows: Sequence[Row]) -> int:
@@ -82,23 +90,28 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}" if m else f"{s} s"
 
 
+_ID = _Column("id", lambda row: Text("" if row.job_id == "local" else row.job_id))
+_NAME = _Column("run", lambda row: Text(row.name))
+_HEARTBEAT = _Column(
+    "heartbeat", lambda row: Text(duration(row.heartbeat_seconds), style="bold red" * row.stale), right=True
+)
 _SITE = _Column("site", lambda row: Text(row.site))
 _LOSS = _Column("loss", lambda row: _number(row.loss, 3), right=True)
 _SPEED = _Column("samples/s", lambda row: _number(row.samples_per_second, 1), right=True)
 _ETA = _Column("ETA", lambda row: Text(duration(row.eta_seconds)), right=True)
 _REMARK = _Column("", _remark)
 _COLUMNS = (
-    _Column("id", lambda row: Text(row.job_id)),
-    _Column("run", lambda row: Text(row.name)),
+    _ID,
+    _NAME,
     _SITE,
     _Column("state", _state),
     _Column("step", _step, right=True),
     _LOSS,
     _SPEED,
     _ETA,
-    _Column("heartbeat", lambda row: Text(duration(row.heartbeat_seconds), style="bold red" * row.stale), right=True),
+    _HEARTBEAT,
     _Column("EM F1", _scores, right=True),
     _REMARK,
 )
-_GIVEN_UP = (_REMARK, _SITE, _SPEED, _LOSS, _ETA)
+_GIVEN_UP = (_REMARK, _SITE, _SPEED, _LOSS, _ETA, _HEARTBEAT)
 """What a narrow table leaves out, the first one first."""

@@ -5,11 +5,16 @@ from collections.abc import Sequence
 
 from bertjob.cluster import process_group, slurm
 from bertjob.cluster.runs import Run
-from bertjob.errors import BertjobError
+from bertjob.cluster.slurm import JobState
+from bertjob.errors import BertjobError, SchedulerError
 
 
-def cancel(runs: Sequence[Run]) -> None:
-    """Cancel jobs by one scancel call and ask local runs to stop, which they do with a checkpoint; ended ones are left.
+def cancel(runs: Sequence[Run], *, at_once: bool = False) -> None:
+    """Ask runs to stop with a checkpoint, and take those that wait out of the queue; ended ones are left.
+
+    Args:
+        runs: on a cluster, or on this machine.
+        at_once: end them, without a checkpoint of the newest step.
 
     Raises:
         SchedulerError: the scheduler refused or is away.
@@ -20,7 +25,16 @@ def cancel(runs: Sequence[Run]) -> None:
             raise BertjobError(f"{run.name} was started on {run.submission.host}: cancel it there")
     for run in runs:
         if run.local and process_group.alive(run):
-            process_group.stop(run.submission.pid)
+            (process_group.kill if at_once else process_group.stop)(run.submission.pid)
     jobs = [run.submission.job_id for run in runs if not run.local]
-    if jobs:
-        slurm.cancel(jobs)
+    if not jobs:
+        return
+    answer = slurm.ask(jobs)
+    running = [] if at_once else [job for job in jobs if answer.job(job).state is JobState.RUNNING]
+    try:
+        if running:
+            slurm.stop(running)
+    except SchedulerError:  # one has ended meanwhile, or its script has not begun
+        running = []
+    if others := [job for job in jobs if job not in running]:
+        slurm.cancel(others)

@@ -10,6 +10,10 @@ STALE_S = 120.0
 """A heartbeat older than this is overdue: training writes one at every logged step and at least each half minute."""
 
 
+LOST = "lost"
+"""The word for a run that is gone and left none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended.
@@ -27,7 +31,7 @@ class Outcome:
 _COMPLETED = Outcome(True, JobState.COMPLETED)
 _FAILED = Outcome(False, JobState.FAILED)
 _INTERRUPTED = Outcome(False, "interrupted")
-_LOST = Outcome(False, "lost")
+_LOST = Outcome(False, LOST)
 
 
 def own_state(run: Run, state: RunState | None) -> RunState | None:

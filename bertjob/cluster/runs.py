@@ -13,7 +13,7 @@ import msgspec
 
 from bertjob.cluster.index import Entry, Index, state_folder
 from bertjob.errors import SpecError
-from bertjob.spec.layout import RunDir
+from bertjob.spec.layout import RUNS, RunDir
 from bertjob.spec.nearest import did_you_mean
 
 _log = logging.getLogger(__name__)
@@ -84,11 +84,14 @@ def read(run_dir: RunDir) -> Run | None:
 
 
 def known() -> list[Run]:
-    """All runs of this user that are still there, the oldest first."""
-    entries = _index().entries()
-    there = _folders_in({os.path.dirname(path) for path, _ in entries})  # noqa: PTH120  # pathlib is slow for thousands
-    runs = []
-    for path, submission in entries:
+    """All runs of this user that are still there, the oldest first.
+
+    Those in the working directory's ``runs`` are among them in any case: plain sbatch tells the index nothing.
+    """
+    entries = dict(_index().entries())
+    there = _folders_in({os.path.dirname(path) for path in entries})  # noqa: PTH120  # pathlib is slow for thousands
+    runs = [run for path in _near() - entries.keys() if (run := read(RunDir(Path(path))))]
+    for path, submission in entries.items():
         with contextlib.suppress(msgspec.DecodeError):
             if path in there:
                 runs.append(Run(path, _DECODER.decode(submission)))
@@ -125,6 +128,12 @@ def find(text: str) -> Run:
         newest = ", ".join(run.name for run in reversed(alike[-4:]))
         raise SpecError(f"{text}: {len(alike)} runs begin like this, the newest are {newest}")
     raise SpecError(f"{text}: no such run: {did_you_mean(text, [run.name for run in runs[-8:]])}")
+
+
+def _near() -> set[str]:
+    with contextlib.suppress(OSError):  # somebody has removed the working directory
+        return _folders_in({str(Path.cwd() / RUNS)})
+    return set()
 
 
 def _folders_in(parents: Collection[str]) -> set[str]:

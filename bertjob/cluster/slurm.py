@@ -181,6 +181,17 @@ def cancel(job_ids: Sequence[str]) -> None:
         raise SchedulerError(f"scancel: {error}")
 
 
+def stop(job_ids: Sequence[str]) -> None:
+    """Ask running jobs to stop by TERM to their scripts alone, which leaves the ranks the time for a checkpoint.
+
+    Raises:
+        SchedulerError: scancel refused, as where one of them does not run (any more), or the controller is away.
+    """
+    _, error = _finish(_start(["scancel", "--batch", "--signal=TERM", *job_ids]))
+    if error:
+        raise SchedulerError(f"scancel: {error}")
+
+
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without what would change the meaning of Slurm's commands; SLURM_CONF stays."""
     return {name: value for name, value in environment.items() if not leftover(name)}

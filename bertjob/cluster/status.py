@@ -56,6 +56,8 @@ class Status:
 
     rows: list[Row]
     notes: list[str]
+    away: bool
+    """The scheduler could not be asked."""
 
 
 def status(runs: Sequence[Run], ask: Callable[[Collection[str]], Answer] = slurm.ask) -> Status:
@@ -65,17 +67,17 @@ def status(runs: Sequence[Run], ask: Callable[[Collection[str]], Answer] = slurm
     host = socket.gethostname()
     alive = {run.path for run in runs if run.local and run.submission.host == host and process_group.alive(run)}
     found = rows(runs, answer, states, alive, host, time.time())
-    return Status(found, notes(answer, found))
+    return Status(found, notes(answer, found), away=bool(answer.controller))
 
 
 def notes(answer: Answer, rows: Sequence[Row]) -> list[str]:
     """What the reader should know about how much the states are worth."""
-    said = []
+    said: dict[str, str] = {}  # by what is said: both commands may say the same
     if answer.controller:
-        said.append(f"squeue: {answer.controller}")
+        said.setdefault(answer.controller, "squeue")
     if answer.accounting and any(row.state == JobState.UNKNOWN for row in rows):
-        said.append(f"sacct: {answer.accounting}")
-    return said
+        said.setdefault(answer.accounting, "sacct")
+    return [f"{command}: {words}" for words, command in said.items()]
 
 
 def rows(
@@ -111,7 +113,7 @@ def _row(run: Run, answer: Answer, state: RunState | None, alive: bool, here: bo
         name=run.name,
         site=run.submission.site,
         state=word,
-        reason=info.reason or own.error,
+        reason=_reason(run, word, info, own),
         nodes=info.nodes,
         phase=state.phase if state is not None else None,
         step=last.step if last.total_steps else None,
@@ -127,6 +129,14 @@ def _row(run: Run, answer: Answer, state: RunState | None, alive: bool, here: bo
         network=own.network,
         run_dir=run.path,
     )
+
+
+def _reason(run: Run, word: str, info: slurm.JobInfo, own: RunState) -> str:
+    """Why it waits or failed; why a job once waited is of no interest when it has ended."""
+    if word == outcome.LOST:
+        return "gone without a word: killed, or its machine went down"
+    waited = info.state.ended and info.state not in (JobState.FAILED, JobState.NODE_FAIL)
+    return own.error or ("" if waited else info.reason)
 
 
 _NOTHING = RunState(phase="starting", time=0.0)

@@ -42,7 +42,8 @@ unfinished() {
   grep -qs '"phase":"checkpointed"' "$RUN/state.json" && [ "$(latest)" != "$before" ] && return
   [[ $(scontrol show job "$SLURM_JOB_ID") == *PreemptTime=2* ]]
 }
-# Never after a TERM to this script: a requeue would bring a cancelled job back.
+# Never after a TERM to this script: a requeue would bring a cancelled job back. `bertjob cancel` sends it to the script
+# alone, so that there was time for a checkpoint; the scheduler is told that this was no failure.
 if [ "$code" -ne 0 ] && [ -z "$cancelled" ] && unfinished; then
   now=$(latest)
   if [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ] && [ "$now" = "$before" ]; then
@@ -54,6 +55,7 @@ if [ "$code" -ne 0 ] && [ -z "$cancelled" ] && unfinished; then
   scontrol requeue "$SLURM_JOB_ID" && exit 0
   printf 'bertjob: it cannot be requeued; start it by: BERTJOB_RUN_DIR=%q sbatch %q\n' "$RUN" "$RUN/job.sbatch" >&2
 fi
+if [ -n "$cancelled" ] && [ "$code" -eq 85 ]; then scancel "$SLURM_JOB_ID" || true; fi
 exit "$code"
 """.strip()
 """Starts the job again where it left off; nobody sees the exit code of a start that is requeued."""
@@ -73,8 +75,9 @@ while ((${#ranks[@]})); do
     if ((ended == 0 || ended == 85)); then
       ((code)) || code=$ended
     elif [ -z "$failed_at" ]; then
-      echo "bertjob: rank $rank ended with exit code $ended, so the others are ended" >&2
       code=$ended failed_at=$SECONDS
+      ((${#ranks[@]})) || break
+      echo "bertjob: rank $rank ended with exit code $ended, so the others are ended" >&2
       kill -TERM "${ranks[@]}" 2> /dev/null || true
     fi
   done

@@ -103,7 +103,7 @@ def _run_directory(plan: Plan, slurm: bool) -> str:
         '[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << \'END_OF_JOB\'',
         dump(plan.job).rstrip("\n"),
         "END_OF_JOB",
-        *(_filed(slurm) if plan.run_dir is None else []),
+        *(_filed(plan.site.name, slurm) if plan.run_dir is None else []),
         'cd "$RUN"',
     ]
     return "\n".join(lines)
@@ -119,12 +119,17 @@ def _chosen_run(plan: Plan, slurm: bool) -> str:
     return f"{_comment(f'{why} BERTJOB_RUN_DIR=/path goes on in an old one.')}\nRUN=${{BERTJOB_RUN_DIR:-{new}}}"
 
 
-def _filed(slurm: bool) -> list[str]:
-    """What submit does beforehand: a copy of the script, and the log where ``bertjob logs`` looks for it."""
-    log = 'ln -sf "$(readlink "/proc/$$/fd/1")" "$RUN/logs/$SLURM_JOB_ID.out"'
+def _filed(site: str, slurm: bool) -> list[str]:
+    """What submit does beforehand: a copy of the script, and what ``bertjob status`` and ``logs`` look for."""
+    entry = f'{{"job_id":"%s","site":"{site}","scheduler":"slurm","time":%s,"host":"%s"}}'
+    known = [
+        'ln -sf "$(readlink "/proc/$$/fd/1")" "$RUN/logs/$SLURM_JOB_ID.out"',
+        'grep -qs "\\"$SLURM_JOB_ID\\"" "$RUN/submissions.jsonl" ||',
+        f"  printf '{entry}\\n' \"$SLURM_JOB_ID\" \"$(date +%s)\" \"$HOSTNAME\" >> \"$RUN/submissions.jsonl\"",
+    ]
     return [
         '[ -e "$RUN/job.sbatch" ] || cp "$0" "$RUN/job.sbatch"',
-        *([log] if slurm else []),
+        *(known if slurm else []),
         'echo "bertjob: run directory $RUN"',
     ]
 

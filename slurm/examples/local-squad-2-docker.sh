@@ -95,8 +95,9 @@ while ((${#ranks[@]})); do
     if ((ended == 0 || ended == 85)); then
       ((code)) || code=$ended
     elif [ -z "$failed_at" ]; then
-      echo "bertjob: rank $rank ended with exit code $ended, so the others are ended" >&2
       code=$ended failed_at=$SECONDS
+      ((${#ranks[@]})) || break
+      echo "bertjob: rank $rank ended with exit code $ended, so the others are ended" >&2
       kill -TERM "${ranks[@]}" 2> /dev/null || true
     fi
   done

@@ -140,6 +140,7 @@ def test_the_time_limit_makes_a_checkpoint_and_a_requeue_and_cancel_ends_it_for_
     bertjob("wait", job_id, code=1)
     assert json.loads(bertjob("status", "--json", job_id).stdout)[0]["state"] == "cancelled"
     assert restarts(job_id) == 1
+    assert int(run.latest.read_text().strip().removeprefix("step-")) > reached  # cancelled with a checkpoint
     steps = [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()]
     assert reached + 1 in steps
     assert steps == sorted(set(steps))
