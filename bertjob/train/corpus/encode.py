@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from tokenizers import Encoding
 
-from bertjob.train.ragged import Int64, ragged_places
+from bertjob.train.ragged import Int32, Int64, ragged_places
 from bertjob.train.tokenizer import BertTokenizer
 
 KNOWN_WORDS: Final = 1 << 18
@@ -25,7 +25,7 @@ _END: Final = "\n"
 _PARTS: Final = re.compile(r"[A-Za-z0-9]+|[!-~]")
 """Of a word of printable ASCII; all of its other characters are punctuation by BERT's rules."""
 
-Ragged = tuple[Int64, Int64]
+Ragged = tuple[Int32, Int64]
 """Tokens of several texts, one after another, and the number of each text's."""
 
 
@@ -34,12 +34,12 @@ class Encoded:
     """Tokens of documents, flat; sentences and documents without tokens are left out.
 
     Attributes:
-        tokens: int64 ``[T]``.
+        tokens: int32 ``[T]``.
         sentences: tokens of each sentence, int64 ``[S]``.
         documents: sentences of each document, int64 ``[D]``.
     """
 
-    tokens: Int64
+    tokens: Int32
     sentences: Int64
     documents: Int64
 
@@ -116,11 +116,11 @@ class _Known:
     def forget(self) -> None:
         """Begin anew."""
         self._codes = _Codes({_END: 0})
-        self._tokens = np.zeros(0, np.int64)
+        self._tokens = np.zeros(0, np.int32)
         self._starts = np.zeros(1, np.int64)
         self._counts = np.zeros(1, np.int64)
 
-    def look_up(self, texts: list[str]) -> tuple[Int64, Int64, Int64]:
+    def look_up(self, texts: list[str]) -> tuple[Int64, Int32, Int64]:
         """The texts' numbers, all of their tokens, and the number of each text's."""
         codes = np.fromiter(map(self._codes.__getitem__, texts), np.int64, len(texts))
         new, self._codes.new = self._codes.new, []
@@ -161,4 +161,4 @@ def _is_plain(word: str) -> bool:
 
 def _ragged(ids: list[list[int]]) -> Ragged:
     lengths = np.array([len(each) for each in ids], np.int64)
-    return np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum())), lengths
+    return np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths

@@ -8,6 +8,7 @@ The documents for training come first, then those for validation; the manifest s
 """
 
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from bertjob.train.corpus.encode import Encoded
 from bertjob.train.manifest import Entry, flush_path
-from bertjob.train.ragged import Int64
+from bertjob.train.ragged import Int32, Int64
 
 ARRAYS: Final = ("tokens", "sentences", "documents")
 
@@ -136,7 +137,7 @@ def record_file(folder: Path, name: str) -> Path:
     return folder / f"{name}.json"
 
 
-def write_aside(path: Path, content: bytes) -> None:
+def write_aside(path: Path, content: bytes | memoryview) -> None:
     """Write a file under another name, flush it and rename it: it is there whole or not at all.
 
     Raises:
@@ -152,17 +153,10 @@ def write_aside(path: Path, content: bytes) -> None:
 
 
 def _write_array(path: Path, array: NDArray[np.unsignedinteger]) -> Entry:
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with aside.open("wb") as file:
-            np.save(file, array)
-        flush_path(aside)
-        entry = _entry(aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    assert entry is not None
-    return entry
+    content = io.BytesIO()
+    np.save(content, array)
+    write_aside(path, content.getbuffer())  # numpy itself does not say why it could not write
+    return Entry(content.tell(), hashlib.sha256(content.getbuffer()).hexdigest())
 
 
 def _entry(path: Path) -> Entry | None:
@@ -185,7 +179,7 @@ def _size(blocks: Sequence[Encoded]) -> Part:
     )
 
 
-def _joined(parts: Sequence[Int64], kind: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+def _joined(parts: Sequence[Int32], kind: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
     joined: NDArray[np.unsignedinteger] = np.concatenate([np.zeros(0, kind), *(part.astype(kind) for part in parts)])
     return joined
 
