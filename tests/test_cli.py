@@ -160,6 +160,22 @@ def test_jobs_show_values_and_where_they_came_from(bertjob):
     assert "mine.yaml:3" in bertjob("jobs", "./mine.yaml").stdout
 
 
+def test_jobs_show_values_as_a_job_file_holds_them(bertjob):
+    (bertjob.folder / "mine.yaml").write_text(
+        "base: squad\nname: mine\nbackend: deepspeed\ndeepspeed:\n  zero_optimization: {stage: 1}\n"
+    )
+    shown = {line.split()[0]: line.split(None, 1)[1] for line in bertjob("jobs", "./mine.yaml").stdout.splitlines()}
+    for key, value, origin in (
+        ("optimizer.betas", "[0.9, 0.999]", "default"),
+        ("deepspeed", "{zero_optimization: {stage: 1}}", "mine.yaml:5"),
+        ("mpi", "false", "default"),
+        ("train.epochs", "2.0", "jobs/squad.yaml:18"),
+    ):
+        assert shown[key].startswith(f"{value}  ")
+        assert shown[key].endswith(f" {origin}")
+    assert shown["resources.sbatch"] == "default"
+
+
 def test_jobs_show_what_the_site_fills_in(bertjob):
     shown = json.loads(bertjob("jobs", "squad", "--site", "daint", "--json").stdout)
     assert shown["launcher"] == {"value": "openmpi", "from": "site daint"}

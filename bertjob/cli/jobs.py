@@ -1,6 +1,8 @@
 """``bertjob jobs``: the jobs there are, or one with the origin of each value."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,10 +10,13 @@ import msgspec
 
 from bertjob.cli.listing import show_names
 from bertjob.cli.options import JobIsOptional, Request, job_options, json_option
-from bertjob.cluster.machine import here
+from bertjob.cluster.machine import here, working_directory
 from bertjob.launch.resolve import resolve
+from bertjob.spec.job import Job
 from bertjob.spec.keys import keys
-from bertjob.spec.load import load_job
+from bertjob.spec.load import Loaded, load_job
+from bertjob.spec.shipped import shipped_folder
+from bertjob.spec.tree import Origin
 
 
 @click.command("jobs", cls=JobIsOptional)
@@ -23,19 +28,39 @@ def verb(request: Request, as_json: bool) -> None:
         show_names("job", lambda name: load_job(name).value.description, as_json)
         return
     job, site = request.load()
+    paths = [key.path for key in keys("job") if key.path != "base"]
     whole = resolve(job.value, site.value, here())
-    rows = []
-    for path in (key.path for key in keys("job") if key.path != "base"):
-        value = _at(whole, path)
-        by_site = value != _at(job.value, path) and path not in job.origins
-        rows.append((path, value, f"site {site.value.name}" if by_site else str(job.origins.get(path, "default"))))
+    rows = [(path, _at(whole, path), _origin(path, job, whole, site.value.name)) for path in paths]
     if as_json:
-        click.echo(json.dumps({path: {"value": value, "from": origin} for path, value, origin in rows}, indent=2))
+        click.echo(json.dumps({path: {"value": value, "from": str(origin)} for path, value, origin in rows}, indent=2))
     else:
-        from bertjob.cli.console import show
+        from bertjob.cli.console import out, show
         from bertjob.cli.views import origins_table
 
-        show(origins_table(rows))
+        show(origins_table([(path, value, _short(origin)) for path, value, origin in rows], out.width))
+
+
+def _origin(path: str, job: Loaded[Job], whole: Job, site: str) -> Origin:
+    """Where a key was said, or the first one of those that it holds; else who filled it in."""
+    said = job.origins.get(path) or next((at for key, at in job.origins.items() if key.startswith(f"{path}.")), None)
+    if said is not None:
+        return said
+    return Origin("default" if _at(whole, path) == _at(job.value, path) else f"site {site}")
+
+
+def _short(origin: Origin) -> str:
+    """An origin for people: an option without its value, a file of bertjob's by its folder and name, others from here.
+
+    Files that are not below the working directory are told from the home directory, or whole.
+    """
+    if origin.line is None:
+        return origin.source.partition(" ")[0] if origin.source.startswith("--") else origin.source
+    path = Path(os.path.abspath(origin.source))  # noqa: PTH100  # resolve() would follow links
+    shipped = shipped_folder("job")
+    for folder, start in ((shipped, f"{shipped.name}/"), (working_directory(), ""), (Path.home(), "~/")):
+        if path.is_relative_to(folder):
+            return f"{start}{path.relative_to(folder)}:{origin.line}"
+    return f"{path}:{origin.line}"
 
 
 def _at(value: Any, path: str) -> Any:
