@@ -169,8 +169,11 @@ def test_a_controller_that_is_away_is_a_note() -> None:
         return Answer({"7": JobInfo(JobState.RUNNING)}, controller="Unable to contact slurm controller")
 
     assert status([run()], ask) == Status(
-        rows([run()], ask(()), {run().path: None}, (), "", 0), ["squeue: Unable to contact slurm controller"], away=True
+        rows([run()], ask(()), {run().path: None}, (), "", 0),
+        ["squeue: Unable to contact slurm controller"],
+        away=False,
     )
+    assert status([run()], lambda job_ids: Answer(controller="Unable to contact slurm controller")).away
 
 
 def test_another_process_with_the_number_of_a_run_is_not_the_run(

@@ -57,7 +57,7 @@ class Status:
     rows: list[Row]
     notes: list[str]
     away: bool
-    """The scheduler could not be asked."""
+    """The scheduler could not be asked, and nobody else knew of some job."""
 
 
 def status(runs: Sequence[Run], ask: Callable[[Collection[str]], Answer] = slurm.ask) -> Status:
@@ -67,7 +67,8 @@ def status(runs: Sequence[Run], ask: Callable[[Collection[str]], Answer] = slurm
     host = socket.gethostname()
     alive = {run.path for run in runs if run.local and run.submission.host == host and process_group.alive(run)}
     found = rows(runs, answer, states, alive, host, time.time())
-    return Status(found, notes(answer, found), away=bool(answer.controller))
+    unknown = any(row.state == JobState.UNKNOWN for row in found)
+    return Status(found, notes(answer, found), away=bool(answer.controller) and unknown)
 
 
 def notes(answer: Answer, rows: Sequence[Row]) -> list[str]:
