@@ -53,7 +53,8 @@ def test_the_wheel_writes_scripts(installed):
 
 
 def test_the_wheel_brings_the_presets_of_fabrics(installed):
-    assert json.loads(installed("sites", "lumi", "--json").stdout)["fabric"]["env"]["FI_CXI_DEFAULT_CQ_SIZE"] == "131072"
+    lumi = json.loads(installed("sites", "lumi", "--json").stdout)
+    assert lumi["fabric"]["env"]["FI_CXI_DEFAULT_CQ_SIZE"] == "131072"
 
 
 def test_the_wheel_documents_its_keys(installed):
