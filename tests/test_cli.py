@@ -55,6 +55,7 @@ def test_version_and_help(bertjob):
         (["wait", "nothing"], 2, "nothing"),
         (["ask", "nothing"], 2, "nothing"),
         (["ask", "x", "--question", "Who?"], 2, "go together"),
+        (["ask", "x", "--question", " ", "--context", "-"], 2, "--question: a question is wanted, got nothing"),
         (["eval", "--data", "no.json", "no.json"], 1, "no.json"),
         (["data", "info", "no.json"], 1, "no.json"),
         (["data", "fetch", "squat"], 2, "squad"),
@@ -69,6 +70,21 @@ def test_mistakes_are_one_line_on_stderr_with_the_fields_exit_codes(bertjob, arg
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert list(bertjob.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"), [(["run", "squad-demo"], "training"), (["ask", "old"], "asking")], ids=["run", "ask"]
+)
+def test_without_torch_the_remedy_is_said(bertjob, arguments, what):
+    (bertjob.folder / "old").mkdir()
+    (bertjob.folder / "old/job.yaml").write_text(dump(load_job("squad-demo").value))
+    code = (
+        f"import sys; sys.modules['torch'] = None; sys.argv[1:] = {arguments}; import bertjob.cli.main as m; m.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=bertjob.folder)
+    assert done.returncode == 3
+    remedy = f"{what} needs torch, which {sys.executable} lacks: pip install 'bertjob[train]'"
+    assert done.stderr.splitlines()[-1] == f"bertjob: {remedy}"
 
 
 def test_errors_are_readable_where_only_ascii_can_be_printed(bertjob):

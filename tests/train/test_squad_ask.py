@@ -58,6 +58,20 @@ def test_a_question_of_ones_own_is_answered(run: RunDir, tmp_path: Path, capsys:
     assert str(answer["answer"]) in "Ada Lovelace was born in London."
 
 
+def test_the_paragraph_may_come_from_standard_input(run: RunDir) -> None:
+    done = subprocess.run(
+        [*("bertjob", "ask", str(run.path)), *("--question", "-- where?", "--context", "-", "--json")],
+        executable=Path(sys.executable).with_name("bertjob"),
+        input="Ada Lovelace was born in London.\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (answer,) = json.loads(done.stdout)
+    assert answer["question"] == "-- where?"
+    assert answer["context"] == "Ada Lovelace was born in London."
+
+
 def test_the_newest_checkpoints_model_answers_before_there_is_a_finished_one(
     run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

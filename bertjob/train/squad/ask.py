@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", type=int, default=0, help="first question of the dev set")
     parser.add_argument("--count", type=int, default=3, help="how many of them")
     parser.add_argument("--question", help="a question of your own")
-    parser.add_argument("--context-file", type=Path, help="text file with the paragraph that holds its answer")
+    parser.add_argument(
+        "--context-file", type=Path, help="text file with the paragraph that holds its answer; - is stdin"
+    )
     options = parser.parse_args(arguments)
     if (options.question is None) != (options.context_file is None):
         parser.error("--question and --context-file go together")
@@ -90,18 +92,20 @@ def dev_questions(job: Job, start: int, count: int) -> SquadSet:
 
 
 def one_question(text: str, context_file: Path) -> SquadSet:
-    """A question of one's own on the text of a file.
+    """A question of one's own on the text of a file, or of standard input where that is ``-``.
 
     Raises:
         DataError: the file cannot be read, or holds no text.
     """
+    here = str(context_file) == "-"
+    name = "standard input" if here else str(context_file)
     try:
-        context = read_bytes(context_file).decode("utf-8-sig").strip()
+        context = (sys.stdin.buffer.read() if here else read_bytes(context_file)).decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise DataError(f"{context_file}: not UTF-8 text") from None
+        raise DataError(f"{name}: not UTF-8 text") from None
     if not context:
-        raise DataError(f"{context_file}: holds no text")
-    return SquadSet(str(context_file), "", (Paragraph(context, ""),), (Question("", text, (), 0),))
+        raise DataError(f"{name}: holds no text")
+    return SquadSet(name, "", (Paragraph(context, ""),), (Question("", text, (), 0),))
 
 
 def ask(job: Job, data: SquadSet) -> Iterator[str]:
