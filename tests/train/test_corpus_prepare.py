@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow
 import pytest
 import zstandard
 
@@ -216,6 +217,19 @@ def test_packed_files_and_json_lines_give_the_same_tokens(name: str, vocab: str,
     )
     for file, out in (("plain.txt", "one"), (name, "other")):
         prepare(Preparation((str(tmp_path / file),), str(tmp_path / out), vocab, validation=0.0), silent)
+    assert read_back(tmp_path / "other", "train") == read_back(tmp_path / "one", "train")
+
+
+def test_a_saved_data_set_with_a_column_text_is_a_corpus(vocab: str, tmp_path: Path) -> None:
+    documents = write_documents(tmp_path / "plain.txt", 300, 3)
+    (tmp_path / "saved").mkdir()
+    table = pyarrow.table({"text": ["\n".join(document) for document in documents], "id": list(range(300))})
+    file = pyarrow.OSFile(str(tmp_path / "saved" / "data-00000-of-00001.arrow"), "wb")
+    with file as sink, pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=100)
+    (tmp_path / "saved" / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
+    for corpus, out in (("plain.txt", "one"), ("saved", "other")):
+        prepare(Preparation((str(tmp_path / corpus),), str(tmp_path / out), vocab, validation=0.0), silent)
     assert read_back(tmp_path / "other", "train") == read_back(tmp_path / "one", "train")
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 import lzma
 import os
 import re
@@ -11,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, cast
 
+import msgspec
+
 from bertjob.errors import DataError
+from bertjob.train.arrow import open_arrow
 
 Form = Literal["sentences", "prose", "jsonl"]
 """One sentence a line and an empty line between documents; running text with two; one JSON object a document."""
@@ -21,6 +25,8 @@ BLOCK: Final = 1 << 20
 LONGEST_DOCUMENT: Final = 8 << 20
 """Bytes of text: a longer document becomes several, cut at ends of lines; no line may be longer."""
 _PACKED: Final = {".gz", ".xz", ".zst"}
+_NO_TEXT: Final = {"dataset_dict.json", "dataset_info.json", "state.json"}
+"""What `datasets` saves beside its Arrow files."""
 _BOUNDARY: Final[dict[Form, tuple[bytes, re.Pattern[bytes]]]] = {
     "sentences": (b"\n\n", re.compile(rb"\n(?:[ \t\r\f\v]*\n)+")),
     "prose": (b"\n\n\n", re.compile(rb"\n(?:[ \t\r\f\v]*\n){2,}")),
@@ -120,13 +126,13 @@ def _files(corpus: Path) -> Iterator[tuple[Path, str]]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
-            if not name.startswith(".") and path.is_file():
+            if not name.startswith(".") and name not in _NO_TEXT and path.is_file():
                 yield path, (corpus.absolute().name / path.relative_to(corpus)).as_posix()
 
 
 def _form(path: Path, prose: bool) -> Form:
     inner = path.with_suffix("") if path.suffix in _PACKED else path
-    if inner.suffix == ".jsonl":
+    if inner.suffix in (".jsonl", ".arrow"):
         return "jsonl"
     return "prose" if prose else "sentences"
 
@@ -138,6 +144,8 @@ def _unpacked(path: Path, raw: BinaryIO) -> contextlib.AbstractContextManager[Bi
         return cast("BinaryIO", lzma.LZMAFile(raw))
     if path.suffix == ".zst":
         return _zstandard(path, raw)
+    if path.suffix == ".arrow":
+        return _ArrowLines(path, raw)
     return contextlib.nullcontext(raw)
 
 
@@ -147,6 +155,34 @@ def _zstandard(path: Path, raw: BinaryIO) -> contextlib.AbstractContextManager[B
     except ModuleNotFoundError:
         raise DataError(f"{path}: .zst needs zstandard here: pip install 'bertjob[train]'") from None
     return _Zstandard(path, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+
+
+class _ArrowLines(io.RawIOBase, BinaryIO):
+    """The column `text` of an Arrow file as JSON lines; `raw` is moved on with it, for progress."""
+
+    def __init__(self, path: Path, raw: BinaryIO) -> None:
+        self._path = path
+        self._batches = open_arrow(path)
+        self._raw = raw
+        self._lines = self._made()
+        self._left = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, none at the end."""
+        while len(self._left) < size and (line := next(self._lines, b"")):
+            self._left += line
+        given, self._left = self._left[:size], self._left[size:]
+        return given
+
+    def _made(self) -> Iterator[bytes]:
+        end = self._raw.seek(0, io.SEEK_END)
+        for number, batch in enumerate(self._batches):
+            self._raw.seek(end * number // len(self._batches))
+            if "text" not in batch.schema.names:
+                raise DataError(f"{self._path}: has no column text but {', '.join(batch.schema.names)}")
+            rows = batch.column("text").to_pylist()
+            yield b"".join(msgspec.json.encode({"text": text or ""}) + b"\n" for text in rows)
+        self._raw.seek(end)
 
 
 class _Zstandard(contextlib.AbstractContextManager[BinaryIO]):

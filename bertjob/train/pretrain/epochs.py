@@ -15,8 +15,17 @@ class Epochs:
     `plans` epochs the plans recur (BERT's dupe factor), in another order.
     """
 
-    def __init__(self, plan: Callable[[int], Int64], plans: int, seed: int) -> None:
-        """Of plans ``[N, …]`` by their number, N > 0, of which there are `plans`."""
+    def __init__(self, plan: Callable[[int], Int64], plans: int, seed: int, parts: Int64 | None = None) -> None:
+        """Of some plans.
+
+        Args:
+            plan: ``[N, …]`` by its number, N > 0.
+            plans: how many there are.
+            seed: of the orders.
+            parts: bounds of rows that stay together, in an order of their own, because they are costly to reach;
+                by default all rows are shuffled.
+        """
+        self._parts = parts
         self._plan = lru_cache(maxsize=2)(plan)
         self._plans = plans
         self._seed = seed
@@ -42,5 +51,10 @@ class Epochs:
 
     def _shuffled(self, epoch: int) -> Int64:
         plan = self._plan(epoch % self._plans)
-        shuffled: Int64 = plan[np.random.default_rng((self._seed, epoch)).permutation(len(plan))]
+        parts = [0, len(plan)] if self._parts is None else self._parts.tolist()
+        rng = np.random.default_rng((self._seed, epoch))
+        order = [
+            parts[part] + rng.permutation(parts[part + 1] - parts[part]) for part in rng.permutation(len(parts) - 1)
+        ]
+        shuffled: Int64 = plan[np.concatenate(order)]
         return shuffled

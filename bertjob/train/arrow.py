@@ -1,0 +1,27 @@
+"""Arrow files, which Hugging Face's `datasets` writes, by pyarrow alone."""
+
+from pathlib import Path
+from typing import Any
+
+from bertjob.errors import DataError
+
+
+def open_arrow(file: Path) -> list[Any]:
+    """The record batches of an Arrow file, mapped into memory.
+
+    Raises:
+        DataError: pyarrow is not installed here, or the file cannot be read.
+    """
+    try:
+        import pyarrow
+    except ModuleNotFoundError:
+        raise DataError(f"{file}: an Arrow file needs pyarrow here: pip install 'bertjob[datasets]'") from None
+    try:
+        mapped = pyarrow.memory_map(str(file))
+        try:
+            return list(pyarrow.ipc.open_stream(mapped))
+        except pyarrow.ArrowInvalid:
+            reader = pyarrow.ipc.open_file(mapped)
+            return [reader.get_batch(number) for number in range(reader.num_record_batches)]
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"{file}: no Arrow file that can be read ({error})") from None

@@ -1,0 +1,78 @@
+"""The numpy folders of DeepSpeed's bing_bert examples: pairs of word pieces as text, without marks.
+
+data.npy               uint8, the pieces' UTF-8 bytes, one sample after another
+instance_offsets.npy   [N + 1], where each sample begins in the data
+tokens_split.npy       [N], pieces of the first segment
+is_next.npy            [N], 1 where the second segment is random (so the examples use it, whatever its name)
+instance_token_offsets.npy, token_offsets.npy
+                       where pieces part within a sample; without these two files a byte 0x1f does it
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from bertjob.errors import DataError
+from bertjob.train.pretrain.assemble import Marks
+from bertjob.train.pretrain.samples import Samples, bounds
+from bertjob.train.ragged import Int64
+
+FILES: Final = ("data", "instance_offsets", "tokens_split", "is_next")
+_SEPARATOR: Final = b"\x1f"
+
+
+class BingStore:
+    """The samples of one folder; see stream.Store."""
+
+    parts = None
+
+    def __init__(self, folder: Path, vocabulary: dict[str, int], marks: Marks) -> None:
+        """Map the arrays of `folder`.
+
+        Args:
+            folder: with data.npy and the others.
+            vocabulary: ids of the pieces; [UNK] stands for those that it lacks.
+            marks: put around the segments.
+
+        Raises:
+            DataError: a file is missing or no array.
+        """
+        self._vocabulary, self._marks = vocabulary, marks
+        self._unknown = vocabulary["[UNK]"]
+        self._data, self._offsets, self._split, self._random = (_array(folder, name) for name in FILES)
+        self._parted = (folder / "token_offsets.npy").is_file()
+        if self._parted:
+            self._first_cut, self._cuts = (_array(folder, name) for name in ("instance_token_offsets", "token_offsets"))
+        if not len(self):
+            raise DataError(f"{folder}: holds no samples")
+
+    def __len__(self) -> int:
+        return len(self._random)
+
+    def read(self, numbers: Int64) -> Samples:
+        """Samples by their numbers, with marks."""
+        rows, second = [], []
+        for number in numbers.tolist():
+            ids = [self._vocabulary.get(piece, self._unknown) for piece in self._pieces(number)]
+            split = int(self._split[number])
+            rows.append([self._marks.cls, *ids[:split], self._marks.sep, *ids[split:], self._marks.sep])
+            second.append(split + 2)
+        lengths = np.array([len(row) for row in rows], np.int64)
+        ids_of_all = np.array([token for row in rows for token in row], np.int32)
+        return Samples(ids_of_all, bounds(lengths), np.array(second, np.int64), self._random[numbers].astype(np.int64))
+
+    def _pieces(self, number: int) -> list[str]:
+        text = self._data[self._offsets[number] : self._offsets[number + 1]].tobytes()
+        if not self._parted:
+            return [piece.decode() for piece in text.split(_SEPARATOR)]
+        inner = self._cuts[self._first_cut[number] : self._first_cut[number + 1]].tolist()
+        return [text[begin:end].decode() for begin, end in zip([0, *inner], [*inner, len(text)], strict=True)]
+
+
+def _array(folder: Path, name: str) -> Any:
+    file = folder / f"{name}.npy"
+    try:
+        return np.load(file, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: {getattr(error, 'strerror', None) or error}") from None

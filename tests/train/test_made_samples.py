@@ -1,0 +1,179 @@
+"""Samples that others have made come out as they were before they were masked, padded or written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow
+import pytest
+
+from bertjob.errors import DataError
+from bertjob.train.pretrain.assemble import Marks
+from bertjob.train.pretrain.made import MadeSamples
+from bertjob.train.pretrain.made.arrow import ArrowStore
+from bertjob.train.pretrain.made.bing import BingStore
+from bertjob.train.pretrain.made.hdf5 import KEYS, Hdf5Store
+from bertjob.train.pretrain.made.stream import Store
+from bertjob.train.pretrain.masking import Masking, Vocabulary, mask
+from bertjob.train.pretrain.pairs import NextSentencePairs, PairSettings
+from bertjob.train.pretrain.samples import Samples
+from tests.train.corpora import random_corpus
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{number}" for number in range(3000)), "##ö", "東"]
+VOCABULARY = {piece: number for number, piece in enumerate(PIECES)}
+MARKS = Marks(VOCABULARY["[CLS]"], VOCABULARY["[SEP]"])
+LENGTH, MOST = 64, 12
+
+
+@pytest.fixture(scope="module")
+def samples() -> Samples:
+    """Pairs whose tokens are ids of PIECES."""
+    pairs = NextSentencePairs(random_corpus(5, documents=10), MARKS, PairSettings(LENGTH), 1).samples(np.arange(40))
+    marks = (pairs.input_ids == MARKS.cls) | (pairs.input_ids == MARKS.sep)
+    ids = np.where(marks, pairs.input_ids, 5 + pairs.input_ids % 3002).astype(np.int32)
+    return Samples(ids, pairs.offsets, pairs.second, pairs.random_next)
+
+
+def same(one: Samples, other: Samples) -> bool:
+    return all(
+        np.array_equal(getattr(one, name), getattr(other, name)) for name in ("input_ids", "offsets", "second")
+    ) and np.array_equal(one.random_next, other.random_next)
+
+
+def write_hdf5(path: Path, samples: Samples) -> None:
+    """As NVIDIA's create_pretraining_data does: padded, masked."""
+    masked = mask(samples, np.arange(len(samples)), 1, Masking(max_predictions_per_seq=MOST), Vocabulary.of(VOCABULARY))
+    rows = {key: np.zeros((len(samples), LENGTH), np.int32) for key in KEYS[:3]}
+    rows |= {key: np.zeros((len(samples), MOST), np.int32) for key in KEYS[3:5]}
+    for row in range(len(samples)):
+        begin, end = samples.offsets[row : row + 2]
+        rows["input_ids"][row, : end - begin] = masked.input_ids[begin:end]
+        rows["input_mask"][row, : end - begin] = 1
+        rows["segment_ids"][row, samples.second[row] : end - begin] = 1
+        own = (masked.positions >= begin) & (masked.positions < end)
+        rows["masked_lm_positions"][row, : own.sum()] = masked.positions[own] - begin
+        rows["masked_lm_ids"][row, : own.sum()] = masked.labels[own]
+    assert (rows["input_ids"] == VOCABULARY["[MASK]"]).any()
+    with h5py.File(path, "w") as file:
+        for key, array in {**rows, KEYS[5]: samples.random_next.astype(np.int8)}.items():
+            file.create_dataset(key, data=array, compression="gzip")
+
+
+def hdf5_store(folder: Path, samples: Samples) -> Store:
+    write_hdf5(folder / "a.hdf5", samples.take(np.arange(15)))
+    write_hdf5(folder / "b.hdf5", samples.take(np.arange(15, len(samples))))
+    return Hdf5Store([folder / "a.hdf5", folder / "b.hdf5"])
+
+
+def write_bing(folder: Path, samples: Samples, *, separators: bool) -> None:
+    """As bing_bert's creators do: pieces as text, without marks."""
+    data, offsets, split, cuts, first_cut = b"", [0], [], [], [0]
+    for row in range(len(samples)):
+        ids = samples.input_ids[samples.offsets[row] : samples.offsets[row + 1]].tolist()
+        second = int(samples.second[row])
+        pieces = [PIECES[token].encode() for token in (*ids[1 : second - 1], *ids[second:-1])]
+        data += (b"\x1f" if separators else b"").join(pieces)
+        offsets.append(len(data))
+        split.append(second - 2)
+        cuts += np.cumsum([len(piece) for piece in pieces])[:-1].tolist()
+        first_cut.append(len(cuts))
+    arrays = {"instance_offsets": offsets, "tokens_split": split, "is_next": samples.random_next}
+    if not separators:
+        arrays |= {"token_offsets": cuts, "instance_token_offsets": first_cut}
+    np.save(folder / "data.npy", np.frombuffer(data, np.uint8))
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", np.array(array))
+
+
+def bing_store(folder: Path, samples: Samples) -> Store:
+    write_bing(folder, samples, separators=False)
+    return BingStore(folder, VOCABULARY, MARKS)
+
+
+def bing_store_with_separators(folder: Path, samples: Samples) -> Store:
+    write_bing(folder, samples, separators=True)
+    return BingStore(folder, VOCABULARY, MARKS)
+
+
+def write_arrow(folder: Path, table: pyarrow.Table) -> None:
+    """As save_to_disk does, in batches."""
+    file = pyarrow.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb")
+    with file as sink, pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=7)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+
+
+def arrow_store(folder: Path, samples: Samples) -> Store:
+    cuts = samples.offsets[1:-1]
+    columns = {
+        "input_ids": np.split(samples.input_ids, cuts),
+        "token_type_ids": np.split(samples.token_type_ids.astype(np.int8), cuts),
+    }
+    write_arrow(folder, pyarrow.table({name: [row.tolist() for row in rows] for name, rows in columns.items()}))
+    return ArrowStore(folder)
+
+
+@pytest.mark.parametrize("store", [hdf5_store, bing_store, bing_store_with_separators, arrow_store])
+def test_samples_come_out_as_they_were(store: object, samples: Samples, tmp_path: Path) -> None:
+    assert callable(store)
+    opened = store(tmp_path, samples)
+    assert len(opened) == 40
+    rows = np.array([39, 0, 14, 15, 3, 3])
+    wanted = samples.take(rows)
+    if isinstance(opened, ArrowStore):  # which has no labels of pairs
+        wanted = Samples(wanted.input_ids, wanted.offsets, wanted.second, np.full(len(rows), -1))
+    assert same(opened.read(rows), wanted)
+
+
+def test_each_epoch_shows_every_sample_once_in_another_order(samples: Samples, tmp_path: Path) -> None:
+    stream = MadeSamples(bing_store(tmp_path, samples), 1)
+    epochs = [stream.samples(np.arange(40 * epoch, 40 * epoch + 40)) for epoch in (0, 1)]
+    rows = [[ids.tobytes() for ids in np.split(epoch.input_ids, epoch.offsets[1:-1])] for epoch in epochs]
+    assert rows[0] != rows[1]
+    assert sorted(rows[0]) == sorted(rows[1])
+    assert np.array_equal(stream.lengths(np.arange(5)), epochs[0].lengths[:5])
+
+
+def test_files_of_hdf5_are_read_one_after_another(samples: Samples, tmp_path: Path) -> None:
+    stream = MadeSamples(hdf5_store(tmp_path, samples), 1)
+    numbers = stream._epochs.rows(np.arange(40))[1]
+    first = numbers < 15
+    assert (np.diff(first.astype(int)) != 0).sum() == 1
+    assert sorted(numbers.tolist()) == list(range(40))
+
+
+def test_what_is_no_such_data_is_named_in_one_line(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file["input_ids"] = np.zeros((2, 3))
+    with pytest.raises(DataError, match=r"x.hdf5: has no input_mask, segment_ids, .*; NVIDIA's shards have"):
+        Hdf5Store([tmp_path / "x.hdf5"])
+    (tmp_path / "y.hdf5").write_text("hello")
+    with pytest.raises(DataError, match=r"y.hdf5: no HDF5 file that can be read"):
+        Hdf5Store([tmp_path / "y.hdf5"])
+    with pytest.raises(DataError, match=r"data.npy: No such file or directory"):
+        BingStore(tmp_path, VOCABULARY, MARKS)
+    with pytest.raises(DataError, match=r"there is no state.json"):
+        ArrowStore(tmp_path)
+    write_arrow(tmp_path, pyarrow.table({"text": ["a", "b"]}))
+    with pytest.raises(DataError, match="has no column input_ids but text"):
+        ArrowStore(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "call"),
+    [
+        ("h5py", "hdf5", "from bertjob.train.pretrain.made.hdf5 import Hdf5Store; Hdf5Store([Path('x.hdf5')])"),
+        (
+            "pyarrow",
+            "datasets",
+            "from bertjob.train.arrow import open_arrow; open_arrow(Path('x.arrow'))",
+        ),
+    ],
+)
+def test_without_its_extra_a_reader_says_what_to_install(module: str, extra: str, call: str) -> None:
+    code = f"import sys; sys.modules[{module!r}] = None; from pathlib import Path\n{call}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].endswith(f"needs {module} here: pip install 'bertjob[{extra}]'")
