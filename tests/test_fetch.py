@@ -75,14 +75,16 @@ def test_no_network_says_on_one_line_what_to_do(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
     for proxy in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(proxy, raising=False)
+    (tmp_path / "kept").mkdir()
     with pytest.raises(DataError) as refused:
-        fetch.fetch("squad", tmp_path / "data")
+        fetch.fetch("squad", tmp_path / "kept" / "new" / "data")
+    assert list((tmp_path / "kept").iterdir()) == []
     line = str(refused.value)
     assert "\n" not in line
     assert "Name or service not known" in line
     for url in ("train-v1.1.json", "dev-v1.1.json"):
         assert f"https://rajpurkar.github.io/SQuAD-explorer/dataset/{url}" in line
-    assert str(tmp_path / "data") in line
+    assert str(tmp_path / "kept" / "new" / "data") in line
 
 
 def test_a_server_that_has_no_such_file_is_named_with_its_answer(mirror: tuple[str, Path], tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Bring public data sets: download, check, and only then let the files be seen."""
 
+import contextlib
 import hashlib
 import http.client
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,10 +72,10 @@ def fetch(
     address = (address or data_set.address).rstrip("/") + "/"
     paths = [to / file.name for file in data_set.files]
     try:
-        to.mkdir(parents=True, exist_ok=True)
-        for path, file in zip(paths, data_set.files, strict=True):
-            if not (path.is_file() and _sha256(path) == file.sha256):
-                _download(address + file.name, path, file, on_progress)
+        with _folder(to):
+            for path, file in zip(paths, data_set.files, strict=True):
+                if not (path.is_file() and _sha256(path) == file.sha256):
+                    _download(address + file.name, path, file, on_progress)
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         urls = " ".join(f"-O {address}{file.name}" for file in data_set.files)
         raise DataError(
@@ -84,6 +85,19 @@ def fetch(
     except OSError as error:
         raise DataError(f"{error.filename or to}: cannot be written: {error.strerror}") from None
     return paths
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Make a folder and those above it; what was made and is empty in the end goes again."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it holds something, and so do those above it
+            for folder in made:  # the deepest first
+                folder.rmdir()
 
 
 def _download(url: str, path: Path, file: File, on_progress: Callable[[str, int, int], object]) -> None:
