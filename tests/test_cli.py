@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import pytest
 from fakes.commands import Commands
 
+from bertjob.cluster import runs
+from bertjob.spec.layout import RunDir
 from bertjob.spec.load import dump, load_job
 from bertjob.spec.shipped import names
 
+LIMITS = ["plain,train.max_seq_length=", "plain,train.max_query_length="]
 BERTJOB = str(Path(sys.executable).with_name("bertjob"))
 
 
@@ -232,6 +236,9 @@ def test_data_info_counts_the_demo_set(bertjob):
     facts = json.loads(bertjob("data", "info", "demo", "--json").stdout)
     assert facts["paragraphs"] >= 300
     assert facts["questions"] >= 1_700
+    shown = bertjob("data", "info", "demo").stdout
+    assert re.search(rf"^mean context +{facts['mean_context']:,} characters$", shown, re.MULTILINE)
+    assert re.search(rf"^paragraphs +{facts['paragraphs']:,}$", shown, re.MULTILINE)
 
 
 def test_jobs_and_sites_are_listed(bertjob):
@@ -265,9 +272,39 @@ def test_status_without_runs_says_so(bertjob):
     assert "no runs yet" in done.stderr
 
 
-def test_completion_knows_jobs(bertjob):
-    done = bertjob(_BERTJOB_COMPLETE="bash_complete", COMP_WORDS="bertjob run squ", COMP_CWORD="2")
-    assert "squad" in done.stdout
+def completed(bertjob, words):
+    """What bash is told for the last word, without the kind before each."""
+    cursor = str(len(words.split(" ")) - 1)
+    done = bertjob(_BERTJOB_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=cursor)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("bertjob run squ", ["plain,squad", "plain,squad-demo"]),
+        ("bertjob data fetch ", ["plain,squad"]),
+        ("bertjob submit squad --set train.m", ["plain,train.max_steps=", "plain,train.micro_batch=", *LIMITS]),
+        ("bertjob run squad --set ba", ["plain,backend="]),
+        ("bertjob schema j", ["plain,job"]),
+        ("bertjob logs no", ["dir,no"]),
+    ],
+)
+def test_completion_knows_names_and_keys(bertjob, words, found):
+    assert sorted(completed(bertjob, words)) == sorted(found)
+
+
+@pytest.mark.parametrize("verb", ["ask", "logs", "cancel", "wait"])
+def test_completion_knows_runs_the_newest_first(bertjob, tmp_path, monkeypatch, verb):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("squad-1", "other", "squad-2"):
+        run_dir = RunDir(bertjob.folder / "runs" / name)
+        run_dir.path.mkdir(parents=True)
+        runs.record(run_dir, job_id="local", site="local", scheduler="none")
+    assert completed(bertjob, f"bertjob {verb} squ") == ["plain,squad-2", "plain,squad-1"]
+    assert completed(bertjob, f"bertjob {verb} ")[:1] == ["plain,squad-2"]
 
 
 def test_a_reader_that_leaves_early_is_no_error(bertjob):

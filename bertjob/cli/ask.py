@@ -2,11 +2,12 @@
 
 import click
 
+from bertjob.cli import completion
 from bertjob.cli.options import json_option
 
 
 @click.command("ask")
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=completion.runs)
 @click.option(
     "--start", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="First dev question."
 )

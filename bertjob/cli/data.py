@@ -7,7 +7,10 @@ from pathlib import Path
 
 import click
 
+from bertjob.cli import completion
 from bertjob.cli.options import json_option
+
+_LENGTHS = ("mean_context", "longest_context", "longest_question", "longest_answer")
 
 
 @click.group("data")
@@ -16,7 +19,7 @@ def verb() -> None:
 
 
 @verb.command("fetch")
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=completion.data_sets)
 @click.option("--to", default="data", show_default=True, metavar="DIR", help="Folder for the files.")
 def fetch_command(name: str, to: str) -> None:
     """Download the official files of a data set (squad) and check their sha256.
@@ -49,11 +52,12 @@ def info_command(file: str, as_json: bool) -> None:
         click.echo(json.dumps(facts))
     else:
         for name, value in facts.items():
-            click.echo(f"{name.replace('_', ' '):<32} {value:>12,}")
+            unit = " characters" if name in _LENGTHS else ""
+            click.echo(f"{name.replace('_', ' '):<32} {value:>12,}{unit}")
 
 
 @verb.command("prepare")
-@click.argument("corpora", metavar="CORPUS…", nargs=-1, required=True)
+@click.argument("corpora", metavar="CORPUS...", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="DIR", help="Folder for the shards: new, or of the same preparation.")
 @click.option("--vocab", metavar="FILE", help="vocab.txt, tokenizer.json, or a folder with one.")
 @click.option(

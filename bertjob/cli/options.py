@@ -9,6 +9,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
+from bertjob.cli import completion
 from bertjob.cluster.machine import here
 from bertjob.errors import SpecError
 from bertjob.launch.plan import Plan, plan
@@ -145,7 +146,12 @@ def job_options(default_site: str) -> Callable[[Callable[..., Any]], Callable[..
             decorated
         )
         decorated = click.option(
-            "--set", "settings", metavar="KEY.PATH=VALUE", multiple=True, help="Lay a value over the job; repeatable."
+            "--set",
+            "settings",
+            metavar="KEY.PATH=VALUE",
+            multiple=True,
+            shell_complete=completion.settings,
+            help="Lay a value over the job; repeatable.",
         )(decorated)
         decorated = click.option("--site", type=Names("site"), help=f"Name or file of the site (default: {default}).")(
             decorated

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bertjob.cli import completion
+
 if TYPE_CHECKING:
     from bertjob.cluster.runs import Run
 
 
 @click.command("wait")
-@click.argument("runs", metavar="ID...", nargs=-1, required=True)
+@click.argument("runs", metavar="ID...", nargs=-1, required=True, shell_complete=completion.runs)
 def verb(runs: tuple[str, ...]) -> None:
     """Wait until jobs have ended.
 
