@@ -112,5 +112,8 @@ def prepare_command(
         return
     for part in ("train", "validation"):
         print("  ".join([f"{part:<10}", *(f"{count:,} {what}" for what, count in made[part].items())]), file=sys.stderr)
-    print(f"{made['shards']} shards, a vocabulary of {made['vocabulary_size']:,} tokens", file=sys.stderr)
+    print(
+        f"{made['shards']} shard{'s' * (made['shards'] != 1)}, a vocabulary of {made['vocabulary_size']:,} tokens",
+        file=sys.stderr,
+    )
     click.echo(out)

@@ -42,7 +42,7 @@ def showing() -> Iterator[Callable[[Progress], None]]:
             if step.phase not in tasks:
                 tasks[step.phase] = bars.add_task(step.phase, total=step.total, shards="")
             kept = f", {step.kept} kept" if step.kept else ""
-            shards = f"{step.shards} shards{kept}" if step.shards else ""
+            shards = f"{step.shards} shard{'s' * (step.shards != 1)}{kept}" if step.shards else ""
             bars.update(tasks[step.phase], completed=step.done, total=step.total, shards=shards)
 
         yield show

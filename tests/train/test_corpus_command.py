@@ -1,0 +1,90 @@
+"""`bertjob data prepare` at the command line: one result, one line where something is wrong."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bertjob.train.corpus.reader import open_corpus
+
+BERTJOB = str(Path(sys.executable).with_name("bertjob"))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    for number in range(6):
+        documents = (f"This is document {number} {each}.\nIt has two sentences." for each in range(40))
+        (folder / f"{number}.txt").write_text("\n\n".join(documents))
+    return folder
+
+
+def bertjob(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BERTJOB, "data", "prepare", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_result_is_the_folder_and_the_rest_is_prose(corpus: Path, tmp_path: Path) -> None:
+    done = bertjob(corpus, "--out", tmp_path / "out", "--train-vocab", 150, "--validation", 0.2, "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'out'}\n"
+    assert "vocabulary: 100 %" in done.stderr
+    assert "shards: 100 %" in done.stderr
+    train, manifest = open_corpus(tmp_path / "out", "train")
+    assert train.size.documents + open_corpus(tmp_path / "out", "validation")[0].size.documents == 240
+    assert manifest.vocabulary.size <= 150
+    assert f"{train.size.tokens:,} tokens" in done.stderr
+    again = bertjob(corpus, "--out", tmp_path / "out", "--train-vocab", 150, "--validation", 0.2, "--json")
+    assert json.loads(again.stdout)["train"] == {
+        "documents": train.size.documents,
+        "sentences": train.size.sentences,
+        "tokens": train.size.tokens,
+    }
+
+
+def test_a_terminal_shows_a_bar_with_the_time_left(corpus: Path, demo_model: Path, tmp_path: Path) -> None:
+    here, there = pty.openpty()
+    arguments = [BERTJOB, "data", "prepare", str(corpus), "--out", str(tmp_path / "out"), "--vocab", str(demo_model)]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=there, env=environment) as process:
+        os.close(there)
+        shown = b""
+        while part := _read(here):
+            shown += part
+        assert process.wait() == 0
+    assert b"ETA" in shown
+    assert b"1 shard" in shown
+    assert "━" in shown.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # how a terminal ends
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (("nowhere", "--vocab", "{model}"), 1, "bertjob: nowhere: no such file or folder"),
+        (("{corpus}", "--vocab", "nowhere"), 1, "bertjob: nowhere: no vocabulary there"),
+        (("{corpus}",), 2, "bertjob: say either --vocab or --train-vocab"),
+        (("{corpus}", "--vocab", "{model}", "--train-vocab", "500"), 2, "bertjob: say either --vocab or --train-vocab"),
+        (("{corpus}", "--vocab", "{model}", "--validation", "2"), 2, "bertjob: Invalid value for '--validation'"),
+    ],
+)
+def test_what_is_wrong_takes_one_line(
+    arguments: tuple[str, ...], code: int, line: str, corpus: Path, demo_model: Path, tmp_path: Path
+) -> None:
+    filled = [argument.format(corpus=corpus, model=demo_model) for argument in arguments]
+    done = bertjob(*filled, "--out", tmp_path / "out")
+    assert done.returncode == code
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
