@@ -15,7 +15,8 @@ from bertjob.launch.script import script
 def verb(request: Request) -> None:
     """Print the exact script that submit would send.
 
-    The script holds all that it needs: `bertjob script squad --nodes 8 > squad.sbatch` and then `sbatch squad.sbatch`.
+    The script holds all that it needs: `bertjob script squad --nodes 2 --gpus-per-node 4 > squad.sbatch`, and then
+    `sbatch squad.sbatch`.
     """
     plan = request.plan(None if request.run_dir is None else str(Path(request.run_dir).absolute()))
     for warning in (*plan.warnings, *unsaid(plan.job, plan.site)):

@@ -11,18 +11,15 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def test_the_readmes_python_submits_a_job(
-    cluster: Lab, tmp_path: Path, squad: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cluster: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "data").mkdir()
-    for name in ("train", "dev"):
-        (tmp_path / "data" / f"{name}-v1.1.json").symlink_to(squad / f"{name}.json")
     monkeypatch.chdir(tmp_path)
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
     first, second = capsys.readouterr().out.splitlines()
-    assert first == "4 2"
+    assert first == "2 1"
     job_id, run_dir = second.split()
     queued = subprocess.run(["squeue", "-h", "-j", job_id, "-o", "%i %D"], capture_output=True, text=True, check=True)
-    assert queued.stdout.split() == [job_id, "4"]
+    assert queued.stdout.split() == [job_id, "2"]
     assert (Path(run_dir) / "job.yaml").is_file()
     subprocess.run(["scancel", job_id], check=True)
