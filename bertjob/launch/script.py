@@ -125,7 +125,7 @@ def _filed(site: str, slurm: bool) -> list[str]:
     known = [
         'ln -sf "$(readlink "/proc/$$/fd/1")" "$RUN/logs/$SLURM_JOB_ID.out"',
         'grep -qs "\\"$SLURM_JOB_ID\\"" "$RUN/submissions.jsonl" ||',
-        f"  printf '{entry}\\n' \"$SLURM_JOB_ID\" \"$(date +%s)\" \"$HOSTNAME\" >> \"$RUN/submissions.jsonl\"",
+        f'  printf \'{entry}\\n\' "$SLURM_JOB_ID" "$(date +%s)" "$HOSTNAME" >> "$RUN/submissions.jsonl"',
     ]
     return [
         '[ -e "$RUN/job.sbatch" ] || cp "$0" "$RUN/job.sbatch"',
