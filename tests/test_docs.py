@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,16 @@ def test_the_readme_calls_only_verbs_that_exist():
     called = set(re.findall(r"^\s*(?:\$ )?bertjob ([a-z]+)", README, flags=re.MULTILINE))
     assert called
     assert called <= set(VERBS)
+
+
+EXAMPLES = re.findall(r"^    bertjob (?:submit|script) (squad [^#>\n]*)", README, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments", EXAMPLES)
+def test_the_readmes_examples_train_on_gpus(arguments):
+    done = CliRunner().invoke(cli, ["script", *shlex.split(arguments)], env={"BERTJOB_SITE": ""})
+    assert done.exit_code == 0, done.output
+    assert "GPU" not in done.stderr
 
 
 def test_the_readme_names_its_two_commands():
