@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from bertjob.train.corpus.encode import Encoder
+from bertjob.train.corpus.pieces import Piece
 from bertjob.train.corpus.reader import Corpus
-from bertjob.train.corpus.shard_making import Making, Piece, make_shard
+from bertjob.train.corpus.shard_making import Making, make_shard
 from bertjob.train.corpus.shards import open_shard
 from bertjob.train.corpus.sources import Span, find_sources, spans
 from bertjob.train.corpus.vocabulary import marks

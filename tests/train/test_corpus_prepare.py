@@ -20,9 +20,10 @@ import zstandard
 
 from bertjob.errors import DataError
 from bertjob.train.corpus.manifest import Manifest
+from bertjob.train.corpus.pieces import Piece
 from bertjob.train.corpus.prepare import Preparation, Progress, prepare
 from bertjob.train.corpus.reader import open_corpus
-from bertjob.train.corpus.shard_making import Making, Piece, for_validation
+from bertjob.train.corpus.shard_making import Making, for_validation
 from bertjob.train.corpus.sources import Span
 from bertjob.train.corpus.workers import make_shards
 from bertjob.train.tokenizer import BertTokenizer

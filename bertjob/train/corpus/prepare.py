@@ -9,7 +9,6 @@ words that it knows; nothing grows with the corpus but the manifest.
 """
 
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +27,6 @@ from bertjob.train.corpus.manifest import (
     SHARDS,
     Manifest,
     Settings,
-    SourceRecord,
     Vocabulary,
     read_begun,
     read_manifest,
@@ -36,9 +34,10 @@ from bertjob.train.corpus.manifest import (
     write_begun,
     write_manifest,
 )
-from bertjob.train.corpus.shard_making import Making, Piece, for_validation
+from bertjob.train.corpus.pieces import Piece, Reading
+from bertjob.train.corpus.shard_making import Making, for_validation
 from bertjob.train.corpus.shards import Part, ShardRecord, is_whole, record_file
-from bertjob.train.corpus.sources import Source, Span, find_sources, spans
+from bertjob.train.corpus.sources import Source, find_sources, spans
 from bertjob.train.corpus.vocabulary import SAMPLE_BYTES, marks, train_vocabulary, write_vocabulary
 from bertjob.train.corpus.workers import make_shards
 from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
@@ -107,7 +106,7 @@ def prepare(preparation: Preparation, tell: Tell) -> Manifest:
             tokenizer.sha256, tokenizer.tokenizer.get_vocab_size(), _lowercase(tokenizer), marks(tokenizer)
         )
         making = Making(folder / SHARDS, preparation.split_sentences, preparation.validation, vocabulary.size)
-        reading = _Reading(sources, settings)
+        reading = Reading(sources, preparation.shard_bytes)
         records = _known(folder)
         shards = _shards(reading, records, making, preparation.workers, tokenizer, tell)
         _no_more_than(shards, records, folder)
@@ -212,55 +211,8 @@ def _trained(preparation: Preparation, sources: Sequence[Source], tell: Tell) ->
     return train_vocabulary(texts, preparation.train_vocab)
 
 
-class _Reading:
-    """Reads a corpus once, from its beginning to its end, piece by piece."""
-
-    def __init__(self, sources: Sequence[Source], settings: Settings) -> None:
-        self.sources = sources
-        self.settings = settings
-        self.total = sum(source.bytes for source in sources)
-        self.done: dict[str, int] = {}
-        """Bytes of the files that are read by the end of each piece, by its name."""
-        self._digests = [hashlib.sha256() for _ in sources]
-        self._bytes = [0 for _ in sources]
-
-    def pieces(self) -> Iterator[Piece]:
-        """The text of one shard after another."""
-        held: list[Span] = []
-        size = before = done = 0
-        for number, source in enumerate(self.sources):
-            for span in spans(source):
-                self._digests[number].update(span.text)
-                self._bytes[number] += len(span.text)
-                held.append(span)
-                size += len(span.text)
-                done = before + span.read
-                if size >= self.settings.shard_bytes:
-                    yield self._piece(held, done)
-                    held, size = [], 0
-            before += source.bytes
-        if held:
-            yield self._piece(held, done)
-
-    def records(self) -> tuple[SourceRecord, ...]:
-        """The sources, when all are read."""
-        return tuple(
-            SourceRecord(source.name, size, digest.hexdigest())
-            for source, size, digest in zip(self.sources, self._bytes, self._digests, strict=True)
-        )
-
-    def _piece(self, held: Sequence[Span], done: int) -> Piece:
-        digest = hashlib.sha256()
-        for span in held:
-            digest.update(f"{span.form} {span.offset} {len(span.text)}\n".encode())
-            digest.update(span.text)
-        name = shard_name(len(self.done))
-        self.done[name] = done
-        return Piece(name, tuple(held), digest.hexdigest())
-
-
 def _shards(
-    reading: _Reading,
+    reading: Reading,
     records: dict[str, ShardRecord],
     making: Making,
     workers: int,

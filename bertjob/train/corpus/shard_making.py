@@ -7,25 +7,12 @@ from typing import Final, NamedTuple
 
 from bertjob.train.corpus.documents import documents
 from bertjob.train.corpus.encode import Encoded, Encoder
+from bertjob.train.corpus.pieces import Piece
 from bertjob.train.corpus.shards import ShardRecord, Texts, write_shard
 from bertjob.train.corpus.sources import Span
 
 _BATCH_CHARACTERS: Final = 1 << 20
 """Text that is tokenised at once."""
-
-
-class Piece(NamedTuple):
-    """The text of one shard.
-
-    Attributes:
-        name: of the shard.
-        spans: whole documents, in the order of the corpus.
-        sha256: of all that the shard is made of.
-    """
-
-    name: str
-    spans: tuple[Span, ...]
-    sha256: str
 
 
 class Making(NamedTuple):

@@ -9,7 +9,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bertjob.errors import DataError
-from bertjob.train.corpus.shard_making import Making, Piece, make_shard
+from bertjob.train.corpus.pieces import Piece
+from bertjob.train.corpus.shard_making import Making, make_shard
 from bertjob.train.corpus.shards import ShardRecord
 
 Made = tuple[Piece, ShardRecord]
