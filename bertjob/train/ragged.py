@@ -17,3 +17,10 @@ def ragged_arange(lengths: Int64) -> Int64:
 def ragged_places(starts: Int64, lengths: Int64) -> Int64:
     """From each start on n numbers, one after another."""
     return np.repeat(starts, lengths) + ragged_arange(lengths)
+
+
+def spread(flat: Int64, lengths: Int64, width: int) -> Int64:
+    """Rows of these lengths side by side in ``[rows, width]``, with 0 where there is nothing."""
+    rows = np.zeros((len(lengths), width), np.int64)
+    rows[np.arange(width) < lengths[:, None]] = flat
+    return rows

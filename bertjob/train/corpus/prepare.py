@@ -100,7 +100,9 @@ def prepare(preparation: Preparation, tell: Tell) -> Manifest:
     if not sources:
         raise DataError(f"{', '.join(preparation.corpora)}: no files there")
     settings = _settings(preparation, sources)
-    with _claimed(Path(preparation.out).expanduser(), settings, sources) as folder:
+    folder = Path(preparation.out).expanduser()
+    _keep_apart(folder, preparation.corpora)
+    with _claimed(folder, settings):
         tokenizer = _vocabulary(preparation, sources, folder, tell)
         vocabulary = Vocabulary(
             tokenizer.sha256, tokenizer.tokenizer.get_vocab_size(), _lowercase(tokenizer), marks(tokenizer)
@@ -122,12 +124,20 @@ def prepare(preparation: Preparation, tell: Tell) -> Manifest:
     return manifest
 
 
+def _keep_apart(folder: Path, corpora: Sequence[str]) -> None:
+    """Refuse a folder inside the corpus, where the next start would read what this one has written."""
+    for corpus in corpora:
+        if folder.resolve().is_relative_to(Path(corpus).expanduser().resolve()):
+            raise DataError(f"--out {folder}: lies inside the corpus {corpus}; choose another folder")
+
+
 @contextmanager
-def _claimed(folder: Path, settings: Settings, sources: Sequence[Source]) -> Iterator[Path]:
-    """The folder, held against a second preparation at the same time."""
-    for source in sources:
-        if folder.absolute() in source.path.absolute().parents:
-            raise DataError(f"--out {folder}: holds {source.path}, which is part of the corpus; choose another folder")
+def _claimed(folder: Path, settings: Settings) -> Iterator[None]:
+    """Hold the folder against another preparation, now and later.
+
+    Raises:
+        DataError: it is another one's, or holds other files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -145,7 +155,7 @@ def _claimed(folder: Path, settings: Settings, sources: Sequence[Source]) -> Ite
                 f"--out {folder}: holds another preparation ({_difference(begun, settings)}); choose another"
             )
         (folder / SHARDS).mkdir(exist_ok=True)
-        yield folder
+        yield
     finally:
         os.close(handle)
 

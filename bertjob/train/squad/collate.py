@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from bertjob.train.batch import Batch
-from bertjob.train.ragged import Int64, ragged_arange, ragged_places
+from bertjob.train.ragged import Int64, ragged_arange, ragged_places, spread
 from bertjob.train.squad.features import Features
 
 
@@ -27,20 +27,13 @@ def packed(features: Features, samples: Int64) -> Batch:
 def padded(features: Features, samples: Int64, length: int | None = None) -> Batch:
     """One row a sample, padded to `length`, or to the longest of them."""
     lengths, input_ids, _, token_type_ids = _tokens(features, samples)
-    places = np.arange(length or lengths.max())
-    mask = places < lengths[:, None]
-
-    def spread(flat: Int64) -> torch.Tensor:
-        rows = np.zeros(mask.shape, np.int64)
-        rows[mask] = flat
-        return torch.from_numpy(rows)
-
+    width = length or int(lengths.max())
     return Batch(
-        spread(input_ids),
-        spread(token_type_ids),
-        torch.from_numpy(np.tile(places, (len(samples), 1))),
+        torch.from_numpy(spread(input_ids, lengths, width)),
+        torch.from_numpy(spread(token_type_ids, lengths, width)),
+        torch.arange(width).repeat(len(samples), 1),
         tuple(lengths.tolist()),
-        torch.from_numpy(mask.astype(np.int64)),
+        torch.from_numpy(spread(np.ones_like(input_ids), lengths, width)),
         _targets(features, samples),
     )
 
