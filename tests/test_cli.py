@@ -96,6 +96,14 @@ def test_errors_are_readable_where_only_ascii_can_be_printed(bertjob):
     assert "Missing argument 'ID...'" in done.stderr
 
 
+def test_what_ascii_cannot_say_costs_no_answer(bertjob):
+    plain = bertjob("doctor", "--site", "local")
+    ascii_only = bertjob("doctor", "--site", "local", LC_ALL="C", PYTHONUTF8="0")
+    assert ascii_only.returncode == plain.returncode
+    assert "\\u2713" in ascii_only.stdout
+    assert len(ascii_only.stdout.splitlines()) == len(plain.stdout.splitlines())
+
+
 def test_a_refusal_of_sbatch_is_one_line(bertjob, tmp_path):
     commands = Commands(tmp_path / "bin")
     commands.make("srun")

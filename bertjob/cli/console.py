@@ -16,13 +16,16 @@ prose = Console(stderr=True, highlight=False)
 def show(renderable: RenderableType, end: str = "\n") -> None:
     """Print a result; in a pipe without the blanks that rich fills lines up with.
 
+    What the locale has no character for is printed as an escape, as on stderr: that shall not cost the answer.
+
     Args:
         renderable: table, text or group.
         end: what follows it.
     """
-    if out.is_terminal:
-        out.print(renderable, end=end)
-        return
     with out.capture() as printed:
         out.print(renderable, end=end)
-    out.file.write("\n".join(line.rstrip() for line in printed.get().split("\n")))
+    text = printed.get()
+    if not out.is_terminal:
+        text = "\n".join(line.rstrip() for line in text.split("\n"))
+    encoding = out.file.encoding or "utf-8"
+    out.file.write(text.encode(encoding, "backslashreplace").decode(encoding))
