@@ -27,5 +27,5 @@ def show(renderable: RenderableType, end: str = "\n") -> None:
     text = printed.get()
     if not out.is_terminal:
         text = "\n".join(line.rstrip() for line in text.split("\n"))
-    encoding = out.file.encoding or "utf-8"
-    out.file.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    encoding = sys.stdout.encoding
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
