@@ -42,8 +42,12 @@ from bertjob.train.corpus.vocabulary import SAMPLE_BYTES, marks, train_vocabular
 from bertjob.train.corpus.workers import make_shards
 from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
 
-SHARD_BYTES: Final = 32 << 20
-"""Text after which a shard is closed."""
+_SHARDS: Final = 128
+"""Shards that a corpus should have at least, so that many processes have work: those of a small one are smaller,"""
+_LEAST_SHARD: Final = 1 << 20
+"""but not smaller than this text,"""
+_LARGEST_SHARD: Final = 32 << 20
+"""and no shard is much larger than this."""
 _UNPACKED: Final = 4
 """About how much larger a packed file is unpacked."""
 
@@ -59,7 +63,7 @@ class Preparation(msgspec.Struct, frozen=True):
         split_sentences: the text is running prose.
         validation: share of the documents for validation, 0 to 1.
         workers: processes that make shards.
-        shard_bytes: text after which a shard is closed.
+        shard_bytes: text after which a shard is closed; None: by the size of the corpus.
     """
 
     corpora: tuple[str, ...]
@@ -69,7 +73,7 @@ class Preparation(msgspec.Struct, frozen=True):
     split_sentences: bool = False
     validation: float = 0.005
     workers: int = 1
-    shard_bytes: int = SHARD_BYTES
+    shard_bytes: int | None = None
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -108,7 +112,7 @@ def prepare(preparation: Preparation, tell: Tell) -> Manifest:
             tokenizer.sha256, tokenizer.tokenizer.get_vocab_size(), _lowercase(tokenizer), marks(tokenizer)
         )
         making = Making(folder / SHARDS, preparation.split_sentences, preparation.validation, vocabulary.size)
-        reading = Reading(sources, preparation.shard_bytes)
+        reading = Reading(sources, settings.shard_bytes)
         records = _known(folder)
         shards = _shards(reading, records, making, preparation.workers, tokenizer, tell)
         _no_more_than(shards, records, folder)
@@ -167,11 +171,12 @@ def _settings(preparation: Preparation, sources: Sequence[Source]) -> Settings:
         vocabulary = tokenizer.sha256
     else:
         vocabulary = f"{preparation.train_vocab} tokens, trained"
+    size = sum(source.bytes for source in sources)
     return Settings(
         vocabulary,
         preparation.split_sentences,
         preparation.validation,
-        preparation.shard_bytes,
+        preparation.shard_bytes or min(max(size // _SHARDS, _LEAST_SHARD), _LARGEST_SHARD),
         tuple(source.name for source in sources),
     )
 

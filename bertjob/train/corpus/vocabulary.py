@@ -14,7 +14,7 @@ from bertjob.train.tokenizer import BertTokenizer
 MARKS: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ALPHABET: Final = 1000
 """Characters at most, the most frequent ones, as in BERT's own vocabularies; rarer ones become [UNK]."""
-SAMPLE_BYTES: Final = 1 << 30
+SAMPLE_BYTES: Final = 256 << 20
 """Text at most that a vocabulary is trained on."""
 _BATCH: Final = 1000
 
