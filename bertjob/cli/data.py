@@ -15,7 +15,7 @@ _LENGTHS = ("mean_context", "longest_context", "longest_question", "longest_answ
 
 @click.group("data")
 def verb() -> None:
-    """Fetch data, or say what is in a file."""
+    """Fetch or prepare data, or say what is in a file."""
 
 
 @verb.command("fetch")

@@ -23,7 +23,7 @@ VERBS = {
     "cancel": "Cancel jobs.",
     "ask": "Let a trained model answer questions.",
     "eval": "Score predictions by SQuAD's official rules.",
-    "data": "Fetch data, or say what is in a file.",
+    "data": "Fetch or prepare data, or say what is in a file.",
     "doctor": "Check this machine, the site and the job, or prove a launch.",
     "image": "Build, bring, check and name container images.",
     "jobs": "List the jobs, or show one with the origin of each value.",
