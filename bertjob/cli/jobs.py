@@ -29,7 +29,8 @@ def verb(request: Request, as_json: bool) -> None:
         return
     job, site = request.load()
     paths = [key.path for key in keys("job") if key.path != "base"]
-    whole = resolve(job.value, site.value, here())
+    as_said = msgspec.structs.replace(here(), run=lambda name: f"run:{name}")  # there may be no such run yet
+    whole = resolve(job.value, site.value, as_said)
     rows = [(path, _at(whole, path), _origin(path, job, whole, site.value.name)) for path in paths]
     if as_json:
         click.echo(json.dumps({path: {"value": value, "from": str(origin)} for path, value, origin in rows}, indent=2))

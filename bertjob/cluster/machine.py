@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bertjob.errors import PreflightError
+from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.resolve import Here
 
 _LINKS = 40
@@ -37,8 +37,34 @@ def here() -> Here:
         gpus=len(list(Path("/dev").glob("nvidia[0-9]*"))),
         environment=dict(os.environ),
         is_folder=os.path.isdir,
+        run=model_of_run,
         linked=linked,
     )
+
+
+def model_of_run(name: str) -> str:
+    """The folder of the model that a run has trained, or of the checkpoint that follows an ``@``.
+
+    Args:
+        name: a run's name, id or path, or the name of its job: then the newest run of it.
+
+    Raises:
+        SpecError: there is no such run, or it has no such model (yet).
+    """
+    from bertjob.cluster import runs  # reads the index, which most plans need not
+
+    text, _, step = name.partition("@")
+    of_job = [run for run in runs.known() if run.name.startswith(f"{text}-")]
+    run_dir = (of_job[-1] if of_job else runs.find(text)).run_dir
+    if not step:
+        folder = run_dir.model
+    elif step.isdecimal():
+        folder = run_dir.checkpoint(int(step)) / run_dir.model.name
+    else:
+        raise SpecError(f"model.init run:{name}: a step is a number, as in run:{text}@400")
+    if not folder.is_dir():
+        raise SpecError(f"model.init run:{name}: there is no {folder}; has the run ended, and does it keep that step?")
+    return str(folder)
 
 
 def linked(path: str) -> list[str]:

@@ -21,6 +21,12 @@ from bertjob.spec.state import read_state
 NEEDED_BY_MODELS = {"torch": "train", "numpy": "train", "transformers": "train", "tokenizers": "train"}
 """Packages without which no model trains or answers, each with the extra of bertjob that brings it."""
 _SHOWN_DIFFERENCES = 3
+_SQUAD = "; `bertjob data fetch squad` brings SQuAD"
+_REMEDIES: Mapping[str, str] = {
+    "data.train": _SQUAD,
+    "data.dev": _SQUAD,
+    "data.shards": "; `bertjob data prepare` makes it",
+}
 
 
 def check(plan: Plan) -> None:
@@ -109,12 +115,13 @@ def _words(error: OSError) -> str:
 
 def _complaint_of_reachable(key: str, path: Path) -> str:
     if not path.exists():
-        remedy = "; `bertjob data fetch squad` brings SQuAD" if key.startswith("data.") else ""
-        return f"there is no such file or folder{remedy}"
+        return f"there is no such file or folder{_REMEDIES.get(key, '')}"
     if not os.access(path, os.R_OK):
         return "you may not read it"
-    if key.startswith("data.") and path.is_dir():
+    if key in ("data.train", "data.dev") and path.is_dir():
         return "is a folder, a file is wanted"
+    if key == "data.shards" and not path.is_dir():
+        return "is a file, a folder is wanted"
     if key == "model.init" and not (path / "config.json").is_file():
         return "holds no config.json, so it is no model in Hugging Face layout"
     return ""

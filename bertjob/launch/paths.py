@@ -36,6 +36,7 @@ def needs(job: Job) -> tuple[Need, ...]:
         Need("image.source", source, source, readonly=True) if source else None,
         Need("model.init", job.model.init, job.model.init) if job.model.init.startswith("/") else None,
         *(Need(key, file, posixpath.dirname(file)) for key, file in files.items() if file and file.startswith("/")),
+        Need("data.shards", job.data.shards, job.data.shards) if job.data.shards else None,
         Need("data.cache", job.data.cache, job.data.cache, written=True) if job.data.cache else None,
     ]
     return tuple(need for need in found if need)

@@ -14,6 +14,7 @@ from bertjob.spec import walltime
 from bertjob.spec.job import Data, Image, Job, Model, Resources
 from bertjob.spec.site import Site
 
+_RUN = "run:"
 _PATH = re.compile(r"[/.~$]|.*/.*/")
 
 
@@ -27,6 +28,7 @@ class Here(msgspec.Struct, frozen=True):
         gpus: GPUs, for jobs that run here.
         environment: variables that paths may name, HOME among them for ``~``.
         is_folder: whether there is a folder of this absolute path.
+        run: folder of the model that a run has trained, by ``NAME`` or ``NAME@STEP``; raises SpecError.
         linked: folders that the symbolic links at and in an absolute path lead to.
     """
 
@@ -36,6 +38,7 @@ class Here(msgspec.Struct, frozen=True):
     gpus: int = 0
     environment: Mapping[str, str] = {}
     is_folder: Callable[[str], bool] = lambda path: False
+    run: Callable[[str], str] = lambda name: name
     linked: Callable[[str], Iterable[str]] = lambda path: ()
 
 
@@ -124,7 +127,8 @@ def _source(path: str | None, here: Here) -> str | None:
 
 
 def _model(model: Model, here: Here) -> Model:
-    init = _absolute("model.init", model.init, here) if names_a_folder(model.init, here) else model.init
+    init = here.run(model.init.removeprefix(_RUN)) if model.init.startswith(_RUN) else model.init
+    init = _absolute("model.init", init, here) if names_a_folder(init, here) else init
     vocab = None if model.vocab is None else _absolute("model.vocab", model.vocab, here)
     return replace(model, init=init, vocab=vocab)
 

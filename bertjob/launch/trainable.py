@@ -7,7 +7,7 @@ from bertjob.spec.deepspeed import cuts_tensors
 from bertjob.spec.job import Job, Model
 from bertjob.spec.lengths import complaint
 
-_READ = {"squad": "data.train and data.dev", "smoke": "no data"}
+_READ = {"squad": ("train", "dev"), "pretrain": ("shards",), "mlm": ("shards",), "smoke": ()}
 """The keys of the data that each task reads."""
 
 
@@ -16,12 +16,9 @@ def problems(job: Job) -> Iterator[str]:
     yield from _unread(job)
     if job.task == "smoke":
         return
-    if job.data.train is None:
-        yield "data.train is not said: a SQuAD v1.1 file, or demo"
+    yield from _of_squad(job) if job.task == "squad" else _of_pretraining(job)
     if job.model.init == "random":
-        yield from _random(job.model)
-    if wrong := complaint(job.train):
-        yield wrong
+        yield from _random(job.model, has_vocabulary=job.data.shards is not None)
     if job.backend == "deepspeed" and (wrong := cuts_tensors(job.deepspeed, job.optimizer.name)):
         yield wrong
     if job.optimizer.trust[0] > job.optimizer.trust[1]:
@@ -30,16 +27,38 @@ def problems(job: Job) -> Iterator[str]:
         yield "precision fp16 needs GPUs, and resources.gpus_per_node is 0; on CPUs say bf16, fp32 or auto"
 
 
+def _of_squad(job: Job) -> Iterator[str]:
+    if job.data.train is None:
+        yield "data.train is not said: a SQuAD v1.1 file, or demo"
+    if wrong := complaint(job.train):
+        yield wrong
+
+
+def _of_pretraining(job: Job) -> Iterator[str]:
+    if job.data.shards is None:
+        yield "data.shards is not said: a folder that `bertjob data prepare` has made"
+    if job.train.max_steps is None:
+        yield f"train.max_steps is not said: task {job.task} counts steps, not epochs"
+    said = job.pretraining
+    if said.mask_token + said.random_token > 1:
+        yield f"pretraining.mask_token {said.mask_token} and random_token {said.random_token} are more than all"
+    if job.train.batching == "pools":
+        yield "train.batching pools sorts a whole training set, which pre-training has not: say packed or padded"
+
+
 def _unread(job: Job) -> Iterator[str]:
     """Keys that are said and that nothing would read."""
-    if job.data.shards is not None:
-        yield f"data.shards: task {job.task} reads {_READ[job.task]}"
+    read = _READ[job.task]
+    for key in ("train", "dev", "shards"):
+        if getattr(job.data, key) is not None and key not in read:
+            reads = " and ".join(f"data.{name}" for name in read) or "no data"
+            yield f"data.{key}: task {job.task} reads {reads}"
     if job.optimizer.freeze_step is not None:
         yield f"optimizer.freeze_step: {job.optimizer.name} has no frozen stage"
 
 
-def _random(model: Model) -> Iterator[str]:
-    if model.vocab is None:
+def _random(model: Model, *, has_vocabulary: bool) -> Iterator[str]:
+    if model.vocab is None and not has_vocabulary:
         yield "model.init random needs model.vocab: a vocab.txt or tokenizer.json"
     hidden = model.hidden or 768
     if model.heads is None and hidden % 64:

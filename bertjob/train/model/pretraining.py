@@ -61,19 +61,14 @@ class MaskedLMAndNextSentence(BertForPreTraining):  # type: ignore[no-untyped-ca
         return scores, self.cls.seq_relationship(pooled)
 
 
-def losses(model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-    """Mean losses of a micro batch: of the masked tokens (`mlm`), and of the samples (`nsp`) where the batch has pairs.
-
-    Devlin et al., arXiv 1810.04805, 3.1: the loss of pre-training is the sum of both.
+def predictions(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """Scores at the masked tokens, ``[M, V]``, and of the samples' pairs, ``[B, 2]``, where the batch has pairs.
 
     Args:
         model: one of this module's, bare or wrapped by a back end.
-        batch: on the model's device, with the targets `masked` (int64 ``[M]``, places as in the models' forward pass),
-            `labels` (int64 ``[M]``, the tokens there) and, with pairs, `next_sentence` (int64 ``[B]``, 1 where the
-            second part is a random one).
-
-    Returns:
-        Scalars, float32.
+        batch: on the model's device, with the targets `mask_positions` (int64 ``[M]``, places as in the models'
+            forward pass), `mask_labels` (int64 ``[M]``, the tokens there) and, with pairs, `next_sentence` (int64
+            ``[B]``, 1 where the second part is a random one).
     """
     inputs: dict[str, Any] = {
         "input_ids": batch.input_ids,
@@ -84,14 +79,29 @@ def losses(model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         inputs["segments"] = Segments.of(batch.seqlens, batch.position_ids[0])
     else:
         inputs["attention_mask"] = batch.attention_mask
-    targets = batch.targets
-    if "next_sentence" not in targets:
-        return {"mlm": functional.cross_entropy(model(targets["masked"], **inputs).float(), targets["labels"])}
-    scores, answers = model(targets["masked"], firsts(batch), **inputs)
-    return {
-        "mlm": functional.cross_entropy(scores.float(), targets["labels"]),
-        "nsp": functional.cross_entropy(answers.float(), targets["next_sentence"]),
-    }
+    if "next_sentence" not in batch.targets:
+        return model(masked=batch.targets["mask_positions"], **inputs), None
+    scores, answers = model(masked=batch.targets["mask_positions"], firsts=firsts(batch), **inputs)
+    return scores, answers
+
+
+def losses(model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    """Mean losses of a micro batch: of the masked tokens (`mlm`), and of the samples (`nsp`) where the batch has pairs.
+
+    Devlin et al., arXiv 1810.04805, 3.1: the loss of pre-training is the sum of both.
+
+    Args:
+        model: as for `predictions`.
+        batch: as for `predictions`.
+
+    Returns:
+        Scalars, float32.
+    """
+    scores, answers = predictions(model, batch)
+    found = {"mlm": functional.cross_entropy(scores.float(), batch.targets["mask_labels"])}
+    if answers is not None:
+        found["nsp"] = functional.cross_entropy(answers.float(), batch.targets["next_sentence"])
+    return found
 
 
 def firsts(batch: Batch) -> Tensor:

@@ -55,12 +55,16 @@ def bring(job: Job) -> None:
 def tokenizer_folder(job: Job) -> Path:
     """Where the vocabulary lies: ``model.vocab`` (a file or a folder) where the job says it, else the model's folder.
 
+    A random model of pre-training takes the vocabulary of its shards.
+
     Raises:
         SpecError: ``model.init: random`` without ``model.vocab``.
         DataError: no vocabulary there.
     """
     if job.model.vocab is not None:
         place = Path(job.model.vocab).expanduser()
+    elif job.data.shards is not None and job.model.init == "random":
+        place = Path(job.data.shards).expanduser()
     elif job.model.init == "random":
         raise SpecError("model.init random needs model.vocab: a vocab.txt or tokenizer.json")
     else:

@@ -1,11 +1,7 @@
 """A model answers questions; the answers, the n best and their score become a run's files."""
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +17,7 @@ from bertjob.train.squad.features import Features
 from bertjob.train.squad.files import SquadSet
 from bertjob.train.squad.order import evaluation_shares
 from bertjob.train.squad.score import Predictions, score
+from bertjob.train.writing import replace_json
 
 
 @dataclass(frozen=True)
@@ -81,9 +78,9 @@ def write_evaluation(run_dir: RunDir, data: SquadSet, answers: Mapping[int, Sequ
     result = score(data, Predictions(texts))
     metrics = {"exact_match": result.exact_match, "f1": result.f1}
     try:
-        _replace(run_dir.predictions, texts)
-        _replace(run_dir.nbest, nbest)
-        _replace(run_dir.evaluation, {**metrics, "total": result.total, "duplicated": result.duplicated})
+        replace_json(run_dir.predictions, texts)
+        replace_json(run_dir.nbest, nbest)
+        replace_json(run_dir.evaluation, {**metrics, "total": result.total, "duplicated": result.duplicated})
     except OSError as error:
         raise DataError(f"{run_dir.path}: the predictions cannot be written: {error.strerror or error}") from None
     return metrics
@@ -96,10 +93,3 @@ def _scored(answer: Answer) -> dict[str, str | float]:
         "start_logit": answer.start_logit,
         "end_logit": answer.end_logit,
     }
-
-
-def _replace(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)

@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bertjob.train.dealing import deal
 from bertjob.train.ragged import Int64
 
 POOL_STEPS: Final = 50
@@ -71,17 +72,6 @@ def stream(seed: int, samples: int, first: int, count: int) -> Int64:
     permutations = np.concatenate([_permutation(seed, samples, epoch) for epoch in epochs])
     start = first - epochs.start * samples
     return permutations[start : start + count]
-
-
-def deal(samples: Int64, weights: Int64, hands: int) -> Int64:
-    """Deal samples to `hands`, heaviest first, to and fro, so that the hands weigh about the same.
-
-    Returns:
-        ``[rounds, hands]``; the samples' number must be a multiple of `hands`.
-    """
-    rounds = samples[np.argsort(-weights, kind="stable")].reshape(-1, hands)
-    rounds[1::2] = rounds[1::2, ::-1]
-    return rounds
 
 
 class Share(NamedTuple):

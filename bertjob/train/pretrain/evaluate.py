@@ -1,0 +1,81 @@
+"""How well a model predicts masked tokens and next sentences of documents that it was not trained on."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bertjob.errors import DataError
+from bertjob.spec.layout import RunDir
+from bertjob.train.batch import Batch
+from bertjob.train.model.pretraining import predictions
+from bertjob.train.ragged import Int64
+from bertjob.train.ranks import Ranks
+from bertjob.train.writing import replace_json
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    make: Callable[[Int64], Batch],
+    positions: Int64,
+    micro_batch: int,
+    device: torch.device,
+    ranks: Ranks,
+    run_dir: RunDir,
+) -> dict[str, float]:
+    """Predict on all ranks, add up, write eval.json on rank 0; every rank does the same number of forward passes.
+
+    Args:
+        model: as a back end has wrapped it.
+        make: makes a batch of the samples at some positions.
+        positions: of all samples to evaluate on.
+        micro_batch: samples a pass at most.
+        device: where the model is.
+        ranks: all ranks.
+        run_dir: the run.
+
+    Returns:
+        On rank 0 `mlm_loss` (nats a masked token), `mlm_accuracy` and, with pairs, `nsp_accuracy` (per cent); else
+        nothing.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    shares = [positions[first : first + micro_batch] for first in range(0, len(positions), micro_batch)]
+    size, rank = ranks.world.size, ranks.world.rank
+    own = [(share, True) for share in shares[rank::size]]
+    own += [(shares[0], False)] * (-(-len(shares) // size) - len(own))  # counted by another rank
+    sums = torch.zeros(5, dtype=torch.float64)
+    was_training = model.training
+    model.eval()
+    for share, counts in own:
+        found = _of_batch(model, make(share).to(device))
+        sums += found if counts else 0
+    model.train(was_training)
+    loss, right, tokens, right_pairs, pairs = ranks.sum(*sums.tolist())
+    if not ranks.first:
+        return {}
+    metrics = {"mlm_loss": loss / tokens, "mlm_accuracy": 100 * right / tokens}
+    if pairs:
+        metrics["nsp_accuracy"] = 100 * right_pairs / pairs
+    try:
+        replace_json(run_dir.evaluation, {**metrics, "masked_tokens": int(tokens), "samples": len(positions)})
+    except OSError as error:
+        raise DataError(f"{run_dir.evaluation}: cannot be written: {error.strerror or error}") from None
+    return metrics
+
+
+def _of_batch(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Sum of losses, right tokens, tokens, right pairs, pairs: float64 ``[5]``, on the CPU."""
+    scores, answers = predictions(model, batch)
+    labels = batch.targets["mask_labels"]
+    loss = functional.cross_entropy(scores.float(), labels, reduction="sum")
+    right = (scores.argmax(-1) == labels).sum()
+    found = [loss, right, torch.tensor(len(labels))]
+    if answers is None:
+        found += [torch.tensor(0), torch.tensor(0)]
+    else:
+        found += [(answers.argmax(-1) == batch.targets["next_sentence"]).sum(), torch.tensor(batch.size)]
+    return torch.stack([value.double().cpu() for value in found])

@@ -1,0 +1,154 @@
+"""Pre-training as whole runs: any number of ranks, both back ends, a kill in between, the next phase, fine-tuning."""
+
+import json
+import random
+import signal
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+import transformers
+from run_faults import slow_steps
+from run_ranks import finish, job_log, lines, losses, make_run, run_to_end, start, wait_for
+
+from bertjob.launch.world import World
+from bertjob.spec.layout import RunDir
+from bertjob.spec.load import read_job
+from bertjob.train.corpus.prepare import Preparation, prepare
+from bertjob.train.pretrain.task import PretrainTask
+from bertjob.train.ranks import Ranks
+
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "bird",
+    "tree",
+    "house",
+    "river",
+    "red",
+    "old",
+    "tall",
+    "small",
+    "saw",
+    "found",
+    "left",
+    "and",
+    "under",
+    "near",
+]
+MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "?", ".", "what", "did", "where"]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of words drawn at random, prepared."""
+    folder = tmp_path_factory.mktemp("corpus")
+    draw = random.Random(5)
+    documents = [
+        "\n".join(" ".join(draw.choices(WORDS, k=draw.randint(3, 12))) + " ." for _ in range(draw.randint(4, 20)))
+        for _ in range(60)
+    ]
+    (folder / "text.txt").write_text("\n\n".join(documents) + "\n")
+    (folder / "vocab.txt").write_text("\n".join([*MARKS, *sorted(WORDS)]) + "\n")
+    out = folder / "shards"
+    vocab = str(folder / "vocab.txt")
+    prepare(Preparation((str(folder / "text.txt"),), str(out), vocab=vocab, validation=0.2), lambda told: None)
+    return out
+
+
+def pretraining(folder: Path, shards: Path, **changes: object) -> Path:
+    said = {
+        "task": "pretrain",
+        "data": {"shards": str(shards)},
+        "model__vocab": None,
+        "train__max_seq_length": 48,
+        "pretraining": {"validation_samples": 20, "max_predictions_per_seq": 6},
+    }
+    return make_run(folder, **said | changes)
+
+
+@pytest.fixture(scope="module")
+def finished(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = pretraining(tmp_path_factory.mktemp("runs") / "one", shards)
+    assert run_to_end(run) == [0], job_log(run)
+    return run
+
+
+@pytest.mark.parametrize(("backend", "size"), [("torch", 2), ("torch", 4), ("deepspeed", 2)])
+def test_losses_do_not_depend_on_ranks_and_back_end(finished, shards, tmp_path, backend, size):
+    run = pretraining(tmp_path / "run", shards, backend=backend)
+    assert run_to_end(run, size) == [0] * size, job_log(run)
+    for (step, loss, _), (_, expected, _) in zip(losses(run), losses(finished), strict=True):
+        assert loss == pytest.approx(expected, rel=1e-5), step
+    found, alone = (json.loads((of / "eval.json").read_text()) for of in (run, finished))
+    assert found["mlm_loss"] == pytest.approx(alone["mlm_loss"], rel=1e-5)
+    assert found["masked_tokens"] == alone["masked_tokens"]
+
+
+def test_after_a_kill_the_losses_are_bitwise_those_of_an_undisturbed_run(finished, shards, tmp_path):
+    run = pretraining(tmp_path / "run", shards)
+    ranks = start(run, fault=slow_steps)
+    wait_for(lambda: lines(run) and lines(run)[-1]["step"] >= 6)
+    for rank in ranks:
+        rank.kill()
+    assert finish(ranks) == [-signal.SIGKILL]
+    assert run_to_end(run) == [0], job_log(run)
+    assert losses(run) == losses(finished)
+
+
+def test_the_model_is_transformers_own_and_says_what_it_is(finished):
+    model, loading = transformers.BertForPreTraining.from_pretrained(finished / "model", output_loading_info=True)
+    assert not any(loading[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert model.config.architectures == ["BertForPreTraining"]
+    assert (finished / "model" / "tokenizer.json").is_file()
+    evaluation = json.loads((finished / "eval.json").read_text())
+    assert {"mlm_loss", "mlm_accuracy", "nsp_accuracy", "masked_tokens", "samples"} == evaluation.keys()
+    assert 0 <= evaluation["nsp_accuracy"] <= 100
+
+
+def test_the_next_phase_and_fine_tuning_start_from_what_was_trained(finished, shards, tmp_path):
+    init = {"model": {"init": str(finished / "model")}}
+    second = pretraining(tmp_path / "second", shards, **init, train__max_seq_length=64, train__max_steps=3)
+    assert run_to_end(second) == [0], job_log(second)
+    assert losses(second)[0][1] < losses(finished)[0][1]  # its weights are not random any more
+    tuned = make_run(tmp_path / "tuned", **init, train__max_steps=2)
+    assert run_to_end(tuned) == [0], job_log(tuned)
+    assert json.loads((tuned / "hparams.json").read_text())["job"]["task"] == "squad"
+
+
+def test_lamb_tells_its_trust_ratios(shards, tmp_path):
+    run = pretraining(tmp_path / "run", shards, task="mlm", optimizer={"name": "lamb", "lr": 4e-3}, train__max_steps=2)
+    assert run_to_end(run) == [0], job_log(run)
+    line = lines(run)[0]
+    assert 0.0799 <= line["trust_min"] <= line["trust_mean"] <= line["trust_max"] <= 1
+    assert "nsp_accuracy" not in json.loads((run / "eval.json").read_text())
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "mlm"])
+def test_packed_and_padded_batches_have_the_same_loss(shards, tmp_path, kind):
+    run = pretraining(tmp_path / "run", shards, task=kind, model__dropout=0.0)
+    job = read_job(run / "job.yaml")
+    padded = msgspec.structs.replace(job, train=msgspec.structs.replace(job.train, batching="padded"))
+    alone = Ranks(World(0, 1, 0, 1, "test"), None)  # type: ignore[arg-type]  # one rank sends nothing
+    found = []
+    for described in (job, padded):
+        task = PretrainTask.from_job(described, RunDir(run), alone, torch.device("cpu"))
+        found.append([task.loss(task.model.eval(), batch).item() for batch in task.micro_batches(3, 0, 1)])
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": {"shards": "nowhere"}}, "holds no samples of pre-training"),
+        ({"train__max_steps": None}, "task pretrain counts steps"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line(shards, tmp_path, changes, words):
+    run = pretraining(tmp_path / "run", shards, model__vocab=str(shards / "tokenizer.json"), **changes)
+    assert run_to_end(run)[0] != 0
+    assert words in job_log(run)
+    assert "Traceback" not in job_log(run)
