@@ -13,6 +13,7 @@ from bertjob.launch.estimate.network import all_reduce_seconds, exposed_seconds
 from bertjob.launch.estimate.samples import Samples, squad_samples
 from bertjob.launch.estimate.sizes import KNOWN, Sizes, flops, parameters
 from bertjob.spec.job import Data, Job, Model, Train
+from bertjob.spec.load import load_job
 from bertjob.spec.site import Gpu
 
 LARGE, BASE, MINILM = KNOWN["bert-large-uncased"], KNOWN["bert-base-uncased"], KNOWN["demo"]
@@ -143,6 +144,18 @@ def test_lengths_of_real_questions_are_guessed_from_their_characters(test_data: 
     for name, count, tokens in (("train-v1.1.part", 12032, 162.3), ("dev-v1.1", 10833, 178.5)):
         found, _ = samples_of(Job(name="j", data=Data(train=str(test_data / f"squad/{name}.json"))))
         assert (found.count, found.tokens) == (pytest.approx(count, rel=0.01), pytest.approx(tokens, rel=0.01))
+
+
+def test_pretraining_asks_about_masked_tokens_of_full_samples():
+    job = load_job("pretrain-seq128").value
+    samples, _ = samples_of(job)
+    assert samples == Samples(None, 128.0, 128.0**2, pytest.approx(0.15 * 125))
+    assert sizes_of(job) == LARGE
+    found = estimate(job, LARGE, samples, V100, 16, 256, 100.0)
+    assert found.steps == 24430
+    assert found.fits
+    with pytest.raises(SpecError, match="no steps"):
+        samples_of(load_job("smoke").value)
 
 
 def test_padding_costs():

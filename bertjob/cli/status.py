@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bertjob.cli import completion
 from bertjob.cli.options import json_option
 from bertjob.errors import SchedulerError
 
@@ -22,7 +23,7 @@ _SHOWN = 20
 
 
 @click.command("status")
-@click.argument("runs", metavar="[ID…]", nargs=-1)
+@click.argument("runs", metavar="[ID...]", nargs=-1, shell_complete=completion.runs)
 @click.option("-w", "--watch", is_flag=True, help="Refresh in place until interrupted.")
 @click.option("-a", "--all", "everything", is_flag=True, help=f"All runs, not only the newest {_SHOWN}.")
 @json_option

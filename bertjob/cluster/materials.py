@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bertjob.errors import SpecError
-from bertjob.launch.estimate.samples import SQUAD, Samples, squad_samples
+from bertjob.launch.estimate.samples import SQUAD, Samples, pretraining_samples, squad_samples
 from bertjob.launch.estimate.sizes import KNOWN, Sizes, sizes
 from bertjob.spec.job import Job
 
@@ -33,6 +33,10 @@ def samples_of(job: Job) -> tuple[Samples, str]:
     Raises:
         SpecError: the data are no SQuAD file.
     """
+    if job.task in ("pretrain", "mlm"):
+        return pretraining_samples(job), f"samples of {job.train.max_seq_length} tokens"
+    if job.task == "smoke":
+        raise SpecError("task smoke takes no steps: there is nothing to estimate")
     place = job.data.train
     if place is None or not Path(place).is_file():
         return SQUAD, "SQuAD v1.1 by its published numbers"

@@ -10,7 +10,7 @@ from bertjob.launch.estimate.memory import Memory, activation_bytes, state_bytes
 from bertjob.launch.estimate.network import all_reduce_seconds, exposed_seconds
 from bertjob.launch.estimate.samples import Samples
 from bertjob.launch.estimate.sizes import Sizes, flops, parameters
-from bertjob.spec.batch import divisors
+from bertjob.spec.batch import divisors, solve
 from bertjob.spec.deepspeed import enabled_precision
 from bertjob.spec.job import Job
 from bertjob.spec.site import Gpu
@@ -71,14 +71,14 @@ def estimate(
         gbits: 10^9 bits a second that a node sends; None where that is not known.
 
     Raises:
-        SpecError: the GPU has no rate for the job's precision.
+        SpecError: the site says nothing of its GPUs, or the batches do not come out even.
     """
     train = job.train
     rate = _rate(job, gpu)
-    work = flops(sizes, samples.tokens, samples.squares)
+    work = flops(sizes, samples.tokens, samples.squares, samples.masked)
     at_once = train.micro_batch * samples.tokens
     micro = train.micro_batch * work / (rate * PEAK_SHARE * at_once / (at_once + HALF_SPEED_TOKENS))
-    accumulation = train.global_batch / (train.micro_batch * ranks)
+    accumulation = solve(train.global_batch, train.micro_batch, ranks)
     compute = accumulation * micro
     waiting = None
     if gbits is not None or nodes == 1:
@@ -100,13 +100,13 @@ def memory(job: Job, sizes: Sizes, samples: Samples, ranks: int, micro_batch: in
     """What a rank keeps with a micro batch."""
     own = enabled_precision(job.deepspeed) in ("fp16", "bf16") if job.backend == "deepspeed" else False
     stage = (job.deepspeed.get("zero_optimization") or {}).get("stage", 0) if job.backend == "deepspeed" else 0
-    tokens = micro_batch * samples.tokens
-    return Memory(state_bytes(sizes, ranks, stage, own), activation_bytes(sizes, tokens, job.precision == "fp32"))
+    activations = activation_bytes(
+        sizes, micro_batch * samples.tokens, job.precision == "fp32", micro_batch * samples.masked
+    )
+    return Memory(state_bytes(sizes, ranks, stage, own), activations)
 
 
 def _fitting(job: Job, sizes: Sizes, samples: Samples, gpu: Gpu, ranks: int) -> Iterator[int]:
-    if job.train.global_batch % ranks:
-        return
     for micro_batch in divisors(job.train.global_batch // ranks):
         if memory(job, sizes, samples, ranks, micro_batch).total <= _bytes(gpu):
             yield micro_batch
