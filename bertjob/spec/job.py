@@ -110,6 +110,9 @@ class Model(Section, frozen=True):
     """Feed-forward size; with `init: random` (default 4 x hidden)."""
     dropout: Proportion = 0.1
     """Dropout of hidden states and attention."""
+    activation_checkpointing: bool = False
+    """Keep only what enters each layer, and compute the rest again in the backward pass: memory for a third more
+    time."""
 
 
 class Data(Section, frozen=True):

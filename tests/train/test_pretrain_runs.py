@@ -119,6 +119,13 @@ def test_the_next_phase_and_fine_tuning_start_from_what_was_trained(finished, sh
     assert json.loads((tuned / "hparams.json").read_text())["job"]["task"] == "squad"
 
 
+def test_activation_checkpointing_changes_nothing_but_memory(finished, shards, tmp_path):
+    run = pretraining(tmp_path / "run", shards, model__activation_checkpointing=True)
+    assert run_to_end(run) == [0], job_log(run)
+    for (_, loss, _), (_, expected, _) in zip(losses(run), losses(finished), strict=True):
+        assert loss == pytest.approx(expected, rel=1e-6)
+
+
 def test_lamb_tells_its_trust_ratios(shards, tmp_path):
     run = pretraining(tmp_path / "run", shards, task="mlm", optimizer={"name": "lamb", "lr": 4e-3}, train__max_steps=2)
     assert run_to_end(run) == [0], job_log(run)

@@ -101,7 +101,11 @@ def memory(job: Job, sizes: Sizes, samples: Samples, ranks: int, micro_batch: in
     own = enabled_precision(job.deepspeed) in ("fp16", "bf16") if job.backend == "deepspeed" else False
     stage = (job.deepspeed.get("zero_optimization") or {}).get("stage", 0) if job.backend == "deepspeed" else 0
     activations = activation_bytes(
-        sizes, micro_batch * samples.tokens, job.precision == "fp32", micro_batch * samples.masked
+        sizes,
+        micro_batch * samples.tokens,
+        job.precision == "fp32",
+        micro_batch * samples.masked,
+        checkpointed=job.model.activation_checkpointing,
     )
     return Memory(state_bytes(sizes, ranks, stage, own), activations)
 

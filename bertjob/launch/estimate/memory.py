@@ -48,7 +48,9 @@ def state_bytes(sizes: Sizes, world: int, zero_stage: int, half: bool) -> float:
     return parameters(sizes) * (kept + (16 - kept) / world)
 
 
-def activation_bytes(sizes: Sizes, tokens: float, fp32: bool, masked: float = 0.0) -> float:
+def activation_bytes(
+    sizes: Sizes, tokens: float, fp32: bool, masked: float = 0.0, *, checkpointed: bool = False
+) -> float:
     """What one micro batch leaves for its backward pass.
 
     Args:
@@ -56,7 +58,10 @@ def activation_bytes(sizes: Sizes, tokens: float, fp32: bool, masked: float = 0.
         tokens: of the whole micro batch.
         fp32: computes in float32, not under autocast.
         masked: tokens that the head of pre-training scores: their float32 scores, and the gradient of these.
+        checkpointed: each layer keeps what enters it, and one at a time all of it.
     """
     base, slope = _PER_TOKEN["single" if fp32 else "half"]
-    layers = sizes.layers * (base * sizes.hidden + slope * sizes.ff) * tokens
+    layer = (base * sizes.hidden + slope * sizes.ff) * tokens
+    entering = (4 if fp32 else 2) * sizes.hidden * tokens
+    layers = sizes.layers * entering + layer if checkpointed else sizes.layers * layer
     return layers + masked * sizes.vocab * (12 if fp32 else 10)

@@ -42,8 +42,13 @@ def build(job: Job, network: type[Network]) -> Network:
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(job.seed)
         if job.model.init == "random":
-            return network(_new_config(job, tokens))
-        return _pretrained(job, model_folder(job), tokens, network)
+            model = network(_new_config(job, tokens))
+        else:
+            model = _pretrained(job, model_folder(job), tokens, network)
+    if job.model.activation_checkpointing:
+        untyped: Any = model
+        untyped.gradient_checkpointing_enable({"use_reentrant": False})  # the other kind wants tensors, not segments
+    return model
 
 
 def build_question_answering(job: Job) -> BertForQuestionAnswering:
