@@ -82,6 +82,8 @@ class Request(msgspec.Struct, frozen=True):
     options: dict[str, tuple[str, Any]]
     run_dir: str | None
     sbatch: tuple[str, ...]
+    init: str | None = None
+    """First weights in place of the job's."""
 
     def load(self) -> tuple[Loaded[Job], Loaded[Site]]:
         """The job and the site.
@@ -89,7 +91,10 @@ class Request(msgspec.Struct, frozen=True):
         Raises:
             SpecError: either is not well formed.
         """
-        return load_job(self.job, self.settings, self.options), load_site(self.site)
+        job = load_job(self.job, self.settings, self.options)
+        if self.init is not None:
+            job = replace(job, value=replace(job.value, model=replace(job.value.model, init=self.init)))
+        return job, load_site(self.site)
 
     def plan(self, run_dir: str | None) -> Plan:
         """The plan of the job at the site, for a run directory (None: the script makes its own).

@@ -1,66 +1,118 @@
-"""``bertjob submit``: check a job and hand it to the scheduler."""
+"""``bertjob submit``: check jobs and hand them to the scheduler."""
 
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
+from msgspec.structs import replace
 
-from bertjob.cli.options import Request, SbatchCommand, job_options, json_option
+from bertjob.cli.options import Names, Request, SbatchCommand, job_options, json_option
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
 from bertjob.spec.layout import RUNS
 
+if TYPE_CHECKING:
+    from bertjob.cluster.submit import Submitted
+
 
 @click.command("submit", cls=SbatchCommand)
 @job_options(default_site="generic")
+@click.argument("more", metavar="[JOB...]", nargs=-1, type=Names("job"))
+@click.option("--chain", is_flag=True, help="Submit several jobs, each to start from what the one before has trained.")
 @click.option("--dry-run", is_flag=True, help="Check, and print the script in place of submitting it.")
 @click.option("--wait", "waits", is_flag=True, help="Return when the job has ended, with its success as exit code.")
 @json_option
-def verb(request: Request, dry_run: bool, waits: bool, as_json: bool) -> None:
+def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, waits: bool, as_json: bool) -> None:
     """Check a job and submit it to the site's scheduler.
 
-    The last line of stdout is the job's id. Everything after -- goes to sbatch as it is.
+    The last line of stdout is the job's id. Everything after -- goes to sbatch as it is. With --chain a job that fails
+    cancels those after it, and stdout has a line for each.
     """
-    from bertjob.cluster.doctor.advice import excluding, left_out, said_of, unproved
-    from bertjob.cluster.preflight import check, check_continues
-    from bertjob.cluster.rundir import new_run_dir, of
-    from bertjob.cluster.submit import submit
-
-    job, site = request.load()
-    refuse_submit(site.value)
-    run_dir = request.run_dir or str(new_run_dir(Path(RUNS), job.value.name).path)
-    plan = request.plan(str(Path(run_dir).absolute()))
-    if bad := left_out(plan):
-        click.echo(said_of(bad, plan.site.name), err=True)
-        more = excluding(plan.job.resources.sbatch, bad)
-        plan = msgspec.structs.replace(request, sbatch=(*request.sbatch, *more)).plan(plan.run_dir)
-    for warning in plan.warnings:
+    if more and not chain:
+        raise click.UsageError(f"{len(more) + 1} jobs: say --chain, or submit them one by one")
+    if chain and request.run_dir:
+        raise click.UsageError("--run-dir is for one job: each of a chain has its own")
+    links = _links(request, more)
+    plans = [_left_out(link, link.plan(link.run_dir)) for link in links]
+    for warning in dict.fromkeys(warning for _, plan in plans for warning in plan.warnings):
         click.echo(f"warning: {warning}", err=True)
     if dry_run:
-        check(plan)
-        check_continues(plan, of(plan))
-        text = script(plan)
-        sys.stdout.write(json.dumps({"script": text, "run_dir": plan.run_dir}) + "\n" if as_json else text)
+        _print_scripts([plan for _, plan in plans], as_json)
         return
-    submitted = submit(plan)
-    if doubt := unproved(plan):
-        click.echo(doubt, err=True)
-    log = submitted.run_dir.log(submitted.job_id)
-    click.echo(f"{plan.job.name} at {plan.site.name}: {_summary(plan)}", err=True)
-    click.echo(f"run directory {submitted.run_dir.path}\nlog           {log}", err=True)
-    if as_json:
-        click.echo(json.dumps({"job_id": submitted.job_id, "run_dir": str(submitted.run_dir.path), "log": str(log)}))
-    else:
-        click.echo(submitted.job_id)
+    submitted = _submit([link for link, _ in plans])
+    _tell([plan for _, plan in plans], submitted, as_json)
     if waits:
         from bertjob.cli.wait import wait_for
         from bertjob.cluster import runs
 
         sys.stdout.flush()
-        wait_for([runs.find(str(submitted.run_dir.path))])
+        wait_for([runs.find(str(one.run_dir.path)) for one in submitted])
+
+
+def _links(request: Request, more: tuple[str, ...]) -> list[Request]:
+    """A request for each job, with its run directory; each but the first begins with the model of the one before."""
+    from bertjob.cluster.chain import model_of
+    from bertjob.cluster.rundir import new_run_dir
+
+    links: list[Request] = []
+    init = None
+    for name in (request.job, *more):
+        one = replace(request, job=name, init=init)
+        job, site = one.load()
+        refuse_submit(site.value)
+        run_dir = request.run_dir or str(new_run_dir(Path(RUNS), job.value.name).path)
+        links.append(replace(one, run_dir=str(Path(run_dir).absolute())))
+        if more:
+            init = model_of(links[-1].plan(links[-1].run_dir))
+    return links
+
+
+def _left_out(link: Request, plan: Plan) -> tuple[Request, Plan]:
+    """The same without the nodes that failed a proof."""
+    from bertjob.cluster.doctor.advice import excluding, left_out, said_of
+
+    bad = left_out(plan)
+    if not bad:
+        return link, plan
+    click.echo(said_of(bad, plan.site.name), err=True)
+    without = replace(link, sbatch=(*link.sbatch, *excluding(plan.job.resources.sbatch, bad)))
+    return without, without.plan(without.run_dir)
+
+
+def _print_scripts(plans: list[Plan], as_json: bool) -> None:
+    from bertjob.cluster.chain import model_of
+    from bertjob.cluster.submit import check_submission
+
+    for plan in plans:
+        check_submission(plan, {model_of(plan) for plan in plans})
+    for plan in plans:
+        text = script(plan)
+        sys.stdout.write(json.dumps({"script": text, "run_dir": plan.run_dir}) + "\n" if as_json else text)
+
+
+def _submit(links: list[Request]) -> "list[Submitted]":
+    from bertjob.cluster.chain import Link, submit_chain
+
+    def planned(link: Request) -> Link:
+        return lambda more: replace(link, sbatch=(*link.sbatch, *more)).plan(link.run_dir)
+
+    return submit_chain([planned(link) for link in links])
+
+
+def _tell(plans: list[Plan], submitted: "list[Submitted]", as_json: bool) -> None:
+    from bertjob.cluster.doctor.advice import unproved
+
+    for doubt in dict.fromkeys(filter(None, map(unproved, plans))):
+        click.echo(doubt, err=True)
+    for plan, one in zip(plans, submitted, strict=True):
+        log = one.run_dir.log(one.job_id)
+        click.echo(f"{plan.job.name} at {plan.site.name}: {_summary(plan)}", err=True)
+        click.echo(f"run directory {one.run_dir.path}\nlog           {log}", err=True)
+        said = {"job_id": one.job_id, "run_dir": str(one.run_dir.path), "log": str(log)}
+        click.echo(json.dumps(said) if as_json else one.job_id)
 
 
 def _summary(plan: Plan) -> str:

@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,15 +29,19 @@ _REMEDIES: Mapping[str, str] = {
 }
 
 
-def check(plan: Plan) -> None:
+def check(plan: Plan, coming: Collection[str] = ()) -> None:
     """All that can be known before the job is queued or started.
+
+    Args:
+        plan: what to run.
+        coming: paths that jobs before it will make.
 
     Raises:
         PreflightError: the site wants to be told more, a file or folder is missing, or a package that training needs;
             in one line.
     """
     refuse_unsaid(plan.job, plan.site)
-    check_inputs(plan.inputs)
+    check_inputs({key: path for key, path in plan.inputs.items() if path not in coming})
     check_image(plan)
     check_packages(plan)
 

@@ -133,11 +133,12 @@ def _row(run: Run, answer: Answer, state: RunState | None, alive: bool, here: bo
 
 
 def _reason(run: Run, word: str, info: slurm.JobInfo, own: RunState) -> str:
-    """Why it waits or failed; why a job once waited is of no interest when it has ended."""
+    """Why it waits or failed; why a job once waited is of no interest when it has ended, unless that ended it."""
     if word == outcome.LOST:
         return "gone without a word: killed, or its machine went down"
     waited = info.state.ended and info.state not in (JobState.FAILED, JobState.NODE_FAIL)
-    return own.error or ("" if waited else info.reason)
+    said = not waited or info.reason.startswith("Dependency")
+    return own.error or (info.reason if said else "")
 
 
 _NOTHING = RunState(phase="starting", time=0.0)

@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,26 +26,37 @@ class Submitted:
     run_dir: RunDir
 
 
-def submit(plan: Plan) -> Submitted:
+def submit(plan: Plan, coming: Collection[str] = ()) -> Submitted:
     """Queue a job. A run directory that exists is continued: the training goes on from its newest checkpoint.
 
     Args:
         plan: what to run, with its run directory.
+        coming: paths that jobs before it will make.
 
     Raises:
         PreflightError: the site has no scheduler, a file is missing, or the run directory cannot be made,
             its job is not over or is another one.
         SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
     """
-    refuse_submit(plan.site)
-    check(plan)
-    run_dir = rundir.of(plan)
-    check_over(run_dir)
-    check_continues(plan, run_dir)
+    run_dir = check_submission(plan, coming)
     with rundir.made(run_dir, rundir.files(plan, run_dir)):
         job_id = _sbatch(run_dir.script)
     runs.record(run_dir, job_id=job_id, site=plan.site.name, scheduler="slurm")
     return Submitted(job_id, run_dir)
+
+
+def check_submission(plan: Plan, coming: Collection[str] = ()) -> RunDir:
+    """All that is checked before a job is queued; its run directory.
+
+    Raises:
+        PreflightError: as for `submit`.
+    """
+    refuse_submit(plan.site)
+    check(plan, coming)
+    run_dir = rundir.of(plan)
+    check_over(run_dir)
+    check_continues(plan, run_dir)
+    return run_dir
 
 
 def _sbatch(path: Path) -> str:

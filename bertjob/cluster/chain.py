@@ -1,0 +1,43 @@
+"""Submit jobs of which each starts from what the one before has trained."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bertjob.cluster import slurm
+from bertjob.cluster.submit import Submitted, check_submission, submit
+from bertjob.errors import BertjobError
+from bertjob.launch.plan import Plan
+from bertjob.spec.layout import RunDir
+
+Link = Callable[[tuple[str, ...]], Plan]
+"""The plan of one job, given more options of sbatch."""
+
+
+def model_of(plan: Plan) -> str:
+    """Where a planned job will leave its model."""
+    assert plan.run_dir is not None
+    return str(RunDir(Path(plan.run_dir)).model)
+
+
+def submit_chain(links: Sequence[Link]) -> list[Submitted]:
+    """Queue jobs, each of which starts when the one before it has succeeded; a failed one cancels the rest.
+
+    All are checked before the first one is queued. Where the scheduler refuses one, those before it are cancelled.
+
+    Raises:
+        PreflightError, SchedulerError: as for submit.submit.
+    """
+    plans = [link(()) for link in links]
+    coming = {model_of(plan) for plan in plans}
+    for plan in plans:
+        check_submission(plan, coming)
+    queued: list[Submitted] = []
+    try:
+        for link in links:
+            after = ("--kill-on-invalid-dep=yes", f"--dependency=afterok:{queued[-1].job_id}") if queued else ()
+            queued.append(submit(link(after), coming))
+    except BertjobError:
+        if queued:
+            slurm.cancel([link.job_id for link in queued])
+        raise
+    return queued
