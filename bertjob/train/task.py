@@ -9,7 +9,7 @@ from bertjob.train.batch import Batch
 
 
 class Task(Protocol):
-    """One kind of training: squad, later mlm and pretrain."""
+    """One kind of training: squad, mlm or pretrain."""
 
     @property
     def total_steps(self) -> int:
