@@ -154,8 +154,10 @@ class Train(Section, frozen=True):
 
 
 class Evaluation(Section, frozen=True):
-    """Answering the questions of `data.dev`."""
+    """Answering the questions of `data.dev`, or the validation samples of `data.shards`."""
 
+    every_steps: Count | None = None
+    """Optimizer steps between evaluations while it trains (default: only at the end)."""
     micro_batch: Count = 32
     """Samples a rank evaluates at once."""
     n_best: Count = 20

@@ -63,6 +63,8 @@ def train(training: Training) -> bool:
             meter.stepped(outcome)
         if is_logged(done, total, job.train.log_every):
             report.logged(done, meter.read(done), lr, outcome, training.backend.gauges())
+        if is_evaluated(done, total, job.evaluation.every_steps):
+            evaluate(training, done)
         signalled, due = training.ranks.any(training.watch.signalled, training.saver.due(done))
         if signalled or due or done == total:
             meter.check(done)
@@ -83,6 +85,19 @@ def accumulate(training: Training, step: int, meter: Meter) -> None:
         loss = training.task.loss(training.backend.model, batch.to(training.device))
         training.backend.backward(loss, last=number == len(batches) - 1)
         meter.add(loss, batch)
+
+
+def evaluate(training: Training, step: int) -> None:
+    """See after `step` steps how good the model is; the training goes on as if nobody had."""
+    with training.report.working():
+        metrics = training.task.evaluate(training.backend.model, final=False)
+    if metrics:
+        training.report.evaluated(step, metrics)
+
+
+def is_evaluated(step: int, total: int, every: int | None) -> bool:
+    """Whether the model is evaluated after step `step` (from 1), the end apart."""
+    return every is not None and step % every == 0 and step < total
 
 
 def save(training: Training, step: int) -> None:

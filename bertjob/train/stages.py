@@ -94,7 +94,7 @@ def prepare(
     answered = start.step == task.total_steps and read_evaluation(run_dir) is not None
     if ranks.first and not answered:
         run_dir.evaluation.unlink(missing_ok=True)  # of another training
-    report.resume(start.step, task.total_steps, evaluations=answered)
+    report.resume(start.step, task.total_steps, evaluations=answered or start.step < task.total_steps)
     saver = Saver(run_dir, job.checkpoint, ranks, start.step)
     return Training(job, task, backend, device, ranks, watch, report, saver, start)
 

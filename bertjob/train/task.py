@@ -30,9 +30,10 @@ class Task(Protocol):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean loss over the samples of one micro batch: a scalar, float32."""
 
-    def evaluate(self, model: nn.Module) -> Mapping[str, float]:
-        """Evaluate on all ranks, gather once, write the task's files on rank 0; the metrics on rank 0, else empty.
+    def evaluate(self, model: nn.Module, *, final: bool = True) -> Mapping[str, float]:
+        """Evaluate on all ranks, gather once; the metrics on rank 0, else empty.
 
+        The final evaluation also writes the task's files, on rank 0.
         Called by every rank at the same time; every rank does the same number of forward passes (ZeRO 3 needs it).
         """
 

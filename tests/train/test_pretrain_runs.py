@@ -126,6 +126,19 @@ def test_activation_checkpointing_changes_nothing_but_memory(finished, shards, t
         assert loss == pytest.approx(expected, rel=1e-6)
 
 
+def test_an_evaluation_on_the_way_changes_nothing_and_stays_when_the_run_goes_on(finished, shards, tmp_path):
+    run = pretraining(tmp_path / "run", shards, evaluation__every_steps=3)
+    ranks = start(run, fault=slow_steps)
+    wait_for(lambda: lines(run) and lines(run)[-1]["step"] >= 7)
+    for rank in ranks:
+        rank.kill()
+    finish(ranks)
+    assert not (run / "eval.json").exists()  # which is the last word
+    assert run_to_end(run) == [0], job_log(run)
+    assert losses(run) == losses(finished)
+    assert [line["step"] for line in lines(run) if "mlm_loss" in line] == [3, 6, 9, 12]
+
+
 def test_lamb_tells_its_trust_ratios(shards, tmp_path):
     run = pretraining(tmp_path / "run", shards, task="mlm", optimizer={"name": "lamb", "lr": 4e-3}, train__max_steps=2)
     assert run_to_end(run) == [0], job_log(run)

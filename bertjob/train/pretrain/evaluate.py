@@ -23,9 +23,9 @@ def evaluate(
     micro_batch: int,
     device: torch.device,
     ranks: Ranks,
-    run_dir: RunDir,
+    run_dir: RunDir | None,
 ) -> dict[str, float]:
-    """Predict on all ranks, add up, write eval.json on rank 0; every rank does the same number of forward passes.
+    """Predict on all ranks and add up; every rank does the same number of forward passes.
 
     Args:
         model: as a back end has wrapped it.
@@ -34,7 +34,7 @@ def evaluate(
         micro_batch: samples a pass at most.
         device: where the model is.
         ranks: all ranks.
-        run_dir: the run.
+        run_dir: the run, where rank 0 writes eval.json; None: nothing is written.
 
     Returns:
         On rank 0 `mlm_loss` (nats a masked token), `mlm_accuracy` and, with pairs, `nsp_accuracy` (per cent); else
@@ -60,6 +60,8 @@ def evaluate(
     metrics = {"mlm_loss": loss / tokens, "mlm_accuracy": 100 * right / tokens}
     if pairs:
         metrics["nsp_accuracy"] = 100 * right_pairs / pairs
+    if run_dir is None:
+        return metrics
     try:
         replace_json(run_dir.evaluation, {**metrics, "masked_tokens": int(tokens), "samples": len(positions)})
     except OSError as error:

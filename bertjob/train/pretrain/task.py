@@ -123,16 +123,17 @@ class PretrainTask:
         """The sum of the losses of one micro batch: a scalar, float32."""
         return torch.stack(list(losses(model, batch).values())).sum()
 
-    def evaluate(self, model: nn.Module) -> Mapping[str, float]:
-        """Evaluate on the validation samples, and write eval.json on rank 0; there the metrics, else nothing.
+    def evaluate(self, model: nn.Module, *, final: bool = True) -> Mapping[str, float]:
+        """Evaluate on the validation samples; the metrics on rank 0, which at the end writes eval.json; else nothing.
 
         Raises:
             DataError: the file cannot be written.
         """
         evaluation = self.job.evaluation
         positions = np.arange(self.job.pretraining.validation_samples)
+        run_dir = self.run_dir if final else None
         return evaluate(
-            model, self.validation.batch, positions, evaluation.micro_batch, self.device, self.ranks, self.run_dir
+            model, self.validation.batch, positions, evaluation.micro_batch, self.device, self.ranks, run_dir
         )
 
     def save_tokenizer(self, folder: str) -> None:

@@ -58,11 +58,13 @@ def answer(model: nn.Module, dev: Dev, job: Job, device: torch.device, world: Wo
     return answers
 
 
-def write_evaluation(run_dir: RunDir, data: SquadSet, answers: Mapping[int, Sequence[Answer]]) -> dict[str, float]:
-    """Write predictions.json, nbest_predictions.json and eval.json, each whole or not at all.
+def write_evaluation(
+    run_dir: RunDir | None, data: SquadSet, answers: Mapping[int, Sequence[Answer]]
+) -> dict[str, float]:
+    """Score answers; write predictions.json, nbest_predictions.json and eval.json, each whole or not at all.
 
     Args:
-        run_dir: the run.
+        run_dir: the run; None: nothing is written.
         data: the questions.
         answers: the n best of each question, by its index.
 
@@ -77,6 +79,8 @@ def write_evaluation(run_dir: RunDir, data: SquadSet, answers: Mapping[int, Sequ
     nbest = {id: [_scored(answer) for answer in best] for id, best in by_id.items()}
     result = score(data, Predictions(texts))
     metrics = {"exact_match": result.exact_match, "f1": result.f1}
+    if run_dir is None:
+        return metrics
     try:
         replace_json(run_dir.predictions, texts)
         replace_json(run_dir.nbest, nbest)

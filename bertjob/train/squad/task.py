@@ -100,8 +100,10 @@ class SquadTask:
         """Mean loss over the samples of one micro batch: a scalar, float32."""
         return span_loss(*span_logits(model, batch), batch.targets)
 
-    def evaluate(self, model: nn.Module) -> Mapping[str, float]:
-        """Answer the dev questions on all ranks, write the files and score on rank 0; there the metrics, else nothing.
+    def evaluate(self, model: nn.Module, *, final: bool = True) -> Mapping[str, float]:
+        """Answer the dev questions on all ranks, score on rank 0; there the metrics, else nothing.
+
+        The final answers are written into their files.
 
         Raises:
             DataError: a file cannot be written.
@@ -111,9 +113,8 @@ class SquadTask:
         found = self.ranks.gather(answer(model, self.dev, self.job, self.device, self.ranks.world))
         if not self.ranks.first:
             return {}
-        return write_evaluation(
-            self.run_dir, self.dev.data, {index: best for share in found for index, best in share.items()}
-        )
+        answers = {index: best for share in found for index, best in share.items()}
+        return write_evaluation(self.run_dir if final else None, self.dev.data, answers)
 
     def save_tokenizer(self, folder: str) -> None:
         """Write the tokenizer's files beside a saved model."""
