@@ -164,8 +164,9 @@ def test_nccls_own_rules_say_which_interfaces_are_meant(wanted: str) -> None:
     check_interface({"NCCL_SOCKET_IFNAME": wanted})
 
 
-@pytest.mark.parametrize("wanted", ["hsn7", "=l", "hsn0,hsn1", "^" + ",".join(network.interfaces())])
+@pytest.mark.parametrize("wanted", ["hsn7", "=l", "hsn0,hsn1", "^ALL"])
 def test_an_interface_that_nccl_would_not_find_is_one_line(wanted: str) -> None:
+    wanted = wanted.replace("ALL", ",".join(network.interfaces()))
     with pytest.raises(WorldError) as raised:
         listen(CUDA, {"NCCL_SOCKET_IFNAME": wanted}, Path("log"))
     assert str(raised.value).startswith(
