@@ -18,6 +18,7 @@ from bertjob.cluster.probe.programs import HostMpi
 from bertjob.cluster.probe.scheduler import NodeGroup
 from bertjob.cluster.proofs import BadNode, Book, Combination, Proved
 from bertjob.cluster.site_file import site_file, site_name
+from bertjob.errors import SpecError
 from bertjob.launch import ports
 from bertjob.launch.plan import Here
 from bertjob.launch.script import script
@@ -467,3 +468,13 @@ def test_without_slurm_a_new_site_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     result = CliRunner().invoke(cli, ["sites", "new"])
     assert "there is no command sinfo or scontrol here" in str(result.exception)
+
+
+@pytest.mark.parametrize("name", ["../evil", "a b", "$(id)", "", "-x", "a/b"])
+def test_a_new_site_has_a_name_that_a_site_may_have(name, tmp_path, monkeypatch):
+    """Checked before Slurm is asked, and so on any machine."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    result = CliRunner().invoke(cli, ["sites", "new", "--", name])
+    assert isinstance(result.exception, SpecError)
+    assert str(result.exception).startswith("NAME: text of letters, digits, ")
+    assert list(tmp_path.iterdir()) == []

@@ -12,10 +12,12 @@ import msgspec
 
 from bertjob.cli.listing import show_names
 from bertjob.cli.options import Names, json_option
-from bertjob.errors import PreflightError, SchedulerError
+from bertjob.errors import PreflightError, SchedulerError, SpecError
+from bertjob.spec.job import Name
 from bertjob.spec.load import dump, load_site
 from bertjob.spec.shipped import find, user_folder
 from bertjob.spec.site import Site
+from bertjob.spec.wanted import wanted
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -76,6 +78,8 @@ def new_command(name: str | None, output: str | None, force: bool) -> None:
     from bertjob.cluster import probe
     from bertjob.cluster.site_file import site_file, site_name
 
+    if name is not None:
+        _check_name(name)
     machine = probe.look(Site(name=name or "new"), {})
     if machine.scheduler.error:
         raise SchedulerError(f"{machine.scheduler.error}: a site file is made from Slurm's answers, on a login node")
@@ -90,3 +94,13 @@ def new_command(name: str | None, output: str | None, force: bool) -> None:
     except FileExistsError:
         raise PreflightError(f"{path}: is there already; --force writes over it, -o FILE writes elsewhere") from None
     click.echo(str(path))
+
+
+def _check_name(name: str) -> None:
+    """What no site file may have for its name is not written into one, nor taken for a path."""
+    try:
+        msgspec.convert(name, Name)
+    except msgspec.ValidationError:
+        raise SpecError(
+            f"NAME: {wanted(Name, name)} is wanted, got {name!r}; -o FILE says where the file goes"
+        ) from None
