@@ -184,3 +184,17 @@ def test_another_process_with_the_number_of_a_run_is_not_the_run(
     folder.path.mkdir()
     reused = runs.record(folder, job_id="local", site="x", scheduler="none", pid=os.getpid())
     assert status([reused]).rows[0].state == "lost"
+
+
+def test_a_job_that_failed_before_training_says_why_in_the_words_of_its_log(tmp_path: Path) -> None:
+    folder = RunDir(tmp_path / "run")
+    folder.logs.mkdir(parents=True)
+    submission = Submission(job_id="7", site="x", scheduler="slurm", time=0.0, host="h")
+    failed = Run(str(folder.path), submission)
+
+    def ask(job_ids: object) -> Answer:
+        return Answer({"7": JobInfo(JobState.FAILED, reason="NonZeroExitCode")})
+
+    assert status([failed], ask).rows[0].reason == "NonZeroExitCode"
+    folder.log("7").write_text("noise\nbertjob: shifter: not found on nid00001; load it\nsrun: error: task 0: Exited\n")
+    assert status([failed], ask).rows[0].reason == "shifter: not found on nid00001; load it"

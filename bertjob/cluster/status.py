@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from bertjob.cluster import outcome, process_group, slurm
+from bertjob.cluster.last_words import last_words
 from bertjob.cluster.outcome import STALE_S
 from bertjob.cluster.runs import Run
 from bertjob.cluster.slurm import Answer, JobState
@@ -138,7 +139,8 @@ def _reason(run: Run, word: str, info: slurm.JobInfo, own: RunState) -> str:
         return "gone without a word: killed, or its machine went down"
     waited = info.state.ended and info.state not in (JobState.FAILED, JobState.NODE_FAIL)
     said = not waited or info.reason.startswith("Dependency")
-    return own.error or (info.reason if said else "")
+    told = last_words(run) if word == JobState.FAILED and not own.error else ""
+    return own.error or told or (info.reason if said else "")
 
 
 _NOTHING = RunState(phase="starting", time=0.0)

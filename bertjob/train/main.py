@@ -43,7 +43,7 @@ def main(path: Path, signals: StopSignals) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     report = Report(run_dir, world, job_id(os.environ))
-    watch = Watch(signals, logs.who, functools.partial(_tell, logs, report))
+    watch = Watch(signals, logs.who, functools.partial(_tell, logs, report), alone=world.size == 1)
     try:
         return _run(path, run_dir, world, watch, report)
     except BertjobError as error:

@@ -20,23 +20,28 @@ from bertjob.train.signals import StopSignals
 _POLL_SECONDS = 0.5
 _FAREWELL_SECONDS = 3.0
 _RANK_0_FIRST_SECONDS = 0.2
+_TERMINATED = 128 + 15
 _RANK_0_IS_GONE = "rank 0 is gone: it was killed, or its node failed"
 
 
 class Watch:
     """Watches from its creation until `stop`."""
 
-    def __init__(self, signals: StopSignals, who: str, tell: Callable[[Departure, list[str]], object]) -> None:
+    def __init__(
+        self, signals: StopSignals, who: str, tell: Callable[[Departure, list[str]], object], *, alone: bool = True
+    ) -> None:
         """Begin, on a thread of its own.
 
         Args:
             signals: where stop signals arrive.
             who: this rank in a departure.
             tell: says why this process ends and, on rank 0, which ranks are silent; called once, from any thread.
+            alone: there are no other ranks.
         """
         self._signals = signals
         self._who = who
         self._tell = tell
+        self._alone = alone
         self._notices: Notices | None = None
         self._deferred = False
         self._over = threading.Event()
@@ -76,9 +81,19 @@ class Watch:
             signal = self._signals.wait(_POLL_SECONDS)
             departure = self._announced()
             if departure is None and signal and not self._deferred and not self._over.is_set():
-                departure = self._announce(REQUEUE_EXIT_CODE, f"stopped by a signal ({signal}); start again to go on")
+                departure = self._announce(*self._told_by(signal))
             if departure is not None and not self._over.is_set():
                 self._leave(departure)
+
+    def _told_by(self, signal: str) -> tuple[int, str]:
+        """What a signal outside of the loop means: exit code and line.
+
+        Before the ranks have met, TERM comes from a launcher that ends all of them because one has failed, and whose
+        exit code might be ours: this is no reason to start again.
+        """
+        if signal == "SIGTERM" and self._notices is None and not self._alone:
+            return _TERMINATED, "ended by SIGTERM before the ranks had met, as when another one has failed"
+        return REQUEUE_EXIT_CODE, f"stopped by a signal ({signal}); start again to go on"
 
     def _announce(self, code: int, line: str) -> Departure:
         own = Departure(code, self._who, line)

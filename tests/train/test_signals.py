@@ -8,7 +8,8 @@ import textwrap
 import time
 from pathlib import Path
 
-from run_ranks import finish, job_log, make_run, start_rank, state
+import pytest
+from run_ranks import finish, free_port, job_log, make_run, start_rank, state, wait_for
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -69,6 +70,17 @@ def test_a_signal_while_torch_is_imported_ends_with_requeue(tmp_path: Path):
     said = process.stderr.read().decode()
     assert process.wait(60) == 85
     assert "stopped by a signal (SIGUSR1); start again to go on" in said
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGUSR1, 85), (signal.SIGTERM, 143)])
+def test_before_the_ranks_have_met_term_is_no_reason_to_start_again(tmp_path: Path, number: signal.Signals, code: int):
+    """A launcher sends it to all ranks when one has failed."""
+    run = make_run(tmp_path / "run")
+    world = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
+    rank = start_rank(run, {**world, "MASTER_PORT": str(free_port()), "BERTJOB_WORLD_SIZE": "2"})
+    wait_for(lambda: any("rank 1 of 2" in log.read_text() for log in (run / "logs").glob("*.1.out")))
+    os.kill(rank.pid, number)
+    assert finish([rank], seconds=20) == [code]
 
 
 def test_usage():
