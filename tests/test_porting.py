@@ -143,6 +143,36 @@ def test_bertjobs_own_scripts_stay_bash_in_every_engine(path: Path, engine: str)
         subprocess.run(["bash", "-n"], input=ported.text, text=True, check=True)
 
 
+@pytest.mark.parametrize(
+    "path", [path for path in EXAMPLES if " sh -s " in path.read_text()], ids=lambda path: path.stem
+)
+def test_bertjobs_own_check_of_the_nodes_asks_for_the_new_engine(path: Path) -> None:
+    old = path.read_text()
+    engine, program = ("charliecloud", "ch-run") if "sh -s apptainer" in old else ("apptainer", "apptainer")
+    ported = port(old, engine)
+    asked = [text.rpartition(" sh -s ")[2] for text in ported.text.splitlines() if " sh -s " in text]
+    assert asked == [f"{program} << 'END_OF_CHECK'"]
+    assert any(note.text.startswith("the job still says engine: ") for note in ported.notes)
+    assert not any("still looks for" in note.text for note in ported.notes)
+
+
+def test_the_check_of_an_engine_that_is_part_of_srun_asks_srun() -> None:
+    path = Path(__file__).parent.parent / "slurm/examples/generic-squad-2-sarus.sbatch"
+    text = port(path.read_text(), "pyxis").text
+    assert "[[ $(srun --help) == *--container-image* ]] || {" in text
+    assert "END_OF_CHECK" not in text
+
+
+def test_a_check_of_another_kind_is_named() -> None:
+    check = "command -v sarus || exit 1\nsrun sh -s sarus < check.sh\n"
+    ported = port(f"{HEAD}{check}sarus run {IMAGE} ls\n", "podman")
+    assert [(note.line, note.text) for note in ported.notes] == [
+        (3, "this still looks for sarus, which may not be there"),
+        (4, "this still looks for sarus, which may not be there"),
+    ]
+    assert check in ported.text
+
+
 HOSTILE = ["a b", "a'b", "$(touch x)", "*", "", 'say "hi"', "ü#!"]
 
 

@@ -1,10 +1,12 @@
 """What a person must know about a script that goes to another engine."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from bertjob.launch.engines import ENGINES
+from bertjob.launch.lint.commands import ENGINES as PROGRAMS
+from bertjob.launch.lint.commands import SHELLS
 from bertjob.launch.lint.script import Script
 from bertjob.launch.lint.work import Start, each, layered
 from bertjob.launch.porting.reading import Told
@@ -12,6 +14,8 @@ from bertjob.launch.porting.writing import RUN_ENTRY_POINTS, Job, constant_image
 
 _TOOLS = frozenset({"sarus", "podman", "docker", "apptainer", "singularity", "shifterimg", "ch-image", "enroot"})
 """Programs that fetch images and modules that bring engines."""
+_JOB_ENGINE = re.compile("engine: ([a-z-]+)")
+"""A line of the job.yaml that a script of bertjob holds."""
 _IMAGES = {
     **dict.fromkeys(("apptainer", "singularity"), "docker://REFERENCE or /path.sif"),
     "charliecloud": "the name of an unpacked image, or its path",
@@ -26,14 +30,16 @@ class Note(NamedTuple):
     text: str
 
 
-def notes_on_script(script: Script, engine: str) -> Iterator[Note]:
+def notes_on_script(script: Script, engine: str, rewritten: Collection[tuple[int, int]]) -> Iterator[Note]:
     """What stays as it is though it has to do with containers.
 
     Args:
         script: the script.
         engine: the new engine.
+        rewritten: begin and end in bytes of what stands outside of the commands and does not stay.
     """
     others = _TOOLS - {engine}
+    programs = _TOOLS.union(PROGRAMS) - {ENGINES[engine].program}
     own = list(each(script))
     for start in layered(script):
         nested = not any(start.command is one.command for one in own)
@@ -46,6 +52,25 @@ def notes_on_script(script: Script, engine: str) -> Iterator[Note]:
         if name in {"module", "ml"}:
             loaded = [word for word in arguments if word.lower().partition("/")[0] in others]
             yield from (Note(start.line, f"the module {word} is still loaded") for word in loaded)
+        if not any(begin <= start.command.words[0].start < end for begin, end in rewritten):
+            wanted = programs.intersection(_wanted_programs(start))
+            yield from (Note(start.line, f"this still looks for {name}, which may not be there") for name in wanted)
+    for number, text in enumerate(script.lines, start=1):
+        said = _JOB_ENGINE.fullmatch(text)
+        if said and said[1] in ENGINES.keys() - {engine}:
+            yield Note(
+                number, f"the job still says {text}: bertjob script --set engine={engine} makes a script that agrees"
+            )
+
+
+def _wanted_programs(start: Start) -> Iterator[str]:
+    """What is looked for on the nodes, as far as a name tells: ``command -v NAME``, or ``sh -s NAME`` with a script."""
+    name, arguments = start.command.name, start.command.arguments
+    if name in {"which", "type", "hash"} or (name == "command" and arguments[:1] in {("-v",), ("-V",)}):
+        yield from arguments
+    program = [word.value for word in start.program]
+    if program[:1] and program[0].rpartition("/")[2] in SHELLS and program[1:2] == ["-s"]:
+        yield from program[2:]
 
 
 def notes_on_command(script: Script, start: Start, told: Told, engine: str, job: Job) -> Iterator[Note]:

@@ -1,13 +1,14 @@
 """Rewrites the container commands of a script."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
 
 from bertjob.errors import PreflightError
+from bertjob.launch.containers import presence
 from bertjob.launch.engines import ENGINES
 from bertjob.launch.engines.fit import problem_of_path
 from bertjob.launch.engines.of_srun import EDF_FILE
@@ -61,10 +62,12 @@ def port(text: str, engine: str) -> Ported:
         raise PreflightError(f"line {script.wrong_at}: this cannot be read as bash")
     source, job, row = text.encode(errors="replace"), _job(script), ENGINES[engine]
     edits: list[_Edit] = []
-    notes = [*notes_on_script(script, engine)]
+    containers = list(_containers(script, engine))
+    checks = [*_checks(source, dict.fromkeys(_engine_of(layer) for _, layer in containers), engine)]
+    edits += checks
+    notes = [*notes_on_script(script, engine, [(check.start, check.end) for check in checks])]
     files: dict[str, str] = {}
-    commands = 0
-    for start, layer in _containers(script, engine):
+    for number, (start, layer) in enumerate(containers):
         told = read(layer)
         _check(told, engine, start.line, constant_image(told, job))
         written = write(told, engine, job)
@@ -77,19 +80,32 @@ def port(text: str, engine: str) -> Ported:
                 path = f'"$SLURM_SUBMIT_DIR/{files[written.file]}"'
                 edits.append(_Edit(before, before, f"cat > {path} << 'END_OF_FILE'\n{written.file}\nEND_OF_FILE\n"))
             words = tuple(word.replace(EDF_FILE, files[written.file]) for word in words)
-        if row.setup and not commands:
+        if row.setup and not number:
             edits.append(_Edit(before, before, f"{row.setup}\n"))
         edits += _edits(start, layer, words, written.inside, engine, source)
-        commands += 1
-    return Ported(_edited(source, edits), commands, tuple(sorted(notes)))
+    return Ported(_edited(source, edits), len(containers), tuple(sorted(notes)))
 
 
 def _containers(script: Script, engine: str) -> Iterator[tuple[Start, Layer]]:
     """The commands of the script itself that start another engine; those inside its strings stay."""
     for start in each(script):
         layer = next((layer for layer in start.layers if layer.kind == "engine"), None)
-        if layer and _ENGINE_OF.get(layer.name, layer.name) != engine:
+        if layer and _engine_of(layer) != engine:
             yield start, layer
+
+
+def _engine_of(layer: Layer) -> str:
+    return _ENGINE_OF.get(layer.name, layer.name)
+
+
+def _checks(source: bytes, olds: Iterable[str], engine: str) -> Iterator[_Edit]:
+    """The lines by which bertjob ends a script where a node lacks the old engine, which may well be so now."""
+    for old in olds:
+        for slurm in (True, False):
+            lines = presence(old, slurm).encode()
+            at = source.find(lines)
+            if at >= 0:
+                yield _Edit(at, at + len(lines), presence(engine, slurm))
 
 
 def _job(script: Script) -> Job:
