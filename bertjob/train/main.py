@@ -70,7 +70,11 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
     own_log = run_dir.log(job_id(os.environ), world.rank)
     nccl_log = transport.listen(device, os.environ, own_log.with_suffix(".nccl"))
     ranks = rendezvous.join(meeting, os.environ, device)
-    library = mpi.join(world, os.environ) if job.mpi else ""
+    library = ""
+    if job.mpi:
+        report.fear(mpi.FEAR)
+        library = mpi.join(world, os.environ)
+        report.fear("")
     start = Start(job, run_dir, ranks, device, here, watch, report, library)
     if ranks.from_first(lambda: finished):
         report.still_done()

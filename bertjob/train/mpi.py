@@ -13,6 +13,9 @@ from bertjob.launch.world import World
 _LOG = logging.getLogger(__name__)
 _REMEDY = "say mpi.family and mpi.slurm of the site, image.mpi of an image, and launcher: auto finds what fits"
 
+FEAR = f"MPI_Init ended the ranks: their MPI does not understand what started them; {_REMEDY}"
+"""What has happened where `join` does not return."""
+
 
 def join(world: World, env: Mapping[str, str]) -> str:
     """Call MPI_Init and compare; called by all ranks.

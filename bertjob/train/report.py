@@ -161,6 +161,11 @@ class Report:
                 self._tensorboard.flush()
 
     @_on_rank_0
+    def fear(self, line: str) -> None:
+        """Say beforehand what will have happened if this process ends without a word; nothing lifts it."""
+        self._update(error=line)
+
+    @_on_rank_0
     def refuse(self) -> None:
         """The job is no good: if training has not begun, nothing will be worth keeping."""
         self._refused = self._metrics is None

@@ -155,3 +155,12 @@ def test_after_the_last_word_no_thread_overwrites_it(run_dir):
     report.phase("features")
     state = read_state(run_dir.state)
     assert (state.phase, state.exit_code) == ("checkpointed", 85)
+
+
+def test_what_is_feared_stands_in_the_state_until_it_is_lifted(run_dir):
+    report = Report(run_dir, World(0, 1, 0, 1, "test"), "7")
+    report.start()
+    report.fear("MPI_Init ended the ranks")
+    assert read_state(run_dir.state).error == "MPI_Init ended the ranks"
+    report.fear("")
+    assert read_state(run_dir.state).error == ""
