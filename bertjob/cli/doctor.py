@@ -57,13 +57,14 @@ def _at_site(request: Request, image: str | None) -> Request:
 
 
 def _examine(request: Request, site: Site, as_json: bool) -> None:
+    from bertjob.cli.launch_words import launch_words
     from bertjob.cluster.doctor import findings
     from bertjob.cluster.doctor.examine import examine
     from bertjob.cluster.machine import working_directory
 
     job = _with_sbatch(request)
     run_dir = Path(request.run_dir).absolute() if request.run_dir else working_directory() / RUNS / job.name
-    found = findings(examine(job, site, run_dir, named=request.job != SMOKE))
+    found = findings(examine(job, site, run_dir, launch_words(request), named=request.job != SMOKE))
     everything = [finding for section in found.values() for finding in section]
     red = [finding for finding in everything if finding.level == "fail"]
     if as_json:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from bertjob.cli.doctor import SMOKE
 from bertjob.cli.findings import proof_view
+from bertjob.cli.launch_words import launch_words
 from bertjob.cli.options import Request
 from bertjob.cluster import proofs, runs
 from bertjob.cluster.doctor import prove
@@ -43,7 +44,7 @@ def show_proof(request: Request, as_json: bool) -> None:
     sbatch = (*wanted.resources.sbatch, *request.sbatch)
     planned = prove.proving(_with(wanted, sbatch), site.value, str(run_dir.path), here())
     if bad := left_out(planned):
-        click.echo(said_of(bad, site.value.name), err=True)
+        click.echo(said_of(bad, launch_words(request)), err=True)
         sbatch += excluding(planned.job.resources.sbatch, bad)
         planned = prove.proving(_with(wanted, sbatch), site.value, str(run_dir.path), here())
     about = combination(planned, scheduler.version() if slurm else "", image_of(planned))

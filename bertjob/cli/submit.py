@@ -43,7 +43,7 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
         _print_scripts([plan for _, plan in plans], as_json)
         return
     submitted = _submit([link for link, _ in plans])
-    _tell([plan for _, plan in plans], submitted, as_json)
+    _tell(plans, submitted, as_json)
     if waits:
         from bertjob.cli.wait import wait_for
         from bertjob.cluster import runs
@@ -72,12 +72,13 @@ def _links(request: Request, more: tuple[str, ...]) -> list[Request]:
 
 def _left_out(link: Request, plan: Plan) -> tuple[Request, Plan]:
     """The same without the nodes that failed a proof."""
+    from bertjob.cli.launch_words import launch_words
     from bertjob.cluster.doctor.advice import excluding, left_out, said_of
 
     bad = left_out(plan)
     if not bad:
         return link, plan
-    click.echo(said_of(bad, plan.site.name), err=True)
+    click.echo(said_of(bad, launch_words(link)), err=True)
     without = replace(link, sbatch=(*link.sbatch, *excluding(plan.job.resources.sbatch, bad)))
     return without, without.plan(without.run_dir)
 
@@ -102,12 +103,14 @@ def _submit(links: list[Request]) -> "list[Submitted]":
     return submit_chain([planned(link) for link in links])
 
 
-def _tell(plans: list[Plan], submitted: "list[Submitted]", as_json: bool) -> None:
+def _tell(plans: list[tuple[Request, Plan]], submitted: "list[Submitted]", as_json: bool) -> None:
+    from bertjob.cli.launch_words import launch_words
     from bertjob.cluster.doctor.advice import unproved
 
-    for doubt in dict.fromkeys(filter(None, map(unproved, plans))):
+    doubts = (unproved(plan, launch_words(link)) for link, plan in plans)
+    for doubt in dict.fromkeys(filter(None, doubts)):
         click.echo(doubt, err=True)
-    for plan, one in zip(plans, submitted, strict=True):
+    for (_, plan), one in zip(plans, submitted, strict=True):
         log = one.run_dir.log(one.job_id)
         click.echo(f"{plan.job.name} at {plan.site.name}: {_summary(plan)}", err=True)
         click.echo(f"run directory {one.run_dir.path}\nlog           {log}", err=True)

@@ -74,7 +74,9 @@ def test_a_proof_is_kept_and_submit_has_nothing_more_to_say(bertjob: Face) -> No
     assert said["level"] == "ok"
     assert "2 ranks on 2 nodes" in said["finding"]
     other = bertjob.site("other", python="/bin/true")
-    assert "no launch was proved yet" in bertjob("submit", bertjob.job(), "--site", other).stderr
+    doubt = bertjob("submit", bertjob.job(), "--site", other).stderr
+    assert "no launch was proved yet" in doubt
+    assert f": bertjob doctor --prove --nodes 2 --site {other}\n" in doubt
     same = bertjob.site("lab", python="/bin/true")
     assert "proved" not in bertjob("submit", bertjob.job(), "--site", same).stderr
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bertjob.cluster import images, proofs
+from bertjob.cluster.doctor.typed import Typed
 from bertjob.cluster.probe import scheduler
 from bertjob.cluster.proofs import BadNode, Combination
 from bertjob.launch.plan import Plan
@@ -30,18 +31,18 @@ def excluding(options: Sequence[str], nodes: Sequence[BadNode]) -> tuple[str, ..
     return (f"--exclude={','.join(names)}",)
 
 
-def said_of(nodes: Sequence[BadNode], site: str) -> str:
+def said_of(nodes: Sequence[BadNode], typed: Typed) -> str:
     """One line about nodes that are left out."""
     names = ", ".join(f"{node.name} ({node.reason})" for node in nodes)
-    return f"left out: {names}; when repaired: bertjob doctor --forget --site {site}"
+    return f"left out: {names}; when repaired: {typed.to_forget()}"
 
 
-def unproved(plan: Plan) -> str:
+def unproved(plan: Plan, typed: Typed) -> str:
     """One line when no launch like the plan's was proved yet; empty when one was."""
     about = combination(plan, scheduler.version(), image_of(plan))
     if proofs.read().proof(about) is not None:
         return ""
-    return f"no launch was proved yet by {about}: bertjob doctor --prove --nodes 2 --site {about.site}"
+    return f"no launch was proved yet by {about}: {typed.to_prove(slurm=True)}"
 
 
 def combination(plan: Plan, slurm_version: str, image: str) -> Combination:

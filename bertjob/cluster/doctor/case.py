@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from bertjob.cluster.doctor.typed import Typed
 from bertjob.cluster.probe import Machine
 from bertjob.cluster.proofs import BadNode, Proved
 from bertjob.launch.plan import Plan
@@ -28,6 +29,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         job: the job, whole: engine, launcher and resources are said.
         site: where it is to run.
         machine: what was asked here.
+        typed: what the user said of the launch, for commands that say it again.
         named: whether the user named the job, so that its data matter.
         plan: how it would start; None where it cannot.
         refusal: why there is no plan.
@@ -40,6 +42,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     job: Job
     site: Site
     machine: Machine
+    typed: Typed
     named: bool = False
     plan: Plan | None = None
     refusal: str = ""

@@ -8,6 +8,7 @@ from bertjob.cluster import images, probe, proofs, slurm
 from bertjob.cluster.doctor.advice import combination
 from bertjob.cluster.doctor.case import Case, Image
 from bertjob.cluster.doctor.surroundings import cache_folders
+from bertjob.cluster.doctor.typed import Typed
 from bertjob.cluster.machine import here
 from bertjob.cluster.preflight import check_inputs, check_packages
 from bertjob.errors import BertjobError
@@ -20,13 +21,14 @@ _IMAGE_S = 60.0
 """To start the image and load torch in it; a cold file system takes most of that."""
 
 
-def examine(job: Job, site: Site, run_dir: Path, *, named: bool) -> Case:
+def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -> Case:
     """Ask everything; never raises for what is wrong with the job, the site or the machine.
 
     Args:
         job: what is to run.
         site: where.
         run_dir: where its run directory would be.
+        typed: what the user said of the launch, for the remedies.
         named: the user named the job, so that its data are looked for.
     """
     facts = here()
@@ -52,6 +54,7 @@ def examine(job: Job, site: Site, run_dir: Path, *, named: bool) -> Case:
         job=job,
         site=site,
         machine=machine,
+        typed=typed,
         named=named,
         plan=planned,
         refusal=refusal,

@@ -70,15 +70,13 @@ def image(case: Case) -> Iterator[Finding]:
 
 def proof(case: Case) -> Iterator[Finding]:
     """Whether a launch was proved with this combination, and which nodes failed one."""
-    remedy = f"`bertjob doctor --prove --nodes 2 --site {case.site.name}`"
-    if not case.slurm:
-        remedy = f"`bertjob doctor --prove --site {case.site.name}`"
     if case.proof is None:
+        remedy = f"`{case.typed.to_prove(slurm=case.slurm)}`"
         yield warn("proof", "no launch was proved with this engine, image and launcher", remedy)
     else:
         yield ok("proof", str(case.proof))
     for node in case.bad_nodes:
-        yield warn("bad node", f"{node.name} is left out: {node.reason}", "repaired: `bertjob doctor --forget`")
+        yield warn("bad node", f"{node.name} is left out: {node.reason}", f"repaired: `{case.typed.to_forget()}`")
 
 
 def _count(number: int, noun: str) -> str:
