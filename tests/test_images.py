@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ from planned import HERE, LOCAL, SLURM, made, with_
 
 from bertjob.cli.main import cli
 from bertjob.cluster import images, inside, recipe, rundir
+from bertjob.cluster.overlay import overlay_commands
 from bertjob.cluster.registry import registry_digest
 from bertjob.errors import BertjobError, DataError, PreflightError, SpecError
 from bertjob.launch.images import IMAGES, Order, commands, find_digest, image_file, in_job
@@ -432,6 +434,19 @@ def test_an_overlay_is_made_inside_of_the_image_with_the_sites_mounts(
     assert all(f"source={tmp_path},destination={tmp_path}" in line for line in lines)
     assert lines[0].endswith(f"python3 -m venv --system-site-packages --without-pip {tmp_path}/env")
     assert lines[-1].endswith("install wandb")
+
+
+def test_an_overlay_is_made_in_the_sites_mount_whatever_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sources, too, must be at their place inside, although they are below a mount."""
+    monkeypatch.setenv("SCRATCH", f"{tmp_path}/")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    site = with_(SLURM, engine="podman", mounts=(Mount(source="$SCRATCH"),))
+    with overlay_commands("podman", "b:1", f"{tmp_path}/env", site) as sequence:
+        mounts = [word for word in sequence[0] if word.startswith("--mount=")]
+    assert mounts[0] == f"--mount=type=bind,source={tmp_path},destination={tmp_path}"
+    assert [mount.partition("destination=")[2] for mount in mounts[1:]] == ["/context,readonly"]
 
 
 def test_an_overlay_needs_a_path_that_all_nodes_see(monkeypatch: pytest.MonkeyPatch) -> None:

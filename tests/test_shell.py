@@ -72,6 +72,13 @@ def test_the_file_of_an_engine_lies_in_the_home() -> None:
     )
 
 
+def test_the_working_directory_is_mounted_once_where_it_is_a_folder_of_the_site() -> None:
+    here = replace(HERE, environment={"SCRATCH": HERE.cwd}, is_folder=lambda path: path == HERE.cwd)
+    site = with_(SLURM, engine="podman", mounts=(Mount(source="$SCRATCH"),))
+    opened = shell(Job(name="j", image=Image(ref="b:1")), site, here, ("true",), tty=False)
+    assert script(opened).count("--mount=") == 1
+
+
 def test_folders_that_are_not_there_are_told_and_not_mounted() -> None:
     asked: dict[str, Any] = {"data": Data(train="/data/t.json", dev="/other/d.json")}
     found = opened(with_(SLURM, **SARUS), folders=("/home/me", "/data"), **asked)

@@ -44,6 +44,12 @@ def test_any_literals_stay_what_they_are(texts: list[str]) -> None:
     assert read_by_bash([quote(text + variable("A")) for text in texts], A="$B`") == [text + "$B`" for text in texts]
 
 
+@pytest.mark.parametrize("text", ["=mlx5_0,mlx5_1", "=a b", "="])
+def test_an_assignment_of_what_begins_with_an_equals_sign_is_no_comparison(text: str) -> None:
+    assert quote(text).startswith("'=")
+    assert read_by_bash([quote(text)]) == [text]
+
+
 def test_only_plain_references_are_replaced() -> None:
     word = parse('$A/${B}c$(no)`no`\\${A:-x}"$1')
     assert read_by_bash([quote(word)], A="1  '2", B="3") == ["1  '2/3c$(no)`no`\\${A:-x}\"$1"]

@@ -7,7 +7,7 @@ from bertjob.errors import PreflightError
 from bertjob.launch.engines.references import PATH
 from bertjob.launch.mounts import binds
 from bertjob.launch.plan import Plan
-from bertjob.launch.words import Word, parse
+from bertjob.launch.words import parse, value
 
 _MADE_BY_CH_RUN = ("/dev", "/proc", "/sys", "/tmp")
 """Folders of the host that ch-run shows at their own place, with all that is below."""
@@ -34,7 +34,7 @@ def check_image(plan: Plan) -> None:
 
 def _path(plan: Plan) -> Path | None:
     ref = plan.image or ""
-    path = _known(parse(ref)) if plan.engine != "none" and PATH.fullmatch(ref) else None
+    path = value(parse(ref), os.environ) if plan.engine != "none" and PATH.fullmatch(ref) else None
     return None if path is None else Path(path)
 
 
@@ -42,12 +42,5 @@ def _targets(plan: Plan) -> list[str]:
     """Where folders are mounted, as far as this machine knows the paths."""
     assert plan.run_dir is not None
     found = binds(plan.job, plan.site, str(Path(plan.run_dir).parent), lambda path: ())
-    known = (_known(bind.target) for bind in found)
+    known = (value(bind.target, os.environ) for bind in found)
     return [path for path in known if path is not None and not path.startswith(_MADE_BY_CH_RUN)]
-
-
-def _known(word: Word) -> str | None:
-    """The text of a word; None where it names a variable that is not set here."""
-    if isinstance(word, str):
-        return word
-    return word.replaced(os.environ) if all(name in os.environ for name in word.references) else None

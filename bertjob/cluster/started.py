@@ -2,8 +2,9 @@
 
 import contextlib
 import os
+import posixpath
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bertjob.errors import PreflightError
@@ -36,7 +37,10 @@ def starter(engine: str, ref: str, site: Site, binds: Sequence[Bind] = (), gpus:
     row = ENGINES[engine]
     if ref.startswith("/") and not Path(ref).exists():
         raise PreflightError(f"image {ref}: there is no such file or folder")
-    mounts = [Bind(parse(mount.source), parse(mount.target or mount.source), mount.readonly) for mount in site.mounts]
+    mounts = dict.fromkeys(
+        Bind(expanded(mount.source, site), expanded(mount.target or mount.source, site), mount.readonly)
+        for mount in site.mounts
+    )
     more = [bind for bind in binds if not any(_holds(mount, bind) for mount in mounts)]
     # Below the home, because srun's nodes must see it, too.
     with tempfile.TemporaryDirectory(prefix=".bertjob-", dir=Path.home() if row.file else None) as folder:
@@ -54,29 +58,30 @@ def starter(engine: str, ref: str, site: Site, binds: Sequence[Bind] = (), gpus:
             name, text = row.file
             Path(folder, name).write_text(text(told), encoding="utf-8")
         srun = ("srun", "--nodes=1", "--ntasks=1") if row.srun_option else ()
-        variables = {**os.environ, "UID": str(os.getuid()), "GID": str(os.getgid())}
-        before = tuple(_literal(word, variables, site) for word in (*srun, *row.command(told)))
+        before = tuple(_literal(word, site) for word in (*srun, *row.command(told)))
         yield lambda program: (*before, *program)
 
 
 def expanded(path: str, site: Site) -> str:
-    """A path with the values of the variables that it names.
+    """A path with the values of the variables that it names, without a slash at its end.
 
     Raises:
         PreflightError: one is not set here.
     """
-    return _literal(parse(path), os.environ, site)
+    return posixpath.normpath(_literal(parse(path), site))
 
 
 def _holds(mount: Bind, bind: Bind) -> bool:
     """Whether the container sees the folder at its own path anyway."""
-    below = f"{bind.source}/".startswith(f"{mount.source}/")
-    return below and str(mount.source) == str(mount.target) and (bind.readonly or not mount.readonly)
+    own = bind.source == bind.target and mount.source == mount.target
+    below = Path(str(bind.source)).is_relative_to(str(mount.source))
+    return own and below and (bind.readonly or not mount.readonly)
 
 
-def _literal(word: Word, variables: Mapping[str, str], site: Site) -> str:
+def _literal(word: Word, site: Site) -> str:
     if not isinstance(word, Text):
         return word
+    variables = {**os.environ, "UID": str(os.getuid()), "GID": str(os.getgid())}  # the last two as bash has them
     if unset := [name for name in word.references if name not in variables]:
         raise PreflightError(f"site {site.name}: {word}: ${unset[0]} is not set here")
     return word.replaced(variables)

@@ -1,5 +1,6 @@
 """From a job and a site to a plan: everything that the script says, decided and checked, nothing done yet."""
 
+import posixpath
 from collections.abc import Mapping
 
 import msgspec
@@ -124,7 +125,8 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
     launcher = LAUNCHERS[form.launcher]
     chosen = (job.launcher or site.launcher) == "auto"
     why = explanation(replace(whole, srun_mpi=job.srun_mpi), site) if chosen else launcher.note(start)
-    told = container(whole, site, environment, binds(whole, site, RUNS, here.linked), RUN, RUN)
+    seen = binds(whole, site, RUNS, here.linked, _known(run_dir, here))
+    told = container(whole, site, environment, seen, RUN, RUN)
     gpus_said = job.resources.gpus_per_node is not None or site.defaults.gpus_per_node is not None
     return Plan(
         job=whole,
@@ -142,6 +144,12 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         inputs={need.key: need.path for need in needs(whole) if isinstance(need.path, str) and not need.written},
         warnings=tuple(checks.warnings(whole, site, gpus_said)),
     )
+
+
+def _known(run_dir: str | None, here: Here) -> dict[str, str]:
+    """Values of variables in the script; that of RUNS only where the run directory is known beforehand."""
+    runs = {} if run_dir is None else dict.fromkeys(RUNS.references, posixpath.dirname(run_dir))
+    return {name: value for name, value in here.environment.items() if name not in RUNS.references} | runs
 
 
 def _accumulation(job: Job, world_size: int) -> int:

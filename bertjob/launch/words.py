@@ -65,11 +65,19 @@ def parse(text: str) -> Word:
     return Text((*parts, text[end:])) if parts else text
 
 
+def value(word: Word, variables: Mapping[str, str]) -> str | None:
+    """The text that a word stands for; None where it names a variable that is not among these."""
+    if isinstance(word, str):
+        return word
+    return word.replaced(variables) if all(name in variables for name in word.references) else None
+
+
 def quote(word: Word) -> str:
     """The word as bash reads it back: one word, literal but for its references."""
     parts = _parts(word)
     if isinstance(word, str) and not re.search("[$`]", word):
-        return shlex.quote(word)
+        plain = shlex.quote(word)
+        return f"'{plain}'" if plain.startswith("=") else plain  # NAME==value looks like a comparison
     option = _OPTION.match(parts[0]) if isinstance(parts[0], str) else None
     if option:  # --option="$VALUE" reads better than "--option=$VALUE"
         return option[0] + quote(Text((option.string[option.end() :], *parts[1:])))

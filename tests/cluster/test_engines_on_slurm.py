@@ -45,6 +45,16 @@ def test_two_nodes_in_containers(
     assert [rank.host for rank in proof.ranks] == [cluster.shape.host(1), cluster.shape.host(2)]
 
 
+def test_a_folder_that_the_site_mounts_by_a_variable_holds_the_runs(
+    bertjob: Face, images: containers.Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Podman refuses to mount a folder twice at one place."""
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    site = bertjob.site("podman", engine="podman", mounts=[{"source": "$SCRATCH"}], **IN_STORES)
+    assert bertjob("shell", "--site", site, "--", "pwd").stdout == f"{tmp_path}\n"
+    bertjob("submit", "smoke", "--site", site, "--gpus-per-node", 0, "--run-dir", tmp_path / "run", "--wait")
+
+
 @pytest.mark.parametrize("engine", ["podman", "sarus", "charliecloud"])
 def test_a_command_sees_the_image_and_what_the_job_would_see(
     bertjob: Face, images: containers.Images, tmp_path: Path, engine: str
