@@ -14,6 +14,9 @@ from bertjob.cluster.machine import linked
 from bertjob.errors import PreflightError
 from bertjob.launch.engines import ENGINES, Bind, Container, fit
 from bertjob.launch.mounts import binds
+from bertjob.launch.plan import plan
+from bertjob.launch.resolve import Here
+from bertjob.launch.script import script as text_of
 from bertjob.launch.words import Word, parse, variable
 from bertjob.spec.job import Data, Engine, Image, Job, Model, Resources
 from bertjob.spec.site import Mount, Site
@@ -184,6 +187,9 @@ def test_a_character_that_parts_a_mount_is_refused_in_it(engine: Engine) -> None
         ("apptainer", "a.sif", "is the name of a file: the absolute path is wanted"),
         ("charliecloud", "no image", "is no reference like nvcr.io/nvidia/pytorch:24.12-py3 and no absolute path"),
         ("pyxis", "docker://name:1", "is no reference"),
+        ("apptainer", "$(id)", "is no reference like nvcr.io/nvidia/pytorch:24.12-py3 and no absolute path"),
+        ("apptainer", "${X:-1}", "is no reference like nvcr.io/nvidia/pytorch:24.12-py3 and no absolute path"),
+        ("apptainer", "$1/a", "is no reference like nvcr.io/nvidia/pytorch:24.12-py3 and no absolute path"),
     ],
 )
 def test_an_image_that_is_none_is_refused(engine: Engine, image: str, told: str) -> None:
@@ -208,6 +214,14 @@ def test_an_image_that_is_none_is_refused(engine: Engine, image: str, told: str)
 def test_what_an_engine_cannot_do_is_refused_in_one_line(engine: Engine, keys: dict[str, Any], told: str) -> None:
     (found,) = problems(engine, **keys)
     assert told in found
+
+
+def test_a_path_that_a_variable_begins_is_absolute_and_what_a_shell_would_run_is_none() -> None:
+    for path in ("/a $(id).sif", "$SCRATCH/a.sif", "${SCRATCH}/a.sif", "${SCRATCH}_old/a.sif"):
+        assert problems("apptainer", path) == []
+        assert problems("apptainer", mounts=(Mount(source=path),)) == []
+    for path in ("$(id)", "${X-/a}", "`id`", "$"):
+        assert problems("apptainer", mounts=(Mount(source=path),)) == [f"mounts: {path!r} is no absolute path"]
 
 
 @pytest.mark.parametrize("engine", ["pyxis", "edf"])
@@ -272,6 +286,40 @@ def test_a_parent_covers_its_children_and_no_neighbour() -> None:
 def test_the_sites_mounts_cover_paths_with_the_same_variable(source: str) -> None:
     scratch = Mount(source=source)
     assert seen(job(Data(), overlay="$SCRATCH/env"), site(scratch)) == [same("${SCRATCH}"), same("${RUNS}")]
+
+
+@pytest.mark.parametrize(
+    ("mount", "runs", "folders"),
+    [
+        ("$SCRATCH", "/tmp/scratch", ["${SCRATCH}"]),  # podman refuses a second mount at one place
+        ("${SCRATCH}/", "/tmp/scratch/", ["${SCRATCH}/"]),
+        ("/tmp/scratch", "/tmp/scratch", ["/tmp/scratch"]),
+        ("$SCRATCH", "/tmp/scratch/runs", ["${SCRATCH}", "${RUNS}"]),  # on the nodes $SCRATCH may be another folder
+        ("$TMPDIR", "/tmp/scratch", ["${TMPDIR}", "${RUNS}"]),
+    ],
+)
+def test_a_folder_is_mounted_once_whether_by_a_variable_or_by_its_value(
+    mount: str, runs: str, folders: list[str]
+) -> None:
+    known = {"SCRATCH": "/tmp/scratch", "RUNS": runs}
+    found = binds(job(Data(train=f"{runs}/train.json")), site(Mount(source=mount)), RUNS, no_links, known)
+    assert [str(bind.target) for bind in found] == folders
+
+
+def test_two_mounts_of_a_site_that_are_one_folder_are_one() -> None:
+    mounts = (Mount(source="$HOME"), Mount(source="$WORK"), Mount(source="/opt"))
+    found = binds(job(Data()), site(*mounts), RUNS, no_links, {"HOME": "/me", "WORK": "/me"})
+    assert [str(bind.source) for bind in found] == ["${WORK}", "/opt", "${RUNS}"]
+
+
+def test_the_run_directory_tells_which_folder_the_runs_are_in() -> None:
+    here = Here(python="python", cwd="/w", environment={"SCRATCH": "/s", "RUNS": "/elsewhere"})
+    named = Job(name="j", task="smoke", image=Image(ref="b:1"))
+    where = Site(name="s", engine="podman", mounts=(Mount(source="$SCRATCH"), Mount(source="/elsewhere")))
+    mounts = {
+        run_dir: text_of(plan(named, where, run_dir, here)).count("--mount=") for run_dir in ("/s/x1", "/t/x1", None)
+    }
+    assert mounts == {"/s/x1": 2, "/t/x1": 3, None: 3}
 
 
 def test_a_readonly_mount_does_not_cover_what_is_written() -> None:

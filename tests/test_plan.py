@@ -205,6 +205,12 @@ def test_a_launcher_that_cannot_work_is_refused(site: Site, launcher: str, told:
     assert refused(site, launcher=launcher) == f"site {site.name}: {told}"
 
 
+@pytest.mark.parametrize("interface", ["a b", "hsn0,hsn1", "", "/hsn0", "longer-than-linux-takes"])
+def test_an_interface_that_no_node_has_is_refused(interface: str) -> None:
+    told = f"site slurm: fabric.interface: {interface!r} is no name of one network interface, such as hsn0"
+    assert refused(with_(SLURM, fabric=Fabric(interface=interface))) == told
+
+
 def test_a_second_node_without_a_scheduler_is_refused() -> None:
     assert "resources.nodes is 2, but" in refused(LOCAL, resources=Resources(nodes=2))
 

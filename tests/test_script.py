@@ -126,7 +126,7 @@ def both(site: Site, launcher: str, engine: str) -> list[tuple[str | None, str]]
         "resources": Resources(gpus_per_node=1),
     }
     own: dict[str, Any] = {"python": f"$HOME/{hostile}", "env": {"C": f"$HOME/{hostile}"}, "modules": tuple(HOSTILE)}
-    own |= {"fabric": Fabric(interface="hsn 0"), "mounts": (Mount(source=f"$HOME/{hostile}"),)}
+    own |= {"fabric": Fabric(interface="hsn0"), "mounts": (Mount(source=f"$HOME/{hostile}"),)}
     return [
         (run_dir, made(with_(site, **own), run_dir, **keys, launcher=launcher, engine=engine))
         for run_dir in (None, f"/{hostile}")

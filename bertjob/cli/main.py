@@ -1,6 +1,7 @@
 """The command ``bertjob``: verbs that load when they are called, errors in one line, the field's exit codes."""
 
 import os
+import re
 import sys
 from importlib import import_module
 from typing import NoReturn
@@ -10,6 +11,8 @@ import click
 from bertjob.errors import BertjobError
 from bertjob.spec.nearest import did_you_mean
 from bertjob.version import __version__
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 VERBS = {
     "run": "Run a job here and now, in the foreground.",
@@ -100,5 +103,6 @@ def _one_line(error: OSError | UnicodeError | click.ClickException) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"bertjob: {message}", file=sys.stderr)
+    line = _CONTROL.sub(lambda found: repr(found[0])[1:-1], message)  # a message may quote what was typed
+    print(f"bertjob: {line}", file=sys.stderr)
     return code

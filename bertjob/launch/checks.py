@@ -1,5 +1,6 @@
 """What would not work at a site, said before anything is queued."""
 
+import re
 from collections.abc import Iterator
 from typing import get_args
 
@@ -12,6 +13,9 @@ from bertjob.launch.words import has_control_characters
 from bertjob.spec import walltime
 from bertjob.spec.job import Family, Job
 from bertjob.spec.site import Site
+
+_INTERFACE = re.compile(r"[\w.:@-]{1,15}", re.ASCII)
+"""What Linux takes, without its stranger characters."""
 
 
 def refuse(job: Job, site: Site) -> None:
@@ -43,6 +47,7 @@ def _at_the_site(job: Job, site: Site) -> Iterator[str]:
     yield from _combination(job, site)
     yield from fit.problems(job, site)
     yield from _variables(job, site)
+    yield from _interface(site)
     if site.scheduler == "slurm":
         yield from _limits(job, site)
         yield from _options(job)
@@ -152,6 +157,12 @@ def _variables(job: Job, site: Site) -> Iterator[str]:
         yield from environment.problems(f"fabric.mpi_env.{family}", section)
         if family not in get_args(Family):
             yield f"fabric.mpi_env: {family!r} is no MPI family; there are {' and '.join(get_args(Family))}"
+
+
+def _interface(site: Site) -> Iterator[str]:
+    name = site.fabric.interface
+    if name is not None and not _INTERFACE.fullmatch(name):
+        yield f"fabric.interface: {name!r} is no name of one network interface, such as hsn0"
 
 
 def _limits(job: Job, site: Site) -> Iterator[str]:

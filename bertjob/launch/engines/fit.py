@@ -73,4 +73,4 @@ def _mounts(job: Job, site: Site) -> Iterator[str]:
 
 
 def _relative(paths: Iterable[str]) -> Iterator[str]:
-    return (path for path in dict.fromkeys(paths) if not path.startswith(("/", "$")))
+    return (path for path in dict.fromkeys(paths) if not references.PATH.fullmatch(path))

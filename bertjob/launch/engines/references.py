@@ -11,8 +11,8 @@ _END = r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 
 REFERENCE = re.compile(rf"(?:{_HOST}/)?{_NAME}(?:/{_NAME})*{_END}")
 """``[HOST[:PORT]/]NAME[:TAG][@sha256:…]`` by the grammar of the OCI distribution; names are in lower case."""
-PATH = re.compile(r"[/$].+", re.DOTALL)
-"""An absolute path, which a variable may begin."""
+PATH = re.compile(r"/.*|\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\}).*", re.DOTALL | re.ASCII)
+"""An absolute path, which a variable may begin: ``$NAME`` or ``${NAME}``, and nothing else that a shell would take."""
 ENROOT = re.compile(rf"(?:[^@/#\s]+@)?(?:{_HOST}#)?{_NAME}(?:/{_NAME})*{_END}")
 """``[USER@][HOST#]NAME[:TAG]``: how enroot, and with it pyxis and EDF, writes a reference."""
 URI = re.compile(r"[a-z][a-z-]*://\S+")
