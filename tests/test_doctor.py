@@ -1,10 +1,12 @@
 """Doctor's checks: facts in, findings out; what was proved; the site file."""
 
+import os
 import re
 
 import msgspec
 import pytest
 from click.testing import CliRunner
+from fakes.commands import Commands
 
 from bertjob.cli.findings import proof_view, report
 from bertjob.cli.launch_words import launch_words
@@ -429,6 +431,27 @@ def test_the_smoke_job_takes_the_place_of_another_one():
     made = prove.smoke(other, load_job("smoke").value)
     assert (made.task, made.engine, made.launcher, made.resources.partition) == ("smoke", "podman", "openmpi", "gpu")
     assert made.resources.time == "5"
+
+
+def test_an_interrupt_takes_the_proof_out_of_the_queue(tmp_path, monkeypatch):
+    """All but the moment of the interrupt is the real way to a proof, with Slurm's commands faked."""
+    commands = Commands(tmp_path / "bin")
+    commands.make("sbatch", "Submitted batch job 4711\n")
+    for name in ("srun", "squeue", "sacct", "scancel", "scontrol", "sinfo"):
+        commands.make(name)
+    monkeypatch.setenv("PATH", f"{commands.folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+
+    def interrupted(*_):
+        assert not commands.calls("scancel")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bertjob.cluster.wait.wait", interrupted)
+    result = CliRunner().invoke(cli, ["doctor", "--prove", "--site", "generic", "--run-dir", str(tmp_path / "p")])
+    assert result.exit_code != 0
+    assert commands.calls("scancel") == [["4711"]]
+    assert "job 4711 is cancelled" in result.stderr
 
 
 # What is shown and written.

@@ -13,7 +13,7 @@ from bertjob.cli.doctor import SMOKE
 from bertjob.cli.findings import proof_view
 from bertjob.cli.launch_words import launch_words
 from bertjob.cli.options import Request
-from bertjob.cluster import proofs, runs
+from bertjob.cluster import proofs, runs, slurm
 from bertjob.cluster.doctor import prove
 from bertjob.cluster.doctor.advice import combination, excluding, image_of, left_out, said_of
 from bertjob.cluster.machine import here
@@ -37,8 +37,8 @@ def show_proof(request: Request, as_json: bool) -> None:
     """
     job, site = request.load()
     wanted = prove.smoke(job.value, load_job(SMOKE).value)
-    slurm = site.value.scheduler == "slurm"
-    if slurm and wanted.resources.nodes is None and site.value.defaults.nodes is None:
+    queued = site.value.scheduler == "slurm"
+    if queued and wanted.resources.nodes is None and site.value.defaults.nodes is None:
         wanted = replace(wanted, resources=replace(wanted.resources, nodes=_NODES))
     run_dir = RunDir(Path(request.run_dir).absolute()) if request.run_dir else new_run_dir(Path(RUNS), "proof")
     sbatch = (*wanted.resources.sbatch, *request.sbatch)
@@ -47,8 +47,8 @@ def show_proof(request: Request, as_json: bool) -> None:
         click.echo(said_of(bad, launch_words(request)), err=True)
         sbatch += excluding(planned.job.resources.sbatch, bad)
         planned = prove.proving(_with(wanted, sbatch), site.value, str(run_dir.path), here())
-    about = combination(planned, scheduler.version() if slurm else "", image_of(planned))
-    _run(planned, run_dir, slurm)
+    about = combination(planned, scheduler.version() if queued else "", image_of(planned))
+    _run(planned, run_dir)
     found = prove.verdict(run_dir)
     proofs.change(lambda book: prove.noted(book, found, about, run_dir))
     if found.proof is None:
@@ -65,9 +65,9 @@ def _with(job: Job, sbatch: tuple[str, ...]) -> Job:
     return replace(job, resources=replace(job.resources, sbatch=sbatch))
 
 
-def _run(planned: Plan, run_dir: RunDir, slurm: bool) -> None:
-    """Run the job to its end, whatever that is."""
-    if not slurm:
+def _run(planned: Plan, run_dir: RunDir) -> None:
+    """Run the job to its end, whatever that is; an interrupt takes it out of the queue."""
+    if planned.site.scheduler != "slurm":
         from bertjob.cluster.local import run_here
 
         if run_here(planned) == REQUEUE_EXIT_CODE:
@@ -79,8 +79,13 @@ def _run(planned: Plan, run_dir: RunDir, slurm: bool) -> None:
     submitted = submit(planned)
     click.echo(f"job {submitted.job_id}, run directory {run_dir.path}", err=True)
     run = runs.find(str(run_dir.path))
-    with _progress(run_dir, submitted.job_id) as show:
-        wait([run], show)
+    try:
+        with _progress(run_dir, submitted.job_id) as show:
+            wait([run], show)
+    except KeyboardInterrupt:  # nobody waits for what it would prove
+        slurm.cancel([submitted.job_id])
+        click.echo(f"job {submitted.job_id} is cancelled", err=True)
+        raise
 
 
 @contextlib.contextmanager
