@@ -167,10 +167,60 @@ def test_a_check_of_another_kind_is_named() -> None:
     check = "command -v sarus || exit 1\nsrun sh -s sarus < check.sh\n"
     ported = port(f"{HEAD}{check}sarus run {IMAGE} ls\n", "podman")
     assert [(note.line, note.text) for note in ported.notes] == [
-        (3, "this still looks for sarus, which may not be there"),
-        (4, "this still looks for sarus, which may not be there"),
+        (3, "this still looks for sarus, which may not be there (also line 4)"),
     ]
     assert check in ported.text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        'sarus run $OPTS $IMG "$@"',
+        'sarus run "${OPTS[@]}" "$IMG"',
+        'sarus run "${OPTS[@]}" ubuntu ls',
+        "sarus run ${OPTS[*]} ubuntu ls",
+        'sarus run "$@"',
+        "sarus run $A $B ls",
+        'OPTS="-e A=$A"\nsarus run $OPTS ubuntu ls',
+        "apptainer exec $OPTS my.sif ls",
+    ],
+)
+def test_options_in_a_variable_are_not_taken_for_the_image(command: str) -> None:
+    with pytest.raises(PreflightError, match=r"line [34]: (a variable among the options of|\S+ may hold options or)"):
+        port(f"{HEAD}{command}\n", "shifter")
+
+
+@pytest.mark.parametrize(
+    ("command", "image"),
+    [
+        ('sarus run $IMAGE "$@"', '$IMAGE "$@"'),
+        ("sarus run $IMG $PROGRAM x", "$IMG $PROGRAM x"),
+        ('sarus run "$A" $PROGRAM x', '"$A" $PROGRAM x'),
+        ("sarus run $A ls", "$A ls"),
+        ("A=$B:1\nsarus run $A $PROGRAM x", "$A $PROGRAM x"),
+    ],
+)
+def test_an_image_in_a_variable_is_known_by_its_name_its_value_its_quotes_or_what_follows(
+    command: str, image: str
+) -> None:
+    assert line(command, "apptainer") == f"apptainer exec {image}"
+
+
+def test_an_image_that_only_the_old_engine_knows_is_named() -> None:
+    said = "only sarus knows load/library/mine:1: bring it to apptainer under that name, or name one in a registry"
+    assert said in notes("srun sarus run load/library/mine:1 ls", "apptainer")
+    assert said in notes("I=load/library/mine:1\nsrun sarus run $I ls", "apptainer")
+    assert any(note.startswith("only podman knows") for note in notes("podman run localhost/mine ls", "docker"))
+    assert not any("knows" in note for note in notes("podman run localhost:5000/mine ls", "docker"))
+
+
+def test_notes_that_say_the_same_are_one_with_all_lines() -> None:
+    ported = port(HEAD + f"srun podman run -t {IMAGE} ls\n" * 3, "docker")
+    daemon = "docker's daemon starts containers outside of the job: Slurm neither limits nor ends them"
+    assert [(note.line, note.text) for note in ported.notes] == [
+        (3, "-t is left out: a batch job has no terminal (also line 4, 5)"),
+        (3, f"{daemon} (also line 4, 5)"),
+    ]
 
 
 HOSTILE = ["a b", "a'b", "$(touch x)", "*", "", 'say "hi"', "ü#!"]

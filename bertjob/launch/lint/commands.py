@@ -129,6 +129,10 @@ GRAMMARS: Mapping[str, Grammar] = {
 }
 """Programs that start another one, by their name."""
 
+_IMAGE_VARIABLE = re.compile(r"\$\{?\w*(?:image|img|container|sif|sqsh)", re.IGNORECASE)
+_IMAGE = re.compile(rf"\w[\w.-]*[/:]|.*\.(?:sif|sqsh)$|{_IMAGE_VARIABLE.pattern}", re.IGNORECASE)
+"""What looks like an image: by its form, or by the name of the variable that holds it."""
+
 SHELLS = frozenset({"bash", "sh", "dash", "ksh", "zsh"})
 MPIRUNS = frozenset(name for name, grammar in GRAMMARS.items() if grammar is _MPIRUN)
 ENGINES = frozenset(name for name, grammar in GRAMMARS.items() if grammar.kind == "engine")
@@ -145,6 +149,11 @@ def split(words: Sequence[Word]) -> tuple[tuple[Layer, ...], tuple[Word, ...]]:
         layer, rest = read
         layers.append(layer)
     return tuple(layers), rest
+
+
+def names_image(word: Word) -> bool:
+    """Whether a word that begins with a variable tells that it is an image and not a list of options."""
+    return _IMAGE_VARIABLE.match(word.value) is not None or any(isinstance(part, str) for part in word.parts)
 
 
 def shell_text(program: Sequence[Word]) -> Word | None:
@@ -201,9 +210,13 @@ def _layer(words: tuple[Word, ...]) -> tuple[Layer, tuple[Word, ...]] | None:
 def _holds_options(words: tuple[Word, ...], at: int, grammar: Grammar) -> bool:
     """Whether a variable before the program is rather a list of options than an operand."""
     following = [word.value for word in words[at + 1 : at + 2 + grammar.operands]]
+    if words[at].listed:
+        return bool(following)
     if len(following) <= grammar.operands:
         return False
-    return not grammar.operands or re.match(r"-|\w[\w.-]*[/:]", following[0]) is not None
+    if not grammar.operands or following[0].startswith("-"):
+        return True
+    return not names_image(words[at]) and _IMAGE.match(following[0]) is not None
 
 
 def _option(words: tuple[Word, ...], at: int, grammar: Grammar) -> list[Option]:

@@ -1,5 +1,6 @@
 """A shell script as values: what the rules look at, and what porting rewrites."""
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -17,6 +18,12 @@ class Expansion(msgspec.Struct, frozen=True):
     source: str
     name: str | None
     quoted: bool
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is a list by its form, one word for each item: ``$@``, ``${OPTIONS[@]}``."""
+        every = "@" if self.quoted else "@*"  # "$*" is one word
+        return re.match(rf"\$(?:\{{?[{every}]|\{{\w+\[[{every}]\])", self.source) is not None
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -45,8 +52,14 @@ class Word(msgspec.Struct, frozen=True):
 
     @property
     def splits(self) -> bool:
-        """Whether it begins with an unquoted expansion: it may become several words, or none."""
-        return bool(self.parts) and isinstance(self.parts[0], Expansion) and not self.parts[0].quoted
+        """Whether it begins with an expansion that may become several words, or none."""
+        first = self.parts[0] if self.parts else ""
+        return isinstance(first, Expansion) and (not first.quoted or first.listed)
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is a list by its form: ``"$@"``, ``"${OPTIONS[@]}"``."""
+        return any(isinstance(part, Expansion) and part.listed for part in self.parts)
 
     @property
     def resolved(self) -> str:

@@ -1,7 +1,7 @@
 """What a person must know about a script that goes to another engine."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from bertjob.launch.engines import ENGINES
@@ -16,6 +16,8 @@ _TOOLS = frozenset({"sarus", "podman", "docker", "apptainer", "singularity", "sh
 """Programs that fetch images and modules that bring engines."""
 _JOB_ENGINE = re.compile("engine: ([a-z-]+)")
 """A line of the job.yaml that a script of bertjob holds."""
+_OWN_NAMES = {"sarus": "load/", **dict.fromkeys(("podman", "podman-hpc"), "localhost/")}
+"""How the names begin that an engine gives to images that come from no registry."""
 _IMAGES = {
     **dict.fromkeys(("apptainer", "singularity"), "docker://REFERENCE or /path.sif"),
     "charliecloud": "the name of an unpacked image, or its path",
@@ -28,6 +30,17 @@ class Note(NamedTuple):
 
     line: int
     text: str
+
+
+def one_of_a_kind(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """The notes by line; of several that say the same the first, with the lines of the others."""
+    lines: dict[str, list[int]] = {}
+    for line, text in sorted(notes):
+        lines.setdefault(text, []).append(line)
+    others = {text: ", ".join(map(str, dict.fromkeys(at[1:]))) for text, at in lines.items()}
+    return tuple(
+        Note(at[0], f"{text} (also line {others[text]})" if others[text] else text) for text, at in lines.items()
+    )
 
 
 def notes_on_script(script: Script, engine: str, rewritten: Collection[tuple[int, int]]) -> Iterator[Note]:
@@ -83,7 +96,7 @@ def notes_on_command(script: Script, start: Start, told: Told, engine: str, job:
         engine: the new one.
         job: what the script around it says.
     """
-    texts = [*_lost(start, told, engine), *_wanted(script, told, engine, job)]
+    texts = [*_lost(start, told, engine), *_wanted(script, start, told, engine, job)]
     return (Note(start.line, text) for text in texts)
 
 
@@ -101,8 +114,12 @@ def _lost(start: Start, told: Told, engine: str) -> Iterator[str]:
         yield "no program is named: the image's own may not be started"
 
 
-def _wanted(script: Script, told: Told, engine: str, job: Job) -> Iterator[str]:
+def _wanted(script: Script, start: Start, told: Told, engine: str, job: Job) -> Iterator[str]:
     row = ENGINES[engine]
+    image = constant_image(told, job) or told.image.value
+    for layer in start.layers:
+        if image.startswith(_OWN_NAMES.get(layer.name, " ")):
+            yield f"only {layer.name} knows {image}: bring it to {engine} under that name, or name one in a registry"
     if not told.image.literal and not constant_image(told, job) and engine in _IMAGES:
         yield f"{told.image.value} must hold the image as {engine} wants it: {_IMAGES[engine]}"
     if told.gpus or job.gpus:

@@ -17,7 +17,7 @@ from bertjob.launch.lint.commands import Layer
 from bertjob.launch.lint.parse import parse
 from bertjob.launch.lint.script import Script
 from bertjob.launch.lint.work import Start, each
-from bertjob.launch.porting.notes import Note, notes_on_command, notes_on_script
+from bertjob.launch.porting.notes import Note, notes_on_command, notes_on_script, one_of_a_kind
 from bertjob.launch.porting.reading import Told, read
 from bertjob.launch.porting.writing import Job, constant_image, expansions, file_name, write
 
@@ -68,7 +68,7 @@ def port(text: str, engine: str) -> Ported:
     notes = [*notes_on_script(script, engine, [(check.start, check.end) for check in checks])]
     files: dict[str, str] = {}
     for number, (start, layer) in enumerate(containers):
-        told = read(layer)
+        told = read(layer, start.program, script)
         _check(told, engine, start.line, constant_image(told, job))
         written = write(told, engine, job)
         notes += notes_on_command(script, start, told, engine, job)
@@ -83,7 +83,7 @@ def port(text: str, engine: str) -> Ported:
         if row.setup and not number:
             edits.append(_Edit(before, before, f"{row.setup}\n"))
         edits += _edits(start, layer, words, written.inside, engine, source)
-    return Ported(_edited(source, edits), len(containers), tuple(sorted(notes)))
+    return Ported(_edited(source, edits), len(containers), one_of_a_kind(notes))
 
 
 def _containers(script: Script, engine: str) -> Iterator[tuple[Start, Layer]]:

@@ -1,14 +1,14 @@
 """From the command line of an engine to what it tells about the container."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from bertjob.errors import PreflightError
-from bertjob.launch.lint.commands import Layer, Option
-from bertjob.launch.lint.script import Expansion, Word
+from bertjob.launch.lint.commands import Layer, Option, names_image
+from bertjob.launch.lint.script import Expansion, Script, Word
 
 Role = str
 """What an option says: one of the cases of `_told`."""
@@ -119,11 +119,13 @@ _TERMINAL = "a batch job has no terminal"
 _SCHEMES = ("docker://", "docker:", "docker-daemon:")
 
 
-def read(layer: Layer) -> Told:
+def read(layer: Layer, program: Sequence[Word], script: Script) -> Told:
     """What an engine is told.
 
     Args:
         layer: the engine with its options.
+        program: the words after it.
+        script: where it stands.
 
     Raises:
         PreflightError: it cannot be told apart what belongs to what.
@@ -131,6 +133,11 @@ def read(layer: Layer) -> Told:
     line = layer.words[0].line
     if layer.opaque:
         raise PreflightError(f"line {line}: a variable among the options of {layer.name} hides some: write them out")
+    if layer.operands and _may_be_options(layer.operands[0], program, script):
+        shown = layer.operands[0].value
+        raise PreflightError(
+            f'line {line}: {shown} may hold options or the image: write the options out, or say the image as "$IMAGE"'
+        )
     told = Told(image=layer.operands[0] if layer.operands else layer.words[0])
     if layer.name in {"apptainer", "singularity"}:
         told = _with(told, entrypoint_runs="run" in {word.value for word in layer.words})
@@ -144,6 +151,18 @@ def read(layer: Layer) -> Told:
         if told.image.value.startswith(scheme):
             return _with(told, image=told.image.after(len(scheme)))
     return told
+
+
+def _may_be_options(image: Word, program: Sequence[Word], script: Script) -> bool:
+    """Whether what stands in the place of the image may become several words, and nothing tells that it does not."""
+    if image.listed or not image.splits:
+        return image.listed
+    first = image.parts[0]
+    name = first.name if isinstance(first, Expansion) else None
+    texts = [one.value.value.strip() for one in script.assignments if one.name == name and one.value is not None]
+    if texts and name is not None:
+        return all(not text or re.search(r"(?:^|\s)-", text) for text in texts)
+    return not names_image(image) and any(word.splits and not word.listed for word in program[:1])
 
 
 def _told(told: Told, option: Option, role: Role | None, line: int) -> Told:
