@@ -15,6 +15,7 @@ from bertjob.cli.options import Request
 from bertjob.cluster import proofs
 from bertjob.cluster.doctor import SECTIONS, advice, findings, job, launching, prove, scheduler, surroundings
 from bertjob.cluster.doctor.case import Case, Image
+from bertjob.cluster.doctor.examine import examine
 from bertjob.cluster.doctor.traps import traps
 from bertjob.cluster.doctor.typed import Typed
 from bertjob.cluster.probe import Machine, Places, Programs, Scheduler
@@ -128,9 +129,58 @@ def test_where_no_launcher_fits_the_remedy_is_another_image():
     assert (chosen.level, chosen.remedy.partition(":")[0]) == ("fail", "no launcher fits")
 
 
+SPEAKING = msgspec.structs.replace(DEBIAN, pmi=("pmix",))
+
+
+@pytest.mark.parametrize(
+    ("slurm", "remedy"),
+    [
+        (("none", "pmix"), ": srun --mpi=pmix then works"),
+        ((), "; then still site s: launcher auto cannot choose: whether Slurm has pmix is not said"),
+    ],
+)
+def test_what_auto_lacks_is_read_from_the_image(slurm, remedy):
+    site = Site(name="s", engine="podman", launcher="auto", mpi=Mpi(slurm=slurm))
+    what = case(site, mpi=True, launcher=None, image=holding(SPEAKING), refusal="cannot choose")
+    finding = one(job.plan, what)
+    assert finding.level == "fail"
+    assert finding.remedy.startswith("say image.mpi: {family: openmpi, version: 4.1.4, pmi: [pmix]}" + remedy)
+    assert "unknown" not in " ".join(finding.finding for finding in launching.launchers(what))
+
+
+def test_an_image_of_which_nobody_knows_the_mpi_is_to_be_looked_at():
+    unseen = case(mpi=True, launcher="openmpi", image=Image("img:1", error="no such image"))
+    (chosen,) = [finding for finding in launching.launchers(unseen) if finding.check == "launcher"]
+    assert chosen.level == "warn"
+    assert chosen.remedy == "`bertjob image check img:1 --site ./s.yaml` tells: say it as image.mpi"
+    without = case(mpi=True, launcher="openmpi", image=holding(Library()))
+    (chosen,) = [finding for finding in launching.launchers(without) if finding.check == "launcher"]
+    assert chosen.remedy.startswith("an image with an MPI")
+
+
+def test_doctor_looks_into_the_image_of_the_site_where_no_launcher_can_be_chosen(tmp_path, monkeypatch):
+    """The engine here is one that starts nothing; what matters is that it is asked."""
+    commands = Commands(tmp_path / "bin")
+    commands.make("podman", stderr="Error: no such image\n", code=125)
+    monkeypatch.setenv("PATH", f"{commands.folder}:{os.environ['PATH']}")
+    site = Site(name="s", engine="podman", launcher="auto", scheduler="none", image=JobImage(ref="img:1"))
+    wanted = msgspec.structs.replace(load_job("smoke").value, mpi=True)
+    found = examine(wanted, site, tmp_path / "run", TYPED, named=False)
+    assert found.refusal.endswith("; `bertjob image check` tells")
+    assert found.image is not None
+    assert found.image.error.startswith("podman: img:1: there is no such image here")
+
+
+def test_an_mpirun_that_is_not_here_starts_nothing_whatever_the_site_file_says():
+    site = Site(name="s", launcher="openmpi", mpi=Mpi(family="openmpi"))
+    what = case(site, programs=Programs(), launcher="openmpi")
+    assert one(launching.host_mpi, what).level == "fail"
+    (chosen,) = [finding for finding in launching.launchers(what) if finding.check == "launcher"]
+    assert (chosen.level, chosen.finding) == ("fail", "openmpi not here: Open MPI's mpirun was not found")
+
+
 def test_debians_open_mpi_under_srun_pmix_works_as_its_components_tell():
-    speaking = msgspec.structs.replace(DEBIAN, pmi=("pmix",))
-    what = case(mpi=True, image=holding(speaking))
+    what = case(mpi=True, image=holding(SPEAKING))
     what = msgspec.structs.replace(what, job=msgspec.structs.replace(what.job, srun_mpi="pmix"))
     assert said(launching.launchers, what)["launcher"][1].startswith("srun --mpi=pmix works")
 

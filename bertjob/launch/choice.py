@@ -45,7 +45,8 @@ def choose(job: Job, site: Site) -> tuple[Launcher, SrunMpi | None]:
     best = candidates[0]
     if asked == "auto":
         if best.outcome == "unknown":
-            raise PreflightError(f"site {site.name}: launcher auto cannot choose: {best.reason}")
+            tells = "; `bertjob image check` tells" if _image_is_unsaid(job) else ""
+            raise PreflightError(f"site {site.name}: launcher auto cannot choose: {best.reason}{tells}")
         if not best.works:
             raise PreflightError(
                 f"site {site.name}: launcher auto finds none that works: {'; '.join(map(str, candidates))}"
@@ -74,6 +75,11 @@ def refusal(job: Job, site: Site, ranks: int) -> str | None:
     working = f"{best.launcher}{f' and srun_mpi: {best.srun_mpi}' if best.srun_mpi else ''}"
     remedy = f"use launcher: {working}" if best.works else f"none is known to work: {best.reason}"
     return f"launcher {own}; {remedy}"
+
+
+def _image_is_unsaid(job: Job) -> bool:
+    """Whether all depends on an MPI in an image of which no file tells."""
+    return job.mpi and job.engine != "none" and job.image.mpi.family is None
 
 
 def _candidates(job: Job, site: Site, asked: str) -> Sequence[Verdict]:

@@ -86,16 +86,25 @@ def resolve(job: Job, site: Site, here: Here) -> Job:
         PreflightError: a path names a variable that is not set here, or launcher auto finds none that works.
         SpecError: the walltime is none.
     """
-    placed = replace(job, engine=job.engine or site.engine, image=_image(job.image, site.image, here))
-    launcher, srun_mpi = choose(placed, site)
+    whole = placed(job, site, here)
+    launcher, srun_mpi = choose(whole, site)
     return replace(
-        placed,
+        whole,
         launcher=launcher,
         srun_mpi=srun_mpi,
         model=_model(job.model, here),
         data=_data(job.data, here),
         resources=_resources(job.resources, site, here),
     )
+
+
+def placed(job: Job, site: Site, here: Here) -> Job:
+    """The same job with the engine and the image that its launcher is chosen for.
+
+    Raises:
+        PreflightError: `image.source` names a variable that is not set here, or is no checkout.
+    """
+    return replace(job, engine=job.engine or site.engine, image=_image(job.image, site.image, here))
 
 
 def names_a_folder(init: str, here: Here) -> bool:

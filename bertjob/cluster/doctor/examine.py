@@ -13,7 +13,7 @@ from bertjob.cluster.machine import here
 from bertjob.cluster.preflight import check_inputs, check_packages
 from bertjob.errors import BertjobError
 from bertjob.launch.plan import Plan, plan
-from bertjob.launch.resolve import resolve
+from bertjob.launch.resolve import placed, resolve
 from bertjob.spec.job import Job
 from bertjob.spec.site import Site
 
@@ -34,6 +34,7 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
     facts = here()
     planned, refusal = None, ""
     try:
+        job = placed(job, site, facts)  # the image is looked at also where no launcher can be chosen for it
         job = resolve(job, site, facts)
         planned = plan(job, site, str(run_dir), facts)
     except BertjobError as error:

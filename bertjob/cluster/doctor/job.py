@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 from bertjob.cluster.doctor.case import Case
 from bertjob.cluster.doctor.finding import Finding, fail, ok, warn
+from bertjob.cluster.doctor.launching import unsaid
 from bertjob.launch import pmi
 
 
 def plan(case: Case) -> Iterator[Finding]:
     """Whether the job can start at the site at all."""
     if case.plan is None:
-        yield fail(
-            "plan", case.refusal, "change the job or the site file; `bertjob jobs` shows where each value is said"
-        )
+        anything = "change the job or the site file; `bertjob jobs` shows where each value is said"
+        yield fail("plan", case.refusal, unsaid(case) or anything)
         return
     shape, train = case.plan.shape, case.plan.job.train
     batch = f"batch {train.global_batch} = {train.micro_batch} x {case.plan.accumulation} x {shape.world_size}"

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from bertjob.cluster.doctor.case import Case
 from bertjob.cluster.doctor.finding import Finding, fail, ok, warn
 from bertjob.cluster.probe.programs import HostMpi
+from bertjob.errors import PreflightError
 from bertjob.launch import pmi
+from bertjob.launch.choice import choose
 from bertjob.launch.pmi import Verdict
 from bertjob.spec.job import Library
 
 _MPIRUN = {"openmpi": "openmpi", "openmpi-srun": "openmpi", "hydra": "mpich"}
 """Launchers that are a command of the host, and the family of it."""
+_COMMANDS = {"openmpi": "Open MPI's mpirun", "mpich": "mpiexec.hydra"}
 ASIDE = "otherwise"
 """The check that tells of launchers which the job does not use: neither good nor bad, so never more than `ok`."""
 
@@ -35,8 +40,7 @@ def host_mpi(case: Case) -> Iterator[Finding]:
     found, family = case.machine.programs.mpi, _MPIRUN.get(case.launcher)
     fitting = [mpi for mpi in found if family in (None, mpi.library.family)]
     if family and not fitting:
-        command = "mpiexec.hydra" if family == "mpich" else "Open MPI's mpirun"
-        yield fail("host MPI", f"launcher {case.launcher} needs {command}, which is not here", _bring(case))
+        yield fail("host MPI", f"launcher {case.launcher} needs {_COMMANDS[family]}, which is not here", _bring(case))
     elif case.launcher.startswith("openmpi") and fitting[0].major != case.site.mpi.version:
         said = f"{_described(fitting[0])}, and the site file says version {case.site.mpi.version}"
         yield fail("host MPI", said, f"`mpi: {{version: {fitting[0].major}}}` in the site file")
@@ -48,15 +52,29 @@ def host_mpi(case: Case) -> Iterator[Finding]:
 
 def launchers(case: Case) -> Iterator[Finding]:
     """What would become of the job under each launcher."""
-    verdicts = pmi.verdicts(facts(case))
+    verdicts = _verdicts(case)
     chosen = next((verdict for verdict in verdicts if _is_chosen(case, verdict)), None)
     if chosen is not None:
-        yield _judged(chosen, next((verdict for verdict in verdicts if verdict.works), None))
+        yield _judged(case, chosen, next((verdict for verdict in verdicts if verdict.works), None))
     if others := [_named(verdict) for verdict in verdicts if verdict.works and verdict is not chosen]:
         yield ok(ASIDE, f"{', '.join(others)}: would work as well")
     for verdict in verdicts:
         if not verdict.works and verdict is not chosen:
             yield ok(ASIDE, _outcome(verdict))
+
+
+def unsaid(case: Case) -> str:
+    """What the files should say where `auto` cannot choose for want of it, and it was found in the image."""
+    found = _in_image(case)
+    if case.launcher != "auto" or case.job.image.mpi.family is not None or not case.job.mpi or found.family is None:
+        return ""
+    keys = {"family": found.family, "version": found.version, "pmi": f"[{', '.join(found.pmi)}]" if found.pmi else ""}
+    said = f"say image.mpi: {{{', '.join(f'{key}: {value}' for key, value in keys.items() if value)}}}"
+    try:
+        launcher, kind = choose(replace(case.job, image=replace(case.job.image, mpi=found)), case.site)
+    except PreflightError as error:
+        return f"{said}; then still {error}"
+    return f"{said}: {_words(launcher, kind)} then works"
 
 
 def facts(case: Case) -> pmi.Facts:
@@ -65,8 +83,8 @@ def facts(case: Case) -> pmi.Facts:
     host = _host(case)
     if case.engine == "none":
         program = host
-    elif case.image is not None and case.image.facts is not None and case.image.facts.mpi.family:
-        program = case.image.facts.mpi
+    elif _in_image(case).family:
+        program = _in_image(case)
     return pmi.Facts(
         program=program,
         host=host,
@@ -75,6 +93,24 @@ def facts(case: Case) -> pmi.Facts:
         needs_mpi=case.job.mpi,
         scheduler=case.site.scheduler,
     )
+
+
+def _in_image(case: Case) -> Library:
+    """The MPI that was seen in the image; no family where there is none, or where nobody could look."""
+    return case.image.facts.mpi if case.image is not None and case.image.facts is not None else Library()
+
+
+def _verdicts(case: Case) -> tuple[Verdict, ...]:
+    """Those of launch/pmi, which believes the site file; but a command that is not here starts nothing."""
+    here = {mpi.library.family for mpi in case.machine.programs.mpi}
+
+    def seen(verdict: Verdict) -> Verdict:
+        family = _MPIRUN.get(verdict.launcher)
+        if family is None or family in here or verdict.outcome == "absent":
+            return verdict
+        return replace(verdict, outcome="absent", reason=f"{_COMMANDS[family]} was not found")
+
+    return tuple(map(seen, pmi.verdicts(facts(case))))
 
 
 def _host(case: Case) -> Library:
@@ -94,15 +130,24 @@ def _is_chosen(case: Case, verdict: Verdict) -> bool:
     return verdict.srun_mpi in (None, case.job.srun_mpi or case.site.mpi.srun or "none")
 
 
-def _judged(chosen: Verdict, best: Verdict | None) -> Finding:
+def _judged(case: Case, chosen: Verdict, best: Verdict | None) -> Finding:
     if chosen.works:
         return ok("launcher", _outcome(chosen))
-    instead = (
-        f"launcher {_named(best)}: {best.reason}"
-        if best
-        else "no launcher fits: an image with another MPI, or another engine"
-    )
-    return (warn if chosen.outcome == "unknown" else fail)("launcher", _outcome(chosen), instead)
+    unknown = chosen.outcome == "unknown"
+    if best:
+        instead = f"launcher {_named(best)}: {best.reason}"
+    else:
+        instead = _to_learn(case) if unknown else "no launcher fits: an image with another MPI, or another engine"
+    return (warn if unknown else fail)("launcher", _outcome(chosen), instead)
+
+
+def _to_learn(case: Case) -> str:
+    """How to know what is not known: which MPI is in the image, or else what Slurm and the host have."""
+    if case.engine == "none" or facts(case).program.family is not None:
+        return "say it in the site file"
+    if case.image is not None and case.image.facts is not None:
+        return "an image with an MPI: there is none in this one"
+    return f"`{case.typed.to_check(case.job.image.ref or 'IMAGE')}` tells: say it as image.mpi"
 
 
 def _outcome(verdict: Verdict) -> str:
@@ -111,7 +156,11 @@ def _outcome(verdict: Verdict) -> str:
 
 
 def _named(verdict: Verdict) -> str:
-    return f"{verdict.launcher} --mpi={verdict.srun_mpi}" if verdict.srun_mpi else verdict.launcher
+    return _words(verdict.launcher, verdict.srun_mpi)
+
+
+def _words(launcher: str, srun_mpi: str | None) -> str:
+    return f"{launcher} --mpi={srun_mpi}" if srun_mpi else launcher
 
 
 def _described(mpi: HostMpi) -> str:

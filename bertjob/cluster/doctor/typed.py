@@ -24,6 +24,10 @@ class Typed(msgspec.Struct, frozen=True):
         job = (self.job,) if self.job else ()
         return shlex.join(("bertjob", "doctor", *job, "--prove", *nodes, "--site", self.site, *self.options))
 
+    def to_check(self, image: str) -> str:
+        """What looks into an image."""
+        return shlex.join(("bertjob", "image", "check", image, "--site", self.site))
+
     def to_forget(self) -> str:
         """What forgets the nodes that failed."""
         return shlex.join(("bertjob", "doctor", "--forget", "--site", self.site))
