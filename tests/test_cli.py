@@ -65,7 +65,7 @@ def test_version_and_help(bertjob):
         (["data", "fetch", "squat"], 2, "squad"),
         (["schema", "jbo"], 2, "jbo"),
         (["script", "squad", "--set", "nmae=x\n\x1b[1m"], 2, r"--set nmae=x\n\x1b[1m: unknown key 'nmae'"),
-        (["image", "check", "--engine", "podman", "/no\nfile"], 3, r"image /no\nfile: there is no such file"),
+        (["image", "check", "--engine", "apptainer", "/no\nfile"], 3, r"image /no\nfile: there is no such file"),
         (["schema"], 2, "Missing argument '{job|site}'. Choose from: job, site"),
     ],
 )

@@ -420,6 +420,65 @@ def test_a_checkout_is_mounted_readonly_and_comes_first(tmp_path: Path) -> None:
         made(site, here=here, image=Image(ref="b:1", source="no"))
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["pull", "x;$(id)", "--engine", "podman"], "REF: 'x;$(id)' is no reference like"),
+        (["pull", "--engine", "podman", "--", "--help"], "REF: '--help' is no reference like"),
+        (
+            ["pull", "/a.sif", "--engine", "apptainer"],
+            "REF: '/a.sif' is a path, and engine apptainer wants a reference",
+        ),
+        (["pull", "a.sif", "--engine", "apptainer"], "REF: 'a.sif' is the name of a file: a reference like"),
+        (["pull", "docker:a:1", "--engine", "shifter"], "REF: 'docker:a:1' is no reference like"),
+        (["load", "no.tar", "UPPER name", "--engine", "podman"], "REF: 'UPPER name' is no reference like"),
+        (["build", "--engine", "podman", "--tag", "A B"], "--tag: 'A B' is no reference like"),
+        (["build", "--engine", "podman", "--base", "x y"], "--base: 'x y' is no reference like"),
+        (["check", "--engine", "podman", "--", "--privileged"], "REF: '--privileged' is no reference like"),
+        (["digest", "--engine", "podman", "a b"], "REF: 'a b' is no reference like"),
+        (["overlay", "--engine", "podman", "--path", "/e", "--image", "a b"], "--image: 'a b' is no reference like"),
+    ],
+)
+def test_a_name_that_is_none_reaches_no_engine(fakes: Commands, words: list[str], told: str) -> None:
+    fakes.make("podman")
+    error = CliRunner().invoke(cli, ["image", *words]).exception
+    assert isinstance(error, SpecError), error
+    assert told in str(error)
+    assert fakes.calls("podman") == []
+
+
+@pytest.mark.parametrize("site", ["lumi", "juwels-booster", "leonardo"])
+def test_a_sites_image_file_is_nothing_to_pull(site: str) -> None:
+    error = CliRunner().invoke(cli, ["image", "pull", "--site", site, "--dry-run"]).exception
+    file = load_site(site).value.image.ref
+    assert isinstance(error, SpecError)
+    assert str(error) == (
+        f"site {site}'s image is the file {file}, which nothing can pull: name a reference; -o says where it goes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "ref"),
+    [
+        ("apptainer", "oras://a/b:1"),
+        ("pyxis", "nvcr.io#nvidia/pytorch:1"),
+        ("shifter", "a/b:1"),
+        ("podman", f"a@{SHA}"),
+    ],
+)
+def test_what_an_engine_pulls_is_taken(engine: str, ref: str) -> None:
+    done = CliRunner().invoke(cli, ["image", "pull", ref, "--engine", engine, "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert ref in done.output
+
+
+def test_an_image_that_is_not_here_has_no_digest(fakes: Commands) -> None:
+    fakes.make("podman", stderr="Error: x:1: image not known\n", code=125)
+    error = CliRunner().invoke(cli, ["image", "digest", "x:1", "--engine", "podman"]).exception
+    assert isinstance(error, PreflightError)
+    assert str(error).startswith("x:1: engine podman tells no digest of it: it is not here (bertjob image list), or")
+
+
 def test_an_overlay_is_made_inside_of_the_image_with_the_sites_mounts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,7 +487,8 @@ def test_an_overlay_is_made_inside_of_the_image_with_the_sites_mounts(
         cli, ["image", "overlay", "--site", "daint", "--path", "$SCRATCH/env", "--dry-run", "--", "wandb"]
     )
     assert done.exit_code == 0, done.output
-    lines = done.output.splitlines()
+    lines = done.stdout.splitlines()
+    assert "is there only while these commands run" in done.stderr
     assert len(lines) == 4
     assert all(line.startswith("sarus run ") and NGC in line for line in lines)
     assert all(f"source={tmp_path},destination={tmp_path}" in line for line in lines)

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -10,7 +11,9 @@ import click
 
 from bertjob.cli.options import SITE_VARIABLE, Names, json_option
 from bertjob.errors import PreflightError, SpecError
-from bertjob.launch.images import Command, Order, commands, image_file, in_job
+from bertjob.launch.engines import ENGINES
+from bertjob.launch.engines.references import PATH, REFERENCE, problem
+from bertjob.launch.images import Command, Order, commands, image_file, in_job, pulled
 from bertjob.spec.job import Engine, Image
 from bertjob.spec.load import load_site
 from bertjob.spec.site import Site
@@ -77,6 +80,10 @@ def build_command(
     where, name = _where(site, engine)
     variant: Variant = "cpu" if cpu else "gpu"
     own = recipe.read_recipe()
+    if base is not None:
+        _named("--base", base, name)
+    if tag is not None:
+        _named("--tag", tag, name)
     arguments = recipe.arguments(variant, base or own.bases[variant].pinned, wheels is not None)
     with recipe.context(wheels) as folder:
         order = _order(
@@ -93,6 +100,7 @@ def build_command(
             click.echo(f"warning: base {own.bases[variant].ref} is not pinned: bertjob image digest --pin", err=True)
         _carry_out(sequence, where, dry_run)
     _result(name, order, dry_run)
+    _say_what_is_gone(dry_run)
 
 
 @verb.command("pull")
@@ -106,7 +114,11 @@ def pull_command(ref: str | None, site: str | None, engine: str | None, output: 
     The last line of stdout is what `image.ref` of a job is then.
     """
     where, name = _where(site, engine)
-    order = _order(name, ref=ref or _ref_of(where), output=output)
+    wanted = ref or _ref_of(where)
+    if ref is None and PATH.fullmatch(wanted):
+        told = "which nothing can pull: name a reference; -o says where it goes"
+        raise SpecError(f"site {where.name}'s image is the file {wanted}, {told}")
+    order = _order(name, ref=_named("REF", wanted, name, pulled(name)), output=output)
     _carry_out(commands(name, "pull", order), where, dry_run)
     _result(name, order, dry_run)
 
@@ -129,6 +141,8 @@ def load_command(
     from bertjob.cluster.recipe import read_recipe
 
     where, name = _where(site, engine)
+    if ref is not None:
+        _named("REF", ref, name)
     own = check_archive(archive)
     called = ref or (own or read_recipe().ref("gpu")).removeprefix("localhost/")
     order = _order(name, ref=called, output=output, archive=str(archive.absolute()), archived=own)
@@ -168,9 +182,12 @@ def digest_command(ref: str | None, site: str | None, engine: str | None, regist
         click.echo(registry_digest(wanted))
         return
     _, name = _where(site, engine)
-    found = digest(name, wanted, where)
+    found = digest(name, _named("REF", wanted, name, (*ENGINES[name].images, PATH)), where)
     if found is None:
-        raise PreflightError(f"{wanted}: engine {name} tells no digest of it; --registry asks where it comes from")
+        why = "it is not here (bertjob image list), or it has none"
+        raise PreflightError(
+            f"{wanted}: engine {name} tells no digest of it: {why}; --registry asks where it comes from"
+        )
     click.echo(found)
 
 
@@ -192,7 +209,8 @@ def check_command(
     from bertjob.cluster.images import inspect
 
     where, name = _where(site, engine)
-    image = Image(ref=ref or _ref_of(where), overlay=overlay or (None if ref else where.image.overlay))
+    wanted = _named("REF", ref or _ref_of(where), name, ENGINES[name].images)
+    image = Image(ref=wanted, overlay=overlay or (None if ref else where.image.overlay))
     facts = inspect(image, where, name, gpus)
     if as_json:
         said = {**msgspec.to_builtins(facts), "missing": facts.missing, "absent": facts.absent}
@@ -233,8 +251,10 @@ def overlay_command(
     folder = path or where.image.overlay
     if folder is None:
         raise SpecError(f"site {where.name} names no image.overlay: say --path")
-    with overlay_commands(name, ref or _ref_of(where), folder, where, packages, wheels) as sequence:
+    wanted = _named("--image", ref or _ref_of(where), name, ENGINES[name].images)
+    with overlay_commands(name, wanted, folder, where, packages, wheels) as sequence:
         _carry_out(sequence, where, dry_run)
+    _say_what_is_gone(dry_run)
     if not dry_run:
         click.echo(folder)
 
@@ -257,6 +277,13 @@ def _ref_of(site: Site) -> str:
     return site.image.ref
 
 
+def _named(said: str, ref: str, engine: str, forms: Collection[re.Pattern[str]] = (REFERENCE,)) -> str:
+    """The name of an image as `said` gives it, if it has one of the forms."""
+    if wrong := problem(ref, engine, forms):
+        raise SpecError(f"{said}: {ref!r} {wrong}")
+    return ref
+
+
 def _order(engine: str, ref: str, output: str | None, **rest: Any) -> Order:
     file = str(Path(output or image_file(engine, ref)).absolute()) if image_file(engine, ref) else ""
     if output and not file:
@@ -274,6 +301,11 @@ def _carry_out(sequence: tuple[Command, ...], site: Site, dry_run: bool) -> None
             click.echo(shlex.join(command))
     else:
         run(sequence, site, lambda line: click.echo(line, err=True))
+
+
+def _say_what_is_gone(dry_run: bool) -> None:
+    if dry_run:
+        click.echo("bertjob's sources lie in a folder that is there only while these commands run", err=True)
 
 
 def _result(engine: str, order: Order, dry_run: bool) -> None:

@@ -11,7 +11,8 @@ from typing import Literal
 import msgspec
 
 from bertjob.errors import PreflightError
-from bertjob.launch.engines.references import URI, enroot
+from bertjob.launch.engines import ENGINES
+from bertjob.launch.engines.references import PATH, TYPED, URI, enroot
 
 Verb = Literal["build", "pull", "load", "list", "digest"]
 Command = tuple[str, ...]
@@ -69,6 +70,11 @@ def commands(engine: str, verb: Verb, order: Order) -> tuple[Command, ...]:
     if isinstance(action, str):
         raise PreflightError(f"engine {engine}: {action}")
     return action(order)
+
+
+def pulled(engine: str) -> tuple[re.Pattern[str], ...]:
+    """Forms of the images that a pull takes: a path brings nothing, and shifter's own words come from the pull."""
+    return tuple(form for form in ENGINES[engine].images if form not in (PATH, TYPED))
 
 
 def image_file(engine: str, ref: str) -> str:

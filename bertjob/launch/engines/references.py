@@ -28,7 +28,8 @@ _REGISTRY = re.compile(rf"({_HOST})/(.+)")
 def problem(image: str, engine: str, forms: Collection[re.Pattern[str]]) -> str:
     """Why an engine that takes images of these forms cannot take this one; empty when it can."""
     if _FILE.fullmatch(image) and not PATH.match(image):
-        return "is the name of a file: the absolute path is wanted"
+        wanted = "the absolute path" if PATH in forms else f"a reference like {_EXAMPLE}"
+        return f"is the name of a file: {wanted} is wanted"
     if any(form.fullmatch(image) for form in forms):
         return ""
     if PATH.match(image):
