@@ -518,6 +518,20 @@ def test_an_overlay_needs_a_path_that_all_nodes_see(monkeypatch: pytest.MonkeyPa
         assert told in str(error)
 
 
+def test_an_engine_is_told_the_user_whom_the_environment_does_not_name(
+    fakes: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `ch-run: error: $USER not set` wants it."""
+    fakes.make("ch-run", stdout=json.dumps(FACTS))
+    site = with_(LOCAL, engine="charliecloud")
+    monkeypatch.setenv("USER", "said")
+    images.inspect(Image(ref=str(tmp_path)), site)
+    assert fakes.environment("ch-run")["USER"] == "said"
+    monkeypatch.delenv("USER")
+    images.inspect(Image(ref=str(tmp_path)), site)
+    assert fakes.environment("ch-run")["USER"] == os.popen("id -un").read().strip()
+
+
 def test_mounts_of_the_site_are_seen_in_a_check(fakes: Commands, tmp_path: Path) -> None:
     fakes.make("podman", stdout=json.dumps(FACTS))
     site = with_(LOCAL, engine="podman", mounts=(Mount(source=str(tmp_path)),))

@@ -2,6 +2,8 @@
 
 import collections
 import hashlib
+import os
+import pwd
 import shutil
 import subprocess
 import tarfile
@@ -145,10 +147,19 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
 
 
 def _environment(site: Site) -> dict[str, str]:
+    """What the site's modules make of ours; with USER, without which ch-run stops, and which a container may lack."""
     environment, error = programs.loaded(site)
     if error:
         raise PreflightError(f"site {site.name}: its modules cannot be loaded here: {error}")
-    return dict(environment)
+    return {"USER": _user(), **environment}
+
+
+def _user() -> str:
+    """As ``id -un`` says, or the number of a user who has no name here."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnLine) -> None:
