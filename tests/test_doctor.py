@@ -15,7 +15,7 @@ from bertjob.cli.options import Request
 from bertjob.cluster import proofs
 from bertjob.cluster.doctor import SECTIONS, advice, findings, job, launching, prove, scheduler, surroundings
 from bertjob.cluster.doctor.case import Case, Image
-from bertjob.cluster.doctor.examine import examine
+from bertjob.cluster.doctor.examine import examine, refuses_root
 from bertjob.cluster.doctor.traps import traps
 from bertjob.cluster.doctor.typed import Typed
 from bertjob.cluster.probe import Machine, Places, Programs, Scheduler
@@ -26,7 +26,7 @@ from bertjob.cluster.proofs import BadNode, Book, Combination, Proved
 from bertjob.cluster.site_file import site_file, site_name
 from bertjob.errors import SpecError
 from bertjob.launch import ports
-from bertjob.launch.plan import Here
+from bertjob.launch.plan import Here, plan
 from bertjob.launch.script import script
 from bertjob.spec.image import ImageFacts
 from bertjob.spec.job import Image as JobImage
@@ -127,6 +127,41 @@ def test_where_no_launcher_fits_the_remedy_is_another_image():
     what = case(mpi=True, image=holding(MPICH))
     (chosen,) = [finding for finding in launching.launchers(what) if finding.check == "launcher"]
     assert (chosen.level, chosen.remedy.partition(":")[0]) == ("fail", "no launcher fits")
+
+
+AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "variables", "refused"),
+    [
+        ({}, {}, True),
+        ({}, {"OMPI_ALLOW_RUN_AS_ROOT": "1"}, True),
+        ({}, AS_ROOT, False),
+        ({"scheduler": "none"}, AS_ROOT, True),  # there the job does not inherit them
+        ({"scheduler": "none", "env": AS_ROOT}, {}, False),
+        ({"setup": tuple(f"export {name}=1" for name in AS_ROOT)}, {}, False),
+        ({"mpi": Mpi(args=("--allow-run-as-root",))}, {}, False),
+        ({"launcher": "torchrun"}, {}, False),
+    ],
+)
+def test_open_mpi_wants_to_be_told_that_root_is_meant(keys, variables, refused, monkeypatch):
+    for name in AS_ROOT:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    smoke = msgspec.structs.replace(load_job("smoke").value, resources=Resources(nodes=1, gpus_per_node=0))
+    assert refuses_root(plan(smoke, Site(**{"name": "s", "launcher": "openmpi"} | keys), "/runs/r", HERE)) is refused
+
+
+def test_root_without_leave_is_yellow():
+    finding = one(launching.root, case(launcher="openmpi", root_refused=True))
+    assert (finding.level, finding.finding) == (
+        "warn",
+        "launcher openmpi: Open MPI's mpirun refuses to run as root",
+    )
+    assert "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: 1" in finding.remedy
+    assert list(launching.root(case(launcher="openmpi"))) == []
 
 
 SPEAKING = msgspec.structs.replace(DEBIAN, pmi=("pmix",))

@@ -21,7 +21,15 @@ SLURM: tuple[Check, ...] = (
 """Checks where a scheduler starts jobs."""
 SECTIONS: Mapping[str, tuple[Check, ...]] = {
     "scheduler": SLURM,
-    "launching": (launching.modules, launching.host_mpi, job.engine, job.image, launching.launchers, job.proof),
+    "launching": (
+        launching.modules,
+        launching.host_mpi,
+        job.engine,
+        job.image,
+        launching.launchers,
+        launching.root,
+        job.proof,
+    ),
     "job": (job.plan, job.files, surroundings.gpus),
     "machine": (surroundings.folders, surroundings.caches, surroundings.ports, surroundings.interface),
 }

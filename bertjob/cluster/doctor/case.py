@@ -35,6 +35,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         refusal: why there is no plan.
         problems: what is wrong with the files that the job needs, by key; empty for one that is there.
         image: the image; None without a container, or where it was not looked at.
+        root_refused: Open MPI's mpirun will not start, as the user is root and nothing says that this is meant.
         proof: the newest launch proof of this combination.
         bad_nodes: nodes that failed a proof not long ago.
     """
@@ -48,6 +49,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""
     problems: Mapping[str, str] = {}
     image: Image | None = None
+    root_refused: bool = False
     proof: Proved | None = None
     bad_nodes: tuple[BadNode, ...] = ()
 

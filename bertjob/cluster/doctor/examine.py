@@ -7,10 +7,13 @@ from pathlib import Path
 from bertjob.cluster import images, probe, proofs, slurm
 from bertjob.cluster.doctor.advice import combination
 from bertjob.cluster.doctor.case import Case, Image
+from bertjob.cluster.doctor.launching import AS_ROOT
 from bertjob.cluster.doctor.surroundings import cache_folders
 from bertjob.cluster.doctor.typed import Typed
+from bertjob.cluster.local import clean_environment
 from bertjob.cluster.machine import here
 from bertjob.cluster.preflight import check_inputs, check_packages
+from bertjob.cluster.probe import programs
 from bertjob.errors import BertjobError
 from bertjob.launch.plan import Plan, plan
 from bertjob.launch.resolve import placed, resolve
@@ -61,9 +64,20 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
         refusal=refusal,
         problems=_problems(planned) if named and planned is not None else {},
         image=image,
+        root_refused=planned is not None and os.geteuid() == 0 and refuses_root(planned),
         proof=None if about is None else book.proof(about),
         bad_nodes=book.bad(site.name, job.engine or site.engine),
     )
+
+
+def refuses_root(plan: Plan) -> bool:
+    """Whether a plan starts Open MPI's mpirun without the words or variables by which root may run it."""
+    site = plan.site
+    if not plan.shape.launcher.startswith("openmpi") or "--allow-run-as-root" in site.mpi.args:
+        return False
+    around, _ = programs.loaded(site)
+    kept = around if site.scheduler == "slurm" else clean_environment(around)
+    return any(plan.environment.get(name, kept.get(name)) != "1" for name in AS_ROOT)
 
 
 def _image(job: Job, site: Site) -> Image | None:

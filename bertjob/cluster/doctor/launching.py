@@ -16,6 +16,8 @@ from bertjob.spec.job import Library
 _MPIRUN = {"openmpi": "openmpi", "openmpi-srun": "openmpi", "hydra": "mpich"}
 """Launchers that are a command of the host, and the family of it."""
 _COMMANDS = {"openmpi": "Open MPI's mpirun", "mpich": "mpiexec.hydra"}
+AS_ROOT = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
+"""Open MPI's mpirun starts for root where both are 1."""
 ASIDE = "otherwise"
 """The check that tells of launchers which the job does not use: neither good nor bad, so never more than `ok`."""
 
@@ -61,6 +63,14 @@ def launchers(case: Case) -> Iterator[Finding]:
     for verdict in verdicts:
         if not verdict.works and verdict is not chosen:
             yield ok(ASIDE, _outcome(verdict))
+
+
+def root(case: Case) -> Iterator[Finding]:
+    """Whether Open MPI's mpirun starts anything for this user."""
+    if case.root_refused:
+        allowed = ", ".join(f"{name}: 1" for name in AS_ROOT)
+        refusal = f"launcher {case.launcher}: Open MPI's mpirun refuses to run as root"
+        yield warn("root", refusal, f"another user, or `env: {{{allowed}}}` in the site file")
 
 
 def unsaid(case: Case) -> str:
