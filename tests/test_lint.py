@@ -1,9 +1,13 @@
 """What the lint says of job scripts: each rule alone, scripts of tutorials, and bertjob's own."""
 
+import contextlib
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -151,6 +155,16 @@ HEAD = "#!/bin/bash\n#SBATCH --nodes=2\n"
         ("source ./settings.sh\nDATA=1\nsrun -K python t.py\n", set()),
         (". env/bin/activate\nDATA=1\nsrun -K python t.py\n", {"unread-variable"}),
         ("export SLURM_CPU_BIND=none NCCL_NEW_THING_OF_NEXT_YEAR=1\nsrun -K python t.py\n", set()),
+        ("torchrun --nnodes $SLURM_NNODES t.py\n", {"torchrun-on-one-node"}),
+        ("python -m torch.distributed.run --nnodes 1:4 t.py\n", set()),
+        ("sarus run x bash -c 'python3 -u -m torch.distributed.run --nnodes=4 t.py'\n", {"torchrun-on-one-node"}),
+        ("mpirun -n 2 -npernode 1 torchrun --nnodes=2 t.py\n", set()),
+        ("f() { torchrun --nnodes=2 t.py; }\nexport -f f\nsrun -K bash -c f\n", set()),
+        ("srun -K bash -c 'torchrun --nnodes=2 t.py'\n", set()),
+        ("## SBATCH --time=5\nsrun -K python t.py\n", {"spaced-directive"}),
+        ("srun -K python t.py\n# SBATCH --time=5\n", set()),
+        ("trap 'touch stop' USR1\n(sleep 60; kill -USR1 $$) &\nsrun -K python t.py & wait $!\n", set()),
+        ('srun "${OPTIONS[@]}" python t.py\n', set()),
         ("for host in a b; do echo $host; done\nread -r x y\necho $x $y $z\n", {"unset-variable"}),
     ],
 )
@@ -274,6 +288,41 @@ def test_colours_are_for_terminals_only() -> None:
     assert "\x1b" in command("lint", "bad/no-wait.sbatch", FORCE_COLOR="1", TERM="xterm").stdout
     assert "\x1b" not in command("lint", "bad/no-wait.sbatch").stdout
     assert "\x1b" not in command("lint", "bad/no-wait.sbatch", NO_COLOR="1", TERM="xterm").stdout
+
+
+def on_a_terminal(width: int, *words: str) -> list[str]:
+    """The lines on a terminal of so many columns."""
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, width))
+    bertjob = [sys.executable, "-c", "from bertjob.cli.main import main; main()", *words]
+    environment = os.environ | {"TERM": "xterm"}
+    environment.pop("COLUMNS", None)
+    with subprocess.Popen(
+        bertjob, stdin=follower, stdout=follower, stderr=subprocess.DEVNULL, env=environment, cwd=FOLDER
+    ) as child:
+        os.close(follower)
+        written = b""
+        with contextlib.suppress(OSError):  # Linux ends a terminal that nobody writes to so
+            while data := os.read(leader, 65536):
+                written += data
+        child.wait()
+    os.close(leader)
+    return re.sub(r"\x1b\[[\d;]*m", "", written.decode()).splitlines()
+
+
+@pytest.mark.parametrize("words", [("lint", "--rules"), ("lint", "bad/mpirun-dialect.sbatch")])
+def test_lines_break_between_words_on_a_terminal(words: tuple[str, ...]) -> None:
+    narrow, wide = on_a_terminal(80, *words), on_a_terminal(1000, *words)
+    assert len(narrow) > len(wide)
+    assert max(map(len, narrow)) <= 80
+    assert sorted(" ".join(narrow).split()) == sorted(" ".join(wide).split())
+
+
+def test_a_script_can_come_from_standard_input() -> None:
+    bertjob = [sys.executable, "-c", "from bertjob.cli.main import main; main()", "lint", "-"]
+    text = read(FOLDER / "bad/no-wait.sbatch")
+    done = subprocess.run(bertjob, input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.partition(" ")[0]) == (1, "-:4:")
 
 
 def test_json_is_one_document() -> None:

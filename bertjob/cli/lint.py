@@ -1,6 +1,7 @@
 """``bertjob lint``: what a job script shows beforehand of its failures."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from bertjob.launch.lint.found import Finding
 
+_COLOURS = {"error": "bold red", "warning": "yellow"}
+
 
 @click.command("lint")
 @click.argument("files", nargs=-1, metavar="FILE.sbatch...")
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 def verb(ctx: click.Context, files: tuple[str, ...], list_rules: bool, as_json: bool) -> None:
     """Find what will fail in job scripts of any origin.
 
-    No Slurm is needed. Exit code 1 if there are errors. A comment `# bertjob: ignore=RULE` at the end of a line, or in
-    the line above, silences a rule there.
+    No Slurm is needed; - is standard input. Exit code 1 if there are errors. A comment `# bertjob: ignore=RULE` at the
+    end of a line, or in the line above, silences a rule there.
     """
     from bertjob.launch.lint.rules import RULES, check
 
@@ -41,24 +44,24 @@ def verb(ctx: click.Context, files: tuple[str, ...], list_rules: bool, as_json: 
         listed = [{"file": file} | msgspec.to_builtins(one) for file, findings in found.items() for one in findings]
         click.echo(json.dumps(listed, indent=2))
     elif errors or warnings:
-        from bertjob.cli.console import out
+        from bertjob.cli.console import show
 
         for file, findings in found.items():
             for finding in findings:
-                out.print(_line(file, finding), soft_wrap=True)
+                show(_line(file, finding))
     count = f"{len(RULES)} rules, {len(files)} script{'s' * (len(files) > 1)}"
     click.echo(f"{count}: {errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}", err=True)
     ctx.exit(1 if errors else 0)
 
 
 def read_script(file: str) -> str:
-    """The text of a script.
+    """The text of a script; ``-`` is standard input.
 
     Raises:
         SpecError: there is no such file, or it is not text.
     """
     try:
-        return Path(file).read_bytes().decode()
+        return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
     except OSError as error:
         raise SpecError(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -68,8 +71,8 @@ def read_script(file: str) -> str:
 def _line(file: str, finding: "Finding") -> "Text":
     from rich.text import Text
 
-    colour = {"error": "bold red", "warning": "yellow"}[finding.severity]
-    place, kind, name = (f"{file}:{finding.line}", "bold"), (finding.severity, colour), (finding.rule, "cyan")
+    kind = (finding.severity, _COLOURS[finding.severity])
+    place, name = (f"{file}:{finding.line}", "bold"), (finding.rule, "cyan")
     return Text.assemble(place, ": ", kind, " ", name, f": {finding.reason}; ", (finding.remedy, "dim"))
 
 
@@ -80,5 +83,13 @@ def _show_rules(as_json: bool) -> None:
         keys = ("name", "severity", "what", "remedy")
         click.echo(json.dumps([{key: getattr(rule, key) for key in keys} for rule in RULES], indent=2))
         return
+    from rich.table import Table
+    from rich.text import Text
+
+    from bertjob.cli.console import show
+
+    table = Table.grid(padding=(0, 2, 0, 0))
     for rule in RULES:
-        click.echo(f"{rule.name:<24} {rule.severity:<8} {rule.what}; {rule.remedy}")
+        said = Text.assemble(f"{rule.what}; ", (rule.remedy, "dim"))
+        table.add_row(Text(rule.name, "cyan"), Text(rule.severity, _COLOURS[rule.severity]), said)
+    show(table)

@@ -1,13 +1,17 @@
 """Rules about the file itself and its #SBATCH lines."""
 
 import posixpath
+import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 from bertjob.launch.lint.found import Found
 from bertjob.launch.lint.script import Script
 from bertjob.launch.lint.slurm import SBATCH
 from bertjob.launch.lint.work import starts
 from bertjob.spec.nearest import nearest
+
+_SPACED = re.compile(r"#+[ \t]+SBATCH\s+-")
 
 
 def no_shebang(script: Script) -> Iterator[Found]:
@@ -24,6 +28,14 @@ def late_directive(script: Script) -> Iterator[Found]:
             yield Found(line, "sbatch stops reading #SBATCH at the first command and ignores this without a word")
         else:
             yield Found(line, "sbatch reads #SBATCH at the beginning of a line only and ignores this without a word")
+
+
+def spaced_directive(script: Script) -> Iterator[Found]:
+    """# SBATCH, which sbatch takes for a comment."""
+    head = takewhile(lambda line: not line.strip() or line.startswith("#"), script.lines)
+    for number, text in enumerate(head, start=1):
+        if _SPACED.match(text):
+            yield Found(number, "sbatch takes this for a comment: there is a blank between # and SBATCH")
 
 
 def unknown_option(script: Script) -> Iterator[Found]:

@@ -8,6 +8,7 @@ from bertjob.launch.lint.script import Script
 from bertjob.launch.lint.work import Start, layered, starts, works
 
 _SIGNAL = re.compile(r"(?:([RB]+):)?(\w+)(?:@\d+)?", re.IGNORECASE)
+_TO_ITSELF = re.compile(r"\bkill\b[^\n;|&]*\$(?:\$|\{?BASHPID)|\bscancel\b")
 _NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "10": "USR1", "12": "USR2", "15": "TERM"}
 
 
@@ -29,6 +30,15 @@ def signal_to_nobody(script: Script) -> Iterator[Found]:
         daemons = any(start.mpirun for start in starts(script))
         why = "mpirun's daemons are the only step, and they keep it" if daemons else "there is no srun step here"
         yield Found(asked.line, f"without B: {signal} goes to steps only, and {why}")
+
+
+def trap_without_signal(script: Script) -> Iterator[Found]:
+    """A trap for a signal that Slurm is not asked for."""
+    if not script.directives or script.option("signal") or _TO_ITSELF.search(script.code):
+        return
+    for signal, line in _traps(script).items():
+        if signal in {"USR1", "USR2"}:
+            yield Found(line, f"no #SBATCH --signal asks for {signal}: at the time limit Slurm sends TERM, then KILL")
 
 
 def foreground_launcher(script: Script) -> Iterator[Found]:

@@ -38,6 +38,13 @@ RULES = (
         directives.late_directive,
     ),
     Rule(
+        "spaced-directive",
+        "warning",
+        "# SBATCH that sbatch takes for a comment",
+        "write #SBATCH, or ##SBATCH to switch it off",
+        directives.spaced_directive,
+    ),
+    Rule(
         "unknown-option",
         "error",
         "#SBATCH option that sbatch does not have",
@@ -158,6 +165,13 @@ RULES = (
         "start the ranks by srun or mpirun and set RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT",
         starting.deepspeed_launcher,
     ),
+    Rule(
+        "torchrun-on-one-node",
+        "error",
+        "torchrun for several nodes in the batch shell",
+        "let srun start it on each node: srun --ntasks-per-node=1 --kill-on-bad-exit=1 torchrun …",
+        starting.torchrun_on_one_node,
+    ),
     Rule("tty-in-batch", "error", "a terminal in a batch job", "leave the option out", starting.tty_in_batch),
     Rule(
         "mount-source",
@@ -172,6 +186,13 @@ RULES = (
         "--signal that nobody hears",
         "for a trap in this script say --signal=B:USR1@120 and trap USR1; for the ranks of srun steps leave B: out",
         ending.signal_to_nobody,
+    ),
+    Rule(
+        "trap-without-signal",
+        "warning",
+        "a trap for a signal that nobody sends",
+        "ask for it: #SBATCH --signal=B:USR1@120",
+        ending.trap_without_signal,
     ),
     Rule(
         "foreground-launcher",

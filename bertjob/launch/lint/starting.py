@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from bertjob.launch.lint.commands import MPIRUNS, Layer
 from bertjob.launch.lint.found import Found
-from bertjob.launch.lint.script import Expansion, Script
-from bertjob.launch.lint.work import Start, inside, layered, modules, nodes, settings, starts, tasks
+from bertjob.launch.lint.script import Expansion, Script, Word
+from bertjob.launch.lint.work import Start, each, inside, layered, modules, nodes, settings, starts, tasks
 
 _COUNTS = ("-n", "-np", "-c", "-N", "-npernode", "-npersocket", "-ppn", "-perhost", "-app", "-configfile")
 _HOSTS = ("-hostfile", "-machinefile", "-f", "-H", "-host", "-hosts")
@@ -14,6 +14,9 @@ _OF_OPEN_MPI = frozenset({"-npernode", "-npersocket", "-mca", "-x", "-map-by", "
 _OF_HYDRA = frozenset({"-ppn", "-perhost", "-genv", "-genvall", "-genvlist", "-iface", "-bootstrap"})
 _HYDRAS = re.compile(r"\b(?:mpich|mvapich2?|impi|intel-?mpi|cray-mpich)\b")
 _DOCKERS = ("docker", "podman", "podman-hpc", "nerdctl")
+_TORCHRUN = frozenset({"torch.distributed.run", "torch.distributed.launch"})
+_NNODES = re.compile(r"--nnodes[= ](\d{1,6}|\$)")
+"""Its value or, of ``2:4``, the least of them."""
 _ROOT, _CONFIRMED = "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"
 _MOUNT_FIELDS = frozenset(
     {"type", "source", "src", "destination", "dst", "target", "readonly", "ro", "bind-propagation"}
@@ -131,6 +134,16 @@ def deepspeed_launcher(script: Script) -> Iterator[Found]:
                 yield Found(command.line, "DeepSpeed's launcher reaches other nodes by ssh and guesses their network")
 
 
+def torchrun_on_one_node(script: Script) -> Iterator[Found]:
+    """A torchrun that waits for nodes where nobody starts it."""
+    if not script.directives:  # it may itself be what srun starts on each node
+        return
+    for start in _alone(script):
+        wanted = _nodes_wanted(start.program, nodes(script) or 1)
+        if wanted > 1 and not (start.command.place.function or start.command.place.substituted):
+            yield Found(start.line, f"torchrun waits for {wanted} nodes, and the batch shell is on the first one only")
+
+
 def tty_in_batch(script: Script) -> Iterator[Found]:
     """A terminal where there is none."""
     if not script.directives:
@@ -159,6 +172,26 @@ def mount_source(script: Script) -> Iterator[Found]:
             for source in sources:
                 if not source.startswith(("/", "$")):
                     yield Found(start.line, f"sarus mounts absolute paths only; the source is {source!r}")
+
+
+def _alone(script: Script) -> Iterator[Start]:
+    """What runs in the batch shell, not in a step; in shells and containers that it starts as well."""
+    for start in each(script):
+        if start.launcher is None:
+            yield start
+            for part in start.command.inside:
+                yield from _alone(part)
+
+
+def _nodes_wanted(program: tuple[Word, ...], of_the_job: int) -> int:
+    """The nodes that torchrun waits for; a variable among its options is taken for those of the job."""
+    words = [word.value for word in program]
+    if not words or not (words[0].rpartition("/")[2] == "torchrun" or _TORCHRUN.intersection(words[:4])):
+        return 0
+    said = _NNODES.search(" ".join(words))
+    if said is None:
+        return 1
+    return int(said[1]) if said[1].isdecimal() else of_the_job
 
 
 def _mounts(sarus: Layer) -> Iterator[list[str]]:
