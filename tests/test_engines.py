@@ -30,6 +30,7 @@ CONTAINER = Container(
     ranks=("RANK",),
 )
 RUNS = variable("RUNS")
+SITE = Site(name="s")
 SARUS_MOUNTS = (
     "--mount=type=bind,source=${SCRATCH},destination=${SCRATCH}",
     "--mount=type=bind,source=/data sets,destination=/data,readonly",
@@ -222,6 +223,8 @@ def test_a_path_that_a_variable_begins_is_absolute_and_what_a_shell_would_run_is
         assert problems("apptainer", mounts=(Mount(source=path),)) == []
     for path in ("$(id)", "${X-/a}", "`id`", "$"):
         assert problems("apptainer", mounts=(Mount(source=path),)) == [f"mounts: {path!r} is no absolute path"]
+        overlaid = Job(name="j", engine="sarus", image=Image(ref="b:1", overlay=path))
+        assert list(fit.problems(overlaid, SITE)) == [f"image.overlay: {path!r} is no absolute path"]
 
 
 @pytest.mark.parametrize("engine", ["pyxis", "edf"])

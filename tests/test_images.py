@@ -532,6 +532,13 @@ def test_an_engine_is_told_the_user_whom_the_environment_does_not_name(
     assert fakes.environment("ch-run")["USER"] == os.popen("id -un").read().strip()
 
 
+def test_a_relative_overlay_is_told_before_an_engine_is_asked(fakes: Commands) -> None:
+    fakes.make("podman")
+    with pytest.raises(PreflightError, match=r"^overlay env: an absolute path .* is wanted$"):
+        images.inspect(Image(ref="b:1", overlay="env"), with_(LOCAL, engine="podman"))
+    assert fakes.calls("podman") == []
+
+
 def test_mounts_of_the_site_are_seen_in_a_check(fakes: Commands, tmp_path: Path) -> None:
     fakes.make("podman", stdout=json.dumps(FACTS))
     site = with_(LOCAL, engine="podman", mounts=(Mount(source=str(tmp_path)),))

@@ -15,7 +15,7 @@ import msgspec
 
 from bertjob.cluster.probe import programs
 from bertjob.cluster.probe.command import ask
-from bertjob.cluster.started import expanded, starter
+from bertjob.cluster.started import expanded, overlay_folder, starter
 from bertjob.errors import BertjobError, DataError, PreflightError
 from bertjob.launch.engines import Bind
 from bertjob.launch.images import IMAGES, Command, Order, commands, find_digest
@@ -132,7 +132,7 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
     name = engine_of(site, engine)
     if image.ref is None:
         raise PreflightError(f"site {site.name} names no image: give one")
-    overlay = expanded(image.overlay, site) if image.overlay else None
+    overlay = overlay_folder(image.overlay, site) if image.overlay else None
     python = f"{overlay}/bin/python" if overlay else expanded(site.python or "python3", site)
     program = (python, "-c", _PROGRAM.read_text(encoding="utf-8"), *NEEDED, *OPTIONAL)
     environment = _environment(site)

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bertjob.cluster import recipe
-from bertjob.cluster.started import expanded, starter
-from bertjob.errors import PreflightError
+from bertjob.cluster.started import overlay_folder, starter
 from bertjob.launch.engines import Bind
 from bertjob.launch.images import Command
 from bertjob.spec.site import Site
@@ -32,9 +31,7 @@ def overlay_commands(
     Raises:
         PreflightError: the path is relative, or names a variable that is not set here.
     """
-    folder = expanded(path, site)
-    if not folder.startswith("/"):
-        raise PreflightError(f"overlay {path}: an absolute path on a file system that all nodes see is wanted")
+    folder = overlay_folder(path, site)
     above = posixpath.dirname(folder)
     offline = ("--no-index", f"--find-links=/context/{recipe.WHEELS}") if wheels else ()
     with recipe.context(wheels) as sources:

@@ -71,6 +71,18 @@ def expanded(path: str, site: Site) -> str:
     return posixpath.normpath(_literal(parse(path), site))
 
 
+def overlay_folder(path: str, site: Site) -> str:
+    """The folder of an overlay, which may name variables.
+
+    Raises:
+        PreflightError: the path is relative, or names a variable that is not set here.
+    """
+    folder = expanded(path, site)
+    if not folder.startswith("/"):
+        raise PreflightError(f"overlay {path}: an absolute path on a file system that all nodes see is wanted")
+    return folder
+
+
 def _holds(mount: Bind, bind: Bind) -> bool:
     """Whether the container sees the folder at its own path anyway."""
     own = bind.source == bind.target and mount.source == mount.target

@@ -54,6 +54,8 @@ def _image(job: Job) -> Iterator[str]:
         yield f"engine {job.engine} needs an image: set image.ref"
     elif wrong := references.problem(job.image.ref, job.engine, ENGINES[job.engine].images):
         yield f"image.ref: {job.image.ref!r} {wrong}"
+    if (overlay := job.image.overlay) and not references.PATH.fullmatch(overlay):
+        yield f"image.overlay: {overlay!r} is no absolute path"
 
 
 def _mounts(job: Job, site: Site) -> Iterator[str]:
