@@ -18,7 +18,8 @@ def verb(file: str, engine: str, output: str | None) -> None:
     """Rewrite the container commands of a script for another engine.
 
     It reads `sarus run`, `podman run`, `docker run`, `apptainer exec`, `shifter` and `ch-run`; all else in the script
-    stays as it is. What cannot be carried over is said on stderr, line by line.
+    stays as it is, but bertjob's own check that the nodes have the engine. What cannot be carried over is said on
+    stderr, line by line. FILE - is standard input.
     """
     from bertjob.launch.engines import ENGINES
     from bertjob.launch.porting import port

@@ -1,4 +1,4 @@
-"""The commands of one container engine in a script, rewritten for another; all other bytes stay."""
+"""The commands of one container engine in a script, and bertjob's check for it, rewritten for another engine."""
 
 from bertjob.launch.porting.port import Ported, port
 
