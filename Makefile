@@ -28,7 +28,7 @@ squad: setup
 	$(BIN)/bertjob run squad-demo
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest
 
 check: setup
 	$(BIN)/ruff check .

@@ -11,19 +11,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what stays together where two workers share the tests, and let them begin with what takes long.
-
-    Tests on the cluster share its four nodes; those of a file share what it sets up once.
-    """
-    for item in items:
-        on_cluster = item.path.parent.name == "cluster"
-        item.add_marker(pytest.mark.xdist_group("cluster" if on_cluster else item.path.name))
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path.parent.name != "cluster", item.path not in slow))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
