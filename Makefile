@@ -27,8 +27,8 @@ setup: .venv/ready
 squad: setup
 	$(BIN)/bertjob run squad-demo
 
-test: setup
-	$(BIN)/python -m pytest
+test: setup  # two workers: tests on the cluster mostly wait, and the others compute meanwhile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .

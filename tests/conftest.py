@@ -1,4 +1,4 @@
-"""What holds for all tests: in CI a test that is skipped has failed, but for those that need a GPU; real data."""
+"""What holds for all tests: who shares a worker, no skips in CI but for a GPU, real data."""
 
 import os
 import signal
@@ -7,8 +7,26 @@ from pathlib import Path
 
 import pytest
 
+# Workers and the ranks they start share the cores: a thread that waits must not keep one from the others.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs: our children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what stays together where two workers share the tests, and let them begin with what takes long.
+
+    Tests on the cluster share its four nodes; those of a file share what it sets up once.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("cluster" if _on_cluster(item) else item.path.name))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (not _on_cluster(item), item.path not in slow))
+
+
+def _on_cluster(item: pytest.Item) -> bool:
+    return item.path.parent.name == "cluster"
 
 
 @pytest.hookimpl(wrapper=True)
