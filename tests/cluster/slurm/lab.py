@@ -239,7 +239,8 @@ def install(packages: Sequence[str]) -> None:
     """
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-        answer = subprocess.run(["apt-get", "-q", *command], env=env, capture_output=True, text=True, check=False)
+        waiting = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *command]  # somebody else may be installing
+        answer = subprocess.run(waiting, env=env, capture_output=True, text=True, check=False)
         if answer.returncode:
             said = (answer.stderr or answer.stdout).strip().splitlines()
             raise LabError(f"apt-get {command[0]}: {said[-1] if said else answer.returncode}")
