@@ -28,7 +28,7 @@ squad: setup
 	$(BIN)/bertjob run squad-demo
 
 test: setup  # two workers: tests on the cluster mostly wait, and the others compute meanwhile
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .

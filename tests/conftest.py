@@ -6,27 +6,36 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
+_CLUSTER = "tests/cluster/"
 # Workers and the ranks they start share the cores: a thread that waits must not keep one from the others.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs: our children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what stays together where two workers share the tests, and let them begin with what takes long.
+class Together(LoadScopeScheduling):
+    """Tests of a file stay with one worker, for they share what it sets up once; so do all that share the cluster.
 
-    Tests on the cluster share its four nodes; those of a file share what it sets up once.
+    (xdist's own groups are read from ids that pytest 9.2 no longer lets it write.)
     """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("cluster" if _on_cluster(item) else item.path.name))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return _CLUSTER if file.startswith(_CLUSTER) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
+    """Two workers share the tests, see the Makefile."""
+    return Together(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: the cluster, then the files with slow tests."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (not _on_cluster(item), item.path not in slow))
-
-
-def _on_cluster(item: pytest.Item) -> bool:
-    return item.path.parent.name == "cluster"
+    items.sort(key=lambda item: (not item.nodeid.startswith(_CLUSTER), item.path not in slow))
 
 
 @pytest.hookimpl(wrapper=True)
