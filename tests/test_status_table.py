@@ -4,6 +4,7 @@ import io
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from bertjob.cli.status_table import status_table
@@ -71,3 +72,17 @@ def test_a_local_run_has_no_id_and_long_names_are_folded_before_a_number_is_cut(
 
 def test_no_runs_are_a_table_without_rows():
     assert len(printed(80).splitlines()) == 1
+
+
+def test_columns_line_up_whatever_the_names_are_made_of():
+    plain = msgspec.structs.replace(RUNNING, warning="")
+    wide = msgspec.structs.replace(plain, name="squad-漢字-3fa9", step=8, heartbeat_seconds=200.0)
+    head, *lines = printed(200, plain, wide).splitlines()
+    for title, values in {
+        "step": ("7350/14750", "8/14750"),
+        "ETA": ("1:12:01",) * 2,
+        "heartbeat": ("12 s", "3:20"),
+    }.items():
+        end = head.index(title) + len(title)
+        for line, value in zip(lines, values, strict=True):
+            assert cell_len(line.partition(value)[0] + value) == end

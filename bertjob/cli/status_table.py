@@ -1,11 +1,11 @@
 """Where runs stand, as a table that keeps every number whole on a narrow terminal."""
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Collection, Sequence
+from itertools import zip_longest
 
 import msgspec
+from rich.cells import chop_cells
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from bertjob.cluster.status import Row
@@ -19,8 +19,25 @@ class _Column(msgspec.Struct, frozen=True):
     cell: Callable[[Row], Text]
     right: bool = False
 
-    def width(self, rows: Sequence[Row]) -> int:
-        return max([len(self.title), *(len(self.cell(row)) for row in rows)])
+
+class _Filled(msgspec.Struct, frozen=True):
+    """A column with its cells, the title first."""
+
+    column: _Column
+    cells: tuple[Text, ...]
+    width: int
+
+    @classmethod
+    def of(cls, column: _Column, rows: Sequence[Row]) -> "_Filled":
+        cells = (Text(column.title, style="dim"), *map(column.cell, rows))
+        return cls(column, cells, max(cell.cell_len for cell in cells))
+
+    def folded(self, width: int) -> "_Filled":
+        """In lines of at most `width` characters."""
+        if self.width <= width:
+            return self
+        cells = (Text("\n".join(chop_cells(cell.plain, width)), style=cell.style) for cell in self.cells)
+        return _Filled(self.column, tuple(cells), width)
 
 
 def status_table(rows: Sequence[Row], width: int) -> Group:
@@ -31,21 +48,33 @@ def status_table(rows: Sequence[Row], width: int) -> Group:
         width: characters a line. Where they do not suffice, remarks go below the table, then columns that a person can
             do without are left out, then long names are folded; no number is cut.
     """
-    columns = [column for column in _COLUMNS if not rows or any(column.cell(row) for row in rows)]
+    filled = {column: _Filled.of(column, rows) for column in _COLUMNS}
+    shown = {column: found for column, found in filled.items() if not rows or any(found.cells[1:])}
     below: list[Text] = []
-    for spare in (column for column in _GIVEN_UP if column in columns):
-        if _width(columns, rows) <= width:
+    for spare in (column for column in _GIVEN_UP if column in shown):
+        if _width(shown.values()) <= width:
             break
-        columns.remove(spare)
+        del shown[spare]
         if spare is _REMARK:
             below = [_below(row, remark) for row in rows if (remark := _remark(row))]
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
-    for column in columns:
-        justify: Literal["left", "right"] = "right" if column.right else "left"
-        table.add_column(column.title, justify=justify, no_wrap=column is not _NAME, overflow="fold")
-    for row in rows:
-        table.add_row(*(column.cell(row) for column in columns))
-    return Group(table, *below)
+    others = _width([found for column, found in shown.items() if column is not _NAME]) + _GAP
+    shown[_NAME] = shown[_NAME].folded(max(len(_NAME.title), width - others))
+    return Group(*(_line(shown.values(), number) for number in range(len(rows) + 1)), *below)
+
+
+def _line(columns: Collection[_Filled], number: int) -> Text:
+    """One row, in as many lines as its longest cell has. For thousands of them rich's Table takes ten times as long."""
+    cells = [filled.cells[number] for filled in columns]
+    lines = [cell.split("\n") if "\n" in cell.plain else [cell] for cell in cells]
+    row = Text(no_wrap=True, overflow="ignore")
+    for parts in zip_longest(*lines, fillvalue=Text()):
+        row.append("\n" if row else "")
+        for filled, part in zip(columns, parts, strict=True):
+            blank = " " * (filled.width - part.cell_len)
+            row.append(blank if filled.column.right else "").append_text(part)
+            row.append(("" if filled.column.right else blank) + " " * _GAP)
+    row.rstrip()
+    return row
 
 
 def _below(row: Row, remark: Text) -> Text:
@@ -53,8 +82,8 @@ def _below(row: Row, remark: Text) -> Text:
     return Text.assemble(f"{row.name}: ", remark, no_wrap=True, overflow="ellipsis")
 
 
-def _width(columns: Sequence[_Column], rows: Sequence[Row]) -> int:
-    return sum(column.width(rows) for column in columns) + _GAP * (len(columns) - 1)
+def _width(columns: Collection[_Filled]) -> int:
+    return sum(filled.width for filled in columns) + _GAP * (len(columns) - 1)
 
 
 def _state(row: Row) -> Text:
