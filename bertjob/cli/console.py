@@ -9,7 +9,7 @@ _WIDE = 10_000
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 """Results: tables and answers."""
-prose = Console(stderr=True, highlight=False)
+prose = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
 """Everything that is not a result."""
 
 

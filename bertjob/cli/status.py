@@ -1,7 +1,7 @@
 """``bertjob status``: where jobs stand, from one question to the scheduler."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,11 @@ def verb(runs: tuple[str, ...], watch: bool, everything: bool, as_json: bool) ->
     """Show where jobs stand."""
     from bertjob.cluster.runs import find, known
 
-    chosen = [find(run) for run in runs] or known()[0 if everything else -_SHOWN :]
+    named = [find(run) for run in runs]
+
+    def choose() -> "Sequence[Run]":
+        return named or known()[0 if everything else -_SHOWN :]
+
     if as_json:
         if watch:
             raise click.UsageError(
@@ -41,15 +45,15 @@ def verb(runs: tuple[str, ...], watch: bool, everything: bool, as_json: bool) ->
 
         from bertjob.cluster.status import status
 
-        now = status(chosen)
+        now = status(choose())
         for note in now.notes:
             click.echo(note, err=True)
         click.echo(msgspec.json.encode(now.rows).decode())
         _end(now)
     elif watch:
-        _watch(chosen)
+        _watch(choose)
     else:
-        _show(chosen)
+        _show(choose())
 
 
 def _show(runs: "Sequence[Run]") -> None:
@@ -76,8 +80,8 @@ def _known(answer: "Answer", job_ids: Collection[str]) -> "Answer":
     return answer
 
 
-def _watch(runs: "Sequence[Run]") -> None:
-    """Redraw every second from the runs' own heartbeats; ask the scheduler every ten."""
+def _watch(choose: "Callable[[], Sequence[Run]]") -> None:
+    """Redraw every second from the runs' own heartbeats; ask the scheduler, and for new runs, every ten."""
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
@@ -87,11 +91,13 @@ def _watch(runs: "Sequence[Run]") -> None:
     from bertjob.cluster import slurm
     from bertjob.cluster.status import status
 
-    jobs = [run.submission.job_id for run in runs if not run.local]
+    runs: Sequence[Run] = ()
     with Live(console=out, auto_refresh=False) as live:
         asked, answer = float("-inf"), slurm.Answer()
         while True:
             if time.monotonic() - asked >= ASK_EVERY_S:
+                runs = choose()
+                jobs = [run.submission.job_id for run in runs if not run.local]
                 answer, asked = slurm.ask(jobs), time.monotonic()
             now = status(runs, partial(_known, answer))
             table = status_table(now.rows, out.width)
