@@ -15,7 +15,10 @@ from bertjob.cluster import runs
 from bertjob.cluster.runs import Run
 from bertjob.spec.layout import RunDir
 
-AWAY = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n" * 2 + "and more words\n" * 20
+AWAY = (
+    "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
+    + "tried host number %d\n" * 20 % (*range(20),)
+)
 
 
 @pytest.fixture
