@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,25 @@ def test_a_dry_run_refuses_another_training_in_a_runs_folder(bertjob, verb):
     done = bertjob(verb, "squad-demo", "--run-dir", "old", "--set", "optimizer.lr=0.5", "--dry-run")
     assert done.returncode == 3
     assert "is another training: optimizer.lr" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("verb", "scheduler"), [("run", "none"), ("submit", "slurm")])
+def test_a_dry_run_refuses_the_folder_of_a_job_that_is_at_work(bertjob, tmp_path, verb, scheduler):
+    run = RunDir(bertjob.folder / "old")
+    run.path.mkdir()
+    run.script.write_text("read -r")
+    commands = Commands(tmp_path / "bin")
+    commands.make("squeue", stdout="7|RUNNING|n1|None\n")
+    commands.make("sacct")
+    with subprocess.Popen(["bash", run.script], stdin=subprocess.PIPE) as work:
+        said = {"site": "x", "time": 1.0, "host": socket.gethostname(), "scheduler": scheduler, "pid": work.pid}
+        run.submissions.write_text(json.dumps({"job_id": "7", **said}) + "\n")
+        done = bertjob(verb, "squad-demo", "--run-dir", "old", "--dry-run", PATH=f"{commands.folder}:/usr/bin:/bin")
+        assert work.poll() is None  # it reads until its input ends, which is now
+    assert done.returncode == 3
+    told = f"is still running here as process {work.pid}" if verb == "run" else "its job 7 is still running"
+    assert f"bertjob: {run.path}: {told}" in done.stderr
     assert done.stdout == ""
 
 

@@ -171,10 +171,10 @@ def test_provenance_holds_the_digest_where_the_engine_tells_it(fakes: Commands, 
     keys = {"data": {"train": "demo"}, "model": {"init": "demo"}, "train": {"global_batch": 1, "micro_batch": 1}}
     job = msgspec.convert({"name": "j", **keys, "image": {"ref": "b:1"}}, Job)
     planned = plan(job, with_(LOCAL, engine="podman"), str(run.path), HERE)
-    written = json.loads(rundir.files(planned, run)["provenance.json"])
+    written = json.loads(rundir.files(planned, run, images.digest_of(planned))["provenance.json"])
     assert (written["image"], written["image_digest"]) == ("b:1", SHA)
     fakes.make("podman", stderr="no such image", code=125)
-    assert json.loads(rundir.files(planned, run)["provenance.json"])["image_digest"] is None
+    assert images.digest_of(planned) is None
 
 
 def test_the_digest_of_an_image_file_is_that_of_its_bytes(tmp_path: Path) -> None:

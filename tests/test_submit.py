@@ -1,13 +1,16 @@
 """Submit with a fake sbatch, where a fault must be made: what is left, and what is said. See also tests/cluster."""
 
+import json
 import os
 from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from fakes.commands import Commands
 from planned import HERE, SMALL
 
+from bertjob.cli.main import cli
 from bertjob.cluster import runs
 from bertjob.cluster.submit import submit
 from bertjob.errors import PreflightError, SchedulerError
@@ -174,6 +177,18 @@ def test_a_job_that_was_queued_and_cannot_be_written_down_is_told_all_the_same(
     assert submit(planned(tmp_path / "run")).job_id == "4711"
     assert "job 4711 cannot be written down: Is a directory" in caplog.text
     assert runs.find("4711").path == str(tmp_path / "run")
+
+
+def test_the_engine_is_asked_once_for_the_digest_of_the_image(commands: Commands, tmp_path: Path) -> None:
+    commands.make("podman", stdout=f"sha256:{'0' * 64}\n")
+    (tmp_path / "site.yaml").write_text("{name: s, engine: podman, image: {ref: b:1}, setup: [echo x >> loaded]}")
+    options = ["--site", "site.yaml", "--run-dir", "run", "--set", "train.micro_batch=1"]
+    done = CliRunner().invoke(cli, ["submit", "squad-demo", *options])
+    assert done.exit_code == 0, done.output
+    assert f"sha256:{'0' * 12}" in done.stderr
+    assert json.loads((tmp_path / "run/provenance.json").read_text())["image_digest"] == f"sha256:{'0' * 64}"
+    assert len(commands.calls("podman")) == 1
+    assert (tmp_path / "loaded").read_text() == "x\n"
 
 
 def test_names_that_no_file_can_have_are_one_line(commands: Commands, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from bertjob.cli.doctor import SMOKE
 from bertjob.cli.findings import proof_view
 from bertjob.cli.launch_words import launch_words
 from bertjob.cli.options import Request
-from bertjob.cluster import proofs, runs, slurm
+from bertjob.cluster import images, proofs, runs, slurm
 from bertjob.cluster.doctor import prove
-from bertjob.cluster.doctor.advice import combination, excluding, image_of, left_out, said_of
+from bertjob.cluster.doctor.advice import combination, excluding, left_out, said_of
 from bertjob.cluster.machine import here
 from bertjob.cluster.probe import scheduler
 from bertjob.cluster.rundir import new_run_dir
@@ -47,7 +47,7 @@ def show_proof(request: Request, as_json: bool) -> None:
         click.echo(said_of(bad, launch_words(request)), err=True)
         sbatch += excluding(planned.job.resources.sbatch, bad)
         planned = prove.proving(_with(wanted, sbatch), site.value, str(run_dir.path), here())
-    about = combination(planned, scheduler.version() if queued else "", image_of(planned))
+    about = combination(planned, scheduler.version() if queued else "", images.digest_of(planned))
     _run(planned, run_dir)
     found = prove.verdict(run_dir)
     proofs.change(lambda book: prove.noted(book, found, about, run_dir))

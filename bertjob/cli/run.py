@@ -36,17 +36,15 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
     plan = request.plan(str(run_dir.path))
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
-    if dry_run:
-        from bertjob.cluster.preflight import check, check_continues
+    from bertjob.cluster.local import check_start, run_here
 
-        check(plan)
-        check_continues(plan, run_dir)
+    if dry_run:
+        check_start(plan)
         text = script(plan)
         sys.stdout.write(json.dumps({"script": text, "run_dir": str(run_dir.path)}) + "\n" if as_json else text)
         return
 
     from bertjob.cli.progress import showing
-    from bertjob.cluster.local import run_here
 
     with showing(run_dir) as (on_text, on_notice):
         code = run_here(plan, on_text, on_notice)

@@ -12,7 +12,7 @@ from bertjob.cli.options import Names, Request, SbatchCommand, job_options, json
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
-from bertjob.spec.layout import RUNS
+from bertjob.spec.layout import RUNS, RunDir
 
 if TYPE_CHECKING:
     from bertjob.cluster.submit import Submitted
@@ -54,7 +54,6 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
 
 def _links(request: Request, more: tuple[str, ...]) -> list[Request]:
     """A request for each job, with its run directory; each but the first begins with the model of the one before."""
-    from bertjob.cluster.chain import model_of
     from bertjob.cluster.rundir import new_run_dir
 
     links: list[Request] = []
@@ -63,10 +62,9 @@ def _links(request: Request, more: tuple[str, ...]) -> list[Request]:
         one = replace(request, job=name, init=init)
         job, site = one.load()
         refuse_submit(site.value)
-        run_dir = request.run_dir or str(new_run_dir(Path(RUNS), job.value.name).path)
-        links.append(replace(one, run_dir=str(Path(run_dir).absolute())))
-        if more:
-            init = model_of(links[-1].plan(links[-1].run_dir))
+        run_dir = Path(request.run_dir).absolute() if request.run_dir else new_run_dir(Path(RUNS), job.value.name).path
+        links.append(replace(one, run_dir=str(run_dir)))
+        init = str(RunDir(run_dir).model)
     return links
 
 
@@ -84,11 +82,9 @@ def _left_out(link: Request, plan: Plan) -> tuple[Request, Plan]:
 
 
 def _print_scripts(plans: list[Plan], as_json: bool) -> None:
-    from bertjob.cluster.chain import model_of
-    from bertjob.cluster.submit import check_submission
+    from bertjob.cluster.chain import check_chain
 
-    for plan in plans:
-        check_submission(plan, {model_of(plan) for plan in plans})
+    check_chain(plans)
     for plan in plans:
         text = script(plan)
         sys.stdout.write(json.dumps({"script": text, "run_dir": plan.run_dir}) + "\n" if as_json else text)
@@ -107,7 +103,8 @@ def _tell(plans: list[tuple[Request, Plan]], submitted: "list[Submitted]", as_js
     from bertjob.cli.launch_words import launch_words
     from bertjob.cluster.doctor.advice import unproved
 
-    doubts = (unproved(plan, launch_words(link)) for link, plan in plans)
+    pairs = zip(plans, submitted, strict=True)
+    doubts = (unproved(plan, one.image_digest, launch_words(link)) for (link, plan), one in pairs)
     for doubt in dict.fromkeys(filter(None, doubts)):
         click.echo(doubt, err=True)
     for (_, plan), one in zip(plans, submitted, strict=True):

@@ -1,22 +1,26 @@
 """Submit jobs of which each starts from what the one before has trained."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from bertjob.cluster import slurm
+from bertjob.cluster import rundir, slurm
 from bertjob.cluster.submit import Submitted, check_submission, submit
 from bertjob.errors import BertjobError
 from bertjob.launch.plan import Plan
-from bertjob.spec.layout import RunDir
 
 Link = Callable[[tuple[str, ...]], Plan]
 """The plan of one job, given more options of sbatch."""
 
 
-def model_of(plan: Plan) -> str:
-    """Where a planned job will leave its model."""
-    assert plan.run_dir is not None
-    return str(RunDir(Path(plan.run_dir)).model)
+def check_chain(plans: Sequence[Plan]) -> frozenset[str]:
+    """All that is checked before the first job is queued; the models that the jobs will leave to each other.
+
+    Raises:
+        PreflightError: as for submit.check_submission.
+    """
+    coming = frozenset(str(rundir.of(plan).model) for plan in plans)
+    for plan in plans:
+        check_submission(plan, coming)
+    return coming
 
 
 def submit_chain(links: Sequence[Link]) -> list[Submitted]:
@@ -27,10 +31,7 @@ def submit_chain(links: Sequence[Link]) -> list[Submitted]:
     Raises:
         PreflightError, SchedulerError: as for submit.submit.
     """
-    plans = [link(()) for link in links]
-    coming = {model_of(plan) for plan in plans}
-    for plan in plans:
-        check_submission(plan, coming)
+    coming = check_chain([link(()) for link in links])
     queued: list[Submitted] = []
     try:
         for link in links:

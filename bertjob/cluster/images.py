@@ -19,6 +19,7 @@ from bertjob.cluster.started import expanded, overlay_folder, starter
 from bertjob.errors import BertjobError, DataError, PreflightError
 from bertjob.launch.engines import Bind
 from bertjob.launch.images import IMAGES, Command, Order, commands, find_digest
+from bertjob.launch.plan import Plan
 from bertjob.spec.image import NEEDED, OPTIONAL, ImageFacts
 from bertjob.spec.job import Image
 from bertjob.spec.site import Site
@@ -113,6 +114,11 @@ def digest(engine: str, ref: str, site: Site) -> str | None:
     (command,) = commands(engine, "digest", order)
     reply = ask(*command, timeout=_PATIENCE_S, environment=environment)
     return None if error or reply.error else find_digest(engine, order, reply.output)
+
+
+def digest_of(plan: Plan) -> str | None:
+    """The digest of a plan's image; None without a container too."""
+    return None if plan.engine == "none" or plan.image is None else digest(plan.engine, plan.image, plan.site)
 
 
 def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, timeout: float = _LOOK_S) -> ImageFacts:

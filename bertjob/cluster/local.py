@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from bertjob.cluster import outcome, process_group, rundir, runs, slurm
+from bertjob.cluster import images, outcome, process_group, rundir, runs, slurm
 from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.cluster.tail import Tail
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SpecError
@@ -60,13 +60,9 @@ def run_here(
             its job is not over or is another one.
         BertjobError: the training refused the job before it began, in one line; nothing is left of the run.
     """
-    refuse_here(plan.site)
-    check(plan)
-    run_dir = rundir.of(plan)
-    check_over(run_dir)
-    check_continues(plan, run_dir)
+    run_dir = check_start(plan)
     with _Interrupts() as interrupts:
-        with rundir.make(run_dir, rundir.files(plan, run_dir)) as made:
+        with rundir.make(run_dir, rundir.files(plan, run_dir, images.digest_of(plan))) as made:
             log = run_dir.log(JOB_ID)
             tail = Tail(log, log.stat().st_size if log.exists() else 0)
             process = _start(run_dir, log)
@@ -87,6 +83,20 @@ def run_here(
                 raise refusal
             _record_failure(run, code, "ended at once by a second interrupt" if interrupts.killed else _cause(code))
     return code
+
+
+def check_start(plan: Plan) -> RunDir:
+    """All that is checked before a job is started here; its run directory.
+
+    Raises:
+        PreflightError: as for `run_here`.
+    """
+    refuse_here(plan.site)
+    check(plan)
+    run_dir = rundir.of(plan)
+    check_over(run_dir)
+    check_continues(plan, run_dir)
+    return run_dir
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from bertjob.cluster import images, provenance
+from bertjob.cluster import provenance
 from bertjob.cluster.machine import working_directory
 from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan
@@ -32,10 +32,15 @@ def new_run_dir(folder: Path, job_name: str, now: float | None = None) -> RunDir
     return RunDir(working_directory() / folder / f"{job_name}-{stamp}-{secrets.token_hex(2)}")
 
 
-def files(plan: Plan, run_dir: RunDir) -> dict[str, str | bytes]:
-    """The content of the files of a run directory, by their names."""
+def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | bytes]:
+    """The content of the files of a run directory, by their names.
+
+    Args:
+        plan: how the run starts.
+        run_dir: where it is.
+        digest: of its image (images.digest_of).
+    """
     image = None if plan.engine == "none" else plan.image
-    digest = None if image is None else images.digest(plan.engine, image, plan.site)
     origin = provenance.collect(plan.job.name, plan.site.name, image, image_digest=digest)
     return {
         run_dir.job.name: dump(plan.job),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertjob.cluster import rundir, runs, slurm
+from bertjob.cluster import images, rundir, runs, slurm
 from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.errors import SchedulerError
 from bertjob.launch.checks import refuse_submit
@@ -24,6 +24,8 @@ class Submitted:
 
     job_id: str
     run_dir: RunDir
+    image_digest: str | None = None
+    """Of the image that the job starts; None without one, and where the engine does not tell it."""
 
 
 def submit(plan: Plan, coming: Collection[str] = ()) -> Submitted:
@@ -39,10 +41,11 @@ def submit(plan: Plan, coming: Collection[str] = ()) -> Submitted:
         SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
     """
     run_dir = check_submission(plan, coming)
-    with rundir.made(run_dir, rundir.files(plan, run_dir)):
+    digest = images.digest_of(plan)
+    with rundir.made(run_dir, rundir.files(plan, run_dir, digest)):
         job_id = _sbatch(run_dir.script)
     runs.record(run_dir, job_id=job_id, site=plan.site.name, scheduler="slurm")
-    return Submitted(job_id, run_dir)
+    return Submitted(job_id, run_dir, digest)
 
 
 def check_submission(plan: Plan, coming: Collection[str] = ()) -> RunDir:

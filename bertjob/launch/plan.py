@@ -82,15 +82,6 @@ class Plan(msgspec.Struct, frozen=True):
         """The image, as the engine names it."""
         return self.job.image.ref
 
-    def at(self, run_dir: str) -> "Plan":
-        """The same plan for another run directory.
-
-        Raises:
-            PreflightError: the path cannot stand in a job script.
-        """
-        checks.refuse_run_dir(run_dir, self.job, self.site)
-        return msgspec.structs.replace(self, run_dir=run_dir)
-
 
 def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
     """Decide how a job starts at a site.

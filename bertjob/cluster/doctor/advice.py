@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bertjob.cluster import images, proofs
+from bertjob.cluster import proofs
 from bertjob.cluster.doctor.typed import Typed
 from bertjob.cluster.probe import scheduler
 from bertjob.cluster.proofs import BadNode, Combination
@@ -37,29 +37,29 @@ def said_of(nodes: Sequence[BadNode], typed: Typed) -> str:
     return f"left out: {names}; when repaired: {typed.to_forget()}"
 
 
-def unproved(plan: Plan, typed: Typed) -> str:
-    """One line when no launch like the plan's was proved yet; empty when one was."""
-    about = combination(plan, scheduler.version(), image_of(plan))
+def unproved(plan: Plan, digest: str | None, typed: Typed) -> str:
+    """One line when no launch like the plan's was proved yet; empty when one was.
+
+    Args:
+        plan: how the ranks start.
+        digest: of its image.
+        typed: what to type again.
+    """
+    about = combination(plan, scheduler.version(), digest)
     if proofs.read().proof(about) is not None:
         return ""
     return f"no launch was proved yet by {about}: {typed.to_prove(slurm=True)}"
 
 
-def combination(plan: Plan, slurm_version: str, image: str) -> Combination:
+def combination(plan: Plan, slurm_version: str, digest: str | None) -> Combination:
     """What a proof of this plan would be about.
 
     Args:
         plan: how the ranks start.
         slurm_version: empty without Slurm.
-        image: as `image_of` tells.
+        digest: of its image (images.digest_of).
     """
     kind = plan.job.srun_mpi if plan.shape.launcher == "srun" else None
     launcher = plan.shape.launcher if kind in (None, "none") else f"srun --mpi={kind}"
+    image = "" if plan.engine == "none" or plan.image is None else digest or plan.image
     return Combination(plan.site.name, slurm_version, plan.engine, image, launcher)
-
-
-def image_of(plan: Plan) -> str:
-    """The digest of the plan's image; its name where nobody can tell the digest; empty without a container."""
-    if plan.engine == "none" or plan.image is None:
-        return ""
-    return images.digest(plan.engine, plan.image, plan.site) or plan.image

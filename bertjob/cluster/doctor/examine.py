@@ -52,8 +52,8 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
         looked = pool.submit(probe.look, site, folders, tuple(filter(slurm.leftover, os.environ)))
         image = _image(job, site)
     machine, book = looked.result(), proofs.read()
-    name = image.digest or image.ref if image is not None else ""
-    about = None if planned is None else combination(planned, machine.scheduler.version, name)
+    digest = None if image is None else image.digest
+    about = None if planned is None else combination(planned, machine.scheduler.version, digest)
     return Case(
         job=job,
         site=site,
