@@ -24,6 +24,7 @@ VERBS = {
     "logs": "Print a job's log, or follow it.",
     "wait": "Wait until jobs have ended.",
     "cancel": "Cancel jobs.",
+    "clean": "Remove runs that came to nothing, or those named.",
     "ask": "Let a trained model answer questions.",
     "eval": "Score predictions by SQuAD's official rules.",
     "data": "Fetch or prepare data, or say what is in a file.",

@@ -44,6 +44,11 @@ class Index:
         except (OSError, sqlite3.Error) as error:
             _log.warning("%s: the index of runs cannot be written: %s", self._file, error)
 
+    def drop(self, path: str) -> None:
+        """Take a run out; where nothing can be written it stays, and is passed over since its folder is gone."""
+        with contextlib.suppress(OSError, sqlite3.Error):
+            self._do(lambda database: database.execute("DELETE FROM runs WHERE path = ?", [path]))
+
     def entries(self) -> list[Entry]:
         """Every run, in no order."""
         if not self._known_folders():

@@ -74,6 +74,11 @@ def record(run_dir: RunDir, *, job_id: str, site: str, scheduler: Literal["slurm
     return run
 
 
+def forget(path: str) -> None:
+    """Take a run whose directory is gone out of the index."""
+    _index().drop(path)
+
+
 def read(run_dir: RunDir) -> Run | None:
     """The run by its directory alone; None where nothing was submitted yet, or what is there cannot be read."""
     try:

@@ -33,6 +33,13 @@ class RunDir(msgspec.Struct, frozen=True):
 
     path: Path
 
+    @classmethod
+    def entries(cls) -> frozenset[str]:
+        """Names of all files and folders that a run directory may hold."""
+        here = cls(Path())
+        paths = (getattr(here, name) for name, kind in vars(cls).items() if isinstance(kind, property))
+        return frozenset(path.parts[0] for path in paths if isinstance(path, Path))
+
     @property
     def name(self) -> str:
         """Name of the run: the last part of its path."""
