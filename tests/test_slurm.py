@@ -8,6 +8,7 @@ import pytest
 from fakes.commands import Commands
 
 from bertjob.cluster import slurm
+from bertjob.cluster.command import one_line
 from bertjob.cluster.slurm import Answer, JobInfo, JobState
 from bertjob.errors import SchedulerError
 
@@ -212,11 +213,11 @@ def test_a_command_that_hangs_is_ended(commands: Commands, monkeypatch: pytest.M
 
 
 def test_refusals_are_one_line_in_slurms_words() -> None:
-    assert slurm.one_line(REFUSED) == (
+    assert one_line(REFUSED) == (
         "Memory specification can not be satisfied;"
         " Batch job submission failed: Requested node configuration is not available"
     )
-    assert slurm.one_line("") == ""
+    assert one_line("") == ""
 
 
 def test_cancel_is_one_call_and_says_why_not(commands: Commands) -> None:

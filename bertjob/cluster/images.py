@@ -5,7 +5,6 @@ import hashlib
 import os
 import pwd
 import shutil
-import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterable
@@ -13,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from bertjob.cluster.command import Reply, ask, start
 from bertjob.cluster.probe import programs
-from bertjob.cluster.probe.command import ask
 from bertjob.cluster.started import expanded, overlay_folder, starter
 from bertjob.errors import BertjobError, DataError, PreflightError
 from bertjob.launch.engines import Bind
@@ -144,8 +143,10 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
     environment = _environment(site)
     with starter(name, image.ref, site, (Bind(overlay, overlay),) if overlay else (), gpus) as command:
         reply = ask(*command(program), timeout=timeout, environment=environment)
+    if reply.absent:
+        raise _not_started(reply, site)
     if reply.error:
-        raise _failure(f"{name}: {image.ref}", reply.error, (reply.complaint or reply.output).splitlines(), site)
+        raise _failure(f"{name}: {image.ref}", reply.error, (reply.complaint or reply.output).splitlines())
     try:
         return msgspec.json.decode(reply.output.rstrip().rpartition("\n")[2], type=ImageFacts)
     except msgspec.DecodeError:
@@ -169,21 +170,9 @@ def _user() -> str:
 
 
 def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnLine) -> None:
-    try:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            executable=shutil.which(command[0], path=environment.get("PATH")),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-    except FileNotFoundError:
-        raise _absent(command[0], site) from None
-    except OSError as error:
-        raise PreflightError(f"{command[0]} cannot be started: {error.strerror}") from None
+    process = start(command, environment, watched=True)
+    if isinstance(process, Reply):
+        raise _not_started(process, site)
     assert process.stdout is not None
     last: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
     with process:
@@ -191,23 +180,21 @@ def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnL
             last.append(line.rstrip("\n"))
             on_line(last[-1])
     if process.returncode:
-        raise _failure(" ".join(command[:3]), f"exit code {process.returncode}", last, site)
+        raise _failure(" ".join(command[:3]), f"exit code {process.returncode}", last)
 
 
-def _failure(what: str, error: str, lines: Iterable[str], site: Site) -> BertjobError:
+def _failure(what: str, error: str, lines: Iterable[str]) -> BertjobError:
     """The error for a command that failed: what its words mean, where that is known, else the last of them."""
     said = [line.strip() for line in lines if line.strip()]
-    if error.startswith("there is no command "):
-        return _absent(error.rpartition(" ")[2], site)
     for signs, meaning in _MEANINGS:
         if any(sign in line for sign in signs for line in said):
             return PreflightError(f"{what}: {meaning}")
     return BertjobError(f"{what}: {said[-1] if said and 'no answer' not in error else error}")
 
 
-def _absent(command: str, site: Site) -> PreflightError:
+def _not_started(reply: Reply, site: Site) -> PreflightError:
     modules = f", with the modules of site {site.name} loaded" if site.modules else ""
-    return PreflightError(f"there is no command {command} on this machine{modules}: go where the engine is")
+    return PreflightError(f"{reply.error}{modules}{': go where the engine is' * reply.absent}")
 
 
 def _archived(path: Path) -> str:

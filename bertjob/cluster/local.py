@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from bertjob.cluster import images, outcome, process_group, rundir, runs, slurm
+from bertjob.cluster import images, outcome, process_group, rundir, runs
+from bertjob.cluster.command import leftover
 from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.cluster.tail import Tail
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SpecError
@@ -101,9 +102,7 @@ def check_start(plan: Plan) -> RunDir:
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without what an enclosing job or launcher left in it."""
-    return {
-        name: value for name, value in environment.items() if not (slurm.leftover(name) or _LEFTOVERS.fullmatch(name))
-    }
+    return {name: value for name, value in environment.items() if not (leftover(name) or _LEFTOVERS.fullmatch(name))}
 
 
 def _refusal(run: runs.Run) -> BertjobError | None:

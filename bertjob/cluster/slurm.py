@@ -6,7 +6,6 @@ NODE_FAIL or PREEMPTED for a while, and does not exist everywhere. Nobody's word
 """
 
 import os
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,6 +13,7 @@ from functools import cache
 
 import msgspec
 
+from bertjob.cluster import command
 from bertjob.errors import SchedulerError
 
 _TIMEOUT_S = 60
@@ -111,13 +111,13 @@ def ask(job_ids: Collection[str]) -> Answer:
     if not job_ids:
         return Answer()
     ids = sorted(job_ids)
-    queue, accounting = _start(_squeue(ids)), _start(_sacct(ids))
-    queued, controller_error = _finish(queue)
-    accounted, accounting_error = _finish(accounting)
-    if "Invalid job id specified" in controller_error:
-        controller_error = ""  # squeue's way to say of a single job that it does not know it
-    jobs = combine(parse_squeue(queued), parse_sacct(accounted), controller_answered=not controller_error)
-    return Answer(jobs, controller_error, accounting_error)
+    clean = command.clean_environment(os.environ)
+    asked = [command.start(words, clean) for words in (_squeue(ids), _sacct(ids))]
+    queue, accounting = (command.finish(started, _TIMEOUT_S) for started in asked)
+    # The exception is squeue's way to say of a single job that it does not know it.
+    away = "" if "Invalid job id specified" in queue.error else queue.error
+    jobs = combine(parse_squeue(queue.output), parse_sacct(accounting.output), controller_answered=not away)
+    return Answer(jobs, away, accounting.error)
 
 
 def combine(
@@ -176,9 +176,7 @@ def cancel(job_ids: Sequence[str]) -> None:
     Raises:
         SchedulerError: scancel refused or the controller is away, in Slurm's words.
     """
-    _, error = _finish(_start(["scancel", *job_ids]))
-    if error:
-        raise SchedulerError(f"scancel: {error}")
+    _scancel(*job_ids)
 
 
 def stop(job_ids: Sequence[str]) -> None:
@@ -187,34 +185,12 @@ def stop(job_ids: Sequence[str]) -> None:
     Raises:
         SchedulerError: scancel refused, as where one of them does not run (any more), or the controller is away.
     """
-    _, error = _finish(_start(["scancel", "--batch", "--signal=TERM", *job_ids]))
-    if error:
+    _scancel("--batch", "--signal=TERM", *job_ids)
+
+
+def _scancel(*words: str) -> None:
+    if error := command.ask("scancel", *words, timeout=_TIMEOUT_S).error:
         raise SchedulerError(f"scancel: {error}")
-
-
-def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what would change the meaning of Slurm's commands; SLURM_CONF stays."""
-    return {name: value for name, value in environment.items() if not leftover(name)}
-
-
-def leftover(name: str) -> bool:
-    """Whether an environment variable belongs to an enclosing job, or quietly changes what Slurm's commands do."""
-    return name.startswith(("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")) and name != "SLURM_CONF"
-
-
-def one_line(output: str) -> str:
-    """What a Slurm command complained about, on one line and without the ``sbatch: error:`` before each part."""
-    parts: list[str] = []
-    for line in output.splitlines():
-        head, _, rest = line.strip().partition(": ")
-        words = rest if head in _COMMANDS else line.strip()
-        words = words.removeprefix("error: ").removeprefix("fatal: ")
-        if words and words not in parts:
-            parts.append(words)
-    return "; ".join(parts)
-
-
-_COMMANDS = frozenset({"sbatch", "squeue", "sacct", "scancel", "slurm_load_jobs error"})
 
 
 def _squeue(ids: Sequence[str]) -> list[str]:
@@ -226,39 +202,3 @@ def _sacct(ids: Sequence[str]) -> list[str]:
     parts = (ids[first : first + _LONGEST_JOB_LIST] for first in range(0, len(ids), _LONGEST_JOB_LIST))
     which = [f"--jobs={','.join(part)}" for part in parts]  # sacct adds them up
     return ["sacct", "--allocations", "--noheader", "--parsable2", *which, "--format=JobIDRaw,State,NodeList"]
-
-
-_Started = subprocess.Popen[str] | str
-"""A running command, or why it could not be started."""
-
-
-def _start(command: Sequence[str]) -> _Started:
-    try:
-        return subprocess.Popen(
-            command,
-            env=clean_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-    except FileNotFoundError:
-        return f"there is no command {command[0]} on this machine"
-    except OSError as error:
-        return f"{command[0]} cannot be started: {error.strerror}"
-
-
-def _finish(started: _Started) -> tuple[str, str]:
-    """Its output, and on one line why it failed; an empty line when it did not."""
-    if isinstance(started, str):
-        return "", started
-    try:
-        output, complaint = started.communicate(timeout=_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        started.kill()
-        started.communicate()
-        return "", f"no answer within {_TIMEOUT_S} s"
-    if started.returncode == 0:
-        return output, ""
-    return output, one_line(complaint) or f"exit code {started.returncode}"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertjob.cluster import images, rundir, runs, slurm
+from bertjob.cluster import images, rundir, runs
+from bertjob.cluster.command import leftover, one_line
 from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.errors import SchedulerError
 from bertjob.launch.checks import refuse_submit
@@ -76,7 +77,7 @@ def _sbatch(path: Path) -> str:
         try:
             job: Any = _executor(folder, path)._submit_command("")
         except FailedJobError as error:
-            raise SchedulerError(f"sbatch: {slurm.one_line(str(error)) or 'refused without a word'}") from None
+            raise SchedulerError(f"sbatch: {one_line(str(error)) or 'refused without a word'}") from None
         except FailedSubmissionError as error:
             raise SchedulerError(str(error).partition("\n")[0]) from None  # it told no job id
         return str(job.job_id)
@@ -85,7 +86,7 @@ def _sbatch(path: Path) -> str:
 def _executor(folder: str, path: Path) -> Any:
     from submitit.slurm.slurm import SlurmExecutor
 
-    leftovers = [f"--unset={name}" for name in os.environ if slurm.leftover(name)]
+    leftovers = [f"--unset={name}" for name in os.environ if leftover(name)]
 
     class ScriptExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit is imported late, untyped
         """Submits the run's own script, in a clean environment, in place of one that submitit makes."""

@@ -4,7 +4,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bertjob.cluster import images, probe, proofs, slurm
+from bertjob.cluster import images, probe, proofs
+from bertjob.cluster.command import leftover
 from bertjob.cluster.doctor.advice import combination
 from bertjob.cluster.doctor.case import Case, Image
 from bertjob.cluster.doctor.launching import AS_ROOT
@@ -49,7 +50,7 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
     folders |= {"data.cache": job.data.cache} if named and job.data.cache else {}
     folders |= cache_folders(variables, home)
     with ThreadPoolExecutor() as pool:
-        looked = pool.submit(probe.look, site, folders, tuple(filter(slurm.leftover, os.environ)))
+        looked = pool.submit(probe.look, site, folders, tuple(filter(leftover, os.environ)))
         image = _image(job, site)
     machine, book = looked.result(), proofs.read()
     digest = None if image is None else image.digest

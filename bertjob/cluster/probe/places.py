@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bertjob.cluster.probe.command import ask
+from bertjob.cluster.command import ask
 
 SHARED = frozenset(
     {"afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "gpfs", "lustre", "nfs", "nfs4", "panfs", "pvfs2"}

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from bertjob.cluster.probe.command import ask
+from bertjob.cluster.command import ask
 from bertjob.spec.job import Library
 from bertjob.spec.site import Site
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from bertjob.cluster.probe.command import ask
+from bertjob.cluster.command import ask
 
 
 class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):

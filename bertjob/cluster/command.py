@@ -1,0 +1,115 @@
+"""Run a command of this machine: an environment without what an enclosing job left, an answer whatever happens."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+TIMEOUT_S = 5.0
+"""What answers questions about itself does so in milliseconds; what takes longer hangs."""
+
+_SLURMS = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
+_SPEAKERS = frozenset({"sbatch", "squeue", "sacct", "scancel", "slurm_load_jobs error"})
+
+Process = subprocess.Popen[str]
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What a command said.
+
+    Attributes:
+        output: its stdout.
+        complaint: its stderr.
+        error: why it gave no answer, on one line; empty when it did.
+        absent: there is no such command.
+    """
+
+    output: str = ""
+    complaint: str = ""
+    error: str = ""
+    absent: bool = False
+
+    @property
+    def text(self) -> str:
+        """All it said: programs differ in where they print a version or a list."""
+        return f"{self.output}\n{self.complaint}"
+
+
+def ask(*command: str, timeout: float = TIMEOUT_S, environment: Mapping[str, str] | None = None) -> Reply:
+    """Ask once. Never raises: a command that is missing, fails or hangs is a line in the reply.
+
+    Args:
+        command: its words.
+        timeout: seconds until it is ended.
+        environment: its variables (default: this process's). Those of an enclosing job are left out, since they would
+            change what Slurm's and MPI's commands say.
+    """
+    variables = clean_environment(os.environ if environment is None else environment)
+    return finish(start(command, variables), timeout)
+
+
+def start(command: Sequence[str], environment: Mapping[str, str], *, watched: bool = False) -> Process | Reply:
+    """A command at work, or the reply that says why it is not.
+
+    Args:
+        command: its words.
+        environment: its variables.
+        watched: somebody reads along: its stderr goes where its stdout does, and the terminal's Ctrl-C reaches it.
+    """
+    try:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            executable=shutil.which(command[0], path=environment.get("PATH")),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if watched else subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=not watched,
+        )
+    except FileNotFoundError:
+        return Reply(error=f"there is no command {command[0]} on this machine", absent=True)
+    except OSError as error:
+        return Reply(error=f"{command[0]} cannot be started: {error.strerror}")
+
+
+def finish(started: Process | Reply, timeout: float) -> Reply:
+    """What a started command says until its end; after `timeout` seconds it is ended, with all that it has started."""
+    if isinstance(started, Reply):
+        return started
+    try:
+        output, complaint = started.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)  # children may hold the pipes, too
+        started.communicate()
+        return Reply(error=f"no answer within {timeout:g} s")
+    failed = started.returncode != 0
+    return Reply(output, complaint, (one_line(complaint) or f"exit code {started.returncode}") if failed else "")
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what would change the meaning of Slurm's commands; SLURM_CONF stays."""
+    return {name: value for name, value in environment.items() if not leftover(name)}
+
+
+def leftover(name: str) -> bool:
+    """Whether an environment variable belongs to an enclosing job, or quietly changes what Slurm's commands do."""
+    return name.startswith(_SLURMS) and name != "SLURM_CONF"
+
+
+def one_line(output: str) -> str:
+    """What a command complained about, on one line and without the ``sbatch: error:`` before each part."""
+    parts: list[str] = []
+    for line in output.splitlines():
+        head, _, rest = line.strip().partition(": ")
+        words = rest if head in _SPEAKERS else line.strip()
+        words = words.removeprefix("error: ").removeprefix("fatal: ")
+        if words and words not in parts:
+            parts.append(words)
+    return "; ".join(parts)
