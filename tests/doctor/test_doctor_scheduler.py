@@ -1,0 +1,72 @@
+"""Doctor on Slurm: its traps, limits, clock, accounts and leftovers."""
+
+import msgspec
+import pytest
+from cases import SLURM, case, one
+
+from bertjob.cluster.doctor import findings, scheduler
+from bertjob.cluster.doctor.traps import traps
+from bertjob.cluster.probe import Places, Scheduler
+from bertjob.spec.site import Mpi, Site
+
+
+def test_each_release_of_slurm_has_its_traps():
+    assert {trap.what.partition(" ")[0] for trap in traps((22, 5))} == {"a", "takes", "srun"}
+    assert any("--cpus-per-task" in trap.what for trap in traps((23, 11)))
+    assert not any("--cpus-per-task" in trap.what for trap in traps((21, 8)))
+    assert not any("log" in trap.what for trap in traps((23, 2)))
+
+
+def test_a_controller_that_is_away_is_red_and_nothing_else_is_said_of_slurm():
+    away = Scheduler(installed=True, error="slurmctld(primary) at ctl is DOWN", version="22.05.8")
+    found = findings(case(slurm=away))["scheduler"]
+    assert [finding.check for finding in found if finding.level == "fail"] == ["Slurm"]
+    assert {finding.check for finding in found} == {"Slurm", "trap", "environment"}
+
+
+@pytest.mark.parametrize(
+    ("resources", "complaint"),
+    [
+        ({"nodes": 5}, "5 nodes are asked for, a job may have 4"),
+        ({"gpus_per_node": 2}, "2 GPUs a node are asked for, there are 1"),
+        ({"cpus_per_task": 13}, "13 CPUs a node are asked for, there are 12"),
+        ({"time": "2-0"}, "2-0 is asked for, the limit is 1-00:00:00"),
+        ({"partition": "norml"}, "there is no partition norml"),
+    ],
+)
+def test_what_would_wait_for_ever_is_red(resources, complaint):
+    finding = one(scheduler.partition, case(resources=resources))
+    assert finding.level == "fail"
+    assert complaint in finding.finding
+
+
+def test_gpus_are_asked_for_in_words_that_slurm_knows():
+    old = msgspec.structs.replace(SLURM, settings={"SelectType": "select/cons_res"})
+    assert one(scheduler.gpu_option, case(slurm=old)).level == "fail"
+    assert list(scheduler.gpu_option(case(Site(name="s", gpu_option="gres"), slurm=old))) == []
+
+
+@pytest.mark.parametrize(("ahead", "level"), [(0.0, "ok"), (-30.0, "warn"), (290.0, "fail"), (None, None)])
+def test_clocks_that_differ(ahead, level):
+    found = list(scheduler.clock(case(slurm=msgspec.structs.replace(SLURM, clock=ahead))))
+    assert [finding.level for finding in found] == ([level] if level else [])
+
+
+def test_accounts_that_slurm_does_not_keep_or_wants_to_know():
+    none = msgspec.structs.replace(SLURM, settings={"AccountingStorageType": "accounting_storage/none"})
+    assert one(scheduler.accounting, case(slurm=none)).level == "warn"
+    strict = msgspec.structs.replace(
+        SLURM, settings=SLURM.settings | {"AccountingStorageEnforce": "associations,limits"}
+    )
+    assert one(scheduler.accounting, case(slurm=strict)).level == "warn"
+    assert one(scheduler.accounting, case(slurm=strict, resources={"account": "g33"})).level == "ok"
+
+
+def test_types_of_the_site_file_that_srun_does_not_offer():
+    finding = one(scheduler.pmi_types, case(Site(name="s", mpi=Mpi(slurm=("none", "pmi1")))))
+    assert (finding.level, "pmi1" in finding.finding) == ("warn", True)
+
+
+def test_leftovers_of_another_job():
+    places = Places(leftovers={"SBATCH_ACCOUNT": "x", "SLURM_JOB_ID": "1"})
+    assert "inside of a job" in one(scheduler.leftovers, case(places=places)).finding

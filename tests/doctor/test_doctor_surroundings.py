@@ -1,0 +1,99 @@
+"""Doctor on folders, ports, interfaces and GPUs; and its report."""
+
+import re
+
+import msgspec
+import pytest
+from cases import ABOUT, GB, PROOF, TYPED, case, one, said
+
+from bertjob.cli.findings import proof_view, report
+from bertjob.cluster.doctor import SECTIONS, findings, job, surroundings
+from bertjob.cluster.doctor.case import Case
+from bertjob.cluster.probe import Machine, Places, Programs
+from bertjob.cluster.probe.places import Place
+from bertjob.launch import ports
+from bertjob.spec.job import Job
+from bertjob.spec.site import Fabric, Site
+
+
+def place(**keys):
+    return Place(**{"path": "/x", "kind": "lustre", "size": 10**13, "free": 10**12} | keys)
+
+
+@pytest.mark.parametrize(
+    ("found", "level"),
+    [
+        (place(), "ok"),
+        (place(free=GB), "fail"),
+        (place(free=10 * GB), "warn"),
+        (place(used=99 * GB, quota=100 * GB), "fail"),
+        (place(writable=False), "fail"),
+        (place(free_files=3), "fail"),
+        (place(kind="ext4"), "warn"),
+        (place(error="no answer within 5 s"), "fail"),
+    ],
+)
+def test_space_of_the_run_directory(found, level):
+    places = Places(folders={"run directory": found})
+    assert one(surroundings.folders, case(places=places)).level == level
+
+
+def test_a_file_system_is_told_once():
+    places = Places(folders={"run directory": place(), "home": place(path="/y")})
+    assert len(list(surroundings.folders(case(places=places)))) == 1
+
+
+def test_caches_on_a_shared_home():
+    homes = surroundings.cache_folders({"TRITON_CACHE_DIR": "/tmp/t"}, "/home/me")
+    assert homes["TRITON_CACHE_DIR"] == "/tmp/t"
+    assert homes["TORCH_EXTENSIONS_DIR"] == "/home/me/.cache/torch_extensions"
+    shared = Places(folders={"TRITON_CACHE_DIR": place(kind="nfs4"), "HF_HOME": place(kind="ext4")})
+    finding = one(surroundings.caches, case(places=shared))
+    assert (finding.level, finding.finding.partition(":")[0]) == ("warn", "TRITON_CACHE_DIR")
+
+
+def test_ports_of_outgoing_connections():
+    assert one(surroundings.ports, case(places=Places(ephemeral=(32768, 60999)))).level == "ok"
+    assert one(surroundings.ports, case(places=Places(ephemeral=(10000, 60999)))).level == "warn"
+    assert f"$(({surroundings._FIRST_PORT} + " in ports.choice("0")
+
+
+def test_an_interface_that_does_not_exist():
+    there = Places(interfaces=("eth0", "hsn0", "lo"))
+    for wanted, level in (("hsn0", "ok"), ("hsn", "ok"), ("ib0", "warn")):
+        site = Site(name="s", fabric=Fabric(interface=wanted))
+        assert one(surroundings.interface, case(site, places=there)).level == level
+    here = Site(name="l", scheduler="none", launcher="local", fabric=Fabric(interface="ib0"))
+    assert one(surroundings.interface, case(here, places=there)).level == "fail"
+
+
+def test_gpus_of_this_machine():
+    here = Site(name="l", scheduler="none", launcher="local")
+    assert one(surroundings.gpus, case(here)).level == "fail"
+    assert one(surroundings.gpus, case(here, programs=Programs(gpus=("NVIDIA H200",)))).level == "ok"
+
+
+def test_files_of_the_job():
+    found = said(job.files, case(problems={"data.train": "/x: there is no such file", "packages": "torch is missing"}))
+    assert {level for level, _ in found.values()} == {"fail"}
+
+
+def test_reports_read_without_colour(capsys):
+    from rich.console import Console
+
+    console = Console(width=100, no_color=True, force_terminal=False)
+    console.print(report("j at s", findings(case(places=Places(folders={"run directory": place(free=GB)})))))
+    console.print(proof_view(PROOF, str(ABOUT)))
+    shown = capsys.readouterr().out
+    assert re.search(r"^✗ run directory  /x: 1\.0 GB free", shown, flags=re.MULTILINE)
+    assert re.search(r"^✓ Slurm ", shown, flags=re.MULTILINE)
+    assert "2.000 GB/s" in shown
+    assert "! the clock of n2" in shown
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_every_check_is_called_for_a_case_of_which_nothing_is_known():
+    bare = Case(job=Job(name="j", task="smoke"), site=Site(name="s"), machine=Machine(), typed=TYPED, refusal="no plan")
+    found = findings(bare)
+    assert found.keys() == SECTIONS.keys()
+    assert "scheduler" not in findings(msgspec.structs.replace(bare, site=Site(name="l", scheduler="none")))
