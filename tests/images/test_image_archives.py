@@ -1,0 +1,94 @@
+"""Archives of images, and what goes wrong where they are brought."""
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from fakes.commands import Commands
+from planned import LOCAL, SLURM, with_
+
+from bertjob.cluster import images
+from bertjob.errors import BertjobError, DataError, PreflightError
+from bertjob.spec.job import Image
+
+MANIFEST = b'[{"Config": "c.json", "RepoTags": ["localhost/b:1"], "Layers": []}]'
+
+
+def archive(path: Path, *names: str) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(MANIFEST)
+            tar.addfile(member, io.BytesIO(MANIFEST))
+    return path
+
+
+def broken_manifest(path: Path) -> Path:
+    (path.parent / "manifest.json").write_text("{")
+    with tarfile.open(path, "w") as tar:
+        tar.add(path.parent / "manifest.json", "manifest.json")
+    return path
+
+
+def test_archives_of_images_are_taken(tmp_path: Path) -> None:
+    good = archive(tmp_path / "a.tar", "ab/layer.tar", "manifest.json")
+    assert images.check_archive(good) == "localhost/b:1"
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(good.read_bytes()))
+    assert images.check_archive(tmp_path / "a.tar.gz") == ""
+
+
+def test_what_is_no_archive_of_an_image_is_said(tmp_path: Path) -> None:
+    (tmp_path / "text.tar").write_text("no archive")
+    (tmp_path / "empty.tar").write_text("")
+    cases = {
+        tmp_path / "none.tar": "there is no such file",
+        tmp_path: "Is a directory",
+        tmp_path / "text.tar": "is no archive of an image",
+        tmp_path / "empty.tar": "is no archive of an image",
+        archive(tmp_path / "oci.tar", "oci-layout", "index.json"): "OCI's form",
+        archive(tmp_path / "files.tar", "etc/passwd"): "an archive of files",
+        broken_manifest(tmp_path / "broken.tar"): "is no archive of an image",
+    }
+    for path, told in cases.items():
+        with pytest.raises(DataError, match=told) as raised:
+            images.check_archive(path)
+        assert "\n" not in str(raised.value)
+
+
+def test_an_absent_engine_is_one_line(fakes: Commands) -> None:
+    site = with_(SLURM, engine="sarus", image=Image(ref="b:1"))
+    told = "there is no command sarus on this machine"
+    with pytest.raises(PreflightError, match=told):
+        images.run([("sarus", "pull", "b:1")], site)
+    with pytest.raises(PreflightError, match=told):
+        images.inspect(site.image, site)
+
+
+def test_a_pull_without_a_network_says_what_to_do(fakes: Commands) -> None:
+    fakes.make("sarus", stderr="[0.1] [h] [main] [ERROR] Failed to pull image 'docker.io/library/a:1'\n", code=1)
+    with pytest.raises(PreflightError, match=r"sarus pull a:1: the registry cannot be reached .* image load FILE.tar"):
+        images.run([("sarus", "pull", "a:1")], with_(SLURM, engine="sarus"))
+
+
+def test_other_failures_end_in_the_engines_last_words(fakes: Commands) -> None:
+    fakes.make("podman", stdout="STEP 1\n", stderr="Error: no space left on device\n\n", code=125)
+    seen: list[str] = []
+    with pytest.raises(BertjobError, match=r"^podman build x: Error: no space left on device$"):
+        images.run([("podman", "build", "x")], SLURM, seen.append)
+    assert "STEP 1" in seen
+
+
+def test_an_image_file_that_is_not_there_is_one_line(fakes: Commands) -> None:
+    fakes.make("apptainer")
+    with pytest.raises(PreflightError, match=r"^image /no/a\.sif: there is no such file or folder$"):
+        images.inspect(Image(ref="/no/a.sif"), with_(SLURM, engine="apptainer"))
+
+
+def test_without_an_engine_podman_or_docker_is_taken(fakes: Commands) -> None:
+    fakes.make("docker")
+    fakes.make("podman")
+    assert images.engine_of(LOCAL) == "podman"
+    assert images.engine_of(LOCAL, "sarus") == "sarus"
+    assert images.engine_of(with_(SLURM, engine="shifter")) == "shifter"

@@ -1,0 +1,80 @@
+"""What an image holds, looked at from inside."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from fakes.commands import Commands
+from known import FACTS, one_call
+from planned import LOCAL, with_
+
+from bertjob.cli.main import cli
+from bertjob.cluster import images, inside
+from bertjob.spec.image import ImageFacts
+from bertjob.spec.job import Image, Library
+from bertjob.spec.site import Mount
+
+
+def test_check_tells_what_is_missing_by_its_exit_code(fakes: Commands) -> None:
+    check = ["image", "check", "b:1", "--engine", "podman"]
+    fakes.make("podman", stdout=f"a banner of the image\n{json.dumps(FACTS)}\n")
+    good = CliRunner().invoke(cli, check)
+    assert good.exit_code == 0, good.output
+    assert "Open MPI 4.1.7, speaks no PMI" in good.output
+    words = one_call(fakes, "podman")
+    assert words[:2] == ["run", "--rm"]
+    assert words[words.index("b:1") + 1 : words.index("b:1") + 3] == ["python3", "-c"]
+    old = {**FACTS, "python": "3.10.2", "broken": {"torch": "ImportError: libcudart.so.12"}}
+    fakes.make("podman", stdout=json.dumps(old))
+    bad = CliRunner().invoke(cli, [*check, "--json"])
+    assert bad.exit_code == 1
+    assert json.loads(bad.output)["missing"] == [
+        "Python is 3.10.2, 3.11 or newer is wanted",
+        "torch: ImportError: libcudart.so.12",
+    ]
+
+
+def test_the_program_inside_stands_alone_and_tells_the_truth(tmp_path: Path) -> None:
+    names = ["msgspec", "PyYAML", "no-such-package"]
+    command = [sys.executable, "-I", "-c", Path(inside.__file__).read_text(), *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    facts = msgspec.json.decode(done.stdout.splitlines()[-1], type=ImageFacts)
+    assert facts.python == ".".join(map(str, sys.version_info[:3]))
+    assert set(facts.packages) == {"msgspec", "PyYAML"}
+    assert facts.broken == {}
+
+
+@pytest.mark.parametrize(
+    ("lines", "spoken"),
+    [("mca:pmix:ext3x:version\nmca:pmix:isolated:version", ["pmix"]), ("mca:pmix:isolated:version", [])],
+)
+def test_open_mpi_4_speaks_what_its_components_are(fakes: Commands, lines: str, spoken: list[str]) -> None:
+    fakes.make("ompi_info", stdout=lines)
+    assert inside.pmi("openmpi", "4.1.7") == spoken
+    assert inside.pmi("openmpi", "5.0.11") == []  # built in: said by launch.pmi
+
+
+@pytest.mark.parametrize(
+    ("option", "spoken"), [("--with-pmi=pmi2", ["pmi2"]), ("--with-pmix=/usr", ["pmix"]), ("", [])]
+)
+def test_mpich_speaks_what_it_was_configured_with(fakes: Commands, option: str, spoken: list[str]) -> None:
+    fakes.make("mpichversion", stdout=f"MPICH Version: 4.2\nMPICH configure: --prefix=/usr {option}\n")
+    assert inside.pmi("mpich", "4.2") == spoken
+
+
+def test_mounts_of_the_site_are_seen_in_a_check(fakes: Commands, tmp_path: Path) -> None:
+    fakes.make("podman", stdout=json.dumps(FACTS))
+    site = with_(LOCAL, engine="podman", mounts=(Mount(source=str(tmp_path)),))
+    facts = images.inspect(Image(ref="b:1", overlay=f"{tmp_path}/env"), site)
+    assert facts.mpi == Library(family="openmpi", version="4.1.7")
+    call = one_call(fakes, "podman")
+    assert [word for word in call if word.startswith("--mount")] == [
+        f"--mount=type=bind,source={tmp_path},destination={tmp_path}"
+    ]
+    assert f"{tmp_path}/env/bin/python" in call
+    assert os.environ["PATH"] in fakes.environment("podman")["PATH"]

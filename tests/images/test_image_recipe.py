@@ -1,0 +1,74 @@
+"""What bertjob's image is built from."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+from known import SHA
+from planned import HERE, SLURM, made, with_
+
+from bertjob.cluster import recipe
+from bertjob.errors import PreflightError, SpecError
+from bertjob.spec.job import Image
+from bertjob.spec.load import load_site
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_the_context_has_all_that_the_dockerfile_copies_and_nothing_else() -> None:
+    copied = set()
+    for line in re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "container/Dockerfile").read_text(), re.MULTILINE):
+        copied |= {word.split("/")[0] for word in line.split()}
+    with recipe.context() as folder:
+        assert {path.name for path in folder.iterdir()} == copied
+        assert not [*folder.rglob("__pycache__")]
+        ours = subprocess.run(["git", "ls-files", "bertjob"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert all((folder / name).exists() for name in ours.stdout.split() if (ROOT / name).exists())
+
+
+def test_wheels_go_into_the_context(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="there are no wheels"), recipe.context(tmp_path):
+        pass
+    (tmp_path / "a-1-py3-none-any.whl").touch()
+    with recipe.context(tmp_path) as folder:
+        assert [path.name for path in (folder / "wheels").iterdir()] == ["a-1-py3-none-any.whl"]
+    assert recipe.arguments("cpu", "b:1", wheels=True)["PIP_FIND_LINKS"] == "/context/wheels"
+
+
+def test_a_pinned_base_is_named_by_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "container/image.env").read_text()
+    (tmp_path / "image.env").write_text(text)
+    monkeypatch.setattr(recipe, "_settings", lambda: tmp_path / "image.env")
+    recipe.pin({"gpu": SHA})
+    assert recipe.read_recipe().bases["gpu"].pinned == f"nvcr.io/nvidia/pytorch@{SHA}"
+    assert recipe.Base("a/b:1").pinned == "a/b:1"
+    changed = (tmp_path / "image.env").read_text().splitlines()
+    assert len([1 for old, new in zip(text.splitlines(), changed, strict=True) if old != new]) == 1
+
+
+def test_sites_take_the_base_that_the_image_is_built_on() -> None:
+    assert load_site("daint").value.image.ref == recipe.read_recipe().bases["gpu"].ref
+
+
+def test_locks_pin_all_that_training_needs() -> None:
+    locked: dict[str, str] = {}
+    for lock in ("requirements.lock", "requirements.cpu.lock"):
+        lines = [line for line in (ROOT / "container" / lock).read_text().splitlines() if not line.startswith("#")]
+        assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), lock
+        locked |= {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower(): line for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    assert {re.match(r"[\w-]+", name)[0].lower() for name in wanted} <= set(locked)  # type: ignore[index]
+
+
+def test_a_checkout_is_mounted_readonly_and_comes_first(tmp_path: Path) -> None:
+    here = msgspec.structs.replace(HERE, is_folder=lambda path: path == "/home/me/bj/bertjob")
+    site = with_(SLURM, engine="sarus")
+    script = made(site, here=here, image=Image(ref="b:1", source="bj"), env={"PYTHONPATH": "/more"})
+    assert "export PYTHONPATH=/home/me/bj:/more\n" in script
+    assert "--mount=type=bind,source=/home/me/bj,destination=/home/me/bj,readonly" in script
+    with pytest.raises(PreflightError, match=r"image\.source: /home/me/no: is no checkout of bertjob"):
+        made(site, here=here, image=Image(ref="b:1", source="no"))
