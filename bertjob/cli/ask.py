@@ -1,9 +1,17 @@
 """``bertjob ask``: a trained model answers questions, highlighted in their paragraphs."""
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import click
 
 from bertjob.cli import completion
 from bertjob.cli.options import json_option
+
+if TYPE_CHECKING:
+    from bertjob.cluster.answers import Progress
 
 
 @click.command("ask")
@@ -33,7 +41,8 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
     run_dir = run_folder(run)
     check_installed("asking", NEEDED_BY_MODELS)
     own = [f"--question={question}", f"--context-file={context}"]
-    found = answers(run_dir, [f"--start={start}", f"--count={count}"] if question is None else own)
+    with _showing() as show_progress:
+        found = answers(run_dir, [f"--start={start}", f"--count={count}"] if question is None else own, show_progress)
     if as_json:
         import msgspec
 
@@ -44,3 +53,24 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
 
     for answer in found:
         show(answer_text(answer), end="\n\n")
+
+
+@contextmanager
+def _showing() -> "Iterator[Callable[[Progress], None]]":
+    """Give a function that moves a bar on a terminal: a book for a context takes minutes. The bar goes at the end."""
+    if not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    from bertjob.cli.console import prose
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("ETA"))
+    with Bars(*columns, TimeRemainingColumn(), console=prose, transient=True) as bars:
+        task = bars.add_task("loading the model", total=None)
+
+        def show(progress: "Progress") -> None:
+            bars.update(task, description="reading", completed=progress.read, total=progress.pieces)
+
+        yield show

@@ -1,13 +1,13 @@
 """Answers of a trained model: asked of the training's own interpreter, because this side has no torch."""
 
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from bertjob.errors import DataError
+from bertjob.cluster.training_side import lines
 from bertjob.spec.layout import RunDir
+
+_PROGRESS = '{"read"'
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -24,22 +24,30 @@ class Answer(msgspec.Struct, frozen=True):
     """The answers that the data set gives; empty for a question of one's own."""
 
 
-def answers(run_dir: RunDir, arguments: Sequence[str]) -> list[Answer]:
+class Progress(msgspec.Struct, frozen=True):
+    """How many pieces of the contexts have been read, of all: a long context is many."""
+
+    read: int
+    pieces: int
+
+
+def answers(
+    run_dir: RunDir, arguments: Sequence[str], show: Callable[[Progress], object] = lambda progress: None
+) -> list[Answer]:
     """Let the run's newest model answer.
 
     Args:
         run_dir: a run with a model or a complete checkpoint.
         arguments: those of bertjob.train.squad.ask: ``--start N --count N``, or ``--question Q --context-file F``.
+        show: is called with each step forward.
 
     Raises:
         DataError: torch is not installed here, or there is no model, or the questions cannot be read; in one line.
     """
-    command = [sys.executable, "-m", "bertjob.train.squad.ask", str(run_dir.path), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        if "No module named" in lines[-1]:
-            raise DataError(f"{lines[-1].split(': ')[-1]} here: pip install 'bertjob[train]'")
-        raise DataError(lines[-1])
-    decoder = msgspec.json.Decoder(Answer)
-    return [decoder.decode(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    found = []
+    for line in lines("bertjob.train.squad.ask", str(run_dir.path), *arguments):
+        if line.startswith(_PROGRESS):
+            show(msgspec.json.decode(line, type=Progress))
+        elif line.startswith("{"):
+            found.append(msgspec.json.decode(line, type=Answer))
+    return found

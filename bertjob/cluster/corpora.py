@@ -1,13 +1,11 @@
 """Preparing a corpus: done by the training's own interpreter, because this side has no numpy and no tokenizers."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from bertjob.errors import DataError
+from bertjob.cluster.training_side import lines
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -43,21 +41,11 @@ def prepare(request: Request, show: Callable[[Progress], None]) -> dict[str, Any
         DataError: the training's packages are not installed here, or the corpus, the vocabulary or the folder is no
             good; in one line.
     """
-    command = [sys.executable, "-m", "bertjob.train.corpus", msgspec.json.encode(request).decode()]
     summary: dict[str, Any] = {}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert process.stderr
-        for line in process.stdout:
-            said = msgspec.json.decode(line)
-            if "phase" in said:
-                show(msgspec.convert(said, Progress))
-            else:
-                summary = said
-        trouble = process.stderr.read()
-    if process.returncode:
-        lines = trouble.strip().splitlines() or [f"preparing ended with exit code {process.returncode}"]
-        if "No module named" in lines[-1]:
-            raise DataError(f"{lines[-1].split(': ')[-1]} here: pip install 'bertjob[train]'")
-        raise DataError(lines[-1])
+    for line in lines("bertjob.train.corpus", msgspec.json.encode(request).decode()):
+        said = msgspec.json.decode(line)
+        if "phase" in said:
+            show(msgspec.convert(said, Progress))
+        else:
+            summary = said
     return summary

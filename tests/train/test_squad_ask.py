@@ -1,4 +1,7 @@
+import contextlib
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +30,8 @@ def run(tiny_job: Job, tokenizer: BertTokenizer, tmp_path_factory: pytest.TempPa
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, object]]:
     assert main(arguments) == 0
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [line for line in said if "answer" in line]
 
 
 def test_dev_questions_are_answered_in_their_paragraphs(
@@ -58,18 +62,45 @@ def test_a_question_of_ones_own_is_answered(run: RunDir, tmp_path: Path, capsys:
     assert str(answer["answer"]) in "Ada Lovelace was born in London."
 
 
-def test_the_paragraph_may_come_from_standard_input(run: RunDir) -> None:
-    done = subprocess.run(
-        [*("bertjob", "ask", str(run.path)), *("--question", "-- where?", "--context", "-", "--json")],
-        executable=Path(sys.executable).with_name("bertjob"),
-        input="Ada Lovelace was born in London.\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    (answer,) = json.loads(done.stdout)
+def test_the_paragraph_may_come_from_standard_input_and_a_terminal_shows_how_far_it_is(run: RunDir) -> None:
+    here, there = pty.openpty()
+    words = ["ask", str(run.path), "--question", "-- where?", "--context", "-", "--json"]
+    command = [str(Path(sys.executable).with_name("bertjob")), *words]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": there}
+    with subprocess.Popen(command, **streams, env=environment) as process:  # type: ignore[call-overload]
+        os.close(there)
+        process.stdin.write(b"Ada Lovelace was born in London.\n")
+        process.stdin.close()
+        shown = read_to_the_end(here)
+        (answer,) = json.loads(process.stdout.read())
+    assert process.returncode == 0
     assert answer["question"] == "-- where?"
     assert answer["context"] == "Ada Lovelace was born in London."
+    assert b"loading the model" in shown
+    assert b"ETA" in shown
+
+
+def test_a_long_context_is_read_in_pieces_that_are_told(
+    run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "context.txt"
+    file.write_text("Ada Lovelace was born in London. " * 800)
+    assert main([str(run.path), "--question", "Where?", "--context-file", str(file)]) == 0
+    *steps, _ = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(steps) > 1
+    assert all(step.keys() == {"read", "pieces"} for step in steps)
+    assert [step["read"] for step in steps] == sorted({step["read"] for step in steps})
+    assert {step["pieces"] for step in steps} == {steps[-1]["read"]}
+
+
+def read_to_the_end(terminal: int) -> bytes:
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while part := os.read(terminal, 4096):
+            shown += part
+    os.close(terminal)
+    return shown
 
 
 def test_the_newest_checkpoints_model_answers_before_there_is_a_finished_one(

@@ -1,13 +1,15 @@
 """Ask a run's newest model: ``python -m bertjob.train.squad.ask RUN [--start N --count N | --question Q …]``.
 
 Prints a JSON object a line: id, question, context, answer, start and end (characters of the context), probability and
-gold (the answers that the data gives). What is wrong goes to stderr in one line, with exit code 1.
+gold (the answers that the data gives); before them, while it reads, lines of read and pieces (of the contexts). What is
+wrong goes to stderr in one line, with exit code 1.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -47,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             data = one_question(options.question, options.context_file)
         else:
             data = dev_questions(job, options.start, options.count)
-        for line in ask(trained(job, run_dir), data):
-            print(line, flush=True)
+        show = partial(print, flush=True)
+        for line in ask(trained(job, run_dir), data, show):
+            show(line)
     except BertjobError as error:
         print(error, file=sys.stderr)
         return 1
@@ -108,13 +111,23 @@ def one_question(text: str, context_file: Path) -> SquadSet:
     return SquadSet(name, "", (Paragraph(context, ""),), (Question("", text, (), 0),))
 
 
-def ask(job: Job, data: SquadSet) -> Iterator[str]:
-    """Answer all questions of `data` by the model of `job`; a JSON object for each."""
+def ask(job: Job, data: SquadSet, show: Callable[[str], object] = lambda line: None) -> Iterator[str]:
+    """Answer all questions of `data` by the model of `job`; a JSON object for each.
+
+    Args:
+        job: names the model.
+        data: the questions.
+        show: is given a JSON object with each step forward: how many pieces of the contexts it has read, of all.
+    """
     tokenizer = load_tokenizer(tokenizer_folder(job))
     dev = Dev(data, make_features(data, tokenizer, Settings.of(job.train)))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model: nn.Module = build_question_answering(job)
-    answers = answer(model.to(device), dev, job, device, World(0, 1, 0, 1, "no launcher"))
+
+    def step(read: int, samples: int) -> None:
+        show(json.dumps({"read": read, "pieces": samples}))
+
+    answers = answer(model.to(device), dev, job, device, World(0, 1, 0, 1, "no launcher"), step)
     for index, question in enumerate(data.questions):
         best = answers[index][0]
         yield json.dumps(

@@ -1,6 +1,6 @@
 """A model answers questions; the answers, the n best and their score become a run's files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,14 +29,30 @@ class Dev:
 
 
 @torch.no_grad()
-def answer(model: nn.Module, dev: Dev, job: Job, device: torch.device, world: World) -> dict[int, list[Answer]]:
+def answer(
+    model: nn.Module,
+    dev: Dev,
+    job: Job,
+    device: torch.device,
+    world: World,
+    on_read: Callable[[int, int], object] = lambda read, samples: None,
+) -> dict[int, list[Answer]]:
     """Answer this rank's share of the questions; all ranks do the same number of forward passes.
+
+    Args:
+        model: reads them.
+        dev: the questions.
+        job: says how many samples a pass has, and how answers are chosen.
+        device: where the model is.
+        world: this rank's place.
+        on_read: is told after each pass how many samples this rank has read, of all samples.
 
     Returns:
         For each index of a question of the share its n best answers, best first.
     """
     features, evaluation = dev.features, job.evaluation
     windows: dict[int, list[tuple[int, Candidates]]] = {}
+    read = 0
     was_training = model.training
     model.eval()
     for samples, counts in evaluation_shares(
@@ -48,6 +64,8 @@ def answer(model: nn.Module, dev: Dev, job: Job, device: torch.device, world: Wo
             found = window_candidates(features, samples, start, end, evaluation.n_best, evaluation.max_answer_length)
             for sample, candidates in zip(samples.tolist(), found, strict=True):
                 windows.setdefault(int(features.question[sample]), []).append((sample, candidates))
+        read += len(samples)
+        on_read(read, len(features.lengths))
     model.train(was_training)
 
     answers = {}
