@@ -5,9 +5,10 @@ The blocks are bash as it stands in the script; 85 is errors.REQUEUE_EXIT_CODE.
 
 BEFORE_REQUEUE = r"""
 latest() { cat "$RUN/checkpoints/latest" 2> /dev/null || true; }
-before=$(latest)
+state() { cat "$RUN/state.json" 2> /dev/null || true; }
+before=$(latest) state_before=$(state)
 """.strip()
-"""Remembers the newest checkpoint, so that the end can tell whether this start brought the job on."""
+"""Remembers checkpoint and state, so that the end can tell what this start has brought."""
 
 SIGNALS = r"""
 # USR1 comes before the time limit, TERM with scancel. Both reach the ranks as USR1, at which they write a checkpoint
@@ -35,11 +36,11 @@ wait "$launcher" || code=$? # bash keeps the exit code of a process that has end
 
 REQUEUE = r"""
 # Is there more to do? Exit code 85 says so. But a launcher ends the last ranks once the first has ended, and may report
-# what became of them: then the state that the training left counts, with a new checkpoint. And a preempted job goes on
-# whatever its code, because the TERM that announces preemption goes to the daemons of mpirun first.
+# what became of them, and torchrun makes a 1 of all codes: then the state that this start has left counts. A preempted
+# job goes on whatever its code, because the TERM that announces preemption goes to the daemons of mpirun first.
 unfinished() {
   [ "$code" -eq 85 ] && return
-  grep -qs '"phase":"checkpointed"' "$RUN/state.json" && [ "$(latest)" != "$before" ] && return
+  [[ $(state) == *'"phase":"checkpointed"'* && $(state) != "$state_before" ]] && return
   [[ $(scontrol show job "$SLURM_JOB_ID") == *PreemptTime=2* ]]
 }
 # Never after a TERM to this script: a requeue would bring a cancelled job back. `bertjob cancel` sends it to the script
