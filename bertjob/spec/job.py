@@ -242,6 +242,8 @@ class Checkpoint(Section, frozen=True):
     """Minutes between checkpoints."""
     keep: Count = 2
     """Newest complete checkpoints to keep."""
+    keep_every: Count | None = None
+    """Optimizer steps between checkpoints that stay for good; they are written whatever `every_steps` says."""
     signal_seconds: Annotated[int, Meta(ge=10, le=LARGEST)] = 120
     """Seconds before the time limit at which Slurm sends USR1: checkpoint, requeue, go on."""
 

@@ -13,7 +13,7 @@ removes.
 
 import io
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from bertjob.errors import CheckpointError
 from bertjob.launch.world import World
+from bertjob.spec.job import Checkpoint
 from bertjob.spec.layout import RunDir, checkpoint_step
 from bertjob.train import manifest
 from bertjob.train.backends import Backend
@@ -130,15 +131,26 @@ def remove_leftovers(run_dir: RunDir) -> None:
             path.unlink(missing_ok=True)
 
 
-def remove_old(run_dir: RunDir, newest: int, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints up to step `newest`.
+def remove_old(run_dir: RunDir, newest: int, rule: Checkpoint) -> None:
+    """Remove the checkpoints that `kept` leaves out."""
+    steps = set(_steps(run_dir))
+    for step in steps - kept(steps, newest, rule):
+        _remove(run_dir.checkpoint(step))
+
+
+def kept(steps: Iterable[int], newest: int, rule: Checkpoint) -> set[int]:
+    """Which checkpoints stay: up to step `newest`, the newest `rule.keep`, and each `rule.keep_every`-th step's.
 
     Later ones are not of this course: they were damaged, and the training went on from one before them.
     """
-    steps = sorted(_steps(run_dir))
-    kept = [step for step in steps if step <= newest][-keep:]
-    for step in set(steps) - set(kept):
-        _remove(run_dir.checkpoint(step))
+    course = sorted(step for step in steps if step <= newest)
+    milestones = [step for step in course if is_milestone(step, rule)]
+    return {*course[-rule.keep :], *milestones}
+
+
+def is_milestone(step: int, rule: Checkpoint) -> bool:
+    """Whether the checkpoint of step `step` is one that stays for good."""
+    return rule.keep_every is not None and step % rule.keep_every == 0
 
 
 def _make(partial: Path) -> None:

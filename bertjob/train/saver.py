@@ -28,7 +28,8 @@ class Saver:
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint is due after `step` steps; by the clock of rank 0, so the ranks must agree on it."""
-        by_step = self._rule.every_steps is not None and step % self._rule.every_steps == 0
+        every = self._rule.every_steps
+        by_step = (every is not None and step % every == 0) or checkpoint.is_milestone(step, self._rule)
         minutes = (time.monotonic() - self._last_try) / 60
         by_time = self._ranks.first and self._rule.every_minutes is not None and minutes >= self._rule.every_minutes
         return by_step or by_time
@@ -46,7 +47,7 @@ class Saver:
             self._newest, self._trouble = step, ""
             warn("")
             if self._ranks.first:
-                checkpoint.remove_old(self._run_dir, step, self._rule.keep)
+                checkpoint.remove_old(self._run_dir, step, self._rule)
                 _LOG.info("checkpoint %s (%.1f s)", self._run_dir.checkpoint(step).name, time.monotonic() - began)
         self._last_try = time.monotonic()
 

@@ -164,5 +164,17 @@ def _resume(run_dir: RunDir, nothing_done: Progress, backend: Backend, ranks: Ra
         return nothing_done
     progress = checkpoint.load(run_dir.checkpoint(step), nothing_done, backend, ranks)
     if ranks.first:
-        _LOG.info("training goes on from checkpoint %s", run_dir.checkpoint(step).name)
+        _LOG.info("training goes on from checkpoint %s%s", run_dir.checkpoint(step).name, _on_others(progress, ranks))
     return msgspec.structs.replace(nothing_done, step=progress.step, samples=progress.samples)
+
+
+def _on_others(progress: Progress, ranks: Ranks) -> str:
+    """What there is to say where not as many ranks go on as began."""
+    here, there = ranks.world.size, progress.world_size
+    if here == there:
+        return ""
+    return f", on {_counted(here)} what {_counted(there)} began: the same samples and rates, sums round otherwise"
+
+
+def _counted(ranks: int) -> str:
+    return f"{ranks} rank{'s' * (ranks > 1)}"

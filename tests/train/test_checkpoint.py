@@ -12,12 +12,17 @@ import run_faults
 from run_ranks import finish, job_log, losses, make_run, run_to_end, start, state, wait_for
 
 from bertjob.errors import CheckpointError
+from bertjob.launch.world import World
+from bertjob.spec.job import Checkpoint
 from bertjob.spec.layout import RunDir
 from bertjob.train import checkpoint, manifest
 from bertjob.train.checkpoint import Progress
 from bertjob.train.metrics import cut
+from bertjob.train.ranks import Ranks
+from bertjob.train.saver import Saver
 
 NOTHING_DONE = Progress(step=0, samples=0, seed=7, global_batch=8, total_steps=12, world_size=1, versions={})
+ALONE = Ranks(World(0, 1, 0, 1, "no launcher"), group=None)  # one rank sends nothing
 
 
 def make_checkpoint(run_dir: RunDir, step: int) -> Path:
@@ -73,8 +78,29 @@ def test_without_checkpoints_there_is_no_newest(run_dir):
 def test_old_ones_go_and_so_do_damaged_ones_of_a_course_that_was_given_up(run_dir):
     for step in (2, 4, 6, 8):
         make_checkpoint(run_dir, step)
-    checkpoint.remove_old(run_dir, newest=6, keep=2)
+    checkpoint.remove_old(run_dir, newest=6, rule=Checkpoint(keep=2))
     assert sorted(path.name for path in run_dir.checkpoints.iterdir()) == ["step-000004", "step-000006"]
+
+
+@pytest.mark.parametrize(
+    ("keep", "keep_every", "stay"),
+    [
+        (1, None, {10}),
+        (3, None, {6, 8, 10}),
+        (1, 4, {4, 8, 10}),
+        (2, 4, {4, 8, 10}),
+        (1, 5, {10}),  # step 5 has none: it was before the key was set
+        (9, 100, {2, 4, 6, 8, 10}),
+    ],
+)
+def test_the_newest_stay_and_each_so_many_steps_one_for_good(keep, keep_every, stay):
+    rule = Checkpoint(keep=keep, keep_every=keep_every)
+    assert checkpoint.kept([2, 4, 6, 8, 10, 12], newest=10, rule=rule) == stay
+
+
+def test_one_that_stays_is_due_whatever_else_is(run_dir):
+    saver = Saver(run_dir, Checkpoint(every_steps=6, every_minutes=None, keep_every=4), ALONE, start=0)
+    assert [step for step in range(1, 13) if saver.due(step)] == [4, 6, 8, 12]
 
 
 def test_leftovers_of_killed_runs_go(run_dir):

@@ -1,6 +1,7 @@
 """Pre-training as whole runs: any number of ranks, both back ends, a kill in between, the next phase, fine-tuning."""
 
 import json
+import os
 import random
 import signal
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 import transformers
 from run_faults import slow_steps
-from run_ranks import finish, job_log, lines, losses, make_run, run_to_end, start, wait_for
+from run_ranks import finish, job_log, lines, losses, make_run, run_to_end, start, state, wait_for
 
 from bertjob.launch.world import World
 from bertjob.spec.layout import RunDir
@@ -97,6 +98,41 @@ def test_after_a_kill_the_losses_are_bitwise_those_of_an_undisturbed_run(finishe
     assert finish(ranks) == [-signal.SIGKILL]
     assert run_to_end(run) == [0], job_log(run)
     assert losses(run) == losses(finished)
+
+
+def put_off(run: Path, size: int, step: int) -> None:
+    """Start the ranks, and have them stop with a checkpoint some time after step `step`."""
+    ranks = start(run, size, fault=slow_steps)
+    wait_for(lambda: losses(run) and losses(run)[-1][0] >= step)
+    os.kill(ranks[-1].pid, signal.SIGUSR1)
+    assert finish(ranks) == [85] * size, job_log(run)
+
+
+@pytest.mark.parametrize("backend", ["torch", "deepspeed"])
+def test_other_numbers_of_ranks_go_on_with_the_same_samples(finished, shards, tmp_path, backend):
+    """The losses of single steps tell samples apart; a sample too many or too few shows in all that follow."""
+    run = pretraining(tmp_path / "run", shards, backend=backend, checkpoint={"keep": 1, "keep_every": 2})
+    put_off(run, 2, 3)
+    put_off(run, 4, 7)
+    assert run_to_end(run) == [0], job_log(run)
+    for (step, loss, lr), (_, expected, expected_lr) in zip(losses(run), losses(finished), strict=True):
+        assert loss == pytest.approx(expected, rel=1e-5), step
+        assert lr == expected_lr
+    said = [line.partition(", on ")[2].partition(":")[0] for line in job_log(run).splitlines() if " began: " in line]
+    assert said == ["4 ranks what 2 ranks began", "1 rank what 4 ranks began"]
+    for step in range(2, 13, 2):  # each is a model to start another run from
+        assert (run / "checkpoints" / f"step-{step:06d}" / "model" / "config.json").is_file()
+
+
+def test_parts_of_an_optimizer_do_not_go_on_with_other_numbers_of_ranks(shards, tmp_path):
+    zero = {"backend": "deepspeed", "deepspeed__zero_optimization": {"stage": 1}}
+    run = pretraining(tmp_path / "run", shards, **zero)
+    put_off(run, 2, 2)
+    before = losses(run)
+    assert run_to_end(run) == [1]
+    assert "was written by 2 ranks, here are 1" in state(run)["error"]
+    assert "go on with 2 ranks" in state(run)["error"]
+    assert losses(run) == before
 
 
 def test_the_model_is_transformers_own_and_says_what_it_is(finished):
