@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bertjob.spec import batch
-from bertjob.spec.job import Job
+from bertjob.spec.job import Job, Kernel
 from bertjob.spec.load import load_job
 
 
@@ -90,3 +90,11 @@ def test_the_adam_job_is_the_tutorials_json():
 def test_batches_come_out_even_as_the_comments_say(name, ranks, accumulation):
     train = job(name).train
     assert batch.solve(train.global_batch, train.micro_batch, ranks) == accumulation
+
+
+def test_the_job_with_the_kernel_is_the_tutorials_table():
+    made = job("squad-kernel")
+    assert (made.train.global_batch, made.train.micro_batch, made.train.epochs) == (24, 3, 2)
+    assert (made.optimizer.name, made.optimizer.lr, made.optimizer.weight_decay) == ("adamw", 4e-5, 0.0)
+    assert (made.train.max_seq_length, made.model.dropout) == (384, 0.1)
+    assert made.model.kernel == Kernel(enabled=True)

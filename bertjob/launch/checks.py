@@ -10,7 +10,7 @@ from bertjob.launch.engines import fit
 from bertjob.launch.launchers import LAUNCHERS
 from bertjob.launch.resolve import shape
 from bertjob.launch.words import has_control_characters
-from bertjob.spec import walltime
+from bertjob.spec import kernel, walltime
 from bertjob.spec.job import Family, Job
 from bertjob.spec.site import Site
 
@@ -120,6 +120,7 @@ def warnings(job: Job, site: Site, gpus_said: bool) -> Iterator[str]:
     """
     tasks, gpus = shape(job).tasks_per_node, shape(job).gpus_per_node
     yield from _without_effect(job, site)
+    yield from kernel.advice(job)
     if site.scheduler == "slurm" and not gpus_said:
         yield "no GPUs are asked for, so this trains on CPUs: resources.gpus_per_node asks for some"
     if site.scheduler == "slurm" and job.resources.time is None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from bertjob.launch.resolve import shape
+from bertjob.spec import kernel
 from bertjob.spec.deepspeed import cuts_tensors
 from bertjob.spec.job import Job, Model
 from bertjob.spec.lengths import complaint
@@ -23,7 +24,17 @@ def problems(job: Job) -> Iterator[str]:
         yield wrong
     if job.optimizer.trust[0] > job.optimizer.trust[1]:
         yield f"optimizer.trust {list(job.optimizer.trust)}: the least trust ratio comes first"
-    if job.precision == "fp16" and shape(job).gpus_per_node == 0:
+    yield from kernel.problems(job)
+    if shape(job).gpus_per_node == 0:
+        yield from _without_gpus(job)
+
+
+def _without_gpus(job: Job) -> Iterator[str]:
+    if job.model.kernel.enabled:
+        yield "model.kernel needs GPUs with CUDA, and resources.gpus_per_node is 0; on CPUs leave it out"
+    if job.optimizer.name == "fused-lamb":
+        yield "optimizer.name fused-lamb needs GPUs, and resources.gpus_per_node is 0; on CPUs say lamb"
+    if job.precision == "fp16":
         yield "precision fp16 needs GPUs, and resources.gpus_per_node is 0; on CPUs say bf16, fp32 or auto"
 
 

@@ -12,6 +12,7 @@ from bertjob.spec.layout import RunDir
 _FREE = (
     *("name", "description", "engine", "launcher", "image", "env", "resources", "checkpoint", "evaluation"),
     *("mpi", "srun_mpi", "data.cache", "train.micro_batch", "train.log_every"),
+    *(f"model.kernel.{flag}" for flag in ("normalize_invertible", "attn_dropout_checkpoint", "gelu_checkpoint")),
 )
 """Keys and sections that say where and how a training runs and what is kept of it; all others decide its course."""
 

@@ -173,6 +173,8 @@ SECTIONS: Mapping[str, frozenset[str]] = {
     "torch_autocast": frozenset({"dtype", "enabled", "lower_precision_safe_modules"}),
 }
 """Keys of the parts that are checked key by key."""
+LAMBS = ("lamb", "fused-lamb")
+"""Optimizers that look at whole tensors."""
 _OFFLOAD_STAGES = {"offload_optimizer": (1, 2, 3), "offload_param": (3,)}
 _PRECISIONS = {"fp16": ("fp16",), "bf16": ("bf16",), "torch_autocast": ("fp16", "bf16")}
 """DeepSpeed's ways to compute in half precision, and which `precision` of the job each may go with."""
@@ -208,10 +210,11 @@ def cuts_tensors(section: Mapping[str, Any], optimizer: str) -> str | None:
     """What is wrong with an optimizer that looks at whole tensors, where ZeRO gives each rank slices of all in one."""
     stage = (section.get("zero_optimization") or {}).get("stage", 0)
     own = enabled_precision(section)
-    if optimizer != "lamb" or (stage == 0 and own not in ("fp16", "bf16")):
+    if optimizer not in LAMBS or (stage == 0 and own not in ("fp16", "bf16")):
         return None
     cause = f"deepspeed.zero_optimization stage {stage}" if stage else f"DeepSpeed's {own}, which needs ZeRO 1,"
-    return f"optimizer lamb takes the norm of each tensor, and {cause} cuts them: say backend torch, or ZeRO stage 0"
+    remedy = "say backend torch, or ZeRO stage 0"
+    return f"optimizer {optimizer} takes the norm of each tensor, and {cause} cuts them: {remedy}"
 
 
 def _check_top_level(key: str) -> None:

@@ -87,6 +87,26 @@ class Image(Section, frozen=True):
     """The MPI inside, for `launcher: auto` and jobs with `mpi: true`."""
 
 
+Flag = bool | Literal["auto"]
+
+
+class Kernel(Section, frozen=True):
+    """DeepSpeed's transformer kernel in place of the layers: CUDA, fp16 or fp32, padded samples."""
+
+    enabled: bool = False
+    """Whether it is used. On in fine-tuning if and only if it was on in pre-training, which the model's config.json
+    says."""
+    stochastic: bool = False
+    """Faster, and no two runs alike: for pre-training. Fine-tuning is deterministic, with `model.dropout` 0.1, or 0.12
+    to 0.14 after stochastic pre-training."""
+    normalize_invertible: Flag = "auto"
+    """Keep no inputs of LayerNorm; `auto` goes by DeepSpeed's table of micro batches and GPU memory, here and below."""
+    attn_dropout_checkpoint: Flag = "auto"
+    """Compute attention's dropout again in the backward pass."""
+    gelu_checkpoint: Flag = "auto"
+    """Compute the GELU again in the backward pass."""
+
+
 class Model(Section, frozen=True):
     """The network and where its first weights come from."""
 
@@ -113,6 +133,8 @@ class Model(Section, frozen=True):
     activation_checkpointing: bool = False
     """Keep only what enters each layer, and compute the rest again in the backward pass: memory for a third more
     time."""
+    kernel: Kernel = Kernel()
+    """DeepSpeed's transformer kernel."""
 
 
 class Data(Section, frozen=True):
@@ -192,9 +214,9 @@ class Pretraining(Section, frozen=True):
 class Optimizer(Section, frozen=True):
     """The rule that turns gradients into steps."""
 
-    name: Literal["adamw", "lamb"] = "adamw"
+    name: Literal["adamw", "lamb", "fused-lamb"] = "adamw"
     """`adamw`: AdamW (Loshchilov and Hutter, arXiv 1711.05101); `lamb`: LAMB, for very large batches (You et al.,
-    arXiv 1904.00962)."""
+    arXiv 1904.00962); `fused-lamb`: DeepSpeed's FusedLamb, on GPUs."""
     lr: Positive = 3e-05
     """Peak learning rate."""
     betas: tuple[Proportion, Proportion] = (0.9, 0.999)
@@ -206,7 +228,7 @@ class Optimizer(Section, frozen=True):
     max_grad_norm: Positive | None = 1.0
     """Gradients are scaled down to this global norm; null: not clipped."""
     trust: tuple[NonNegative, NonNegative] = (0.08, 0.5)
-    """Least and greatest trust ratio of `lamb`; DeepSpeed's min and max coefficient."""
+    """Least and greatest trust ratio of `lamb` and `fused-lamb`; DeepSpeed's min and max coefficient."""
     freeze_step: Count | Literal["auto"] | None = None
     """Of 1-bit optimizers: the step from which on the variance is frozen and gradients are compressed."""
 

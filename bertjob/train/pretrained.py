@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
 from bertjob.train import manifest
+from bertjob.train.model.kernel.layout import NORMS, to_transformers
 
 
 def write_model(
@@ -22,7 +23,7 @@ def write_model(
         folder: is made.
         model: a transformers model, or a subclass that names one as its `stock`; only class and config are read, for a
             back end may have emptied or halved it.
-        weights: its whole state dict, float32.
+        weights: its whole state dict, float32; layers of DeepSpeed's kernel are written as transformers' own.
         save_tokenizer: writes the tokenizer's files into a folder.
 
     Raises:
@@ -33,7 +34,8 @@ def write_model(
         shell: Any = getattr(pretrained, "stock", type(pretrained))(copy.deepcopy(pretrained.config))
     bars: Any = transformers_logging
     bars.disable_progress_bar()
-    shell.save_pretrained(folder, state_dict=dict(weights))
+    norm = NORMS[pretrained.config.model_type]
+    shell.save_pretrained(folder, state_dict=to_transformers(weights, norm))
     save_tokenizer(str(folder))
 
 

@@ -18,6 +18,7 @@ from bertjob.train.backends.make import make_backend
 from bertjob.train.checkpoint import Progress
 from bertjob.train.hparams import hparams, versions, write_hparams, write_provenance
 from bertjob.train.loop import Training
+from bertjob.train.model.kernel.install import install
 from bertjob.train.pretrain.task import PretrainTask
 from bertjob.train.pretrained import export_model
 from bertjob.train.ranks import Ranks
@@ -79,6 +80,7 @@ def prepare(
     accumulation = batch.solve(job.train.global_batch, job.train.micro_batch, ranks.world.size)
     report.phase("features")
     task = TASKS[job.task](job, run_dir, ranks, device)
+    install(task.model, job, ranks.world, device)
     backend = make_backend(task.model, job, ranks.world, device, accumulation)
     values = hparams(job, ranks.world, device, devices, accumulation, task.total_steps, task.model)
     if ranks.first:

@@ -24,7 +24,12 @@ backend: torch
 precision: auto
 seed: 42
 image: {ref: 'registry.example.org/bertjob:latest'}
-model: {init: bert-large-uncased, pad_vocab: 1, dropout: 0.1, activation_checkpointing: false}
+model:
+  init: bert-large-uncased
+  pad_vocab: 1
+  dropout: 0.1
+  activation_checkpointing: false
+  kernel: {enabled: false, stochastic: false, normalize_invertible: auto, attn_dropout_checkpoint: auto, gelu_checkpoint: auto}
 data: {train: /home/user/bert/data/train-v1.1.json, dev: /home/user/bert/data/dev-v1.1.json}
 train: {epochs: 2.0, global_batch: 24, micro_batch: 3, max_seq_length: 384, doc_stride: 128, max_query_length: 64,
   batching: packed, log_every: 10}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from bertjob.errors import SpecError
 from bertjob.spec.job import Optimizer
 from bertjob.train.optim import Lamb, clip, gauges, make_optimizer, parameter_groups, set_learning_rate
 
@@ -138,3 +139,31 @@ def test_the_job_chooses_lamb_and_its_trust_ratios_are_told():
     told = gauges(optimizer)
     assert 0.2 <= told["trust_min"] <= told["trust_mean"] <= told["trust_max"] <= 0.3 + 1e-6
     assert gauges(make_optimizer(layer, Optimizer())) == {}
+
+
+def test_deepspeeds_lamb_is_refused_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SpecError, match=r"optimizer.name fused-lamb needs a GPU with CUDA"):
+        make_optimizer(Layer(), Optimizer(name="fused-lamb"))
+
+
+@pytest.mark.gpu
+def test_deepspeeds_lamb_takes_the_steps_of_ours_and_tells_its_ratios():
+    layers = [nn.Linear(40, 30).cuda() for _ in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    said = {"lr": 0.01, "weight_decay": 0.01, "trust": (0.08, 0.5)}
+    ours, theirs = (
+        make_optimizer(layer, Optimizer(name=name, **said))
+        for layer, name in zip(layers, ("lamb", "fused-lamb"), strict=True)
+    )
+    draw = torch.Generator().manual_seed(2)
+    for _ in range(5):
+        for index, shape in enumerate([(30, 40), (30,)]):
+            gradient = torch.randn(shape, generator=draw).cuda()
+            for layer in layers:
+                list(layer.parameters())[index].grad = gradient.clone()
+        ours.step()
+        theirs.step()
+    for one, other in zip(layers[0].parameters(), layers[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert gauges(theirs) == pytest.approx(gauges(ours), rel=1e-3)

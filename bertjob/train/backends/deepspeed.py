@@ -6,11 +6,9 @@ own ``bf16``, ``fp16`` or ``torch_autocast`` gets that instead; precision fp16 i
 """
 
 import copy
-import importlib
 import json
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from bertjob.errors import CheckpointError, PreflightError, SpecError
+from bertjob.errors import CheckpointError, SpecError
 from bertjob.launch.world import World
 from bertjob.spec.deepspeed import check_deepspeed, cuts_tensors, enabled_precision
 from bertjob.spec.job import Job
 from bertjob.train.backends import StepOutcome
 from bertjob.train.backends.trouble import cannot_write, first_line
+from bertjob.train.operators import deepspeed_package
 from bertjob.train.optim import clip, gauges, make_optimizer, set_learning_rate
 from bertjob.train.precision import InPrecision, resolve
 
@@ -207,24 +206,10 @@ class _Writer:
 
 def _deepspeed(world: World, device: torch.device) -> Any:
     """The package, imported for this device, quiet, with nothing to compile and a process group to use."""
-    caches = Path(tempfile.gettempdir()) / f"bertjob-{os.getuid()}"  # this node's own: a lock on a shared home hangs
-    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(caches / "torch_extensions"))
-    os.environ.setdefault("TRITON_CACHE_DIR", str(caches / "triton"))
-    os.environ.update(
-        DS_ACCELERATOR=device.type,
-        RANK=str(world.rank),
-        WORLD_SIZE=str(world.size),
-        LOCAL_RANK=str(world.local_rank),
-    )
-    try:
-        deepspeed: Any = importlib.import_module("deepspeed")
-    except ModuleNotFoundError as error:
-        raise PreflightError(
-            f"backend deepspeed: {error}; pip install 'bertjob[train]', or say backend torch"
-        ) from error
+    os.environ.update(RANK=str(world.rank), WORLD_SIZE=str(world.size), LOCAL_RANK=str(world.local_rank))
+    deepspeed = deepspeed_package("backend deepspeed", device)
     # Its collectives go by names that torch deprecates, which torch says once more in every step.
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
-    deepspeed.ops.__compatible_ops__ = {}  # no extension counts as available, so none is compiled
     if not distributed.is_initialized():
         store = distributed.HashStore()
         distributed.init_process_group(store=store, rank=0, world_size=1)

@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from bertjob.errors import DataError, SpecError
 from bertjob.spec.job import Job, Model
+from bertjob.spec.kernel import dropout_advice, mark, mismatch
 from bertjob.train.model import attention
 from bertjob.train.model.source import model_folder, read_config, tokenizer_folder, vocabulary_size
 
@@ -71,6 +72,7 @@ def _new_config(job: Job, tokens: int) -> BertConfig:
         num_attention_heads=heads,
         intermediate_size=model.ff or 4 * hidden,
         max_position_embeddings=max(512, job.train.max_seq_length),
+        bertjob=mark(model.kernel),
         **_training(model),
     )
 
@@ -78,7 +80,8 @@ def _new_config(job: Job, tokens: int) -> BertConfig:
 def _pretrained(job: Job, folder: Path, tokens: int, network: type[Network]) -> Network:
     _check(job, folder, tokens)
     # The file's own labels, of another task, give way to two: first and last token of a span.
-    config = BertConfig.from_pretrained(folder, num_labels=2, **_training(job.model))
+    config: Any = BertConfig.from_pretrained(folder, num_labels=2, **_training(job.model))
+    config.bertjob = mark(job.model.kernel)  # for those who go on from what is trained now
     loaded: Any
     try:
         loaded = network.from_pretrained(
@@ -96,12 +99,19 @@ def _training(model: Model) -> dict[str, Any]:
         "hidden_dropout_prob": model.dropout,
         "attention_probs_dropout_prob": model.dropout,
         "attn_implementation": attention.NAME,
+        **(
+            {"hidden_act": "gelu_new"} if model.kernel.enabled else {}
+        ),  # the approximation by tanh, as the kernel has it
     }
 
 
 def _check(job: Job, folder: Path, tokens: int) -> None:
     """Refuse a pretrained model that is not what the job says, or does not fit its vocabulary or lengths."""
     config = read_config(folder)
+    if wrong := mismatch(job.model.kernel, config, folder):
+        raise DataError(wrong)
+    if advice := dropout_advice(job, config):
+        _LOG.warning("%s", advice)
     said = {
         "layers": (job.model.layers, "num_hidden_layers"),
         "hidden": (job.model.hidden, "hidden_size"),

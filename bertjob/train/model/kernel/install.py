@@ -1,0 +1,125 @@
+"""Put DeepSpeed's transformer kernel in the place of a model's layers, with their weights."""
+
+import contextlib
+import importlib
+import io
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from bertjob.errors import SpecError
+from bertjob.launch.world import World
+from bertjob.spec.job import Job
+from bertjob.spec.kernel import Flags, memory_flags, too_large
+from bertjob.train.model.kernel.encoder import KernelEncoder
+from bertjob.train.model.kernel.layout import NORMS, to_kernel
+from bertjob.train.operators import load_operator
+from bertjob.train.precision import resolve
+
+_LOG = logging.getLogger(__name__)
+_WANTED_BY = "model.kernel.enabled"
+_DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
+
+
+def install(model: nn.Module, job: Job, world: World, device: torch.device) -> None:
+    """Replace the layers of a transformers model by the kernel's; does nothing where the job does not ask for it.
+
+    Its dropout draws from a generator of its own, which no checkpoint holds: a run that goes on is not bitwise the one
+    that would have followed.
+
+    Args:
+        model: on the CPU, float32.
+        job: the job.
+        world: this rank's place.
+        device: the GPU that this rank trains on, torch's current one.
+
+    Raises:
+        SpecError: the device or the precision is none that the kernel computes on.
+        PreflightError: the kernel cannot be compiled or loaded here.
+    """
+    said = job.model.kernel
+    if not said.enabled:
+        return
+    if device.type != "cuda":
+        raise SpecError(f"{_WANTED_BY} needs a GPU with CUDA, and this rank trains on a CPU: leave it out")
+    precision = resolve(job.precision, device)
+    if precision not in _DTYPES:
+        raise SpecError(f"model.kernel computes in fp16 or fp32 alone, and precision is {precision}: say fp16")
+    load_operator(_WANTED_BY, "StochasticTransformerBuilder" if said.stochastic else "TransformerBuilder")
+    gib = torch.cuda.get_device_properties(device).total_memory / 2**30
+    train = job.train
+    flags = memory_flags(said, train.micro_batch, train.max_seq_length, gib)
+    if world.rank == 0:
+        _tell(job, flags, gib)
+    kernel: Any = importlib.import_module("deepspeed.ops.transformer.transformer")
+    config: Any = model.config
+
+    def layer() -> nn.Module:
+        settings = kernel.DeepSpeedTransformerConfig(**layer_settings(config, job, flags, world, precision == "fp16"))
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its settings
+            made: nn.Module = kernel.DeepSpeedTransformerLayer(settings)
+        return made
+
+    replace_layers(model, layer, _DTYPES[precision])
+
+
+def layer_settings(config: Any, job: Job, flags: Flags, world: World, fp16: bool) -> dict[str, Any]:
+    """What DeepSpeedTransformerConfig is told; each layer needs one of its own, which it numbers.
+
+    Args:
+        config: transformers' config of the model.
+        job: the job.
+        flags: of memory.
+        world: this rank's place; ranks draw different dropout.
+        fp16: or else fp32.
+    """
+    return {
+        "batch_size": max(job.train.micro_batch, job.evaluation.micro_batch),
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "heads": config.num_attention_heads,
+        "attn_dropout_ratio": config.attention_probs_dropout_prob,
+        "hidden_dropout_ratio": config.hidden_dropout_prob,
+        "num_hidden_layers": config.num_hidden_layers,
+        "initializer_range": config.initializer_range,
+        "layer_norm_eps": config.layer_norm_eps,
+        "seed": (job.seed + world.rank) % 2**31,
+        "fp16": fp16,
+        "pre_layer_norm": NORMS[config.model_type] == "pre",
+        "adjust_init_range": False,  # the weights are there already
+        "stochastic_mode": job.model.kernel.stochastic,
+        "normalize_invertible": flags.normalize_invertible,
+        "attn_dropout_checkpoint": flags.attn_dropout_checkpoint,
+        "gelu_checkpoint": flags.gelu_checkpoint,
+    }
+
+
+def replace_layers(model: nn.Module, layer: Callable[[], nn.Module], dtype: torch.dtype) -> None:
+    """Give a model an encoder of other layers with the weights of its own.
+
+    Args:
+        model: one of transformers' that layout.NORMS knows, without gradient checkpointing.
+        layer: makes one with parameters in the kernel's layout.
+        dtype: that they compute in.
+    """
+    untyped: Any = model
+    inner = untyped.base_model
+    norm = NORMS[untyped.config.model_type]
+    encoder = KernelEncoder([layer() for _ in inner.encoder.layer], dtype)
+    encoder.load_state_dict(to_kernel(inner.encoder.state_dict(), norm))
+    inner.encoder = encoder
+
+
+def _tell(job: Job, flags: Flags, gib: float) -> None:
+    chosen = [name for name in Flags.__struct_fields__ if getattr(flags, name)]
+    mode = "stochastic" if job.model.kernel.stochastic else "deterministic"
+    _LOG.info("DeepSpeed's transformer kernel, %s, memory flags: %s", mode, ", ".join(chosen) or "none")
+    train = job.train
+    if too_large(train.micro_batch, train.max_seq_length, gib):
+        _LOG.warning(
+            "train.micro_batch %d of %d tokens: by DeepSpeed's table BERT-large does not fit %.0f GiB with any flags",
+            *(train.micro_batch, train.max_seq_length, gib),
+        )
