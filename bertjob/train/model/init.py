@@ -65,16 +65,17 @@ def _new_config(job: Job, tokens: int) -> BertConfig:
     heads = model.heads or hidden // 64
     if hidden % heads:
         raise SpecError(f"model.hidden {hidden} is no multiple of model.heads {heads}")
-    return BertConfig(
+    config: Any = BertConfig(
         vocab_size=-(-tokens // model.pad_vocab) * model.pad_vocab,
         num_hidden_layers=model.layers or 12,
         hidden_size=hidden,
         num_attention_heads=heads,
         intermediate_size=model.ff or 4 * hidden,
         max_position_embeddings=max(512, job.train.max_seq_length),
-        bertjob=mark(model.kernel),
         **_training(model),
     )
+    config.bertjob = mark(model.kernel)
+    return config  # type: ignore[no-any-return]
 
 
 def _pretrained(job: Job, folder: Path, tokens: int, network: type[Network]) -> Network:
