@@ -1,4 +1,4 @@
-"""What is generated and kept in the repository: the examples in slurm/examples, and the references of all keys.
+"""What is generated and kept in the repository: the examples in slurm/examples, and what documents keys and schedules.
 
 The examples are the golden files of tests/test_script.py as well. ``make regen`` writes everything again.
 """
@@ -14,6 +14,7 @@ from bertjob.spec.keys import KINDS, reference
 from bertjob.spec.load import load_job, load_site
 from bertjob.spec.shipped import shipped_folder
 from bertjob.spec.site import Mount, Mpi, Site
+from tests import schedules_page
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Here(python="/home/user/venv/bin/python", cwd="/home/user/bert", cpus=16)
@@ -104,6 +105,9 @@ def main() -> None:
         (folder / name).write_text(made())
     for kind in KINDS:
         REFERENCES[kind].write_text(reference(kind))
+    (ROOT / "jobs/schedules").mkdir(exist_ok=True)
+    for name, text in schedules_page.files().items():
+        (ROOT / "jobs" / name).write_text(text)
 
 
 if __name__ == "__main__":

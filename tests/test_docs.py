@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,8 @@ import bertjob
 from bertjob.cli.main import VERBS, cli
 from bertjob.spec.keys import KINDS, reference
 from bertjob.spec.shipped import names
+from bertjob.train.schedule import DECAYS
+from tests import schedules_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("jobs/*.md")) + sorted(ROOT.glob("slurm/**/*.md"))
@@ -63,6 +66,25 @@ def test_the_readme_names_its_two_commands():
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_reference_of_keys_is_up_to_date(kind):
     assert REFERENCES[kind].read_text() == reference(kind), "run `make regen`"
+
+
+SCHEDULES = schedules_page.files()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_page_of_schedules_and_its_plots_are_up_to_date(name):
+    assert (ROOT / "jobs" / name).read_text() == SCHEDULES[name], "run `make regen`"
+
+
+def test_the_page_of_schedules_shows_each_of_them_as_a_drawing_that_can_be_read():
+    page = SCHEDULES["schedules.md"]
+    assert all(f"name: {name}" in page for name in DECAYS)
+    shown = set(re.findall(r"\]\((schedules/.*)\)", page))
+    assert {path.relative_to(ROOT / "jobs").as_posix() for path in (ROOT / "jobs/schedules").iterdir()} == shown
+    for name in shown:
+        root = ElementTree.fromstring(SCHEDULES[name])
+        assert root.findall("{*}path")
+        assert all(0 <= float(text.get("x")) <= 720 for text in root.findall("{*}text"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
