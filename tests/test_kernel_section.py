@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from planned import HERE, SLURM
 
+from bertjob.cluster.chain import check_layers
 from bertjob.cluster.preflight import check_kernel
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.plan import Plan, plan
@@ -138,3 +139,17 @@ def test_a_model_that_was_trained_otherwise_is_refused_before_anything_is_queued
     check_kernel(planned("squad", *settings, *(f"{key}={value}" for key, value in FITTING.items())))
     (tmp_path / "config.json").write_text("[1]")
     check_kernel(planned("squad", *settings))
+
+
+def test_a_chain_goes_on_with_the_layers_it_began_with(tmp_path):
+    gpus = ("resources.gpus_per_node=4", "model.init=random", f"model.vocab={tmp_path}")
+    with_it = [f"{key}={value}" for key, value in FITTING.items()]
+
+    def link(name: str, *settings: str) -> Plan:
+        return plan(load_job("squad", (f"name={name}", *gpus, *settings)).value, SLURM, str(tmp_path / name), HERE)
+
+    with pytest.raises(PreflightError, match=r"job second: the model of job first is trained with DeepSpeed's"):
+        check_layers([link("first", *with_it), link("second")])
+    with pytest.raises(PreflightError, match=r"job second: the model of job first is trained without DeepSpeed's"):
+        check_layers([link("first"), link("second", *with_it)])
+    check_layers([link("first", *with_it), link("second", *with_it)])

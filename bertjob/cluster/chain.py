@@ -1,11 +1,13 @@
 """Submit jobs of which each starts from what the one before has trained."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from bertjob.cluster import rundir, slurm
 from bertjob.cluster.submit import Submitted, check_submission, submit
-from bertjob.errors import BertjobError
+from bertjob.errors import BertjobError, PreflightError
 from bertjob.launch.plan import Plan
+from bertjob.spec.kernel import MARK, mark, mismatch
 
 Link = Callable[[tuple[str, ...]], Plan]
 """The plan of one job, given more options of sbatch."""
@@ -15,12 +17,24 @@ def check_chain(plans: Sequence[Plan]) -> frozenset[str]:
     """All that is checked before the first job is queued; the models that the jobs will leave to each other.
 
     Raises:
-        PreflightError: as for submit.check_submission.
+        PreflightError: as for submit.check_submission and check_layers.
     """
     coming = frozenset(str(rundir.of(plan).model) for plan in plans)
     for plan in plans:
         check_submission(plan, coming)
+    check_layers(plans)
     return coming
+
+
+def check_layers(plans: Sequence[Plan]) -> None:
+    """Each job goes on with the layers that the one before it trains with.
+
+    Raises:
+        PreflightError: one does not.
+    """
+    for before, after in itertools.pairwise(plans):
+        if wrong := mismatch(after.job.model.kernel, {MARK: mark(before.job.model.kernel)}, f"job {before.job.name}"):
+            raise PreflightError(f"job {after.job.name}: {wrong}")
 
 
 def submit_chain(links: Sequence[Link]) -> list[Submitted]:

@@ -12,6 +12,8 @@ import msgspec
 from bertjob.spec.deepspeed import enabled_precision
 from bertjob.spec.job import Job, Kernel
 
+MARK = "bertjob"
+"""The key of a saved model's config.json below which bertjob says how it was trained."""
 _TOKENS = 384
 """Of a sample, where the table was measured."""
 _LARGE_GIB = 30.0
@@ -90,7 +92,7 @@ def dropout_advice(job: Job, config: Mapping[str, Any]) -> str | None:
 
 
 def mark(kernel: Kernel) -> dict[str, str]:
-    """What config.json of a trained model says below ``bertjob``: with which layers its weights were trained."""
+    """What config.json of a trained model says below `MARK`: with which layers its weights were trained."""
     return {"kernel": ("stochastic" if kernel.stochastic else "deterministic") if kernel.enabled else "off"}
 
 
@@ -101,17 +103,19 @@ def mismatch(kernel: Kernel, config: Mapping[str, Any], place: object) -> str | 
         kernel: the job's section.
         config: config.json of the model that the job starts from; one that bertjob has not written says nothing, and
             may go on either way.
-        place: its folder, for the message.
+        place: its folder, or the job that trains it, for the message.
     """
     before = _trained_with(config)
     if before is None or (before != "off") == kernel.enabled:
         return None
-    was, remedy = ("without", "leave model.kernel out") if kernel.enabled else ("with", "say model.kernel.enabled")
-    return f"{place} was trained {was} DeepSpeed's transformer kernel, which computes another GELU: {remedy}"
+    has, remedy = ("without", "leave model.kernel out") if kernel.enabled else ("with", "say model.kernel.enabled")
+    return (
+        f"the model of {place} is trained {has} DeepSpeed's transformer kernel, which computes another GELU: {remedy}"
+    )
 
 
 def _trained_with(config: Mapping[str, Any]) -> str | None:
-    own = config.get("bertjob")
+    own = config.get(MARK)
     return own.get("kernel") if isinstance(own, Mapping) else None
 
 

@@ -2,9 +2,11 @@
 
 import contextlib
 import importlib
-import io
 import logging
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,11 +61,11 @@ def install(model: nn.Module, job: Job, world: World, device: torch.device) -> N
 
     def layer() -> nn.Module:
         settings = kernel.DeepSpeedTransformerConfig(**layer_settings(config, job, flags, world, precision == "fp16"))
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its settings
-            made: nn.Module = kernel.DeepSpeedTransformerLayer(settings)
+        made: nn.Module = kernel.DeepSpeedTransformerLayer(settings)
         return made
 
-    replace_layers(model, layer, _DTYPES[precision])
+    with _silent():
+        replace_layers(model, layer, _DTYPES[precision])
 
 
 def layer_settings(config: Any, job: Job, flags: Flags, world: World, fp16: bool) -> dict[str, Any]:
@@ -111,6 +113,21 @@ def replace_layers(model: nn.Module, layer: Callable[[], nn.Module], dtype: torc
     encoder = KernelEncoder([layer() for _ in inner.encoder.layer], dtype)
     encoder.load_state_dict(to_kernel(inner.encoder.state_dict(), norm))
     inner.encoder = encoder
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing of what is printed, by Python or by the kernel's C++: two lines a layer on every rank."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _tell(job: Job, flags: Flags, gib: float) -> None:
