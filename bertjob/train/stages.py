@@ -80,9 +80,10 @@ def prepare(
     accumulation = batch.solve(job.train.global_batch, job.train.micro_batch, ranks.world.size)
     report.phase("features")
     task = TASKS[job.task](job, run_dir, ranks, device)
-    install(task.model, job, ranks.world, device)
+    flags = install(task.model, job, ranks.world, device)
     backend = make_backend(task.model, job, ranks.world, device, accumulation)
     values = hparams(job, ranks.world, device, devices, accumulation, task.total_steps, task.model)
+    values["kernel_flags"] = msgspec.to_builtins(flags)
     if ranks.first:
         _LOG.info(
             "%d steps of %d samples = %d x %d x %d (micro batch x accumulation x ranks), %s, %s, %.3g M parameters",

@@ -26,7 +26,7 @@ _WANTED_BY = "model.kernel.enabled"
 _DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 
 
-def install(model: nn.Module, job: Job, world: World, device: torch.device) -> None:
+def install(model: nn.Module, job: Job, world: World, device: torch.device) -> Flags | None:
     """Replace the layers of a transformers model by the kernel's; does nothing where the job does not ask for it.
 
     Its dropout draws from a generator of its own, which no checkpoint holds: a run that goes on is not bitwise the one
@@ -38,13 +38,16 @@ def install(model: nn.Module, job: Job, world: World, device: torch.device) -> N
         world: this rank's place.
         device: the GPU that this rank trains on, torch's current one.
 
+    Returns:
+        The kernel's memory flags; None without it.
+
     Raises:
         SpecError: the device or the precision is none that the kernel computes on.
         PreflightError: the kernel cannot be compiled or loaded here.
     """
     said = job.model.kernel
     if not said.enabled:
-        return
+        return None
     if device.type != "cuda":
         raise SpecError(f"{_WANTED_BY} needs a GPU with CUDA, and this rank trains on a CPU: leave it out")
     precision = resolve(job.precision, device)
@@ -66,6 +69,7 @@ def install(model: nn.Module, job: Job, world: World, device: torch.device) -> N
 
     with _silent():
         replace_layers(model, layer, _DTYPES[precision])
+    return flags
 
 
 def layer_settings(config: Any, job: Job, flags: Flags, world: World, fp16: bool) -> dict[str, Any]:
