@@ -3,14 +3,20 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bertjob.cli import completion
 from bertjob.cli.options import json_option
 
-_LENGTHS = ("mean_context", "longest_context", "longest_question", "longest_answer")
+_UNITS = {
+    **dict.fromkeys(("mean_context", "longest_context", "longest_question", "longest_answer"), " characters"),
+    "unigram_entropy": " nats a token",
+}
+_FEW = "another --validation, or are the documents not parted by an empty line (with --split-sentences by two)?"
 
 
 @click.group("data")
@@ -38,22 +44,31 @@ def fetch_command(name: str, to: str) -> None:
 
 
 @verb.command("info")
-@click.argument("file", metavar="FILE.json")
+@click.argument("path", metavar="FILE.json|FOLDER")
 @json_option
-def info_command(file: str, as_json: bool) -> None:
-    """Say what a SQuAD file holds: articles, paragraphs, questions, answers, lengths.
+def info_command(path: str, as_json: bool) -> None:
+    """Say what a SQuAD file or a prepared corpus holds.
 
-    `demo` is the training part of the set that bertjob makes itself.
+    Of SQuAD: articles, paragraphs, questions, answers, lengths; `demo` is the training part of the set that bertjob
+    makes itself. Of a folder of `bertjob data prepare`: documents, sentences, tokens, and the entropy of single
+    tokens, below which the loss of masked tokens falls when a model learns more than how frequent they are.
     """
-    from bertjob.train.squad.files import describe, load
-
-    facts = describe(load(file, "train"))
+    facts = _facts(path)
     if as_json:
         click.echo(json.dumps(facts))
     else:
         for name, value in facts.items():
-            unit = " characters" if name in _LENGTHS else ""
-            click.echo(f"{name.replace('_', ' '):<32} {value:>12,}{unit}")
+            click.echo(f"{name.replace('_', ' '):<32} {value:>12,}{_UNITS.get(name, '')}")
+
+
+def _facts(path: str) -> Mapping[str, Any]:
+    if Path(path).is_dir():
+        from bertjob.cluster.corpora import describe as describe_corpus
+
+        return describe_corpus(path)
+    from bertjob.train.squad.files import describe, load
+
+    return describe(load(path, "train"))
 
 
 @verb.command("prepare")
@@ -116,4 +131,7 @@ def prepare_command(
         f"{made['shards']} shard{'s' * (made['shards'] != 1)}, a vocabulary of {made['vocabulary_size']:,} tokens",
         file=sys.stderr,
     )
+    for part, what in (("train", "to train on"), ("validation", "to evaluate on")):
+        if not made[part]["documents"]:
+            print(f"no document is {what}: {_FEW}", file=sys.stderr)
     click.echo(out)

@@ -1,4 +1,4 @@
-"""Preparing a corpus: done by the training's own interpreter, because this side has no numpy and no tokenizers."""
+"""Corpora, prepared and described by an interpreter of the training: this side has no numpy and no tokenizers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -49,3 +49,13 @@ def prepare(request: Request, show: Callable[[Progress], None]) -> dict[str, Any
         else:
             summary = said
     return summary
+
+
+def describe(folder: str) -> dict[str, Any]:
+    """What a prepared corpus holds; see bertjob.train.corpus.facts.
+
+    Raises:
+        DataError: the training's packages are not installed here, or there is no complete preparation; in one line.
+    """
+    (facts,) = lines("bertjob.train.corpus.facts", folder)
+    return dict(msgspec.json.decode(facts))

@@ -1,6 +1,7 @@
-"""`bertjob data prepare` at the command line: one result, one line where something is wrong."""
+"""`bertjob data prepare` and `data info` at the command line: one result, one line where something is wrong."""
 
 import json
+import math
 import os
 import pty
 import subprocess
@@ -24,9 +25,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bertjob(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [BERTJOB, "data", "prepare", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    return data("prepare", *arguments)
+
+
+def data(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([BERTJOB, "data", *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
 def test_the_result_is_the_folder_and_the_rest_is_prose(corpus: Path, tmp_path: Path) -> None:
@@ -45,6 +48,24 @@ def test_the_result_is_the_folder_and_the_rest_is_prose(corpus: Path, tmp_path: 
         "sentences": train.size.sentences,
         "tokens": train.size.tokens,
     }
+
+
+def test_what_a_prepared_corpus_holds(tmp_path: Path) -> None:
+    """Two tokens twice as often as the two others: an entropy that is known."""
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n.\n")
+    (tmp_path / "text.txt").write_text("\n\n".join(["a b .\nc a ."] * 3) + "\n")
+    done = bertjob(tmp_path / "text.txt", "--out", tmp_path / "out", "--vocab", tmp_path / "vocab.txt")
+    assert "no document is to evaluate on" in done.stderr
+    facts = json.loads(data("info", tmp_path / "out", "--json").stdout)
+    shares = [1 / 3, 1 / 6, 1 / 6, 1 / 3]
+    assert facts["unigram_entropy"] == round(-sum(share * math.log(share) for share in shares), 4)
+    assert (facts["train_documents"], facts["train_sentences"], facts["train_tokens"]) == (3, 6, 18)
+    assert (facts["vocabulary_size"], facts["tokens_a_sentence"], facts["unknown_tokens"]) == (9, 3.0, 0)
+    assert "nats a token" in data("info", tmp_path / "out").stdout
+    assert (
+        data("info", tmp_path).stderr
+        == f"bertjob: {tmp_path}: no prepared corpus; make one with: bertjob data prepare\n"
+    )
 
 
 def test_a_terminal_shows_a_bar_with_the_time_left(corpus: Path, demo_model: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from bertjob.train.pretrain.assemble import Marks
 from bertjob.train.pretrain.made import MadeSamples
 from bertjob.train.pretrain.made.arrow import ArrowStore
 from bertjob.train.pretrain.made.bing import BingStore
-from bertjob.train.pretrain.made.hdf5 import KEYS, Hdf5Store
+from bertjob.train.pretrain.made.hdf5 import KEYS, WEIGHTS, Hdf5Store
 from bertjob.train.pretrain.made.stream import Store
 from bertjob.train.pretrain.masking import Masking, Vocabulary, mask
 from bertjob.train.pretrain.pairs import NextSentencePairs, PairSettings
@@ -43,8 +43,8 @@ def same(one: Samples, other: Samples) -> bool:
     ) and np.array_equal(one.random_next, other.random_next)
 
 
-def write_hdf5(path: Path, samples: Samples) -> None:
-    """As NVIDIA's create_pretraining_data does: padded, masked."""
+def write_hdf5(path: Path, samples: Samples, *, weights: bool = False) -> None:
+    """As NVIDIA's create_pretraining_data does: padded, masked; with the weights of its TFRecords or without."""
     masked = mask(samples, np.arange(len(samples)), 1, Masking(max_predictions_per_seq=MOST), Vocabulary.of(VOCABULARY))
     rows = {key: np.zeros((len(samples), LENGTH), np.int32) for key in KEYS[:3]}
     rows |= {key: np.zeros((len(samples), MOST), np.int32) for key in KEYS[3:5]}
@@ -57,6 +57,9 @@ def write_hdf5(path: Path, samples: Samples) -> None:
         rows["masked_lm_positions"][row, : own.sum()] = masked.positions[own] - begin
         rows["masked_lm_ids"][row, : own.sum()] = masked.labels[own]
     assert (rows["input_ids"] == VOCABULARY["[MASK]"]).any()
+    if weights:
+        rows[WEIGHTS] = (rows[KEYS[3]] > 0).astype(np.float32)
+        rows[KEYS[3]][rows[WEIGHTS] == 0] = 1  # which means nothing then
     with h5py.File(path, "w") as file:
         for key, array in {**rows, KEYS[5]: samples.random_next.astype(np.int8)}.items():
             file.create_dataset(key, data=array, compression="gzip")
@@ -66,6 +69,11 @@ def hdf5_store(folder: Path, samples: Samples) -> Store:
     write_hdf5(folder / "a.hdf5", samples.take(np.arange(15)))
     write_hdf5(folder / "b.hdf5", samples.take(np.arange(15, len(samples))))
     return Hdf5Store([folder / "a.hdf5", folder / "b.hdf5"])
+
+
+def hdf5_store_with_seven_keys(folder: Path, samples: Samples) -> Store:
+    write_hdf5(folder / "a.hdf5", samples, weights=True)
+    return Hdf5Store([folder / "a.hdf5"])
 
 
 def write_bing(folder: Path, samples: Samples, *, separators: bool) -> None:
@@ -116,7 +124,9 @@ def arrow_store(folder: Path, samples: Samples) -> Store:
     return ArrowStore(folder)
 
 
-@pytest.mark.parametrize("store", [hdf5_store, bing_store, bing_store_with_separators, arrow_store])
+@pytest.mark.parametrize(
+    "store", [hdf5_store, hdf5_store_with_seven_keys, bing_store, bing_store_with_separators, arrow_store]
+)
 def test_samples_come_out_as_they_were(store: object, samples: Samples, tmp_path: Path) -> None:
     assert callable(store)
     opened = store(tmp_path, samples)

@@ -141,8 +141,9 @@ def test_the_model_is_transformers_own_and_says_what_it_is(finished):
     assert model.config.architectures == ["BertForPreTraining"]
     assert (finished / "model" / "tokenizer.json").is_file()
     evaluation = json.loads((finished / "eval.json").read_text())
-    assert {"mlm_loss", "mlm_accuracy", "nsp_accuracy", "masked_tokens", "samples"} == evaluation.keys()
+    assert {"mlm_loss", "mlm_accuracy", "nsp_accuracy", "nsp_chance", "masked_tokens", "samples"} == evaluation.keys()
     assert 0 <= evaluation["nsp_accuracy"] <= 100
+    assert 50 <= evaluation["nsp_chance"] < 100
 
 
 def test_the_next_phase_and_fine_tuning_start_from_what_was_trained(finished, shards, tmp_path):

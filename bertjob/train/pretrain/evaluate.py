@@ -37,8 +37,8 @@ def evaluate(
         run_dir: the run, where rank 0 writes eval.json; None: nothing is written.
 
     Returns:
-        On rank 0 `mlm_loss` (nats a masked token), `mlm_accuracy` and, with pairs, `nsp_accuracy` (per cent); else
-        nothing.
+        On rank 0 `mlm_loss` (nats a masked token), `mlm_accuracy` and, with pairs, `nsp_accuracy` and `nsp_chance`,
+        the accuracy of always giving the more frequent answer (per cent); else nothing.
 
     Raises:
         DataError: the file cannot be written.
@@ -47,19 +47,20 @@ def evaluate(
     size, rank = ranks.world.size, ranks.world.rank
     own = [(share, True) for share in shares[rank::size]]
     own += [(shares[0], False)] * (-(-len(shares) // size) - len(own))  # counted by another rank
-    sums = torch.zeros(5, dtype=torch.float64)
+    sums = torch.zeros(6, dtype=torch.float64)
     was_training = model.training
     model.eval()
     for share, counts in own:
         found = _of_batch(model, make(share).to(device))
         sums += found if counts else 0
     model.train(was_training)
-    loss, right, tokens, right_pairs, pairs = ranks.sum(*sums.tolist())
+    loss, right, tokens, right_pairs, random, pairs = ranks.sum(*sums.tolist())
     if not ranks.first:
         return {}
     metrics = {"mlm_loss": loss / tokens, "mlm_accuracy": 100 * right / tokens}
     if pairs:
         metrics["nsp_accuracy"] = 100 * right_pairs / pairs
+        metrics["nsp_chance"] = 100 * max(random, pairs - random) / pairs
     if run_dir is None:
         return metrics
     try:
@@ -70,14 +71,15 @@ def evaluate(
 
 
 def _of_batch(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """Sum of losses, right tokens, tokens, right pairs, pairs: float64 ``[5]``, on the CPU."""
+    """Sum of losses, right tokens, tokens, right pairs, random pairs, pairs: float64 ``[6]``, on the CPU."""
     scores, answers = predictions(model, batch)
     labels = batch.targets["mask_labels"]
     loss = functional.cross_entropy(scores.float(), labels, reduction="sum")
     right = (scores.argmax(-1) == labels).sum()
     found = [loss, right, torch.tensor(len(labels))]
     if answers is None:
-        found += [torch.tensor(0), torch.tensor(0)]
+        found += [torch.tensor(0)] * 3
     else:
-        found += [(answers.argmax(-1) == batch.targets["next_sentence"]).sum(), torch.tensor(batch.size)]
+        random = batch.targets["next_sentence"]
+        found += [(answers.argmax(-1) == random).sum(), random.sum(), torch.tensor(batch.size)]
     return torch.stack([value.double().cpu() for value in found])

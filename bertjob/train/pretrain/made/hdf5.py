@@ -1,7 +1,9 @@
 """NVIDIA's shards in HDF5, which hold padded samples with masks of their own.
 
-The keys: input_ids, input_mask, segment_ids ``[N, L]``; masked_lm_positions, masked_lm_ids ``[N, P]``, 0 where a sample
-has fewer; next_sentence_labels ``[N]``. The masks are taken off, so that a sample has others each time it is seen.
+Six keys, those that NVIDIA's create_pretraining_data writes: input_ids, input_mask, segment_ids ``[N, L]``;
+masked_lm_positions, masked_lm_ids ``[N, P]``, 0 where a sample has fewer; next_sentence_labels ``[N]``. The seventh of
+the TFRecords that the same script makes for TensorFlow, masked_lm_weights ``[N, P]``, is read where a file has it: 0
+where there is no mask. The masks are taken off, so that a sample has others each time it is seen.
 """
 
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ KEYS: Final = (
     "masked_lm_ids",
     "next_sentence_labels",
 )
+WEIGHTS: Final = "masked_lm_weights"
 
 
 class Hdf5Store:
@@ -56,16 +59,18 @@ def _size(path: Path) -> int:
     with _opened(path) as file:
         missing = [key for key in KEYS if key not in file]
         if missing:
-            raise DataError(f"{path}: has no {', '.join(missing)}; NVIDIA's shards have {', '.join(KEYS)}")
+            raise DataError(
+                f"{path}: has no {', '.join(missing)}; NVIDIA's shards have {', '.join(KEYS)}, and may have {WEIGHTS}"
+            )
         return len(file["input_ids"])
 
 
 def _read(path: Path) -> Samples:
     with _opened(path) as file:
-        rows = {key: file[key][:].astype(np.int64) for key in KEYS}
+        rows = {key: file[key][:].astype(np.int64) for key in (*KEYS, *({WEIGHTS} & file.keys()))}
     ids, tokens = rows["input_ids"], rows["input_mask"] != 0
     places = rows["masked_lm_positions"]
-    hidden = places > 0  # position 0 is [CLS]
+    hidden = rows.get(WEIGHTS, places) > 0  # position 0 is [CLS], which is never masked
     row = np.broadcast_to(np.arange(len(ids))[:, None], places.shape)
     ids[row[hidden], places[hidden]] = rows["masked_lm_ids"][hidden]
     lengths = tokens.sum(axis=1)
