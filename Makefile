@@ -3,8 +3,9 @@
 #   make test    all tests (BERTJOB_TEST_DATA=… for those on real SQuAD)
 #   make check   the fast gate: style, types, imports, shell, docs
 #   make bench   speed, as ratios of paired rounds
+#   make proof   pre-train from raw text to SQuAD, 20 minutes of CPU time at most (BERTJOB_TEST_DATA=…)
 #   make regen   write again what is generated: examples, key reference, schemas
-.PHONY: setup squad test check bench regen
+.PHONY: setup squad test check bench proof regen
 .DEFAULT_GOAL := check
 
 PYTHON ?= python3
@@ -40,6 +41,9 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench
+
+proof: setup
+	$(BIN)/python -m tests.bench.proof
 
 regen: setup
 	$(BIN)/python -m tests.regen

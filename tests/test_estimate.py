@@ -119,6 +119,7 @@ def test_communication_hides_behind_the_backward_pass_until_the_network_is_too_s
     assert exposed_seconds(1.0, 2.0) == 0.0
     fast, slow = (of_large(A100, SQUAD, 32, nodes=8, gbits=gbits) for gbits in (200, 10))
     assert fast.communication == 0.0
+    assert fast.sending == pytest.approx(0.0936, rel=0.01)  # 2 * 7/8 of 1.34 GB at 25 GB/s, all hidden
     assert slow.communication == pytest.approx(0.91, abs=0.01)  # 2.34 GB at 1.25 GB/s beside 0.18 s of work
     assert of_large(A100, SQUAD, 32, nodes=8).communication is None
     assert of_large(A100, SQUAD, 32).communication == 0.0
@@ -169,5 +170,11 @@ def test_sizes_come_from_the_name_the_keys_or_the_folder(tmp_path):
     config = {"num_hidden_layers": 3, "hidden_size": 64, "intermediate_size": 256, "vocab_size": 99}
     (tmp_path / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 128}))
     assert sizes_of(Job(name="j", model=Model(init=str(tmp_path)))) == Sizes(3, 64, 256, 99, 128)
+    (tmp_path / "manifest.json").write_text(json.dumps({"vocabulary": {"size": 4001}}))
+    prepared = Model(init="random", layers=2, hidden=128, pad_vocab=64)
+    assert sizes_of(Job(name="j", model=prepared, data=Data(shards=str(tmp_path)))).vocab == 4032
+    assert sizes_of(Job(name="j", model=Model(init="run:soon", layers=2, hidden=128))) == Sizes(2, 128, 512)
+    with pytest.raises(SpecError, match="its sizes are not known here"):
+        sizes_of(Job(name="j", model=Model(init="run:soon")))
     with pytest.raises(SpecError, match="its sizes are not known here"):
         sizes_of(Job(name="j", model=Model(init="somebody/else")))

@@ -9,6 +9,14 @@ from bertjob.errors import SpecError
 from bertjob.launch.resolve import resolve, shape
 
 
+def _model_of(run: str) -> str:
+    """The model of a run; of one that is yet to be trained the sizes are those that the job says."""
+    try:
+        return here().run(run)
+    except SpecError:
+        return f"run:{run}"
+
+
 @click.command("estimate")
 @job_options(default_site="generic")
 @json_option
@@ -22,7 +30,7 @@ def verb(request: Request, as_json: bool) -> None:
     from bertjob.launch.estimate.estimate import estimate
 
     job, site = request.load()
-    whole = resolve(job.value, site.value, here())
+    whole = resolve(job.value, site.value, msgspec.structs.replace(here(), run=_model_of))
     form = shape(whole)
     if form.gpus_per_node == 0:
         raise SpecError(f"{whole.name}: estimates are of GPUs, and none are asked for: say --gpus-per-node")

@@ -21,17 +21,20 @@ def estimate_table(job: Job, found: Estimate, nodes: int) -> Table:
         "speed": f"{found.samples_per_second:.0f} samples/s, {found.seconds_per_step * 1000:.0f} ms a step",
         "time": "not known" if found.seconds is None else duration(found.seconds),
         "node-hours": "not known" if hours is None else f"{hours:.1f}",
-        "communication": (
-            "not known: the site says no fabric.gbits"
-            if found.communication is None
-            else f"{found.communication:.0%} of a step waits for it"
-        ),
+        "communication": _communication(found),
         "memory": _memory(found),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     table.add_row("micro batches", _micro_batches(job, found))
     return table
+
+
+def _communication(found: Estimate) -> str:
+    if found.communication is None or found.sending is None:
+        return "not known: the site says no fabric.gbits"
+    takes = f"{found.sending / found.seconds_per_step:.1%} of a step ({found.sending * 1000:.0f} ms)"
+    return f"{takes}, {found.communication:.1%} of a step waits for it"
 
 
 def _memory(found: Estimate) -> str:
@@ -43,8 +46,11 @@ def _memory(found: Estimate) -> str:
 
 
 def _micro_batches(job: Job, found: Estimate) -> Text:
-    fitting = ", ".join(map(str, found.micro_batches)) or "none: more ranks, ZeRO or a smaller model"
+    fitting = ", ".join(map(str, found.micro_batches))
     own = job.train.micro_batch
     if found.fits:
         return Text(f"{own} fits; of those that divide the batch, these do: {fitting}")
-    return Text(f"{own} does not fit; these do: {fitting}", style="red")
+    if fitting:
+        return Text(f"{own} does not fit; these do: {fitting}", style="red")
+    remedies = "model.activation_checkpointing, ZeRO of backend deepspeed, or a smaller model"
+    return Text(f"{own} does not fit, and no other: try {remedies}", style="red")

@@ -18,13 +18,22 @@ def sizes_of(job: Job) -> Sizes:
     """
     folder = Path(job.model.init)
     config = _read(folder / "config.json") if folder.is_absolute() else None
-    found = sizes(job.model, config if isinstance(config, dict) else None)
+    found = sizes(job.model, config if isinstance(config, dict) else None, _vocabulary_of(job))
     if found is None:
         raise SpecError(
             f"model.init {job.model.init}: its sizes are not known here; give a folder with its config.json, or one of "
             f"{', '.join(KNOWN)}"
         )
     return found
+
+
+def _vocabulary_of(job: Job) -> int | None:
+    """Tokens of the vocabulary of a prepared corpus, where it is here."""
+    manifest = None if job.data.shards is None else _read(Path(job.data.shards) / "manifest.json")
+    match manifest:
+        case {"vocabulary": {"size": int(size)}}:
+            return size
+    return None
 
 
 def samples_of(job: Job) -> tuple[Samples, str]:

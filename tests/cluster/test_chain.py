@@ -3,12 +3,16 @@
 import json
 import random
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from face import Face
+from slurm.lab import Lab
+from until import until
 
 from bertjob.spec.layout import RunDir
+from bertjob.spec.state import read_state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -26,24 +30,77 @@ def shards(bertjob: Face, vocab: Path) -> str:
 
 
 def test_fine_tuning_begins_with_what_pre_training_has_made(bertjob: Face, squad: Path) -> None:
-    train = {"global_batch": 4, "micro_batch": 2, "max_steps": 2, "max_seq_length": 192, "log_every": 1}
-    resources = {"nodes": 2, "tasks_per_node": 1, "gpus_per_node": 0, "time": "10"}
-    common = {"precision": "fp32", "train": train, "resources": resources}
     sizes = {"init": "random", "layers": 2, "hidden": 32, "heads": 2}
-    first = bertjob.job(
-        "pretrain", task="pretrain", model=sizes, data={"shards": shards(bertjob, squad / "vocab.txt")}, **common
-    )
+    corpus = {"shards": shards(bertjob, squad / "vocab.txt")}
+    first = bertjob.job("pretrain", task="pretrain", model=sizes, data=corpus, **common(2, 192))
     data = {"train": str(squad / "train.json"), "dev": str(squad / "dev.json")}
-    second = bertjob.job("tune", model={"init": "bert-large-uncased"}, data=data, **common)
+    second = bertjob.job("tune", model={"init": "bert-large-uncased"}, data=data, **common(2, 192))
     done = bertjob("submit", first, second, "--chain", "--wait")
     ids = done.stdout.split()
     assert len(ids) == 2
-    rows = {row["job_id"]: row for row in json.loads(bertjob("status", "--json", *ids).stdout)}
-    assert [rows[job]["state"] for job in ids] == ["completed", "completed"]
-    pretrained, tuned = (RunDir(Path(rows[job]["run_dir"])) for job in ids)
+    rows = rows_of(bertjob, ids)
+    assert [row["state"] for row in rows] == ["completed", "completed"]
+    pretrained, tuned = (RunDir(Path(row["run_dir"])) for row in rows)
     assert json.loads(tuned.hparams.read_text())["job"]["model"]["init"] == str(pretrained.model)
     assert json.loads((pretrained.model / "config.json").read_text())["architectures"] == ["BertForPreTraining"]
     assert {"exact_match", "f1"} <= json.loads(tuned.evaluation.read_text()).keys()
+
+
+def test_a_node_that_fails_half_way_delays_the_chain_and_changes_nothing(
+    bertjob: Face, squad: Path, cluster: Lab
+) -> None:
+    """Both phases of pre-training, then questions, on two nodes; the second phase loses one of them."""
+    corpus = {"shards": shards(bertjob, squad / "vocab.txt")}
+    questions = {"train": str(squad / "train.json"), "dev": str(squad / "dev.json")}
+    sizes = {"init": "random", "layers": 2, "hidden": 32, "heads": 2}
+    long = {"checkpoint": {"every_steps": 10}, "pretraining": {"validation_samples": 40}}
+    links = [
+        bertjob.job("seq128", task="pretrain", model=sizes, data=corpus, **common(4, 64)),
+        bertjob.job("seq512", task="pretrain", model={"init": "run:seq128"}, data=corpus, **common(150, 128), **long),
+        bertjob.job("questions", model={"init": "run:seq512"}, data=questions, **common(2, 192)),
+    ]
+    ids = bertjob("submit", *links, "--chain").stdout.split()
+    first, second, third = (RunDir(Path(row["run_dir"])) for row in rows_of(bertjob, ids))
+    until(lambda: (state := read_state(second.state)) is not None and state.step >= 15, seconds=240)
+    assert [row["state"] for row in rows_of(bertjob, ids)] == ["completed", "running", "pending"]
+    lost = max(node for node in cluster.nodes if cluster.shape.host(node) in second.log(ids[1], 1).read_text())
+    cluster.crash(lost)
+    try:
+        alone = {"nodes": 1, "tasks_per_node": 1, "gpus_per_node": 0}  # losses do not depend on the number of ranks
+        weights = {"init": str(first.model)}
+        job = bertjob.job("alone", task="pretrain", model=weights, data=corpus, **common(150, 128, alone), **long)
+        bertjob("run", job, "--run-dir", "alone", timeout=300)
+        bertjob("wait", *ids, timeout=300)
+    finally:
+        cluster.boot(lost)
+    assert [row["state"] for row in rows_of(bertjob, ids)] == ["completed"] * 3
+    assert second.log(ids[1]).read_text().count("rank 0 of 2") == 2  # it was requeued
+    for run, before in ((second, first), (third, second)):
+        assert json.loads(run.hparams.read_text())["job"]["model"]["init"] == str(before.model)
+    found, expected = (losses(run) for run in (second, RunDir(bertjob.folder / "alone")))
+    assert list(found) == list(range(1, 151))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+TWO_NODES = {"nodes": 2, "tasks_per_node": 1, "gpus_per_node": 0, "time": "10"}
+
+
+def common(steps: int, length: int, resources: Mapping[str, object] = TWO_NODES) -> dict[str, object]:
+    """Sections that the jobs share."""
+    train = {"global_batch": 4, "micro_batch": 2, "max_steps": steps, "max_seq_length": length, "log_every": 1}
+    return {"precision": "fp32", "train": train, "resources": resources}
+
+
+def rows_of(bertjob: Face, ids: list[str]) -> list[dict[str, str]]:
+    """What `status` says of jobs, in the order of `ids`."""
+    rows = {row["job_id"]: row for row in json.loads(bertjob("status", "--json", *ids).stdout)}
+    return [rows[job] for job in ids]
+
+
+def losses(run: RunDir) -> dict[int, float]:
+    """The loss of each step."""
+    lines = map(json.loads, run.metrics.read_text().splitlines())
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
 
 
 def test_a_link_that_fails_cancels_the_rest(bertjob: Face) -> None:

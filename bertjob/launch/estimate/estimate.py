@@ -32,6 +32,7 @@ class Estimate(msgspec.Struct, frozen=True):
         seconds_per_step: of one of them.
         samples_per_second: over all ranks.
         communication: share of a step that waits for other nodes, 0 … 1; None where the fabric's rate is not known.
+        sending: seconds a step that gradients travel, most of them while the last backward pass computes; likewise.
         memory: of one rank.
         gpu_memory: bytes that a GPU has.
         micro_batches: those that divide the work and fit, ascending.
@@ -41,6 +42,7 @@ class Estimate(msgspec.Struct, frozen=True):
     seconds_per_step: float
     samples_per_second: float
     communication: float | None
+    sending: float | None
     memory: Memory
     gpu_memory: float
     micro_batches: tuple[int, ...]
@@ -80,16 +82,17 @@ def estimate(
     micro = train.micro_batch * work / (rate * PEAK_SHARE * at_once / (at_once + HALF_SPEED_TOKENS))
     accumulation = solve(train.global_batch, train.micro_batch, ranks)
     compute = accumulation * micro
-    waiting = None
+    sending = waiting = None
     if gbits is not None or nodes == 1:
-        sent = all_reduce_seconds(4 * parameters(sizes), nodes, (gbits or math.inf) * 1e9 / 8)
-        waiting = exposed_seconds(sent, micro * _BACKWARD)
+        sending = all_reduce_seconds(4 * parameters(sizes), nodes, (gbits or math.inf) * 1e9 / 8)
+        waiting = exposed_seconds(sending, micro * _BACKWARD)
     step = compute + (waiting or 0.0)
     return Estimate(
         steps=_steps(job, samples),
         seconds_per_step=step,
         samples_per_second=train.global_batch / step,
         communication=None if waiting is None else waiting / step,
+        sending=sending,
         memory=memory(job, sizes, samples, ranks, train.micro_batch),
         gpu_memory=_bytes(gpu),
         micro_batches=tuple(_fitting(job, sizes, samples, gpu, ranks)),

@@ -8,6 +8,10 @@ import msgspec
 from bertjob.spec.job import Model
 
 
+BERTS_TOKENS = 30522
+"""Of the vocabulary of bert-base-uncased."""
+
+
 class Sizes(msgspec.Struct, frozen=True):
     """The sizes of a BERT.
 
@@ -22,7 +26,7 @@ class Sizes(msgspec.Struct, frozen=True):
     layers: int
     hidden: int
     ff: int
-    vocab: int = 30522
+    vocab: int = BERTS_TOKENS
     positions: int = 512
 
 
@@ -37,20 +41,23 @@ KNOWN: Mapping[str, Sizes] = {
 """Models that a job may name without a folder to look into; on the hub also as ``google-bert/NAME``."""
 
 
-def sizes(model: Model, config: Mapping[str, Any] | None) -> Sizes | None:
+def sizes(model: Model, config: Mapping[str, Any] | None, tokens: int | None = None) -> Sizes | None:
     """The sizes of a job's model; None where it names one that is not known here.
 
     Args:
         model: the job's section.
         config: config.json of the folder that ``model.init`` names, where there is one.
+        tokens: of the vocabulary of a model that is not pretrained (default: as many as bert-base-uncased's).
     """
     if config is not None:
         names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings")
         numbers = [number for name in names if isinstance(number := config.get(name), int)]
         return Sizes(*numbers) if len(numbers) == len(names) else None
-    if model.init == "random":
+    yet_to_be_trained = model.init.startswith("run:") and model.layers is not None and model.hidden is not None
+    if model.init == "random" or yet_to_be_trained:
         hidden = model.hidden or 768
-        return Sizes(model.layers or 12, hidden, model.ff or 4 * hidden)
+        vocab = -(-(tokens or BERTS_TOKENS) // model.pad_vocab) * model.pad_vocab
+        return Sizes(model.layers or 12, hidden, model.ff or 4 * hidden, vocab)
     return KNOWN.get(model.init.removeprefix("google-bert/"))
 
 

@@ -132,7 +132,8 @@ class Lab:
         self._wait(f"init of {shape.host(node)}", pidfile.exists, seconds=10)
 
     def crash(self, node: int) -> None:
-        """Kill everything on a node at once, as if its power went."""
+        """Kill everything on a node at once, as if its power went: nobody hears a last word from it."""
+        subprocess.run(["ip", "link", "set", self._veth(node), "down"], capture_output=True, check=False)
         with contextlib.suppress(OSError, ValueError):
             pid = int(self._pidfile(node).read_text())
             if str(_INIT).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -201,6 +202,7 @@ class Lab:
     def _connect(self, node: int) -> None:
         namespace, veth = f"{self.shape.name}-{node}", self._veth(node)
         if Path("/run/netns", namespace).exists():
+            _ip("link", "set", veth, "up")
             return
         _ip("netns", "add", namespace)
         _ip("link", "add", veth, "type", "veth", "peer", "name", "eth0", "netns", namespace)

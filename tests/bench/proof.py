@@ -1,0 +1,114 @@
+"""`make proof`: pre-training works, shown from raw text to answers in some minutes on two cores.
+
+The project's own commands prepare the corpora of BERTJOB_TEST_DATA with a vocabulary of their own, pre-train BERT-tiny
+on 128 and then on 512 tokens, and fine-tune it on SQuAD; beside it goes the same fine-tuning from random weights. It
+fails where
+
+- the loss of masked tokens in documents held back is not well below the entropy of single tokens (MARGIN nats),
+- next sentences are not told better than by always giving the more frequent answer,
+- the pre-trained model does not answer better than the one from random weights,
+- or all took more than BUDGET of processors' time: ten minutes of two cores.
+
+CPU time is what counts, because the machine may have other work.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+MARGIN = 0.5
+BUDGET = 2 * 600.0
+"""Seconds."""
+CORPORA = ("gutenberg", "squad-train-contexts.sent.txt", "wikitext2-raw.test.sent.txt")
+TINY = ("model.init=random", "model.layers=2", "model.hidden=128", "model.heads=2", "model.ff=512")
+QUESTIONS = 10
+"""One in so many paragraphs of the dev set is asked about."""
+
+
+def main() -> int:
+    """Run it and print; 0 if all is shown."""
+    data = os.environ.get("BERTJOB_TEST_DATA")
+    if not data:
+        print("needs corpora/ and squad/: set BERTJOB_TEST_DATA to their folder")
+        return 2
+    with tempfile.TemporaryDirectory(prefix="bertjob-proof-") as folder:
+        return int(not prove(Path(data).absolute(), Commands(Path(folder))))
+
+
+class Commands:
+    """The command line in a folder of its own, and what it has cost."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seconds = 0.0
+
+    def __call__(self, *words: object) -> str:
+        """The last line that ``bertjob WORDS`` prints; what it says on the way is shown."""
+        print(f"\n$ bertjob {' '.join(map(str, words))}", flush=True)
+        before, began = cpu_seconds(), time.monotonic()
+        command = [str(Path(sys.executable).with_name("bertjob")), *map(str, words)]
+        own = {**os.environ, "XDG_STATE_HOME": str(self.folder / "state")}  # runs of this proof alone
+        done = subprocess.run(command, cwd=self.folder, env=own, stdout=subprocess.PIPE, text=True, check=True)
+        spent = cpu_seconds() - before
+        self.seconds += spent
+        print(f"  {spent:.0f} s of processors, {time.monotonic() - began:.0f} s by the clock", flush=True)
+        return done.stdout.splitlines()[-1]
+
+    def run(self, job: str, *changes: str) -> dict[str, Any]:
+        """The evaluation of a run."""
+        folder = self("run", job, *(word for change in changes for word in ("--set", change)))
+        found: dict[str, Any] = json.loads((self.folder / folder / "eval.json").read_text())
+        return found
+
+
+def prove(data: Path, bertjob: Commands) -> bool:
+    """All of it; whether everything is shown."""
+    corpora = [data / "corpora" / name for name in CORPORA]
+    bertjob("data", "prepare", *corpora, "--out", "corpus", "--train-vocab", 4096, "--validation", 0.02)
+    entropy = json.loads(bertjob("data", "info", "corpus", "--json"))["unigram_entropy"]
+    (bertjob.folder / "dev.json").write_text(
+        json.dumps(part_of(json.loads((data / "squad/dev-v1.1.json").read_text())))
+    )
+    shards, questions = "data.shards=corpus", (f"data.train={data}/squad/train-v1.1.part.json", "data.dev=dev.json")
+    short = bertjob.run("pretrain-tiny-seq128", shards)
+    long = bertjob.run("pretrain-tiny-seq512", shards)
+    tuned = bertjob.run("squad-tiny", *questions)
+    untrained = bertjob.run("squad-tiny", *questions, *TINY, "model.vocab=corpus/tokenizer.json")
+
+    loss = max(short["mlm_loss"], long["mlm_loss"])
+    telling = all(phase["nsp_accuracy"] > phase["nsp_chance"] for phase in (short, long))
+    findings = {
+        f"masked tokens: loss {short['mlm_loss']:.2f} at 128 tokens, {long['mlm_loss']:.2f} at 512; entropy of single "
+        f"tokens {entropy:.2f} (nats a token)": loss < entropy - MARGIN,
+        f"next sentences: {short['nsp_accuracy']:.1f} % at 128 tokens, {long['nsp_accuracy']:.1f} % at 512; chance "
+        f"{short['nsp_chance']:.1f} %, {long['nsp_chance']:.1f} %": telling,
+        f"SQuAD: F1 {tuned['f1']:.1f} pre-trained, {untrained['f1']:.1f} from random weights": tuned["f1"]
+        > untrained["f1"],
+        f"{bertjob.seconds / 60:.1f} minutes of processors (budget {BUDGET / 60:.0f})": bertjob.seconds < BUDGET,
+    }
+    print()
+    for finding, holds in findings.items():
+        print("✓" if holds else "✗", finding)
+    return all(findings.values())
+
+
+def part_of(squad: dict[str, Any]) -> dict[str, Any]:
+    """One in QUESTIONS paragraphs of each article."""
+    articles = [{**article, "paragraphs": article["paragraphs"][::QUESTIONS]} for article in squad["data"]]
+    return {**squad, "data": articles}
+
+
+def cpu_seconds() -> float:
+    """Of all processes that have been started and have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+if __name__ == "__main__":
+    sys.exit(main())
