@@ -33,6 +33,8 @@ def estimate_table(job: Job, found: Estimate, nodes: int) -> Table:
 def _communication(found: Estimate) -> str:
     if found.communication is None or found.sending is None:
         return "not known: the site says no fabric.gbits"
+    if found.sending == 0.0:
+        return "none between nodes"
     takes = f"{found.sending / found.seconds_per_step:.1%} of a step ({found.sending * 1000:.0f} ms)"
     return f"{takes}, {found.communication:.1%} of a step waits for it"
 

@@ -1,8 +1,8 @@
 """How near BERT-large pre-trains to what a GPU can do, and how much memory each micro batch takes. Needs CUDA.
 
 The measure is M, the rate of a product of two bf16 matrices of 8192 x 8192 on the same GPU in the same process; what
-counts are the operations that a sample needs at its own length (launch.estimate.sizes.flops), so that padding or
-recomputing would count against us. Samples are pairs of the books of BERTJOB_TEST_DATA; the step is that of `bertjob run`.
+counts are the operations that a sample needs at its own length, so that padding or recomputing would count against us.
+Samples are pairs of the books of BERTJOB_TEST_DATA; the step is that of `bertjob run`.
 """
 
 import os

@@ -4,8 +4,8 @@ Both train the same BERT with the vocabulary of bert-base-uncased on the same pa
 AdamW. Trainer's step is its own loop's, with its DataCollatorForLanguageModeling: masks, padding to the longest sample
 of a batch. bertjob's is masks, a packed row, back end.
 
-The texts are Wikipedia's: paragraphs of SQuAD as documents, so that samples end where documents do. Books, whose samples
-are about full, are printed beside them: there only the head differs, which Trainer has at each token and bertjob at
+The texts are Wikipedia's: paragraphs of SQuAD as documents, so that samples end where documents do. Books are printed
+beside them, whose samples are about full: there only the head differs, which Trainer has at each token and bertjob at
 masked ones. BERT-small has 4 layers of 512 (Turc et al., arXiv 1908.08962).
 
 They take turns on the same samples; what counts is the median over the rounds of the ratio of their CPU times. The goal
@@ -130,10 +130,8 @@ def measure(case: Case, shards: Path, folder: Path) -> int:
     rounds = [one_round(ways, number, case.samples) for number in range(1 + case.rounds)][1:]
     lengths = open_sources(job_of(case, shards, "fp32"), load_tokenizer(shards / "tokenizer.json")).train.lengths
     mean = lengths(np.arange((1 + case.rounds) * case.samples)).mean()
-    print(
-        f"{case.name}, {case.text}, {case.length} tokens at most and {mean:.0f} on average: {case.samples} samples a step,"
-        f" {torch.get_num_threads()} threads, {case.rounds} rounds"
-    )
+    print(f"{case.name}, {case.text}, {case.length} tokens at most and {mean:.0f} on average: ", end="")
+    print(f"{case.samples} samples a step, {torch.get_num_threads()} threads, {case.rounds} rounds")
     for name in ways:
         print(f"  {name:14} {case.samples / statistics.median(spent[name] for spent in rounds):7.2f} samples/CPU-s")
     ratios = {

@@ -7,7 +7,6 @@ import msgspec
 
 from bertjob.spec.job import Model
 
-
 BERTS_TOKENS = 30522
 """Of the vocabulary of bert-base-uncased."""
 
