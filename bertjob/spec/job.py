@@ -128,6 +128,9 @@ class Model(Section, frozen=True):
     """Attention heads; with `init: random` (default hidden / 64)."""
     ff: Count | None = None
     """Feed-forward size; with `init: random` (default 4 x hidden)."""
+    initializer_range: Positive = 0.02
+    """Standard deviation of new weights; BERT's 0.02 suits a hidden size of 768 and more, small models learn sooner
+    from 0.06."""
     dropout: Proportion = 0.1
     """Dropout of hidden states and attention."""
     activation_checkpointing: bool = False

@@ -27,6 +27,7 @@ image: {ref: 'registry.example.org/bertjob:latest'}
 model:
   init: bert-large-uncased
   pad_vocab: 1
+  initializer_range: 0.02
   dropout: 0.1
   activation_checkpointing: false
   kernel: {enabled: false, stochastic: false, normalize_invertible: auto, attn_dropout_checkpoint: auto, gelu_checkpoint: auto}

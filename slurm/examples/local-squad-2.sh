@@ -25,6 +25,7 @@ seed: 42
 model:
   init: bert-large-uncased
   pad_vocab: 1
+  initializer_range: 0.02
   dropout: 0.1
   activation_checkpointing: false
   kernel: {enabled: false, stochastic: false, normalize_invertible: auto, attn_dropout_checkpoint: auto, gelu_checkpoint: auto}

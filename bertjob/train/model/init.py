@@ -72,6 +72,7 @@ def _new_config(job: Job, tokens: int) -> BertConfig:
         num_attention_heads=heads,
         intermediate_size=model.ff or 4 * hidden,
         max_position_embeddings=max(512, job.train.max_seq_length),
+        initializer_range=model.initializer_range,
         **_training(model),
     )
     config.bertjob = mark(model.kernel)
