@@ -68,7 +68,6 @@ def evaluation(run: Path) -> dict[str, float]:
 
 def test_masked_tokens_are_told_better_than_by_their_frequency(corpus, phases):
     entropy = facts(corpus)["unigram_entropy"]
-    print([evaluation(run) for run in phases], entropy)
     for run in phases:
         assert evaluation(run)["mlm_loss"] < entropy - 0.15
 
@@ -85,5 +84,4 @@ def test_questions_are_learned_faster_from_what_was_trained(corpus, phases, test
     for name, model in starts.items():
         run = trained(tmp_path / name, "squad", model, data, 40, global_batch=16, micro_batch=16, max_seq_length=384)
         ends[name] = sum(loss for _, loss, _ in losses(run)[-10:]) / 10
-        print(name, ends[name], evaluation(run)["f1"])
-    assert ends["trained"] < ends["random"]
+    assert ends["trained"] < ends["random"] - 0.05
