@@ -50,6 +50,12 @@ def test_every_variable_names_a_document_and_every_document_its_date_or_version(
     assert all(any(figure.isdigit() for figure in document) for document in said.sources.values())
 
 
+def test_no_preset_makes_nccl_wait_for_ever_for_a_dead_link() -> None:
+    """NCCL's guide: 1 to 31 are exponents, 32 and more mean no timeout."""
+    waits = [preset(name).variables.get("NCCL_IB_TIMEOUT") for name in names("fabric")]
+    assert [1 <= int(wait.value) <= 31 for wait in waits if wait] == [True]
+
+
 def test_what_is_fast_is_said_by_the_preset() -> None:
     assert {name for name in names("fabric") if preset(name).fast} == {"infiniband", "slingshot"}
 
