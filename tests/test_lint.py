@@ -85,13 +85,31 @@ export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
 """The script of the Sarus and Slurm tutorial, in short."""
 
 
-def test_the_sarus_tutorial_has_a_terminal_and_leaves_the_count_to_mpirun() -> None:
+def test_the_sarus_tutorial_has_a_terminal_and_leaves_count_and_cores_to_mpirun() -> None:
     text = SQUAD.format(start="mpirun", options="--tty ")
-    assert rules_at(text) == [(14, "mpirun-without-n"), (14, "tty-in-batch")]
+    assert rules_at(text) == [(14, "mpirun-without-n"), (14, "mpirun-binding"), (14, "tty-in-batch")]
 
 
 def test_the_sarus_tutorial_without_them_is_clean() -> None:
-    assert check(SQUAD.format(start="mpirun -n $SLURM_NTASKS", options="")) == ()
+    assert check(SQUAD.format(start="mpirun -n $SLURM_NTASKS --bind-to none", options="")) == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words", "where"),
+    [
+        ("--nodes=2 --cpus-per-task=4", "-n 2 -x A", "one core"),
+        ("--nodes=4 --cpus-per-task=4", "-n 4 -x A", "one socket"),
+        ("--nodes=2 --ntasks-per-node=4 --cpus-per-task=4", "-n 8 -x A", ""),
+        ("--nodes=2", "-n 2 -x A", ""),
+        ("--nodes=2 --cpus-per-task=4", "-n 2", ""),  # of MPICH, for all that is said
+        ("--nodes=2 --cpus-per-task=4", "-n 2 --mca hwloc_base_binding_policy none", ""),
+        ("--nodes=2 --cpus-per-task=4", "-n 2 -x A --rankfile r", ""),
+    ],
+)
+def test_threads_of_a_rank_need_more_than_the_core_that_open_mpi_gives_it(asked: str, words: str, where: str) -> None:
+    found = check(f"#!/bin/bash\n#SBATCH {asked}\nmpirun {words} ./solver\n")
+    assert [finding.rule for finding in found] == ["mpirun-binding"] * bool(where)
+    assert all(where in finding.reason for finding in found)
 
 
 def test_the_way_that_the_sarus_tutorial_says_crashes_is_found() -> None:

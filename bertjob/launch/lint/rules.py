@@ -144,6 +144,13 @@ RULES = (
         starting.mpirun_without_n,
     ),
     Rule(
+        "mpirun-binding",
+        "warning",
+        "threads on the one core that mpirun gives a rank",
+        "add --bind-to none",
+        starting.mpirun_binding,
+    ),
+    Rule(
         "mpirun-dialect",
         "error",
         "options of the other family of MPI",

@@ -18,6 +18,8 @@ _TORCHRUN = frozenset({"torch.distributed.run", "torch.distributed.launch"})
 _NNODES = re.compile(r"--nnodes[= ](\d{1,6}|\$)")
 """Its value or, of ``2:4``, the least of them."""
 _ROOT, _CONFIRMED = "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"
+_BINDING = ("-bind-to", "-cpus-per-proc", "-cpus-per-rank", "-rankfile", "-rf")
+_BINDINGS = ("OMPI_MCA_HWLOC_BASE_BINDING_POLICY", "PRTE_MCA_HWLOC_DEFAULT_BINDING_POLICY")
 _MOUNT_FIELDS = frozenset(
     {"type", "source", "src", "destination", "dst", "target", "readonly", "ro", "bind-propagation"}
 )
@@ -84,6 +86,29 @@ def mpirun_without_n(script: Script) -> Iterator[Found]:
         mapped = mpirun is not None and "ppr" in (mpirun.value("-map-by") or "")
         if mpirun and not mpirun.opaque and not mapped and not mpirun.has(*_COUNTS, *_HOSTS):
             yield Found(start.line, f"how many ranks {mpirun.name} starts is left to it: by CPUs, or on one node only")
+
+
+def mpirun_binding(script: Script) -> Iterator[Found]:
+    """Threads of a rank on the one core that Open MPI gives it.
+
+    Its defaults (mpirun(1), "Mapping, Ranking, and Binding"): a core where one or two ranks start, else a socket.
+    """
+    asked = script.option("cpus-per-task")
+    if asked is None or asked.value == "1" or any(name.upper() in _BINDINGS for name, _, _ in settings(script)):
+        return
+    ranks, hosts = tasks(script) or 1, nodes(script) or 1
+    if ranks > max(2, hosts):  # several on a node share its sockets, which is what they would do anyway
+        return
+    where = "one core" if ranks <= 2 else "one socket of its node"
+    module = "openmpi" in modules(script)
+    for start in starts(script):
+        mpirun = start.mpirun
+        if mpirun is None or mpirun.opaque or start.small:
+            continue
+        of_open_mpi = module or any(option.name in _OF_OPEN_MPI for option in mpirun.options)
+        placed = "pe=" in (mpirun.value("-map-by") or "").lower() or mpirun.has(*_BINDING)
+        if of_open_mpi and not placed and "hwloc_base_binding_policy" not in (mpirun.value("-mca") or ""):
+            yield Found(start.line, f"Open MPI binds a rank to {where}, whatever --cpus-per-task={asked.value} says")
 
 
 def mpirun_dialect(script: Script) -> Iterator[Found]:
