@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 from msgspec.structs import replace
-from planned import made
+from planned import SMALL, made
 
 from bertjob.cluster.machine import linked
 from bertjob.errors import PreflightError
@@ -207,6 +207,7 @@ def test_an_image_that_is_none_is_refused(engine: Engine, image: str, told: str)
         ("sarus", {"gpu_vendor": "amd"}, "engine sarus shows no amd GPUs; these do: apptainer, charliecloud, docker,"),
         ("pyxis", {"annotations": {"a": "b"}}, "annotations: engine pyxis reads none"),
         ("edf", {"annotations": {"a b": "c"}}, "annotations: 'a b' is no key like com.hooks.cxi.enabled"),
+        ("edf", {"env": {"A": "1", "CUDA_VISIBLE_DEVICES": ""}}, "the site's env: CUDA_VISIBLE_DEVICES is empty, and"),
         ("edf", {"engine_args": ("-x",)}, "engine_args: engine edf has no options of its own"),
         ("docker", {}, "engine docker does not work under Slurm"),
         ("pyxis", {"slurm": False}, "engine pyxis is a part of Slurm's srun, and the site has no scheduler"),
@@ -357,6 +358,15 @@ def test_a_container_sees_what_symbolic_links_lead_to(tmp_path: Path) -> None:
     assert linked(f"{data}/train.json") == [here, str(store)]
     assert linked(str(snapshot)) == [str(blobs)]
     assert linked(str(store / "train.json")) == []
+
+
+def test_a_link_that_leads_where_the_engine_cannot_mount_is_told() -> None:
+    here = Here(python="python", cwd="/w", linked=lambda path: ["/store/a,b"] if path == "/data/t.json" else [])
+    named = Job(name="j", image=Image(ref="b:1"), **SMALL | {"data": Data(train="/data/t.json")})
+    told = r"site s: '/store/a,b', where a symbolic link of the job's paths leads: sarus separates .* by commas"
+    with pytest.raises(PreflightError, match=told):
+        plan(named, Site(name="s", engine="sarus"), None, here)
+    assert "/store/a,b" in text_of(plan(named, Site(name="s", engine="shifter"), None, here))
 
 
 def test_no_variable_of_a_literal_path_is_replaced() -> None:

@@ -115,6 +115,12 @@ def test_what_cannot_be_carried_over_is_named_with_the_reason() -> None:
     assert any(note.startswith("--env-file=x is left out") for note in said)
 
 
+def test_a_variable_that_is_empty_cannot_be_told_the_container_engine() -> None:
+    command = f"srun sarus run -e A= -e B=1 {IMAGE} ls"
+    assert "A is empty, and edf unsets such variables" in notes(command, "edf")
+    assert not any("is empty" in note for note in notes(command, "podman"))
+
+
 def test_annotations_go_to_engines_that_read_them() -> None:
     command = f"srun sarus run --annotation=com.example.hook=1 {IMAGE} ls"
     assert "--annotation=com.example.hook=1" in line(command, "podman")

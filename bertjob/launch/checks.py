@@ -1,12 +1,12 @@
 """What would not work at a site, said before anything is queued."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import get_args
 
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch import choice, environment, options, trainable
-from bertjob.launch.engines import fit
+from bertjob.launch.engines import Bind, fit
 from bertjob.launch.launchers import LAUNCHERS
 from bertjob.launch.resolve import shape
 from bertjob.launch.words import has_control_characters
@@ -108,6 +108,21 @@ def refuse_run_dir(run_dir: str, job: Job, site: Site) -> None:
         reason = fit.problem_of_path(run_dir, job.engine)
     if reason:
         raise PreflightError(f"run directory {run_dir!r}: {reason}")
+
+
+def refuse_links(found: Iterable[Bind], job: Job, site: Site) -> None:
+    """Stop a job of whose mounts the engine cannot make one.
+
+    Args:
+        found: all mounts; those that the job and the site name were looked at before.
+        job: the resolved job.
+        site: where it runs.
+
+    Raises:
+        PreflightError: one line.
+    """
+    if job.engine is not None and (wrong := fit.problem_of_links(found, job.engine)):
+        raise PreflightError(f"site {site.name}: {wrong}")
 
 
 def warnings(job: Job, site: Site, gpus_said: bool) -> Iterator[str]:

@@ -117,6 +117,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
     chosen = (job.launcher or site.launcher) == "auto"
     why = explanation(replace(whole, srun_mpi=job.srun_mpi), site) if chosen else launcher.note(start)
     seen = binds(whole, site, RUNS, here.linked, _known(run_dir, here))
+    checks.refuse_links(seen, whole, site)
     told = container(whole, site, environment, seen, RUN, RUN)
     gpus_said = job.resources.gpus_per_node is not None or site.defaults.gpus_per_node is not None
     return Plan(

@@ -65,6 +65,7 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
     cores: Word = variable(_CORES) if slurm else str(whole.resources.cpus_per_task)
     exported = with_gpus(whole, exports(whole, site, cores))
     wanted = binds(whole, site, here.cwd, here.linked, here.environment)
+    checks.refuse_links(wanted, whole, site)
     there = tuple(bind for bind in wanted if _may_be_there(bind, here))
     told = container(whole, site, exported, there, here.cwd, _FOLDER)
     engine = ENGINES[whole.engine].command(replace(told, stdin=True, tty=tty))

@@ -54,6 +54,7 @@ ENGINES: Mapping[str, Engine] = {
         images=(PATH, ENROOT, REFERENCE),
         separators=_ENROOT_MOUNT,
         annotations=True,
+        empty_variables=False,
         takes_args=False,
     ),
     "podman": Engine(

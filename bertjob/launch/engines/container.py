@@ -73,6 +73,7 @@ class Engine(msgspec.Struct, frozen=True):
         gpu_vendors: whose GPUs it can show.
         gpu_environment: variables that make it show GPUs.
         annotations: whether it reads annotations.
+        empty_variables: whether a variable can be there and empty.
         takes_args: whether there are options for `engine_args` to add to.
         batch: whether it works in jobs of a scheduler.
     """
@@ -89,5 +90,6 @@ class Engine(msgspec.Struct, frozen=True):
     gpu_vendors: frozenset[GpuVendor] = frozenset({"nvidia"})
     gpu_environment: Mapping[str, str] = {}
     annotations: bool = False
+    empty_variables: bool = True
     takes_args: bool = True
     batch: bool = True

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from bertjob.launch.engines import ENGINES, references
+from bertjob.launch.engines import ENGINES, Bind, references
 from bertjob.launch.paths import needs
 from bertjob.spec.job import Job
 from bertjob.spec.site import Site
@@ -30,6 +30,10 @@ def problems(job: Job, site: Site) -> Iterator[str]:
     if site.annotations and not engine.annotations:
         yield f"annotations: engine {job.engine} reads none"
     yield from (f"annotations: {key!r} is no key like com.hooks.cxi.enabled" for key in site.annotations if _odd(key))
+    if not engine.empty_variables:
+        for key, section in (("env", job.env), ("the site's env", site.env), ("fabric.env", site.fabric.env)):
+            empty = (name for name, value in section.items() if value == "")
+            yield from (f"{key}: {name} is empty, and engine {job.engine} unsets such variables" for name in empty)
     if site.engine_args and not engine.takes_args:
         yield f"engine_args: engine {job.engine} has no options of its own; annotations may say it"
 
@@ -40,6 +44,14 @@ def problem_of_path(path: str, engine: str) -> str:
         if character in path:
             mark = _CHARACTERS[character]
             return f"{engine} separates {parts} by {mark} and cannot take one in a path"
+    return ""
+
+
+def problem_of_links(binds: Iterable[Bind], engine: str) -> str:
+    """Why the engine cannot mount a folder that no key names: a symbolic link leads there; empty when it can all."""
+    for bind in binds:
+        if isinstance(bind.source, str) and (wrong := problem_of_path(bind.source, engine)):
+            return f"{bind.source!r}, where a symbolic link of the job's paths leads: {wrong}"
     return ""
 
 

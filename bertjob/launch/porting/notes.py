@@ -106,6 +106,9 @@ def _lost(start: Start, told: Told, engine: str) -> Iterator[str]:
         yield f"{option} is left out: {why}"
     if not row.annotations:
         yield from (f"--annotation={key}={value} is left out: {engine} reads none" for key, value in told.annotations)
+    if not row.empty_variables:
+        empty = (name for name, value in told.environment if value is not None and value.literal and not value.value)
+        yield from (f"{name} is empty, and {engine} unsets such variables" for name in empty)
     if not row.readonly and any(bind.readonly for bind in told.binds):
         yield f"readonly is left out: {engine} has no readonly mounts"
     if told.entrypoint_runs and engine not in RUN_ENTRY_POINTS:
