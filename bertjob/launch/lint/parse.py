@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 
 import tree_sitter_bash
 from msgspec.structs import replace
@@ -115,7 +116,7 @@ class _Reader:
         settings = tuple(
             self.assigned(child, place, exported=True, before_command=True)
             for child in node.children
-            if child.type == "variable_assignment"
+            if child.type == "variable_assignment" and self.for_program(child)
         )
         named = node.child_by_field_name("name")
         arguments = node.children_by_field_name("argument")
@@ -126,6 +127,16 @@ class _Reader:
         if words[0].value in _SETTERS:
             self.set_otherwise.update(name for word in words[1:] for name in _NAME.findall(word.value))
         self.commands.append(Command(words, settings, place, self.inside(words, document)))
+
+    def for_program(self, assignment: Node) -> bool:
+        """Whether it stands before a program on the same line; the grammar joins ``A=1 B=2`` with the next line."""
+        command = assignment.parent
+        name = command.child_by_field_name("name") if command is not None and command.type == "command" else None
+        if command is None or name is None:
+            return False
+        until_name = [node for node in command.children if assignment.start_byte <= node.start_byte <= name.start_byte]
+        gaps = (self.source[one.end_byte : other.start_byte] for one, other in pairwise(until_name))
+        return not any(b"\n" in gap.replace(b"\\\n", b"") for gap in gaps)
 
     def inside(self, words: tuple[Word, ...], document: Node | None) -> tuple[Script, ...]:
         if self.depth >= _DEEPEST:
@@ -145,7 +156,7 @@ class _Reader:
             for child in node.children:
                 if child.type == "variable_name":
                     self.assignments.append(Assignment(_text(child), None, self.line(child), exported, False, place))
-        elif parent is None or parent.type not in {"command", "arithmetic_expansion"}:
+        elif parent is None or not (parent.type == "arithmetic_expansion" or self.for_program(node)):
             exported = parent is not None and parent.type == "declaration_command" and self.exports(parent)
             self.assignments.append(self.assigned(node, place, exported, before_command=False))
 
