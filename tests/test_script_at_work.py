@@ -18,10 +18,11 @@ from planned import HERE, HOSTILE, LOCAL, SLURM, SMALL, made, with_
 
 from bertjob.errors import REQUEUE_EXIT_CODE
 from bertjob.launch.plan import plan
-from bertjob.spec.job import Job, Resources
+from bertjob.launch.script import script as text_of
+from bertjob.spec.job import Image, Job, Resources
 from bertjob.spec.layout import RunDir
 from bertjob.spec.load import dump, read_job
-from bertjob.spec.site import Site
+from bertjob.spec.site import Mount, Site
 from bertjob.spec.state import RunState, write_state
 
 
@@ -51,10 +52,18 @@ class Batch:
         program = self.folder / "program"
         program.write_text(f"#!{sys.executable}\n{PRELUDE}{textwrap.dedent(body)}")
         program.chmod(0o755)
-        text = made(with_(site, python=str(program)), None if by_hand else str(self.run_dir))
+        return self.start_text(made(with_(site, python=str(program)), None if by_hand else str(self.run_dir)), **env)
+
+    def start_text(self, text: str, **env: str) -> subprocess.Popen[str]:
+        """Start a script."""
         path = self.folder / "script"
         path.write_text(text)
-        job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_CPUS_PER_TASK": "3"}
+        job = {
+            "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NODELIST": "n[1-2]",
+            "SLURM_CPUS_PER_TASK": "3",
+            "SLURM_JOB_NUM_NODES": "1",
+        }
         job |= {"SLURM_SUBMIT_DIR": str(self.folder), "PATH": f"{self.commands.folder}:{os.environ['PATH']}"}
         with (self.folder / "j-7.out").open("a") as log:
             return subprocess.Popen(["bash", str(path)], env=job | env, stdout=log, stderr=log, text=True)
@@ -155,6 +164,21 @@ def test_an_exit_code_that_the_launcher_garbled_does_not_stop_the_job(batch: Bat
     assert len(batch.requeues) == 2
 
 
+@pytest.mark.parametrize(("phase", "cancels"), [("checkpointed", 1), ("failed", 0)])
+def test_a_cancelled_job_that_stopped_is_no_failure_though_torchrun_makes_1_of_85(
+    batch: Batch, phase: str, cancels: int
+) -> None:
+    state = f'{{"phase":"{phase}","time":0.0}}'
+    process = batch.start(
+        WAITING.replace("stop)", f"lambda *_: ((run / 'state.json').write_text({state!r}), os._exit(1)))")
+    )
+    until(lambda: (batch.run_dir / "up").exists())
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 1
+    assert batch.requeues == []
+    assert len(batch.commands.calls("scancel")) == cancels
+
+
 def test_a_preempted_job_goes_on_whatever_its_exit_code(batch: Batch) -> None:
     batch.commands.make("scontrol", stdout="n1\n   PreemptTime=2026-11-20T11:22:45 x\n")
     assert batch.run("sys.exit(205)") == 0
@@ -208,6 +232,19 @@ def test_by_hand_a_run_goes_on_in_its_directory(batch: Batch) -> None:
     assert batch.run("print(pathlib.Path(sys.argv[-1]).read_text())", by_hand=True, BERTJOB_RUN_DIR=str(old)) == 0
     assert "name: old\n" in batch.log
     assert not (batch.folder / "runs").exists()
+
+
+@pytest.mark.parametrize(("run", "mounts"), [("run", ["$S", "$S/run"]), ("runs/run", ["$S", "$S/runs"])])
+def test_by_hand_a_run_directory_in_a_folder_that_the_site_mounts_mounts_it_once(
+    batch: Batch, run: str, mounts: list[str]
+) -> None:
+    batch.commands.make("podman")
+    job = Job(name="j", task="smoke", engine="podman", image=Image(ref="b:1"))
+    text = text_of(plan(job, with_(SLURM, mounts=(Mount(source="$SCRATCH"),)), None, HERE))
+    assert batch.start_text(text, BERTJOB_RUN_DIR=f"{batch.folder}/{run}", SCRATCH=f"{batch.folder}/").wait(10) == 0
+    (call,) = batch.commands.calls("podman")
+    sources = [word.split(",")[1].removeprefix("source=") for word in call if word.startswith("--mount=")]
+    assert [source.rstrip("/").replace(str(batch.folder), "$S") for source in sources] == mounts
 
 
 def test_modules_are_loaded_in_order_and_a_missing_one_ends_the_job(batch: Batch) -> None:

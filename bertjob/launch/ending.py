@@ -35,13 +35,16 @@ wait "$launcher" || code=$? # bash keeps the exit code of a process that has end
 """Waits for the one process that holds the ranks."""
 
 REQUEUE = r"""
-# Is there more to do? Exit code 85 says so. But a launcher ends the last ranks once the first has ended, and may report
-# what became of them, and torchrun makes a 1 of all codes: then the state that this start has left counts. A preempted
-# job goes on whatever its code, because the TERM that announces preemption goes to the daemons of mpirun first.
+# Has training stopped with more to do? Exit code 85 says so. But a launcher ends the last ranks once the first has
+# ended, and may report what became of them, and torchrun makes a 1 of all codes: then the state that this start has
+# left counts.
+stopped() {
+  [ "$code" -eq 85 ] || [[ $(state) == *'"phase":"checkpointed"'* && $(state) != "$state_before" ]]
+}
+# A preempted job goes on whatever its code, because the TERM that announces preemption goes to the daemons of mpirun
+# first.
 unfinished() {
-  [ "$code" -eq 85 ] && return
-  [[ $(state) == *'"phase":"checkpointed"'* && $(state) != "$state_before" ]] && return
-  [[ $(scontrol show job "$SLURM_JOB_ID") == *PreemptTime=2* ]]
+  stopped || [[ $(scontrol show job "$SLURM_JOB_ID") == *PreemptTime=2* ]]
 }
 # Never after a TERM to this script: a requeue would bring a cancelled job back. `bertjob cancel` sends it to the script
 # alone, so that there was time for a checkpoint; the scheduler is told that this was no failure.
@@ -56,7 +59,7 @@ if [ "$code" -ne 0 ] && [ -z "$cancelled" ] && unfinished; then
   scontrol requeue "$SLURM_JOB_ID" && exit 0
   printf 'bertjob: it cannot be requeued; start it by: BERTJOB_RUN_DIR=%q sbatch %q\n' "$RUN" "$RUN/job.sbatch" >&2
 fi
-if [ -n "$cancelled" ] && [ "$code" -eq 85 ]; then scancel "$SLURM_JOB_ID" || true; fi
+if [ "$code" -ne 0 ] && [ -n "$cancelled" ] && stopped; then scancel "$SLURM_JOB_ID" || true; fi
 exit "$code"
 """.strip()
 """Starts the job again where it left off; nobody sees the exit code of a start that is requeued."""

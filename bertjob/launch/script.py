@@ -13,7 +13,7 @@ from bertjob.launch.directives import directives
 from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.paths import needs
 from bertjob.launch.plan import Layer, Plan
-from bertjob.launch.words import Word, fold, quote
+from bertjob.launch.words import Word, fold, parse, quote
 from bertjob.launch.world import JOB_ID, PLANNED_WORLD
 from bertjob.spec.job import Job
 from bertjob.spec.load import dump
@@ -98,7 +98,7 @@ def _run_directory(plan: Plan, slurm: bool) -> str:
     made = ['"$RUN/logs"', *(quote(need.folder) for need in needs(plan.job) if need.written)]
     lines = [
         _chosen_run(plan, slurm) if plan.run_dir is None else f"RUN={quote(plan.run_dir)}",
-        *(["RUNS=${RUN%/*}"] if plan.engine != "none" else []),
+        *(_runs(plan) if plan.engine != "none" else []),
         f"mkdir -p {' '.join(made)}",
         '[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << \'END_OF_JOB\'',
         dump(plan.job).rstrip("\n"),
@@ -107,6 +107,17 @@ def _run_directory(plan: Plan, slurm: bool) -> str:
         'cd "$RUN"',
     ]
     return "\n".join(lines)
+
+
+def _runs(plan: Plan) -> list[str]:
+    """The folder of the runs, for the mounts; a run directory that is chosen later may lie in one that is mounted."""
+    mounted = [parse(mount.source) for mount in plan.site.mounts if mount.target in (None, mount.source)]
+    if plan.run_dir is not None or not mounted:
+        return ["RUNS=${RUN%/*}"]
+    return [
+        "RUNS=${RUN%/*} # what is mounted anyhow is not mounted twice: engines refuse that",
+        *(f'[ ! "$RUNS" -ef {quote(folder)} ] || RUNS=$RUN' for folder in mounted),
+    ]
 
 
 def _chosen_run(plan: Plan, slurm: bool) -> str:
