@@ -1,18 +1,20 @@
 """Images by the engine of a site: run the verbs, tell digests, look inside."""
 
 import collections
+import contextlib
 import hashlib
 import os
 import pwd
 import shutil
+import signal
 import tarfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from bertjob.cluster.command import Reply, ask, start
+from bertjob.cluster.command import Process, Reply, ask, start
 from bertjob.cluster.probe import programs
 from bertjob.cluster.started import expanded, overlay_folder, starter
 from bertjob.errors import BertjobError, DataError, PreflightError
@@ -175,12 +177,29 @@ def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnL
         raise _not_started(process, site)
     assert process.stdout is not None
     last: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
-    with process:
+    with process, _ended_with_us(process):
         for line in process.stdout:
             last.append(line.rstrip("\n"))
             on_line(last[-1])
     if process.returncode:
         raise _failure(" ".join(command[:3]), f"exit code {process.returncode}", last)
+
+
+@contextlib.contextmanager
+def _ended_with_us(process: Process) -> Iterator[None]:
+    """Inside, what ends us ends the process: a terminal sends ^C to both, but nobody else does.
+
+    TERM is an interrupt here; Python would die of it at once.
+    """
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _failure(what: str, error: str, lines: Iterable[str]) -> BertjobError:

@@ -14,11 +14,18 @@ from bertjob.spec.site import Site
 
 @contextmanager
 def overlay_commands(
-    engine: str, ref: str, path: str, site: Site, packages: Sequence[str] = (), wheels: Path | None = None
+    engine: str,
+    ref: str,
+    path: str,
+    site: Site,
+    packages: Sequence[str] = (),
+    wheels: Path | None = None,
+    *,
+    printed: bool = False,
 ) -> Iterator[tuple[Command, ...]]:
     """The commands that make an overlay: an environment that sees the image's packages, then bertjob's, then more.
 
-    They can be run while the context is open, since bertjob's sources are in a folder that goes with it.
+    They can be run while the context is open, since bertjob's sources may be in a folder that goes with it.
 
     Args:
         engine: name of the engine.
@@ -27,6 +34,7 @@ def overlay_commands(
         site: whose mounts are taken.
         packages: more words for pip, e.g. names of packages.
         wheels: a folder of wheels that stands in for all indices.
+        printed: nobody runs the commands now.
 
     Raises:
         PreflightError: the path is relative, or names a variable that is not set here.
@@ -34,7 +42,7 @@ def overlay_commands(
     folder = overlay_folder(path, site)
     above = posixpath.dirname(folder)
     offline = ("--no-index", f"--find-links=/context/{recipe.WHEELS}") if wheels else ()
-    with recipe.context(wheels) as sources:
+    with recipe.context(wheels, printed=printed) as sources:
         binds = (Bind(above, above), Bind(str(sources), "/context", readonly=True))
         with starter(engine, ref, site, binds) as inside:
             pip = ("python3", "-m", "pip", "--python", f"{folder}/bin/python", "install")

@@ -80,7 +80,7 @@ def pin(digests: Mapping[Variant, str]) -> Path:
         PreflightError: bertjob is installed, and not a checkout.
     """
     path = _settings()
-    if not (_PACKAGE.parent / "pyproject.toml").is_file():
+    if not _is_checkout():
         raise PreflightError(f"{path}: belongs to an installed bertjob; pin the digests in a checkout")
     text = path.read_text(encoding="utf-8")
     for variant, digest in digests.items():
@@ -106,11 +106,12 @@ def arguments(variant: Variant, base: str, wheels: bool) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def context(wheels: Path | None = None) -> Iterator[Path]:
+def context(wheels: Path | None = None, *, printed: bool = False) -> Iterator[Path]:
     """A folder with all that container/Dockerfile copies; it goes at the end.
 
     Args:
         wheels: a folder of wheels to put in.
+        printed: the folder is named in commands that nobody runs now: it shall stay, where it can (`stays`).
 
     Raises:
         SpecError: there are no wheels in it.
@@ -118,6 +119,9 @@ def context(wheels: Path | None = None) -> Iterator[Path]:
     """
     if wheels is not None and not any(wheels.glob("*.whl")):
         raise SpecError(f"--wheels {wheels}: there are no wheels; `pip wheel --wheel-dir {wheels} …` makes some")
+    if printed and stays(wheels):
+        yield _PACKAGE.parent
+        return
     with tempfile.TemporaryDirectory(prefix="bertjob-image-") as made:
         folder = Path(made)
         try:
@@ -130,6 +134,15 @@ def context(wheels: Path | None = None) -> Iterator[Path]:
         yield folder
 
 
+def stays(wheels: Path | None) -> bool:
+    """Whether there is a folder of sources that stays: a checkout, of which .dockerignore leaves out the rest."""
+    return wheels is None and _is_checkout()
+
+
+def _is_checkout() -> bool:
+    return (_PACKAGE.parent / "pyproject.toml").is_file()
+
+
 def _settings() -> Path:
     return _sources()["container"] / "image.env"
 
@@ -137,7 +150,7 @@ def _settings() -> Path:
 def _sources() -> dict[str, Path]:
     """Where each part is, by its place in the folder."""
     checkout = _PACKAGE.parent
-    installed = not (checkout / "pyproject.toml").is_file()
+    installed = not _is_checkout()
     project = _PACKAGE / "_shipped/pyproject.toml" if installed else checkout / "pyproject.toml"
     hatch = tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["hatch"]
     shipped: dict[str, str] = hatch["build"]["targets"]["wheel"]["force-include"]

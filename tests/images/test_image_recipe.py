@@ -1,15 +1,18 @@
 """What bertjob's image is built from."""
 
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from known import SHA
 from planned import HERE, SLURM, made, with_
 
+from bertjob.cli.main import cli
 from bertjob.cluster import recipe
 from bertjob.errors import PreflightError, SpecError
 from bertjob.spec.job import Image
@@ -27,6 +30,29 @@ def test_the_context_has_all_that_the_dockerfile_copies_and_nothing_else() -> No
         assert not [*folder.rglob("__pycache__")]
         ours = subprocess.run(["git", "ls-files", "bertjob"], cwd=ROOT, capture_output=True, text=True, check=True)
         assert all((folder / name).exists() for name in ours.stdout.split() if (ROOT / name).exists())
+
+
+def test_commands_that_are_only_printed_name_sources_that_stay() -> None:
+    done = CliRunner().invoke(cli, ["image", "build", "--engine", "podman", "--dry-run"])
+    assert done.exit_code == 0, done.output
+    words = shlex.split(done.stdout)
+    assert words[words.index("--file") + 1] == f"{ROOT}/container/Dockerfile"
+    assert words[-1] == str(ROOT)
+    assert "temporary" not in done.stderr
+
+
+def test_where_no_sources_stay_the_printed_commands_say_so(tmp_path: Path) -> None:
+    (tmp_path / "a-1-py3-none-any.whl").touch()
+    for words in (["build", "--cpu"], ["overlay", "--path", "/e", "--image", "b:1"]):
+        done = CliRunner().invoke(cli, ["image", *words, "--engine", "podman", "--wheels", str(tmp_path), "--dry-run"])
+        assert done.exit_code == 0, done.output
+        assert "in a temporary folder is there only while bertjob runs them" in done.stderr
+
+
+def test_what_builders_leave_out_of_a_checkout_is_what_the_context_leaves_out() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    with recipe.context() as folder:
+        assert {path.name for path in folder.iterdir()} == kept - {"wheels"}
 
 
 def test_wheels_go_into_the_context(tmp_path: Path) -> None:

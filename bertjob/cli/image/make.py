@@ -62,7 +62,7 @@ def build_command(
     if tag is not None:
         named("--tag", tag, name)
     arguments = recipe.arguments(variant, base or own.bases[variant].pinned, wheels is not None)
-    with recipe.context(wheels) as folder:
+    with recipe.context(wheels, printed=dry_run) as folder:
         order = order_of(
             name,
             ref=tag or own.ref(variant),
@@ -77,7 +77,7 @@ def build_command(
             click.echo(f"warning: base {own.bases[variant].ref} is not pinned: bertjob image digest --pin", err=True)
         carry_out(sequence, where, dry_run)
     show_result(name, order, dry_run)
-    say_what_is_gone(dry_run)
+    say_what_is_gone(dry_run and not recipe.stays(wheels))
 
 
 @click.command("overlay", context_settings={"ignore_unknown_options": True})
@@ -101,6 +101,7 @@ def overlay_command(
     It holds bertjob, its packages, and after -- whatever pip shall install besides. Name it in the job or the site as
     `image.overlay`; it is the last line of stdout.
     """
+    from bertjob.cluster import recipe
     from bertjob.cluster.overlay import overlay_commands
 
     where, name = site_and_engine(site, engine)
@@ -108,8 +109,8 @@ def overlay_command(
     if folder is None:
         raise SpecError(f"site {where.name} names no image.overlay: say --path")
     wanted = named("--image", ref or ref_of(where), name, ENGINES[name].images)
-    with overlay_commands(name, wanted, folder, where, packages, wheels) as sequence:
+    with overlay_commands(name, wanted, folder, where, packages, wheels, printed=dry_run) as sequence:
         carry_out(sequence, where, dry_run)
-    say_what_is_gone(dry_run)
+    say_what_is_gone(dry_run and not (recipe.stays(wheels) and ENGINES[name].file is None))
     if not dry_run:
         click.echo(folder)

@@ -100,10 +100,10 @@ def carry_out(sequence: tuple[Command, ...], site: Site, dry_run: bool) -> None:
         run(sequence, site, lambda line: click.echo(line, err=True))
 
 
-def say_what_is_gone(dry_run: bool) -> None:
-    """A word on paths in printed commands."""
-    if dry_run:
-        click.echo("bertjob's sources lie in a folder that is there only while these commands run", err=True)
+def say_what_is_gone(gone: bool) -> None:
+    """A word on paths in printed commands, where there are some that do not stay."""
+    if gone:
+        click.echo("what these commands name in a temporary folder is there only while bertjob runs them", err=True)
 
 
 def show_result(engine: str, order: Order, dry_run: bool) -> None:
