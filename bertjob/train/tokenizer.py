@@ -1,4 +1,4 @@
-"""BERT's tokenizer from a tokenizer.json or vocab.txt, by the `tokenizers` library alone.
+"""BERT's or RoBERTa's tokenizer from a tokenizer.json or vocab.txt, by the `tokenizers` library alone.
 
 Not by transformers: its version 5 takes ``BertTokenizer(vocab_file=…)`` without a word and then answers [UNK] to all.
 """
@@ -13,6 +13,7 @@ from typing import Any, Final
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from bertjob.errors import DataError
+from bertjob.train.marks import BERT, ROBERTA, MarkNames, marks_of
 from bertjob.train.model.source import vocabulary_file
 
 _SETTINGS: Final = "tokenizer_config.json"
@@ -20,24 +21,37 @@ _SETTINGS: Final = "tokenizer_config.json"
 
 @dataclass(frozen=True, slots=True)
 class BertTokenizer:
-    """A tokenizer that neither cuts nor pads, and the ids of BERT's marks.
+    """A tokenizer that neither cuts nor pads, and the ids of its marks.
 
     Attributes:
         tokenizer: the library's.
-        cls: id of [CLS], the first token of a sample.
-        sep: id of [SEP], which ends the question and the context.
+        cls: id of [CLS] or <s>, the first token of a sample.
+        sep: id of [SEP] or </s>, which ends the question and the context.
         source: the vocabulary's file.
+        marks: what its marks are called.
     """
 
     tokenizer: Tokenizer
     cls: int
     sep: int
     source: Path
+    marks: MarkNames = BERT
 
     @property
     def sha256(self) -> str:
         """Of all that decides how text becomes tokens, in hex."""
         return hashlib.sha256(self.tokenizer.to_str().encode()).hexdigest()
+
+    @property
+    def byte_level(self) -> bool:
+        """Whether its tokens are made of bytes, the space before a word being part of the word's first token."""
+        parts = json.loads(self.tokenizer.to_str())["pre_tokenizer"] or {}
+        return "ByteLevel" in {part["type"] for part in parts.get("pretokenizers", [parts]) if "type" in part}
+
+    @property
+    def separators(self) -> int:
+        """Marks between a question and its context: two of RoBERTa's </s>, or one [SEP]."""
+        return 2 if self.marks == ROBERTA else 1
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json, and beside it the settings that transformers reads, into `folder`."""
@@ -46,14 +60,22 @@ class BertTokenizer:
         if settings.is_file():
             shutil.copyfile(settings, folder / _SETTINGS)
         else:
-            (folder / _SETTINGS).write_text(json.dumps({"tokenizer_class": "BertTokenizer"}) + "\n")
+            (folder / _SETTINGS).write_text(json.dumps(self._described()) + "\n")
+
+    def _described(self) -> dict[str, str]:
+        """What transformers must know beside the tokenizer.json."""
+        if self.marks == BERT:
+            return {"tokenizer_class": "BertTokenizer"}
+        pad, unknown, cls, sep, mask = self.marks
+        names = {"pad_token": pad, "unk_token": unknown, "cls_token": cls, "sep_token": sep, "mask_token": mask}
+        return {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": cls, "eos_token": sep, **names}
 
 
 def load_tokenizer(place: Path) -> BertTokenizer:
     """Read the tokenizer at `place`: a folder, a tokenizer.json or a vocab.txt.
 
     Raises:
-        DataError: none there, or one that cannot be read or lacks BERT's marks.
+        DataError: none there, or one that cannot be read or lacks BERT's and RoBERTa's marks.
     """
     file = vocabulary_file(place)
     try:
@@ -65,13 +87,14 @@ def load_tokenizer(place: Path) -> BertTokenizer:
     # A tokenizer.json may carry both from another use: MiniLM's cuts at 128 tokens and pads to 128.
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return BertTokenizer(tokenizer, _id(tokenizer, "[CLS]", file), _id(tokenizer, "[SEP]", file), file)
+    marks = marks_of(tokenizer.get_vocab())
+    return BertTokenizer(tokenizer, _id(tokenizer, marks.cls, file), _id(tokenizer, marks.sep, file), file, marks)
 
 
 def _id(tokenizer: Tokenizer, token: str, file: Path) -> int:
     number = tokenizer.token_to_id(token)
     if number is None:
-        raise DataError(f"{file}: has no token {token}, so it is not BERT's")
+        raise DataError(f"{file}: has no token {token}, so it is neither BERT's nor RoBERTa's")
     return int(number)
 
 

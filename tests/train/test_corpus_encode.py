@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bertjob.errors import DataError
 from bertjob.train.corpus.encode import Encoder, word_by_word
-from bertjob.train.corpus.vocabulary import MARKS, marks, train_vocabulary, write_vocabulary
+from bertjob.train.corpus.vocabulary import marks, train_vocabulary, write_vocabulary
+from bertjob.train.marks import BERT
 from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
 
 ODD = "aB9 .,'-_\t\r\x00\x1c\x7f\x85\xa0\u0301\u200b\u2028éÉßİΣσς中文。＠\ud7ff😀ﬁ"
@@ -92,10 +93,10 @@ def test_a_trained_vocabulary_is_the_same_each_time_and_begins_with_the_marks(tm
     one, other = (train_vocabulary(lambda: CORPUS, 200) for _ in range(2))
     assert one == other
     assert len(one) <= 200
-    assert tuple(one[:5]) == MARKS
+    assert tuple(one[:5]) == BERT
     assert "the" in one
     trained = load_tokenizer(write_vocabulary(one, tmp_path))
-    assert marks(trained) == {mark: number for number, mark in enumerate(MARKS)}
+    assert marks(trained) == {mark: number for number, mark in enumerate(BERT)}
     assert trained.tokenizer.encode("The cat", add_special_tokens=False).tokens == ["the", "cat"]
     assert trained.tokenizer.encode("naively", add_special_tokens=False).tokens == ["naively"]
 

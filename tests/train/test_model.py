@@ -18,7 +18,8 @@ from bertjob.spec.job import Job, Model, Train
 from bertjob.train.model import source
 from bertjob.train.model.attention import NAME
 from bertjob.train.model.init import build_question_answering
-from bertjob.train.model.source import model_folder, tokenizer_folder, vocabulary_size
+from bertjob.train.model.networks import new_config
+from bertjob.train.model.source import model_folder, tokenizer_folder, words_of
 
 
 def job(**model: object) -> Job:
@@ -60,9 +61,8 @@ def test_random_takes_the_sizes_of_the_job(vocab):
     assert config._attn_implementation == NAME
 
 
-def test_random_is_bert_base_by_default(vocab, monkeypatch):
-    monkeypatch.setattr("bertjob.train.model.init.BertForQuestionAnswering", lambda config: config)
-    config = build_question_answering(job(vocab=str(vocab)))
+def test_random_is_bert_base_by_default(vocab):
+    config = new_config(job(), words_of(vocab))
     assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads) == (12, 768, 12)
     assert config.intermediate_size == 3072
 
@@ -137,7 +137,7 @@ def test_a_model_of_another_task_gets_a_head_for_spans(tiny):
         (lambda folder: (folder / "model.safetensors").unlink(), r"should hold config.json, model.safetensors or"),
         (lambda folder: (folder / "vocab.txt").unlink(), r"no vocabulary there; .* tokenizer.json or vocab.txt"),
         (lambda folder: (folder / "config.json").write_text("{"), r"config.json: cannot be read"),
-        (lambda folder: edit_config(folder, model_type="roberta"), r"a model of type 'roberta'; .* trains 'bert'"),
+        (lambda folder: edit_config(folder, model_type="electra"), r"a model of type 'electra'; .* trains bert, rob"),
         (lambda folder: edit_config(folder, vocab_size=99), r"has 99 word embeddings, .* 100 tokens: not a pair"),
         (lambda folder: edit_config(folder, vocab_size=228), r"has 228 word embeddings, .* 100 tokens: not a pair"),
         (lambda folder: edit_config(folder, max_position_embeddings=32), r"max_seq_length is 64, .* has 32 positions"),
@@ -182,8 +182,10 @@ def test_vocabularies_are_files_or_folders(tiny, vocab, demo_model):
     assert tokenizer_folder(job(vocab=str(vocab))) == vocab
     assert tokenizer_folder(job(init=str(tiny))) == tiny
     assert tokenizer_folder(job(init=str(tiny), vocab=str(demo_model))) == demo_model
-    assert vocabulary_size(vocab) == vocabulary_size(tiny) == 100
-    assert vocabulary_size(demo_model) == vocabulary_size(demo_model / "vocab.txt") == 30522
+    assert words_of(vocab).size == words_of(tiny).size == 100
+    assert words_of(vocab).pad is None
+    for place in (demo_model, demo_model / "vocab.txt"):
+        assert words_of(place)[1:] == (30522, 0, 101, 102)
 
 
 @pytest.mark.parametrize("init", ["/no/such/folder", "./model", "a/b/c"])

@@ -44,7 +44,7 @@ class SourceRecord(msgspec.Struct, frozen=True):
 
 
 class Vocabulary(msgspec.Struct, frozen=True):
-    """The vocabulary that lies beside the shards, and the ids of BERT's marks."""
+    """The vocabulary that lies beside the shards, and the ids of its marks by their names."""
 
     sha256: str
     size: int

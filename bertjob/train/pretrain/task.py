@@ -14,7 +14,7 @@ from bertjob.spec.layout import RunDir
 from bertjob.train.batch import Batch
 from bertjob.train.dealing import deal
 from bertjob.train.model.init import build
-from bertjob.train.model.pretraining import MaskedLM, MaskedLMAndNextSentence, losses
+from bertjob.train.model.pretraining import losses
 from bertjob.train.model.source import bring, tokenizer_folder
 from bertjob.train.pretrain.ahead import Ahead
 from bertjob.train.pretrain.collate import packed, padded
@@ -102,13 +102,13 @@ class PretrainTask:
         ranks.from_first(lambda: bring(job))  # so that the hub is asked by one rank and not by all at once
         tokenizer = load_tokenizer(tokenizer_folder(job))
         train, validation = open_sources(job, tokenizer)
-        vocabulary = Vocabulary.of(tokenizer.tokenizer.get_vocab())
+        vocabulary = Vocabulary.of(tokenizer.tokenizer.get_vocab(), tokenizer.marks, byte_level=tokenizer.byte_level)
         return cls(
             job,
             run_dir,
             ranks,
             device,
-            build(job, MaskedLM if job.task == "mlm" else MaskedLMAndNextSentence),
+            build(job, "masked" if job.task == "mlm" else "masked and next"),
             tokenizer,
             job.train.max_steps,
             Ahead(Maker(job, train, vocabulary, job.seed).of_step, job.train.max_steps),

@@ -1,5 +1,7 @@
 """Questions and contexts as BERT reads them: ``[CLS] question [SEP] window of the context [SEP]``.
 
+RoBERTa reads ``<s> question </s></s> window of the context </s>``.
+
 The windows, the positions of answers and the rule of the best context are those of the original run_squad (Devlin et
 al., arXiv 1810.04805): a context longer than a sample becomes several windows, `doc_stride` tokens apart, and every
 question is kept. A window that does not hold the whole answer has it at [CLS], position 0.
@@ -49,7 +51,8 @@ class Features:
     Attributes:
         input_ids: int32 ``[T]``.
         offsets: int64 ``[F + 1]``, where each sample begins in input_ids, and T.
-        query_length: int32 ``[F]``, tokens of the question; the context begins at position query_length + 2.
+        query_length: int32 ``[F]``, tokens of the question, and one for RoBERTa's second mark; the context begins at
+            position query_length + 2.
         start: int32 ``[F]``, position of the answer's first token in the sample; 0 where the window lacks it.
         end: int32 ``[F]``, position of its last token.
         question: int32 ``[F]``, index of the question in the set, ascending.
@@ -78,7 +81,11 @@ class Features:
 
 
 def make_features(data: SquadSet, tokenizer: BertTokenizer, settings: Settings) -> Features:
-    """Tokenise a set; each distinct context and question is encoded once."""
+    """Tokenise a set; each distinct context and question is encoded once.
+
+    Raises:
+        SpecError: a sample has no room for a context.
+    """
     contexts, context_of = _distinct([paragraph.context for paragraph in data.paragraphs])
     texts, text = _distinct([question.text for question in data.questions])
     context = _Encoded.of(tokenizer.tokenizer.encode_batch(contexts, add_special_tokens=False))
@@ -86,29 +93,35 @@ def make_features(data: SquadSet, tokenizer: BertTokenizer, settings: Settings) 
 
     # One row a question.
     context_index = context_of[np.array([question.paragraph for question in data.questions])]
-    query_length = np.minimum(query.lengths[text], settings.max_query_length)
+    asked = np.minimum(query.lengths[text], settings.max_query_length)
+    query_length = asked + tokenizer.separators - 1
     context_length = context.lengths[context_index]
     room = settings.max_seq_length - query_length - MARKS
+    if room.min(initial=1) < 1:
+        raise SpecError(
+            f"train.max_seq_length {settings.max_seq_length} leaves no room for a context: at least"
+            f" {settings.max_seq_length + 1 - room.min()} is needed"
+        )
     stride = np.minimum(room, settings.doc_stride)
     windows = 1 + np.maximum(0, -(-(context_length - room) // stride))
     first, last = _answer_tokens(data, context, context_index)
 
     # From here on one row a sample: window `number` of its question.
     question, number = np.repeat(np.arange(len(windows)), windows), ragged_arange(windows)
-    text, context_index, query_length, context_length, room, stride, windows, first, last = (
+    text, context_index, asked, query_length, context_length, room, stride, windows, first, last = (
         column[question]
-        for column in (text, context_index, query_length, context_length, room, stride, windows, first, last)
+        for column in (text, context_index, asked, query_length, context_length, room, stride, windows, first, last)
     )
     begin = number * stride
     shown = np.minimum(context_length - begin, room)
     window = context.starts[context_index] + begin
     offsets = np.concatenate(([0], np.cumsum(query_length + shown + MARKS)))
 
-    query_places = ragged_places(offsets[:-1] + 1, query_length)
+    query_places = ragged_places(offsets[:-1] + 1, asked)
     context_places = ragged_places(offsets[:-1] + query_length + 2, shown)
     input_ids = np.full(offsets[-1], tokenizer.sep, np.int32)
     input_ids[offsets[:-1]] = tokenizer.cls
-    input_ids[query_places] = query.ids[ragged_places(query.starts[text], query_length)]
+    input_ids[query_places] = query.ids[ragged_places(query.starts[text], asked)]
     input_ids[context_places] = context.ids[ragged_places(window, shown)]
 
     cut = windows > 1

@@ -1,0 +1,1 @@
+"""Readers of pretrained weights, whoever wrote them: each gives transformers' names."""
