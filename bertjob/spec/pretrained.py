@@ -59,9 +59,8 @@ def look(place: Path, said: CkptType | None = None) -> Pretrained:
     if not place.exists():
         raise DataError(f"model.init {place}: no such folder or file")
     if other := next((found for way in _WAYS if (found := way(place))), None):
-        raise DataError(
-            f"model.ckpt_type is {said}, but what {place} holds is in {_NAMES[other.ckpt_type]}: say {other.ckpt_type}"
-        )
+        right = other.ckpt_type
+        raise DataError(f"model.ckpt_type is {said}, but what {place} holds is in {_NAMES[right]}: say {right}")
     kind = said or "hf"
     raise DataError(f"{place}: no model in {_NAMES[kind]}; it should hold {_PARTS[kind]}")
 

@@ -1,23 +1,29 @@
-"""The heads of pre-training: the numbers of transformers' own, from packed and padded rows."""
+"""The heads of pre-training: the numbers of transformers' own, from packed and padded rows, of every kind and norm."""
 
 import pytest
 import torch
 import transformers
-from transformers import BertConfig
+from torch.nn import functional
 
 from bertjob.train.batch import Batch
 from bertjob.train.model.attention import NAME
-from bertjob.train.model.pretraining import MaskedLM, MaskedLMAndNextSentence, losses
+from bertjob.train.model.networks import FAMILIES
+from bertjob.train.model.pretraining import losses
 from bertjob.train.pretrained import write_model
 
 LENGTHS = (5, 9, 3)
 WIDTH, WORDS = 9, 50
+NETWORKS = [(kind, head) for kind, family in FAMILIES.items() for head in family.networks if head != "spans"]
 
 
-def config() -> BertConfig:
+def make(kind: str, head: str) -> torch.nn.Module:
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     quiet = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    return BertConfig(vocab_size=WORDS, max_position_embeddings=16, attn_implementation=NAME, **sizes, **quiet)
+    marks = {} if kind == "bert" else {"pad_token_id": 1, "type_vocab_size": 1 if kind == "roberta" else 2}
+    config = FAMILIES[kind].config(
+        vocab_size=WORDS, max_position_embeddings=16, attn_implementation=NAME, **sizes, **quiet, **marks
+    )
+    return FAMILIES[kind].networks[head](config).eval()
 
 
 def batches(pairs: bool) -> tuple[Batch, Batch, torch.Tensor]:
@@ -25,6 +31,7 @@ def batches(pairs: bool) -> tuple[Batch, Batch, torch.Tensor]:
     torch.manual_seed(3)
     ids = torch.randint(5, WORDS, (3, WIDTH))
     mask = torch.arange(WIDTH) < torch.tensor(LENGTHS)[:, None]
+    ids[~mask] = 1  # RoBERTa's padding, by which transformers counts its positions
     segments = (torch.arange(WIDTH) >= torch.tensor([[2], [4], [1]])).long() * mask
     positions = torch.arange(WIDTH).repeat(3, 1)
     chosen = torch.zeros_like(mask)
@@ -39,35 +46,52 @@ def batches(pairs: bool) -> tuple[Batch, Batch, torch.Tensor]:
     return packed, padded, labels
 
 
-@pytest.mark.parametrize("pairs", [True, False])
-def test_packed_and_padded_rows_give_the_losses_of_transformers(pairs):
+def by_transformers(model: torch.nn.Module, batch: Batch, labels: torch.Tensor) -> float:
+    """The loss of transformers' own class, with the same weights; it is told no positions."""
+    weights = model.state_dict()
+    stock = model.stock(model.config).eval()
+    stock.load_state_dict({name: weights[name] for name in stock.state_dict()})
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "labels": labels}
+    if model.config.type_vocab_size > 1:
+        inputs["token_type_ids"] = batch.token_type_ids
+    answers = batch.targets.get("next_sentence")
+    if answers is None or model.config.model_type == "bert":
+        return stock(**inputs, **({} if answers is None else {"next_sentence_label": answers})).loss.item()
+    inputs.pop("labels")
+    pooled = model.base_model(**inputs).pooler_output  # transformers has no pre-LN class with both heads
+    next_sentence = functional.cross_entropy(model.seq_relationship(pooled), answers)
+    return (stock(**inputs, labels=labels).loss + next_sentence).item()
+
+
+@pytest.mark.parametrize(("kind", "head"), NETWORKS)
+def test_packed_and_padded_rows_give_the_losses_of_transformers(kind, head):
+    pairs = head == "masked and next"
     packed, padded, labels = batches(pairs)
-    model = (MaskedLMAndNextSentence if pairs else MaskedLM)(config()).eval()
-    stock = model.stock(config()).eval()
-    stock.load_state_dict(model.state_dict())
-    inputs = {"input_ids": padded.input_ids, "token_type_ids": padded.token_type_ids}
-    more = {"next_sentence_label": padded.targets["next_sentence"]} if pairs else {}
-    expected = stock(**inputs, attention_mask=padded.attention_mask, labels=labels, **more).loss
+    model = make(kind, head)
+    expected = by_transformers(model, padded, labels)
     for batch in (packed, padded):
         found = losses(model, batch)
         assert found.keys() == ({"mlm", "nsp"} if pairs else {"mlm"})
-        assert sum(found.values()).item() == pytest.approx(expected.item(), rel=1e-5)
+        assert sum(found.values()).item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", [MaskedLM, MaskedLMAndNextSentence])
-def test_all_weights_learn(kind):
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize(("kind", "head"), NETWORKS)
+def test_all_weights_learn(kind, head, checkpointing):
     """A weight without a gradient would stop DistributedDataParallel."""
-    model = kind(config())
-    packed, _, _ = batches(kind is MaskedLMAndNextSentence)
+    model = make(kind, head).train()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    packed, _, _ = batches(head == "masked and next")
     sum(losses(model, packed).values()).backward()
     assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
 
 
-@pytest.mark.parametrize("kind", [MaskedLM, MaskedLMAndNextSentence])
-def test_a_saved_model_is_transformers_own(kind, tmp_path):
-    model = kind(config())
+@pytest.mark.parametrize(("kind", "head"), NETWORKS)
+def test_a_saved_model_is_transformers_own(kind, head, tmp_path):
+    model = make(kind, head)
     write_model(tmp_path, model, model.state_dict(), lambda folder: None)
-    loaded, loading = getattr(transformers, kind.stock.__name__).from_pretrained(tmp_path, output_loading_info=True)
+    loaded, loading = getattr(transformers, model.stock.__name__).from_pretrained(tmp_path, output_loading_info=True)
     assert not any(loading[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    assert loaded.config.architectures == [kind.stock.__name__]
+    assert loaded.config.architectures == [model.stock.__name__]
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())

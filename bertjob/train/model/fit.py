@@ -39,9 +39,8 @@ def check(job: Job, found: Found, words: Words) -> None:
             raise DataError(f"model.{key} is {said}, but {place} has {value}: leave model.{key} out")
     rows = config.get("vocab_size", 0)
     if not rows - _SPARE_IDS < words.size <= rows:
-        raise DataError(
-            f"{place} has {rows} word embeddings, the vocabulary of {words.source} {words.size}: not a pair"
-        )
+        vocabulary = f"the vocabulary {words.source} {words.size} tokens"
+        raise DataError(f"{place} has {rows} word embeddings, {vocabulary}: not a pair")
     positions = positions_of(config)
     if job.train.max_seq_length > positions:
         raise DataError(f"train.max_seq_length is {job.train.max_seq_length}, but {place} has {positions} positions")

@@ -72,9 +72,7 @@ def read_index(prefix: Path) -> dict[str, Entry]:
     except (ValueError, IndexError) as error:
         raise DataError(f"{file}: no index of a TensorFlow checkpoint ({error})") from None
     if _OBJECT_GRAPH in found:
-        raise DataError(
-            f"{file}: a checkpoint of TensorFlow 2's objects; only those of tf.train.Saver have BERT's names"
-        )
+        raise DataError(f"{file}: of TensorFlow 2's objects; only checkpoints of tf.train.Saver have BERT's names")
     return {name: entry for name, entry in found.items() if entry.dtype in _TYPES}
 
 

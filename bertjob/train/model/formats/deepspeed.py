@@ -24,8 +24,8 @@ def load(file: Path) -> Mapping[str, Tensor]:
     """
     if file.name == PARTS:
         raise DataError(
-            f"{file}: ZeRO 3 has cut these weights into parts: give the checkpoint's model/ if bertjob wrote it, or what"
-            " DeepSpeed's zero_to_fp32.py makes of it"
+            f"{file}: ZeRO 3 has cut these weights into parts: give the checkpoint's model/ if bertjob wrote it, or"
+            " what DeepSpeed's zero_to_fp32.py makes of it"
         )
     state = _state(torch_file.load(file))
     words = next((name for name in state if name.endswith(_WORDS)), None)
