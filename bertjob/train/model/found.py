@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -14,20 +14,10 @@ from bertjob.errors import DataError
 from bertjob.spec.job import Model
 from bertjob.spec.pretrained import CONFIG, FURTHER, TF_CONFIG, Pretrained
 from bertjob.train.model.formats import bing, deepspeed, tensorflow, torch_file
+from bertjob.train.model.formats.shapes import sizes_of
 from bertjob.train.model.networks import FAMILIES
 
 Weights = Mapping[str, Tensor]
-_SIZES: Final = {
-    "hidden_size": ("embeddings.word_embeddings.weight", 1),
-    "vocab_size": ("embeddings.word_embeddings.weight", 0),
-    "max_position_embeddings": ("embeddings.position_embeddings.weight", 0),
-    "type_vocab_size": ("embeddings.token_type_embeddings.weight", 0),
-    "intermediate_size": ("encoder.layer.0.intermediate.dense.weight", 0),
-}
-"""Sizes that the shape of a weight tells: the end of its name, and the dimension."""
-_KERNEL_SIZES: Final = {**_SIZES, "intermediate_size": ("encoder.layer.0.inter_w", 0)}
-_OWN: Final = "bertjob"
-"""Where config.json has what only bertjob reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +26,13 @@ class Found:
 
     Attributes:
         place: its folder or file.
-        config: as config.json has it, `model_type` one of networks.FAMILIES.
+        config: as config.json has it, `model_type` one of networks.FAMILIES; `bertjob` below it is what bertjob wrote.
         weights: reads them; raises DataError.
     """
 
     place: Path
     config: Mapping[str, Any]
     weights: Callable[[], Weights]
-
-    @property
-    def kernel(self) -> Mapping[str, Any] | None:
-        """What the checkpoint says of DeepSpeed's transformer kernel, with which it was trained; None: without it."""
-        own = self.config.get(_OWN)
-        kernel = own.get("kernel") if isinstance(own, Mapping) else None
-        return kernel if isinstance(kernel, Mapping) else None
 
 
 def find(pretrained: Pretrained, model: Model, pad: int | None) -> Found:
@@ -82,45 +65,29 @@ def _of_hugging_face(folder: Path, file: Path) -> Weights:
 
 
 def _of_deepspeed(pretrained: Pretrained, model: Model, pad: int | None) -> Found:
-    weights = deepspeed.load(pretrained.weights)
-    names, kernel = list(weights), bing.has_kernel(weights)
-    if bing.is_bing(names):
-        pre = bing.norm_of(names) == "pre"
-        weights = bing.renamed(weights, pad or 0)
-        config = _config_of(weights, model, pretrained, "roberta-prelayernorm" if pre else "bert", kernel=kernel)
-        if pre:
-            config["pad_token_id"] = pad or 0
-    elif (file := pretrained.folder / CONFIG).is_file():
-        config = _checked(file, _json(file))
-    else:
-        config = _config_of(weights, model, pretrained, "bert", kernel=kernel)
-    return Found(pretrained.weights, config, lambda: weights)
+    file, weights = pretrained.weights, deepspeed.load(pretrained.weights)
+    if bing.has_kernel(weights):
+        raise DataError(f"{file}: was trained with DeepSpeed's transformer kernel, which this bertjob has not")
+    config = pretrained.folder / CONFIG
+    if not bing.is_bing(weights) and config.is_file():
+        return Found(file, _checked(config, _json(config)), lambda: weights)
+    kind: dict[str, Any] = {"model_type": "bert"}
+    if bing.norm_of(weights) == "pre":
+        kind = {"model_type": "roberta-prelayernorm", "pad_token_id": pad or 0}
+    renamed = bing.renamed(weights, pad or 0)
+    sizes = sizes_of(renamed, file)
+    heads = _heads(pretrained, model, sizes["hidden_size"])
+    return Found(file, {**kind, **sizes, "num_attention_heads": heads}, lambda: renamed)
 
 
-def _config_of(
-    weights: Weights, model: Model, pretrained: Pretrained, model_type: str, *, kernel: bool
-) -> dict[str, Any]:
-    """A config from the shapes of the weights; the number of heads, which no shape tells, from elsewhere."""
-    config: dict[str, Any] = {"model_type": model_type}
-    for size, (ending, dimension) in (_KERNEL_SIZES if kernel else _SIZES).items():
-        name = next((name for name in weights if name.endswith(ending)), None)
-        if name is None:
-            raise DataError(f"{pretrained.weights}: holds no {ending}, so its weights are not those of a BERT")
-        config[size] = weights[name].shape[dimension]
-    config["num_hidden_layers"] = 1 + max(
-        int(name.partition("encoder.layer.")[2].split(".")[0]) for name in weights if "encoder.layer." in name
-    )
-    beside = next((_json(pretrained.folder / name) for name in (CONFIG, TF_CONFIG) if _is_there(pretrained, name)), {})
-    hidden = config["hidden_size"]
-    heads = beside.get("num_attention_heads") or model.heads or (hidden // 64 if hidden % 64 == 0 else None)
+def _heads(pretrained: Pretrained, model: Model, hidden: int) -> int:
+    """The number of attention heads, which no shape tells: by a config beside the file, the job, or as usual."""
+    beside = (pretrained.folder / name for name in (CONFIG, TF_CONFIG))
+    config = next((_json(file) for file in beside if file.is_file()), {})
+    heads = config.get("num_attention_heads") or model.heads or (hidden // 64 if hidden % 64 == 0 else None)
     if heads is None:
         raise DataError(f"{pretrained.weights}: does not say its attention heads: say model.heads")
-    config["num_attention_heads"] = heads
-    return config | ({_OWN: {"kernel": {"layout": "deepspeed"}}} if kernel else {})
-
-
-def _is_there(pretrained: Pretrained, name: str) -> bool:
-    return (pretrained.folder / name).is_file()
+    return int(heads)
 
 
 def _json(file: Path) -> dict[str, Any]:
