@@ -321,6 +321,11 @@ def test_options_that_the_plan_leaves_open_go_to_sbatch() -> None:
         ({"optimizer": Optimizer(freeze_step=400)}, "optimizer.freeze_step: adamw has no frozen stage"),
         ({"optimizer": Optimizer(freeze_step="auto")}, "optimizer.freeze_step: adamw has no frozen stage"),
         ({"model": Model()}, "model.init random needs model.vocab: a vocab.txt or tokenizer.json"),
+        ({"model": Model(vocab="v", ckpt_type="tf")}, "model.ckpt_type: init random is no checkpoint"),
+        (
+            {"task": "pretrain", "model": Model(kind="roberta", vocab="v"), "data": Data(shards="/s")},
+            "model.kind roberta has no segments, and so no next sentence: say task mlm",
+        ),
         ({"model": Model(vocab="v", hidden=100)}, "model.hidden 100 is no multiple of 64: say model.heads as well"),
         ({"model": Model(vocab="v", hidden=64, heads=3)}, "model.hidden 64 is no multiple of model.heads 3"),
         ({"precision": "fp16"}, "precision fp16 needs GPUs, and resources.gpus_per_node is 0"),

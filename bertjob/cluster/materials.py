@@ -8,6 +8,7 @@ from bertjob.errors import SpecError
 from bertjob.launch.estimate.samples import SQUAD, Samples, pretraining_samples, squad_samples
 from bertjob.launch.estimate.sizes import KNOWN, Sizes, sizes
 from bertjob.spec.job import Job
+from bertjob.spec.pretrained import CONFIG, TF_CONFIG, recognise
 
 
 def sizes_of(job: Job) -> Sizes:
@@ -16,8 +17,11 @@ def sizes_of(job: Job) -> Sizes:
     Raises:
         SpecError: the model is neither known by its name nor a folder here.
     """
-    folder = Path(job.model.init)
-    config = _read(folder / "config.json") if folder.is_absolute() else None
+    place = Path(job.model.init)
+    there = recognise(place, job.model.ckpt_type)
+    folder = place if isinstance(there, str) else there.folder
+    configs = (_read(folder / name) for name in (CONFIG, TF_CONFIG) if folder.is_absolute())
+    config = next(filter(None, configs), None)
     found = sizes(job.model, config if isinstance(config, dict) else None, _vocabulary_of(job))
     if found is None:
         raise SpecError(

@@ -16,8 +16,10 @@ from bertjob.launch.checks import refuse_unsaid
 from bertjob.launch.plan import Plan
 from bertjob.spec import kernel
 from bertjob.spec.continuing import command, differences
+from bertjob.spec.job import CkptType
 from bertjob.spec.layout import RunDir
 from bertjob.spec.load import read_job
+from bertjob.spec.pretrained import recognise
 from bertjob.spec.state import read_state
 
 NEEDED_BY_MODELS = {"torch": "train", "numpy": "train", "transformers": "train", "tokenizers": "train"}
@@ -43,23 +45,24 @@ def check(plan: Plan, coming: Collection[str] = ()) -> None:
             or the model was trained with other layers; in one line.
     """
     refuse_unsaid(plan.job, plan.site)
-    check_inputs({key: path for key, path in plan.inputs.items() if path not in coming})
+    check_inputs({key: path for key, path in plan.inputs.items() if path not in coming}, plan.job.model.ckpt_type)
     check_kernel(plan)
     check_image(plan)
     check_packages(plan)
 
 
-def check_inputs(inputs: Mapping[str, str]) -> None:
+def check_inputs(inputs: Mapping[str, str], ckpt_type: CkptType | None = None) -> None:
     """The files and folders that a plan needs are there and can be read.
 
     Args:
         inputs: paths by the key that names them (Plan.inputs).
+        ckpt_type: what the job says of the pretrained model.
 
     Raises:
         PreflightError: one is not; names key and path.
     """
     for key, path in inputs.items():
-        complaint = _complaint(key, Path(path))
+        complaint = _complaint(key, Path(path), ckpt_type)
         if complaint:
             raise PreflightError(f"{key}: {path}: {complaint}")
 
@@ -124,9 +127,9 @@ def check_continues(plan: Plan, run_dir: RunDir) -> None:
         )
 
 
-def _complaint(key: str, path: Path) -> str:
+def _complaint(key: str, path: Path, ckpt_type: CkptType | None) -> str:
     try:
-        return _complaint_of_reachable(key, path)
+        return _complaint_of_reachable(key, path, ckpt_type)
     except OSError as error:  # pathlib takes only what is missing for an answer
         return _words(error)
 
@@ -135,7 +138,10 @@ def _words(error: OSError) -> str:
     return "you may not read it" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
 
 
-def _complaint_of_reachable(key: str, path: Path) -> str:
+def _complaint_of_reachable(key: str, path: Path, ckpt_type: CkptType | None) -> str:
+    if key == "model.init" and (not path.exists() or os.access(path, os.R_OK)):
+        found = recognise(path, ckpt_type)
+        return found if isinstance(found, str) else ""
     if not path.exists():
         return f"there is no such file or folder{_REMEDIES.get(key, '')}"
     if not os.access(path, os.R_OK):
@@ -144,8 +150,6 @@ def _complaint_of_reachable(key: str, path: Path) -> str:
         return "is a folder, a file is wanted"
     if key == "data.shards" and not path.is_dir():
         return "is a file, a folder is wanted"
-    if key == "model.init" and not (path / "config.json").is_file():
-        return "holds no config.json, so it is no model in Hugging Face layout"
     return ""
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from bertjob.launch.words import Word, parse
 from bertjob.spec.job import Job
+from bertjob.spec.pretrained import folder_of
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -34,7 +35,7 @@ def needs(job: Job) -> tuple[Need, ...]:
     found = [
         Need("image.overlay", overlay, overlay) if overlay else None,
         Need("image.source", source, source, readonly=True) if source else None,
-        Need("model.init", job.model.init, job.model.init) if job.model.init.startswith("/") else None,
+        Need("model.init", job.model.init, folder_of(job.model.init)) if job.model.init.startswith("/") else None,
         *(Need(key, file, posixpath.dirname(file)) for key, file in files.items() if file and file.startswith("/")),
         Need("data.shards", job.data.shards, job.data.shards) if job.data.shards else None,
         Need("data.cache", job.data.cache, job.data.cache, written=True) if job.data.cache else None,

@@ -18,6 +18,8 @@ def problems(job: Job) -> Iterator[str]:
     if job.task == "smoke":
         return
     yield from _of_squad(job) if job.task == "squad" else _of_pretraining(job)
+    if job.model.ckpt_type is not None and job.model.init in ("random", "demo"):
+        yield f"model.ckpt_type: init {job.model.init} is no checkpoint"
     if job.model.init == "random":
         yield from _random(job.model, has_vocabulary=job.data.shards is not None)
     if job.backend == "deepspeed" and (wrong := cuts_tensors(job.deepspeed, job.optimizer.name)):
@@ -50,6 +52,8 @@ def _of_pretraining(job: Job) -> Iterator[str]:
         yield "data.shards is not said: a folder that `bertjob data prepare` has made"
     if job.train.max_steps is None:
         yield f"train.max_steps is not said: task {job.task} counts steps, not epochs"
+    if job.task == "pretrain" and job.model.kind == "roberta":
+        yield "model.kind roberta has no segments, and so no next sentence: say task mlm"
     said = job.pretraining
     if said.mask_token + said.random_token > 1:
         yield f"pretraining.mask_token {said.mask_token} and random_token {said.random_token} are more than all"

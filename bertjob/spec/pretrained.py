@@ -7,6 +7,7 @@ deepspeed  a file of torch with a state dict (mp_rank_00_model_states.pt, traini
 bertjob    the folder of a run, or of one of its checkpoints: its model/ is in Hugging Face layout
 """
 
+import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -25,6 +26,7 @@ INDEX: Final = ".index"
 """Ends the name of the file that says where the tensors of a TensorFlow checkpoint are."""
 STATES: Final = "mp_rank_00_model_states.pt"
 """What DeepSpeed's engine calls the weights of a model that is whole on each rank."""
+_FILES: Final = (".safetensors", ".bin", ".pt", ".pth", ".tar")
 PARTS: Final = "zero_pp_rank_0_mp_rank_00_model_states.pt"
 """What it calls those of a model that ZeRO 3 has cut into parts."""
 
@@ -53,16 +55,31 @@ def look(place: Path, said: CkptType | None = None) -> Pretrained:
     Raises:
         DataError: nothing that can be read lies there, or not what the job says.
     """
-    found = next((found for way in _WAYS if (found := way(place)) and said in (None, found.ckpt_type)), None)
-    if found is not None:
-        return found
+    found = recognise(place, said)
+    if isinstance(found, str):
+        raise DataError(f"model.init {place}: {found}")
+    return found
+
+
+def recognise(place: Path, said: CkptType | None = None) -> Pretrained | str:
+    """As `look`; what is wrong in place of an error."""
+    found = [found for way in _WAYS if (found := way(place))]
+    right = next((one for one in found if said in (None, one.ckpt_type)), None)
+    if right is not None:
+        return right
+    if found:
+        other = found[0].ckpt_type
+        return f"is in {_NAMES[other]}, and model.ckpt_type is {said}: say {other}"
     if not place.exists():
-        raise DataError(f"model.init {place}: no such folder or file")
-    if other := next((found for way in _WAYS if (found := way(place))), None):
-        right = other.ckpt_type
-        raise DataError(f"model.ckpt_type is {said}, but what {place} holds is in {_NAMES[right]}: say {right}")
+        return "there is no such folder or file"
     kind = said or "hf"
-    raise DataError(f"{place}: no model in {_NAMES[kind]}; it should hold {_PARTS[kind]}")
+    return f"no model in {_NAMES[kind]}; it should hold {_PARTS[kind]}"
+
+
+def folder_of(path: str) -> str:
+    """The folder of a path that a job names, by its looks alone: itself, or, of a file, the one that it is in."""
+    name = posixpath.basename(path)
+    return posixpath.dirname(path) if name.endswith(_FILES) or ".ckpt" in name else path
 
 
 def _hugging_face(place: Path) -> Pretrained | None:

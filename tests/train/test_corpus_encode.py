@@ -5,6 +5,7 @@
 from pathlib import Path
 
 import pytest
+from byte_level import byte_level
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,13 +16,21 @@ from bertjob.train.marks import BERT
 from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
 
 ODD = "aB9 .,'-_\t\r\x00\x1c\x7f\x85\xa0\u0301\u200b\u2028éÉßİΣσς中文。＠\ud7ff😀ﬁ"
+CORPUS = [f"the cat number {number} sat on the mat, naïvely; was it {number * 7}? Yes! 猫" for number in range(300)]
 TEXTS = st.text(st.one_of(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), st.sampled_from(ODD)))
 
 
 def by_sentence(tokenizer: BertTokenizer, documents: list[list[str]]) -> list[list[list[int]]]:
     """The reference: the library, sentence by sentence; what has no tokens is left out."""
+
+    def running(number: int, sentence: str) -> str:
+        return f" {sentence}" if tokenizer.byte_level and number else sentence
+
     ids = [
-        [tokenizer.tokenizer.encode(sentence, add_special_tokens=False).ids for sentence in document]
+        [
+            tokenizer.tokenizer.encode(running(number, sentence), add_special_tokens=False).ids
+            for number, sentence in enumerate(document)
+        ]
         for document in documents
     ]
     return [kept for document in ids if (kept := [sentence for sentence in document if sentence])]
@@ -45,9 +54,11 @@ def cased(demo_model: Path, folder: Path) -> BertTokenizer:
     return load_tokenizer(folder)
 
 
-@pytest.fixture(scope="module", params=["uncased", "cased"])
+@pytest.fixture(scope="module", params=["uncased", "cased", "bytes"])
 def plain(request: pytest.FixtureRequest, demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> BertTokenizer:
-    folder = tmp_path_factory.mktemp("cased")
+    folder = tmp_path_factory.mktemp("other")
+    if request.param == "bytes":
+        return load_tokenizer(byte_level(folder, [ODD, *CORPUS]))
     return load_tokenizer(demo_model) if request.param == "uncased" else cased(demo_model, folder)
 
 
@@ -84,9 +95,6 @@ def test_a_tokenizer_of_another_kind_gets_whole_sentences(demo_model: Path) -> N
     assert not word_by_word(fresh)
     (found,) = looked_up(Encoder(fresh), [["the quick brown fox"]])
     assert found == [fresh.tokenizer.encode("the quick brown fox", add_special_tokens=False).ids]
-
-
-CORPUS = [f"the cat number {number} sat on the mat, naïvely; was it {number * 7}? Yes! 猫" for number in range(300)]
 
 
 def test_a_trained_vocabulary_is_the_same_each_time_and_begins_with_the_marks(tmp_path: Path) -> None:

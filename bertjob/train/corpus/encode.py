@@ -2,7 +2,11 @@
 
 BERT's rules look at one word at a time: what lies between two spaces becomes the same tokens wherever it stands. So
 each distinct word is tokenised once and then looked up; a new word of plain ASCII is cut at its punctuation, as BERT
-does, and most of its parts are known too. A tokenizer of another kind gets whole sentences.
+does, and most of its parts are known too. RoBERTa's bytes take the one space in front of a word along, and are looked
+up with it. A tokenizer of another kind gets whole sentences.
+
+To RoBERTa a word at the beginning of a text is another one than the same word behind a space. The sentences of a
+document stand on lines of their own here, but follow one another in running text: all but the first get a space.
 """
 
 import json
@@ -24,6 +28,11 @@ _END: Final = "\n"
 """Stands behind each sentence as a word; no sentence holds one."""
 _PARTS: Final = re.compile(r"[A-Za-z0-9]+|[!-~]")
 """Of a word of printable ASCII; all of its other characters are punctuation by BERT's rules."""
+_SPACED: Final = re.compile(r"\n| ?[^ \n]+")
+"""A word with the space in front of it, or the end of a sentence."""
+_BERT: Final = ("BertNormalizer", "BertPreTokenizer", "WordPiece")
+_ROBERTA: Final = (None, "ByteLevel", "BPE")
+"""Normalizer, pre-tokenizer and model of those that look at one word at a time, RoBERTa's with its space."""
 
 Ragged = tuple[Int32, Int64]
 """Tokens of several texts, one after another, and the number of each text's."""
@@ -53,14 +62,15 @@ class Encoder:
         self._tokenizer.encode_special_tokens = True
         self._model = self._tokenizer.model
         self._by_words = word_by_word(tokenizer)
-        self._lowercase = self._by_words and bool(self._tokenizer.normalizer.lowercase)
+        self._spaced = tokenizer.byte_level
+        self._lowercase = self._by_words and not self._spaced and bool(self._tokenizer.normalizer.lowercase)
         self._known_words = known_words
-        self._words = _Known(self._of_words)
+        self._words = _Known(self._whole if self._spaced else self._of_words)
         self._parts = _Known(self._of_parts)
 
     def encode(self, documents: Sequence[Sequence[str]]) -> Encoded:
         """The tokens of `documents`, each a list of sentences, without [CLS] and [SEP]."""
-        sentences = list(chain.from_iterable(documents))
+        sentences = list(chain.from_iterable(map(_running, documents) if self._spaced else documents))
         tokens, lengths = self._of_sentences(sentences)
         kept = lengths > 0
         owner = np.repeat(np.arange(len(documents)), [len(document) for document in documents])
@@ -73,8 +83,7 @@ class Encoder:
         for known in (self._words, self._parts):
             if len(known) > self._known_words:
                 known.forget()
-        words = f" {_END} ".join(sentences).split(" ")
-        words.append(_END)
+        words = _spaced_words(sentences) if self._spaced else [*f" {_END} ".join(sentences).split(" "), _END]
         codes, tokens, counts = self._words.look_up(words)
         ends = np.cumsum(counts)[codes == 0]
         return tokens, np.diff(ends, prepend=0)
@@ -152,7 +161,23 @@ def word_by_word(tokenizer: BertTokenizer) -> bool:
     parts = json.loads(tokenizer.tokenizer.to_str())
     kinds = tuple((parts[part] or {}).get("type") for part in ("normalizer", "pre_tokenizer", "model"))
     added = [token["content"] for token in parts["added_tokens"] if not token["special"]]
-    return kinds == ("BertNormalizer", "BertPreTokenizer", "WordPiece") and not added
+    if kinds == _ROBERTA and (parts["model"]["dropout"] or not parts["pre_tokenizer"]["use_regex"]):
+        return False
+    return kinds in (_BERT, _ROBERTA) and not added
+
+
+def _running(document: Sequence[str]) -> list[str]:
+    """The sentences of a document as they stand in running text."""
+    return [*document[:1], *(f" {sentence}" for sentence in document[1:])]
+
+
+def _spaced_words(sentences: list[str]) -> list[str]:
+    """The words of sentences, each with its space; a sentence in which spaces stand together or last is one word."""
+    odd = [sentence.endswith(" ") or "  " in sentence for sentence in sentences]
+    if not any(odd):
+        return _SPACED.findall(f"{_END.join(sentences)}{_END}")
+    words = ([sentence] if alone else _SPACED.findall(sentence) for sentence, alone in zip(sentences, odd, strict=True))
+    return [word for each in words for word in (*each, _END)]
 
 
 def _is_plain(word: str) -> bool:

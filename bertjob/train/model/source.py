@@ -37,7 +37,7 @@ def pretrained(job: Job) -> Pretrained:
     place = Path(init).expanduser()
     if not place.exists() and not Path(f"{place}{INDEX}").exists():
         if not _HUB_NAME.fullmatch(init) or init.startswith("."):
-            raise DataError(f"model.init {init}: no such folder or file")
+            raise DataError(f"model.init {init}: there is no such folder or file")
         place = _from_hub(init)
     return look(place, job.model.ckpt_type)
 
