@@ -62,6 +62,8 @@ def test_what_lies_there_is_found_by_its_names(tmp_path: Path, names: tuple[str,
 def test_what_the_job_says_decides_where_both_are_there(tmp_path: Path):
     files(tmp_path, *HF, "b.ckpt.index")
     assert [recognise(tmp_path, said).ckpt_type for said in (None, "tf", "hf")] == ["hf", "tf", "hf"]
+    model = files(tmp_path / "run", "job.yaml", *(f"model/{name}" for name in HF)) / "model"
+    assert [recognise(model, said).ckpt_type for said in ("hf", "bertjob")] == ["hf", "bertjob"]
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ class Request(msgspec.Struct, frozen=True):
         """
         job = load_job(self.job, self.settings, self.options)
         if self.init is not None:
-            job = replace(job, value=replace(job.value, model=replace(job.value.model, init=self.init)))
+            job = replace(job, value=replace(job.value, model=replace(job.value.model, init=self.init, ckpt_type=None)))
         return job, load_site(self.site)
 
     def plan(self, run_dir: str | None) -> Plan:

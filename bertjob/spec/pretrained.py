@@ -95,7 +95,9 @@ def _bertjob(place: Path) -> Pretrained | None:
     folder = run.model
     if run.job.is_file() and not folder.is_dir() and run.latest.is_file():
         folder = run.checkpoints / run.latest.read_text(encoding="utf-8").strip() / folder.name
-    is_it = run.job.is_file() or (place / "progress.json").is_file()
+    if place.name == folder.name:  # the folder itself is given, as run:NAME does
+        run, folder = RunDir(place.parent), place
+    is_it = run.job.is_file() or (run.path / "progress.json").is_file()
     model = _hugging_face(folder) if is_it else None
     return model and model._replace(ckpt_type="bertjob")
 

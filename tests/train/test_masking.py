@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bertjob.train.marks import ROBERTA
 from bertjob.train.pretrain.masking import Masked, Masking, Vocabulary, mask
 from bertjob.train.pretrain.samples import Samples, bounds
 
@@ -115,6 +116,16 @@ def test_whole_words_are_masked_whole(many: Samples) -> None:
     hidden[:] = False
     hidden[apart.positions] = True
     assert not np.array_equal(hidden[goes_on], hidden[goes_on + 1])
+
+
+def test_of_bytes_a_word_goes_on_until_the_next_space() -> None:
+    tokens = {
+        token: number for number, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", "Ġa", "b", "Ġc"])
+    }
+    vocabulary = Vocabulary.of(tokens, ROBERTA, byte_level=True)
+    assert vocabulary.mask == 4
+    assert np.flatnonzero(vocabulary.special).tolist() == [0, 1, 2, 3, 4]
+    assert np.flatnonzero(vocabulary.continues).tolist() == [6]
 
 
 def test_the_same_names_give_the_same_masks_in_any_company(many: Samples) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from bertjob.errors import DataError
 from bertjob.spec.job import Model
 from bertjob.spec.pretrained import CONFIG, FURTHER, TF_CONFIG, Pretrained
-from bertjob.train.model.formats import bing, deepspeed, tensorflow, torch_file
+from bertjob.train.model.formats import bing, deepspeed, tensorflow
 from bertjob.train.model.formats.shapes import sizes_of
 from bertjob.train.model.networks import FAMILIES
 
@@ -57,7 +57,7 @@ def find(pretrained: Pretrained, model: Model, pad: int | None) -> Found:
 
 def _of_hugging_face(folder: Path, file: Path) -> Weights:
     try:
-        weights = load_file(file) if file.suffix == ".safetensors" else torch_file.load(file)
+        weights = load_file(file) if file.suffix == ".safetensors" else deepspeed.load(file)
         further = folder / FURTHER
         return {**weights, **load_file(further)} if further.is_file() else weights
     except (OSError, SafetensorError) as error:

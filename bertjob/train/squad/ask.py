@@ -69,7 +69,7 @@ def trained(job: Job, run_dir: RunDir) -> Job:
         folder = run_dir.checkpoints / run_dir.latest.read_text().strip() / "model"
     if not folder.is_dir():
         raise DataError(f"{run_dir.path}: no model yet, neither a finished one nor a checkpoint's")
-    model = msgspec.structs.replace(job.model, init=str(folder.resolve()), vocab=None)
+    model = msgspec.structs.replace(job.model, init=str(folder.resolve()), ckpt_type=None, vocab=None)
     return msgspec.structs.replace(job, model=model)
 
 
