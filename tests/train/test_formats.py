@@ -14,7 +14,7 @@ import tf_files
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import BertConfig, BertForPreTraining
+from transformers import BertConfig, BertForPreTraining, RobertaConfig, RobertaForMaskedLM
 
 from bertjob.errors import DataError
 from bertjob.spec.job import Job, Model, Train
@@ -276,6 +276,20 @@ def test_a_post_ln_checkpoint_of_bing_bert_is_a_bert_of_transformers(folder, sto
     )
 
 
+def test_a_checkpoint_of_hello_deepspeed_is_a_roberta(folder, stock, caplog):
+    """Its model has RoBERTa as `encoder`, beside it transformers' `lm_head`."""
+    torch.manual_seed(5)
+    sizes = {"vocab_size": WORDS, "hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS}
+    config = RobertaConfig(max_position_embeddings=34, intermediate_size=32, type_vocab_size=1, **sizes)
+    weights = RobertaForMaskedLM(config).state_dict()
+    theirs = {name.replace("roberta.", "encoder.", 1): tensor for name, tensor in weights.items()}
+    torch.save({"model": theirs, "optimizer": {"state": {}}}, folder / "checkpoint.iter_1000.pt")
+    model = build(job(folder / "checkpoint.iter_1000.pt", heads=HEADS, kind="roberta"), "masked")
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+    assert model.config.layer_norm_eps == 1e-5
+    assert not caplog.records
+
+
 def test_a_folder_of_deepspeed_s_engine_is_found_by_its_latest_tag(folder, stock):
     tag = folder / "epoch162_step30000"
     tag.mkdir()
@@ -312,7 +326,7 @@ class Foreign:
         (
             None,
             {"heads": 2, "ckpt_type": "tf"},
-            r"ckpt_type is tf, but what .*x.pt holds is in DeepSpeed's .*: say deep",
+            r"x.pt: is in DeepSpeed's layout, and model.ckpt_type is tf: say deepspeed",
         ),
     ],
 )

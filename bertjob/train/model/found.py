@@ -71,13 +71,19 @@ def _of_deepspeed(pretrained: Pretrained, model: Model, pad: int | None) -> Foun
     config = pretrained.folder / CONFIG
     if not bing.is_bing(weights) and config.is_file():
         return Found(file, _checked(config, _json(config)), lambda: weights)
-    kind: dict[str, Any] = {"model_type": "bert"}
-    if bing.norm_of(weights) == "pre":
-        kind = {"model_type": "roberta-prelayernorm", "pad_token_id": pad or 0}
     renamed = bing.renamed(weights, pad or 0)
     sizes = sizes_of(renamed, file)
     heads = _heads(pretrained, model, sizes["hidden_size"])
-    return Found(file, {**kind, **sizes, "num_attention_heads": heads}, lambda: renamed)
+    return Found(file, {**_kind(renamed, sizes, pad), **sizes, "num_attention_heads": heads}, lambda: renamed)
+
+
+def _kind(weights: Weights, sizes: Mapping[str, int], pad: int | None) -> dict[str, Any]:
+    """Whose network it is, as far as names and sizes tell: a RoBERTa, as HelloDeepSpeed's, knows but one segment."""
+    if any(name.startswith("roberta_prelayernorm.") for name in weights):
+        return {"model_type": "roberta-prelayernorm", "pad_token_id": pad or 0}
+    if sizes["type_vocab_size"] == 1:
+        return {"model_type": "roberta", "pad_token_id": 1 if pad is None else pad, "layer_norm_eps": 1e-5}
+    return {"model_type": "bert"}
 
 
 def _heads(pretrained: Pretrained, model: Model, hidden: int) -> int:

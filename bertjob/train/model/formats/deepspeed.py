@@ -17,7 +17,7 @@ _ROOTS: Final = ("bert", "roberta", "roberta_prelayernorm")
 
 
 def load(file: Path) -> Mapping[str, Tensor]:
-    """The weights, float32, by names that begin with ``bert``, ``roberta``, ``cls`` or the like.
+    """The weights, float32, by names that begin with ``bert``, ``roberta``, ``cls``, or ``embeddings`` where none does.
 
     Raises:
         DataError: it cannot be read, holds no weights of a BERT, or but a part of them.
@@ -32,7 +32,7 @@ def load(file: Path) -> Mapping[str, Tensor]:
     if words is None:
         raise DataError(f"{file}: holds no {_WORDS}, so its weights are not those of a BERT")
     prefix = _prefix(words)
-    return {name.removeprefix(prefix): tensor.float() for name, tensor in state.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): tensor.float() for name, tensor in state.items()}
 
 
 def _state(content: Any) -> dict[str, Tensor]:
