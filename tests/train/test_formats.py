@@ -17,7 +17,7 @@ from torch.nn import functional
 from transformers import BertConfig, BertForPreTraining, RobertaConfig, RobertaForMaskedLM
 
 from bertjob.errors import DataError
-from bertjob.spec.job import Job, Model, Train
+from bertjob.spec.job import Job, Kernel, Model, Train
 from bertjob.train.batch import Batch
 from bertjob.train.model.formats import bundle
 from bertjob.train.model.init import build
@@ -182,16 +182,22 @@ def bing(stock: BertForPreTraining, norm: str) -> dict[str, Tensor]:
 
 
 def with_kernel(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same with DeepSpeed's transformer kernel in place of the layers."""
+    """The same with the layers' weights as DeepSpeed's transformer kernel has them."""
     found = {name: tensor for name, tensor in weights.items() if "encoder.layer." not in name}
-    shapes = {"attn_qkvw": (48, 16), "attn_qkvb": (48,), "attn_ow": (16, 16), "attn_ob": (16,), "attn_nw": (16,)}
-    shapes |= {"attn_nb": (16,), "inter_w": (32, 16), "inter_b": (32,), "output_w": (16, 32), "output_b": (16,)}
-    shapes |= {"norm_w": (16,), "norm_b": (16,)}
-    return found | {
-        f"bert.encoder.layer.{layer}.{name}": torch.ones(shape)
-        for layer in range(LAYERS)
-        for name, shape in shapes.items()
-    }
+    for number in range(LAYERS):
+        layer = f"bert.encoder.layer.{number}."
+        ours = {name.removeprefix(layer): tensor for name, tensor in weights.items() if name.startswith(layer)}
+        for letter, end in (("w", "weight"), ("b", "bias")):
+            parts = [ours[f"attention.self.{part}.{end}"] for part in ("query", "key", "value")]
+            found |= {
+                f"{layer}attn_qkv{letter}": torch.cat(parts),
+                f"{layer}attn_o{letter}": ours[f"attention.output.dense.{end}"],
+                f"{layer}attn_n{letter}": ours[f"PostAttentionLayerNorm.{end}"],
+                f"{layer}inter_{letter}": ours[f"intermediate.dense_act.{end}"],
+                f"{layer}output_{letter}": ours[f"output.dense.{end}"],
+                f"{layer}norm_{letter}": ours[f"PreAttentionLayerNorm.{end}"],
+            }
+    return found
 
 
 def by_bing_bert(weights: dict[str, Tensor], ids: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
@@ -300,9 +306,14 @@ def test_a_folder_of_deepspeed_s_engine_is_found_by_its_latest_tag(folder, stock
     assert same(build(job(tag, heads=HEADS), "masked and next"), stock)
 
 
-def test_the_transformer_kernel_is_recognised(folder, stock):
-    file = save({"module": with_kernel(bing(stock, "pre"))}, folder / "x.pt")
-    with pytest.raises(DataError, match=r"x.pt: was trained with DeepSpeed's transformer kernel"):
+def test_layers_of_the_transformer_kernel_are_the_same_and_go_on_with_it_alone(folder, stock):
+    plain = save({"module": bing(stock, "pre")}, folder / "plain.pt")
+    file = save({"module": with_kernel(bing(stock, "pre"))}, folder / "kernel.pt")
+    found = build(job(file, heads=HEADS, kernel=Kernel(enabled=True)), "masked and next")
+    expected = build(job(plain, heads=HEADS), "masked and next").state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.state_dict().items())
+    assert (found.config.bertjob, found.config.hidden_act) == ({"kernel": "deterministic"}, "gelu_new")
+    with pytest.raises(DataError, match=r"kernel.pt is trained with DeepSpeed's transformer kernel.*say model.kernel"):
         build(job(file, heads=HEADS), "spans")
 
 

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from bertjob.errors import DataError
 from bertjob.spec.job import Job
+from bertjob.spec.kernel import dropout_advice, mismatch
 from bertjob.train.model.found import Found
 from bertjob.train.model.networks import kind_of, norm_of, positions_of
 from bertjob.train.model.source import Words
@@ -32,6 +33,10 @@ def check(job: Job, found: Found, words: Words) -> None:
         DataError: it is; names the key and both values.
     """
     config, place = found.config, found.place
+    if wrong := mismatch(job.model.kernel, config, place):
+        raise DataError(wrong)
+    if advice := dropout_advice(job, config):
+        _LOG.warning("%s", advice)
     has = {key: config.get(name) for key, name in _SIZES.items()} | {"kind": kind_of(config), "norm": norm_of(config)}
     for key, value in has.items():
         said = getattr(job.model, key)

@@ -11,10 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bertjob.errors import DataError
-from bertjob.spec.job import Model
+from bertjob.spec.job import Kernel, Model
+from bertjob.spec.kernel import MARK, mark
 from bertjob.spec.pretrained import CONFIG, FURTHER, TF_CONFIG, Pretrained
 from bertjob.train.model.formats import bing, deepspeed, tensorflow
 from bertjob.train.model.formats.shapes import sizes_of
+from bertjob.train.model.kernel.layout import to_transformers
 from bertjob.train.model.networks import FAMILIES
 
 Weights = Mapping[str, Tensor]
@@ -66,15 +68,18 @@ def _of_hugging_face(folder: Path, file: Path) -> Weights:
 
 def _of_deepspeed(pretrained: Pretrained, model: Model, pad: int | None) -> Found:
     file, weights = pretrained.weights, deepspeed.load(pretrained.weights)
+    trained: dict[str, Any] = {}
     if bing.has_kernel(weights):
-        raise DataError(f"{file}: was trained with DeepSpeed's transformer kernel, which this bertjob has not")
+        weights = to_transformers(weights, bing.norm_of(weights))
+        trained = {MARK: mark(Kernel(enabled=True))}
     config = pretrained.folder / CONFIG
     if not bing.is_bing(weights) and config.is_file():
-        return Found(file, _checked(config, _json(config)), lambda: weights)
+        return Found(file, _checked(config, _json(config)) | trained, lambda: weights)
     renamed = bing.renamed(weights, pad or 0)
     sizes = sizes_of(renamed, file)
     heads = _heads(pretrained, model, sizes["hidden_size"])
-    return Found(file, {**_kind(renamed, sizes, pad), **sizes, "num_attention_heads": heads}, lambda: renamed)
+    kind = _kind(renamed, sizes, pad)
+    return Found(file, {**kind, **sizes, **trained, "num_attention_heads": heads}, lambda: renamed)
 
 
 def _kind(weights: Weights, sizes: Mapping[str, int], pad: int | None) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from bertjob.train.model.roberta import (
 )
 from bertjob.train.model.source import Words
 
+KERNEL_GELU: Final = "gelu_new"
+"""The approximation by tanh, as DeepSpeed's transformer kernel computes it."""
 Head = Literal["spans", "masked", "masked and next"]
 """What a task asks of a network: answer spans, masked tokens, or these and the next sentence."""
 
@@ -73,6 +75,7 @@ def training(model: Model) -> dict[str, Any]:
         "hidden_dropout_prob": model.dropout,
         "attention_probs_dropout_prob": model.dropout,
         "attn_implementation": attention.NAME,
+        **({"hidden_act": KERNEL_GELU} if model.kernel.enabled else {}),
     }
 
 

@@ -9,12 +9,12 @@ All functions are pure, and those over whole state dicts leave names alone that 
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Norm = Literal["post", "pre"]
+from bertjob.spec.job import Norm
+
 NORMS: Mapping[str, Norm] = {"bert": "post", "roberta": "post", "roberta-prelayernorm": "pre"}
 """Where LayerNorms stand, by transformers' name of the architecture."""
 _EITHER = {
