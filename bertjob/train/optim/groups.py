@@ -1,6 +1,6 @@
 """Which parameters an optimizer trains and how: the groups, their learning rate, the norm of their gradients."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -19,10 +19,17 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def clip(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor:
-    """Scale gradients down to global norm `max_norm` (not at all for None); the norm before, a scalar."""
+def clip(
+    parameters: Iterable[nn.Parameter], max_norm: float | None, common: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Scale gradients down to global norm `max_norm` (not at all for None); the norm before, a scalar.
+
+    Where ranks have gradients of their own, `common` makes of their norms one by which all of them scale.
+    """
     trained = [parameter for parameter in parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+    if common is not None:
+        norm = common(norm)
     if max_norm is not None:
         nn.utils.clip_grads_with_norm_(trained, max_norm, norm)
     return norm

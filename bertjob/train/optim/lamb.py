@@ -102,14 +102,19 @@ def _step(group: dict[str, Any], states: list[dict[str, Tensor]], tensors: list[
     roots = torch._foreach_sqrt(second)
     torch._foreach_div_(roots, [(1 - beta2**count) ** 0.5 for count in counts])
     torch._foreach_add_(roots, group["eps"])
-    updates = torch._foreach_div(first, roots)
+    updates = list(torch._foreach_div(first, roots))
     torch._foreach_div_(updates, [1 - beta1**count for count in counts])
     if group["weight_decay"]:
         torch._foreach_add_(updates, tensors, alpha=group["weight_decay"])
 
-    sizes, lengths = (torch.stack(torch._foreach_norm(values)) for values in (tensors, updates))
-    known = (sizes > 0) & (lengths > 0)
-    ratios = torch.where(known, (sizes / lengths).clamp(*group["trust"]), torch.ones_like(sizes))
+    ratios = trust_ratios(tensors, updates, group["trust"])
     torch._foreach_mul_(updates, ratios.unbind())
     torch._foreach_add_(tensors, updates, alpha=-group["lr"])
     return ratios
+
+
+def trust_ratios(tensors: list[Tensor], updates: list[Tensor], bounds: tuple[float, float]) -> Tensor:
+    """``|x| / |u|`` of each tensor x and its update u, bounded; 1 where one of them is 0: ``[tensors]``."""
+    sizes, lengths = (torch.stack(torch._foreach_norm(values)) for values in (tensors, updates))
+    known = (sizes > 0) & (lengths > 0)
+    return torch.where(known, (sizes / lengths).clamp(*bounds), torch.ones_like(sizes))

@@ -1,0 +1,79 @@
+"""What all ranks must have in common: the settings when they begin, the weights at any time."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertjob.errors import WorldError
+from bertjob.train.optim.onebit.transport import Transport
+
+
+def check_settings(settings: Mapping[str, Any], transport: Transport, device: torch.device) -> None:
+    """Compare the settings of all ranks; called by all.
+
+    Raises:
+        WorldError: on all ranks, when one has other settings than rank 0; says which.
+    """
+    found = [json.loads(text) for text in _gather(json.dumps(settings).encode(), transport, device)]
+    for rank, theirs in enumerate(found):
+        for name, value in theirs.items():
+            if value != found[0][name]:
+                raise WorldError(
+                    f"rank {rank} has {name} {value}, rank 0 has {found[0][name]}: "
+                    "all ranks of a 1-bit optimizer need the same settings"
+                )
+
+
+def check_weights(weights: Sequence[Tensor], transport: Transport, step: int) -> None:
+    """Compare the weights of all ranks, bit by bit; called by all.
+
+    Raises:
+        WorldError: on all ranks, when one has other weights than rank 0.
+    """
+    own = torch.stack([digest(tensor) for tensor in weights])
+    found = own.new_empty(transport.size, *own.shape)
+    transport.all_gather(own, found).wait()
+    differs = (found != found[0]).any(-1)
+    for rank, tensors in enumerate(differs.tolist()):
+        if any(tensors):
+            raise WorldError(
+                f"after step {step} rank {rank} has other weights than rank 0 in {sum(tensors)} of {len(tensors)} "
+                "tensors: their weights must be the same, bit by bit"
+            )
+
+
+def digest(tensor: Tensor) -> Tensor:
+    """Two sums over a tensor's bytes, one of them weighted by position: int64 ``[2]``."""
+    values = tensor.detach().contiguous().view(-1).view(torch.uint8).long()
+    return torch.stack([values.sum(), (values * torch.arange(1, len(values) + 1, device=values.device)).sum()])
+
+
+def mean(value: Tensor, transport: Transport) -> Tensor:
+    """The mean of a scalar over the ranks, the same on all of them to the bit."""
+    found = value.new_empty(transport.size)
+    transport.all_gather(value.reshape(1), found.view(-1, 1)).wait()
+    return found.mean()
+
+
+def average(values: Tensor, transport: Transport) -> Tensor:
+    """The mean of flat values over the ranks, in full precision, the same on all of them to the bit; a new tensor."""
+    parts = -(-len(values) // transport.size)
+    own = torch.cat([values, values.new_zeros(parts * transport.size - len(values))]).view(transport.size, parts)
+    found, means = torch.empty_like(own), torch.empty_like(own)
+    transport.all_to_all(own, found).wait()
+    transport.all_gather(found.mean(0), means).wait()
+    return means.view(-1)[: len(values)]
+
+
+def _gather(own: bytes, transport: Transport, device: torch.device) -> list[bytes]:
+    """Every rank's bytes."""
+    lengths = torch.empty(transport.size, 1, dtype=torch.int64, device=device)
+    transport.all_gather(torch.tensor([len(own)], device=device), lengths).wait()
+    longest = int(lengths.max())
+    box = torch.frombuffer(bytearray(own.ljust(longest)), dtype=torch.uint8).to(device)
+    boxes = torch.empty(transport.size, longest, dtype=torch.uint8, device=device)
+    transport.all_gather(box, boxes).wait()
+    return [bytes(row.tolist()) for row in boxes]

@@ -1,0 +1,60 @@
+"""Flat buffers: one value for each of an optimizer's, one tensor after another, in the order of its groups."""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertjob.train.optim.onebit.buckets import fill
+
+
+class FlatTensors:
+    """An optimizer's tensors, and how flat buffers are divided among them.
+
+    Attributes:
+        tensors: of all groups.
+        buckets: parts of the buffers that are exchanged one after another.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], multiple: int) -> None:
+        """Over the tensors of `groups`; the length of each bucket is a multiple of 8 times `multiple`."""
+        self.tensors: list[Tensor] = [tensor for group in groups for tensor in group["params"]]
+        self._group_of = [index for index, group in enumerate(groups) for _ in group["params"]]
+        self.buckets = fill([tensor.numel() for tensor in self.tensors], multiple)
+        double = any(tensor.dtype == torch.float64 for tensor in self.tensors)
+        self._dtype = torch.float64 if double else torch.float32
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.tensors[0].device
+
+    def zeros(self) -> Tensor:
+        """A buffer, in float32 (float64 where a tensor is)."""
+        return torch.zeros(self.buckets[-1].span.stop, dtype=self._dtype, device=self.device)
+
+    def views(self, buffer: Tensor) -> list[Tensor]:
+        """A buffer's part of each tensor, in its shape."""
+        return [
+            buffer[bucket.span][segment.start : segment.start + segment.size].view(self.tensors[number].shape)
+            for bucket in self.buckets
+            for number, segment in zip(bucket.tensors, bucket.segments, strict=True)
+        ]
+
+    def some(self, numbers: Iterable[int]) -> list[Tensor]:
+        """The tensors of these numbers."""
+        return [self.tensors[number] for number in numbers]
+
+    def gradients(self, numbers: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
+        """Those of these tensors that have one, with their numbers; in the buffers' precision."""
+        for number in numbers:
+            gradient = self.tensors[number].grad
+            if gradient is not None:
+                yield number, gradient.to(self._dtype)
+
+    def by_group(self, numbers: Iterable[int]) -> Iterator[tuple[int, list[int]]]:
+        """These tensors' numbers, group by group, each with the group's."""
+        for index, members in groupby(numbers, key=self._group_of.__getitem__):
+            yield index, list(members)
