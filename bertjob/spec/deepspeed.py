@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bertjob.errors import SpecError
-from bertjob.spec.job import Precision
+from bertjob.spec.job import ONE_BIT, Precision
 from bertjob.spec.nearest import did_you_mean
 
 PASSED_ON = frozenset(
@@ -180,12 +180,13 @@ _PRECISIONS = {"fp16": ("fp16",), "bf16": ("bf16",), "torch_autocast": ("fp16", 
 """DeepSpeed's ways to compute in half precision, and which `precision` of the job each may go with."""
 
 
-def check_deepspeed(section: Mapping[str, Any], precision: Precision = "auto") -> None:
+def check_deepspeed(section: Mapping[str, Any], precision: Precision = "auto", optimizer: str = "adamw") -> None:
     """Refuse what DeepSpeed would ignore, or would refuse only on the compute nodes.
 
     Args:
         section: the job's ``deepspeed:``.
         precision: the job's ``precision``, which must not contradict the section's.
+        optimizer: the job's ``optimizer.name``: the 1-bit ones scale the loss themselves.
 
     Raises:
         SpecError: an unknown key (names the nearest), one that the job says elsewhere (names where), one that
@@ -198,7 +199,7 @@ def check_deepspeed(section: Mapping[str, Any], precision: Precision = "auto") -
             if key not in known:
                 raise _unknown(f"deepspeed.{path}", key, known)
     _check_zero(section)
-    _check_precision(section, precision)
+    _check_precision(section, precision, optimizer)
 
 
 def enabled_precision(section: Mapping[str, Any]) -> str | None:
@@ -207,12 +208,15 @@ def enabled_precision(section: Mapping[str, Any]) -> str | None:
 
 
 def cuts_tensors(section: Mapping[str, Any], optimizer: str) -> str | None:
-    """What is wrong with an optimizer that looks at whole tensors, where ZeRO gives each rank slices of all in one."""
+    """What is wrong with an optimizer that wants whole tensors of its rank, where ZeRO gives it slices of averages."""
     stage = (section.get("zero_optimization") or {}).get("stage", 0)
     own = enabled_precision(section)
-    if optimizer not in LAMBS or (stage == 0 and own not in ("fp16", "bf16")):
+    if optimizer not in (*LAMBS, *ONE_BIT) or (stage == 0 and own not in ("fp16", "bf16")):
         return None
     cause = f"deepspeed.zero_optimization stage {stage}" if stage else f"DeepSpeed's {own}, which needs ZeRO 1,"
+    if optimizer in ONE_BIT:
+        why = f"compresses each rank's own momentum, and {cause} leaves it one slice of averages in full precision"
+        return f"optimizer {optimizer} {why}: say ZeRO stage 0, and precision alone for fp16 or bf16"
     remedy = "say backend torch, or ZeRO stage 0"
     return f"optimizer {optimizer} takes the norm of each tensor, and {cause} cuts them: {remedy}"
 
@@ -242,14 +246,14 @@ def _check_zero(section: Mapping[str, Any]) -> None:
             raise SpecError(f"deepspeed.{path} needs stage {' or '.join(map(str, stages))}, not {stage}")
 
 
-def _check_precision(section: Mapping[str, Any], precision: Precision) -> None:
+def _check_precision(section: Mapping[str, Any], precision: Precision, optimizer: str) -> None:
     enabled = _enabled(section)
     if len(enabled) > 1:
         raise SpecError(f"deepspeed.{enabled[0]} and deepspeed.{enabled[1]} are both enabled: choose one")
     if enabled and precision not in ("auto", *_PRECISIONS[enabled[0]]):
         raise SpecError(f"deepspeed.{enabled[0]} is enabled, but precision is {precision}: say it in one place")
     half = enabled[0] if enabled else precision
-    by_deepspeed = half == "fp16" or enabled == ["bf16"]
+    by_deepspeed = (half == "fp16" and optimizer not in ONE_BIT) or enabled == ["bf16"]
     if by_deepspeed and _part(section, "zero_optimization").get("stage") == 0:
         # There DeepSpeed's optimizer divides the gradients by a loss scale that its engine has not multiplied in.
         raise SpecError(f"deepspeed.zero_optimization.stage is 0, but {half} needs 1, 2 or 3: leave it out for 1")

@@ -36,6 +36,8 @@ UNREAD: Mapping[Task, tuple[str, ...]] = {
     "smoke": ("pretraining", "model", "train", "evaluation", "optimizer", "schedule"),
 }
 """Sections that a task does not read."""
+ONE_BIT = ("onebit-adam", "onebit-lamb", "zeroone-adam")
+"""Optimizers that send one bit for a value."""
 Kind = Literal["bert", "roberta"]
 Norm = Literal["post", "pre"]
 CkptType = Literal["hf", "tf", "deepspeed", "bertjob"]
@@ -227,12 +229,44 @@ class Pretraining(Section, frozen=True):
     """Samples of the validation documents to evaluate on."""
 
 
+class OneBit(Section, frozen=True):
+    """How 1-bit optimizers talk, and what each of them alone wants to know."""
+
+    transport: Literal["auto", "torch", "mpi"] = "auto"
+    """What carries the compressed steps: `torch` is NCCL or gloo, `mpi` is mpi4py and needs `mpi: true`; `auto`: MPI
+    where the job says `mpi: true`."""
+    cuda_aware: bool | None = None
+    """Of MPI: `true` hands it buffers of GPUs, `false` stages them through pinned memory of the host (default: `true`
+    where the fabric's variables have MVAPICH's `MV2_USE_CUDA`, as those of `infiniband`). Where the site does not name
+    its MPI, `launcher: auto` takes `true` for MVAPICH (`-ppn`) and `false` for Open MPI (`-npernode`)."""
+    hierarchical: bool = False
+    """Ranks of a node add up in full precision, and only nodes send each other one bit a value."""
+    check_every: Count | None = None
+    """Steps between checks that all ranks hold the same weights, bit by bit (default: none)."""
+    coeff_beta: Proportion = 0.9
+    """`onebit-lamb`: decay of the trust ratios whose mean is frozen."""
+    factor_min: Positive = 0.5
+    """`onebit-lamb`: least factor on a frozen trust ratio."""
+    factor_max: Positive = 4.0
+    """`onebit-lamb`: greatest factor on a frozen trust ratio."""
+    factor_threshold: Positive = 0.1
+    """`onebit-lamb`: how much that factor may change in a step."""
+    var_update_scaler: Count = 16
+    """`zeroone-adam`: updates of the variance until the steps between two of them double."""
+    local_step_scaler: Count = 32678
+    """`zeroone-adam`: steps after the freeze until the local steps between two exchanges double."""
+    local_step_clipper: Count = 16
+    """`zeroone-adam`: local steps between two exchanges at most."""
+
+
 class Optimizer(Section, frozen=True):
     """The rule that turns gradients into steps."""
 
-    name: Literal["adamw", "lamb", "fused-lamb"] = "adamw"
+    name: Literal["adamw", "lamb", "fused-lamb", "onebit-adam", "onebit-lamb", "zeroone-adam"] = "adamw"
     """`adamw`: AdamW (Loshchilov and Hutter, arXiv 1711.05101); `lamb`: LAMB, for very large batches (You et al.,
-    arXiv 1904.00962); `fused-lamb`: DeepSpeed's FusedLamb, on GPUs."""
+    arXiv 1904.00962); `fused-lamb`: DeepSpeed's FusedLamb, on GPUs; for slow networks, `onebit-adam`: 1-bit Adam (Tang
+    et al., arXiv 2102.02888), `onebit-lamb`: 1-bit LAMB (Li et al., arXiv 2104.06069), `zeroone-adam`: 0/1 Adam (Lu et
+    al., arXiv 2202.06009)."""
     lr: Positive = 3e-05
     """Peak learning rate."""
     betas: tuple[Proportion, Proportion] = (0.9, 0.999)
@@ -244,9 +278,12 @@ class Optimizer(Section, frozen=True):
     max_grad_norm: Positive | None = 1.0
     """Gradients are scaled down to this global norm; null: not clipped."""
     trust: tuple[NonNegative, NonNegative] = (0.08, 0.5)
-    """Least and greatest trust ratio of `lamb` and `fused-lamb`; DeepSpeed's min and max coefficient."""
+    """Least and greatest trust ratio of `lamb`, `fused-lamb` and `onebit-lamb`; DeepSpeed's min and max coefficient."""
     freeze_step: Count | Literal["auto"] | None = None
-    """Of 1-bit optimizers: the step from which on the variance is frozen and gradients are compressed."""
+    """Of 1-bit optimizers: the step from which on the variance is frozen and gradients are compressed; `zeroone-adam`
+    compresses from the start, and DeepSpeed calls this its var_freeze_step. `auto`: once the variance has settled."""
+    onebit: OneBit = OneBit()
+    """How 1-bit optimizers talk."""
 
 
 class Schedule(Section, frozen=True):

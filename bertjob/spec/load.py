@@ -11,7 +11,7 @@ from bertjob.errors import SpecError
 from bertjob.spec import walltime
 from bertjob.spec.build import build, origins
 from bertjob.spec.fabric import lay_under, preset_of
-from bertjob.spec.job import UNREAD, Job, Resources
+from bertjob.spec.job import ONE_BIT, UNREAD, Job, OneBit, Resources
 from bertjob.spec.shipped import find
 from bertjob.spec.site import Site
 from bertjob.spec.tree import Branch, Leaf, Origin, Tree, merge, nest, read_tree, scalar
@@ -71,11 +71,14 @@ def read_site(path: Path) -> Site:
 def dump(value: msgspec.Struct) -> str:
     """YAML of a job or site, sections without sub-sections on one line, keys that say nothing left out.
 
-    So are sections of a job that its task does not read, unless they say something.
+    So are sections of a job that its task or its optimizer does not read, unless they say something.
     """
     said = _said(value)
-    for name in _unread(value) if isinstance(value, Job) else ():
-        said.pop(name, None)
+    if isinstance(value, Job):
+        for name in _unread(value):
+            said.pop(name, None)
+        if value.optimizer.name not in ONE_BIT and value.optimizer.onebit == OneBit():
+            said.get("optimizer", {}).pop("onebit", None)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     return yaml.dump(said, Dumper=dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
 
@@ -104,8 +107,8 @@ def _load(tree: Tree, kind: type[Value]) -> Loaded[Value]:
         if section := value.deepspeed:
             from bertjob.spec.deepspeed import check_deepspeed  # few jobs have one
 
-            precision = value.precision
-            _at("deepspeed", said, lambda: check_deepspeed(section, precision))
+            precision, optimizer = value.precision, value.optimizer.name
+            _at("deepspeed", said, lambda: check_deepspeed(section, precision, optimizer))
         _check_resources(value.resources, "resources", said)
     else:
         _check_resources(value.defaults, "defaults", said)

@@ -89,7 +89,7 @@ def accumulate(training: Training, step: int, meter: Meter) -> None:
 
 def evaluate(training: Training, step: int) -> None:
     """See after `step` steps how good the model is; the training goes on as if nobody had."""
-    with training.report.working():
+    with training.report.working(), training.backend.common_weights():
         metrics = training.task.evaluate(training.backend.model, final=False)
     if metrics:
         training.report.evaluated(step, metrics)

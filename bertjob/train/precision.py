@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from bertjob.errors import SpecError
 from bertjob.spec.job import Precision
@@ -44,8 +44,15 @@ def autocast(precision: Resolved, device: torch.device) -> AbstractContextManage
     return torch.autocast(device.type, _DTYPES.get(precision), enabled=precision != "fp32")
 
 
-def loss_scaler(precision: Resolved, device: torch.device) -> torch.amp.GradScaler:
-    """Dynamic loss scaling for fp16 (Micikevicius et al., arXiv 1710.03740); does nothing in fp32 and bf16."""
+def loss_scaler(precision: Resolved, device: torch.device, *, together: bool = False) -> torch.amp.GradScaler:
+    """Dynamic loss scaling for fp16 (Micikevicius et al., arXiv 1710.03740); does nothing in fp32 and bf16.
+
+    With `together`, ranks whose gradients are their own agree on whether one of them has overflowed.
+    """
+    if together and precision == "fp16":
+        from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler  # two seconds
+
+        return ShardedGradScaler(device.type, process_group=distributed.group.WORLD)
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 

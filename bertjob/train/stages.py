@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import torch
 
-from bertjob.errors import CheckpointError
-from bertjob.spec import batch
+from bertjob.errors import CheckpointError, SpecError
+from bertjob.spec import batch, freezing
 from bertjob.spec.job import Job
 from bertjob.spec.layout import RunDir
 from bertjob.spec.state import read_state
@@ -80,6 +80,8 @@ def prepare(
     accumulation = batch.solve(job.train.global_batch, job.train.micro_batch, ranks.world.size)
     report.phase("features")
     task = TASKS[job.task](job, run_dir, ranks, device)
+    if ranks.world.size > 1 and (wrong := freezing.complaint(job.optimizer, task.total_steps)):
+        raise SpecError(wrong)
     flags = install(task.model, job, ranks.world, device)
     backend = make_backend(task.model, job, ranks.world, device, accumulation)
     values = hparams(job, ranks.world, device, devices, accumulation, task.total_steps, task.model)
@@ -117,7 +119,8 @@ def finish(training: Training, run_dir: RunDir) -> Mapping[str, float]:
         answered = ranks.from_first(lambda: read_evaluation(run_dir))
         if answered is None:
             report.phase("evaluating")
-            metrics = task.evaluate(training.backend.model)
+            with training.backend.common_weights():
+                metrics = task.evaluate(training.backend.model)
             report.evaluated(task.total_steps, metrics)
         else:
             metrics = answered

@@ -14,19 +14,22 @@ import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import torch
 from torch import Tensor, distributed
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
 from bertjob.errors import CheckpointError
 from bertjob.launch.world import World
-from bertjob.spec.job import Job, Model, Optimizer, Train
+from bertjob.spec.job import Job, Model, OneBit, Optimizer, Train
 from bertjob.train.backends import Backend, StepOutcome
 from bertjob.train.backends.make import make_backend
 from bertjob.train.batch import Batch
 from bertjob.train.model.forward import span_logits
 from bertjob.train.model.init import build_question_answering
+from bertjob.train.optim.onebit import CompressedOptimizer
 from bertjob.train.squad.loss import span_loss
 
 STEPS, HALF = 8, 4
@@ -46,6 +49,10 @@ WAYS = {
     "torch-bf16": {},
     "zero1-bf16": {"zero_optimization": {"stage": 1}},
     "zero1-own-bf16": {"zero_optimization": {"stage": 1}, "bf16": {"enabled": True}},
+    "torch-onebit": {},
+    "client-onebit": {},
+    "torch-zeroone": {},
+    "client-zeroone": {},
 }
 GPU_WAYS = {
     "gpu-torch": {},
@@ -65,9 +72,19 @@ def job(way: str, folder: Path) -> Job:
         precision=next((half for half in ("bf16", "fp16") if way.endswith(half)), "fp32"),
         model=Model(vocab=str(folder / "vocab.txt"), layers=2, hidden=32, heads=4, ff=64, dropout=0.1),
         train=Train(global_batch=2 * MICRO_BATCHES, micro_batch=2, max_seq_length=32),
-        optimizer=Optimizer(lr=LR, weight_decay=0.05, max_grad_norm=0.5),
+        optimizer=optimizer(way),
         deepspeed=(WAYS | GPU_WAYS)[way],
     )
+
+
+def optimizer(way: str) -> Optimizer:
+    """1-bit optimizers compress from the third step on, and 0/1 Adam is amid local steps when it is interrupted."""
+    kind = {"onebit": "onebit-adam", "zeroone": "zeroone-adam"}.get(way.rpartition("-")[2])
+    said: dict[str, Any] = {"lr": LR, "weight_decay": 0.05, "max_grad_norm": 0.5}
+    if kind:
+        local = OneBit(check_every=1, local_step_scaler=1, local_step_clipper=4)
+        said |= {"name": kind, "freeze_step": 2, "onebit": local}
+    return Optimizer(**said)
 
 
 def build(way: str, folder: Path, world: World) -> Backend:
@@ -169,15 +186,39 @@ def overflow(folder: Path, world: World) -> dict[str, object]:
     backend.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     backend.model.train()
     first = take_step(backend, world, 0)
-    before = (digest(backend.weights()), optimizer_digest(backend))
+    before = (digest(backend.weights()), optimizer_digest(backend._optimizer))
     spoilt = take_step(backend, world, 1, spoilt=float("inf"))
-    after = (digest(backend.weights()), optimizer_digest(backend))
+    after = (digest(backend.weights()), optimizer_digest(backend._optimizer))
     again = take_step(backend, world, 1)
     return {"first": first, "before": before, "spoilt": spoilt, "after": after, "again": again}
 
 
-def optimizer_digest(backend: Backend) -> str:
-    states = backend._optimizer.state_dict()["state"]
+def compressed_overflow(way: str, folder: Path, world: World) -> dict[str, object]:
+    """The same in a compressed step, where the other ranks' gradients are finite; every rank's word."""
+    backend = build(way, folder, world)
+    scaler = ShardedGradScaler("cpu", init_scale=2.0**10, process_group=distributed.group.WORLD)
+    if way.startswith("torch"):
+        backend.scaler, own = scaler, backend._optimizer
+    else:
+        backend._scaler, own = scaler, backend._own
+    backend.model.train()
+    for step in range(HALF):
+        take_step(backend, world, step)
+    before = (digest(backend.weights()), optimizer_digest(own), digest(errors(own)))
+    _, outcome = take_step(backend, world, HALF, spoilt=float("inf"))
+    after = (digest(backend.weights()), optimizer_digest(own), digest(errors(own)))
+    _, again = take_step(backend, world, HALF)
+    words: list[object] = [None] * world.size
+    distributed.all_gather_object(words, (before == after, outcome, again.skipped))
+    return {"words": words}
+
+
+def errors(optimizer: CompressedOptimizer) -> dict[str, Tensor]:
+    return {str(number): error for number, error in enumerate(optimizer.own_state_dict()["errors"])}
+
+
+def optimizer_digest(optimizer: torch.optim.Optimizer) -> str:
+    states = optimizer.state_dict()["state"]
     return digest({f"{place}.{name}": tensor for place in states for name, tensor in states[place].items()})
 
 
@@ -242,6 +283,8 @@ def main() -> None:
             results[task] = straight_and_resumed(task, folder, world, reference)
         elif task == "overflow":
             results[task] = overflow(folder, world)
+        elif task.startswith("overflow:"):
+            results[task] = compressed_overflow(task.partition(":")[2], folder, world)
         elif task == "small-disk":
             results[task] = small_disk(folder, world)
         elif task == "full-disk":

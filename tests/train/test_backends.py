@@ -20,8 +20,9 @@ from bertjob.train.backends.torch import STATE, TorchBackend
 from bertjob.train.model.init import build_question_answering
 
 RANKS = Path(__file__).with_name("backend_ranks.py")
+ONEBIT = [way for way in WAYS if way.endswith(("onebit", "zeroone"))]
 FP32 = [way for way in WAYS if "bf16" not in way]
-ON = {1: list(WAYS), 2: FP32, 4: ["torch", "zero2"]}
+ON = {1: [way for way in WAYS if way not in ONEBIT], 2: FP32, 4: ["torch", "zero2"]}
 EACH = [(way, size) for size, ways in ON.items() for way in ways]
 pytestmark = pytest.mark.slow
 ALONE = World(0, 1, 0, 1, "test")
@@ -39,7 +40,8 @@ def folder(tmp_path_factory) -> Path:
 def results(folder: Path) -> dict[int, dict]:
     """What came out, by world size; two ranks go first, for one rank tries their checkpoints."""
     more = {1: ["zero1:zero1-2", "zero2:zero1-1", "torch:torch-2", "zero0:zero0-2", "zero1:torch-1", "small-disk"]}
-    more |= {2: ["overflow", "small-disk", "full-disk"], 4: []}
+    more[1] += [f"{way}:{way}-2" for way in ONEBIT]
+    more |= {2: ["overflow", "overflow:torch-onebit", "overflow:client-onebit", "small-disk", "full-disk"], 4: []}
     return {size: run_ranks(folder, size, ON[size] + more[size]) for size in (2, 1, 4)}
 
 
@@ -64,7 +66,7 @@ def run_ranks(folder: Path, size: int, tasks: list[str]) -> dict:
     return json.loads((folder / f"results-{size}.json").read_bytes())
 
 
-@pytest.mark.parametrize(("way", "size"), [pair for pair in EACH if "bf16" not in pair[0]])
+@pytest.mark.parametrize(("way", "size"), [pair for pair in EACH if "bf16" not in pair[0] and pair[0] not in ONEBIT])
 def test_losses_norms_and_weights_are_those_of_torch_on_one_rank(results, way, size):
     ours, reference = results[size][way], results[1]["torch"]
     for (loss, norm), (reference_loss, reference_norm) in zip(ours["straight"], reference["straight"], strict=True):
@@ -110,7 +112,24 @@ def test_a_step_that_overflows_changes_nothing_on_any_rank(results):
     assert run["first"][1] == {"grad_norm": straight[0][1], "skipped": False, "loss_scale": 2.0**10}
 
 
-@pytest.mark.parametrize("task", ["torch:torch-2", "zero0:zero0-2"])
+@pytest.mark.parametrize("kind", ["onebit", "zeroone"])
+def test_1_bit_optimizers_take_the_same_steps_with_both_back_ends(results, kind):
+    """Until the freeze 1-bit Adam's are those of Adam."""
+    torch_s, client_s = (results[2][f"{name}-{kind}"]["straight"] for name in ("torch", "client"))
+    for ours, theirs in zip(torch_s, client_s, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    plain = results[2]["torch"]["straight"]
+    assert [loss for loss, _ in torch_s[:2]] == pytest.approx([loss for loss, _ in plain[:2]], rel=1e-5)
+    assert torch_s[-1][0] < 0.9 * torch_s[0][0]
+
+
+@pytest.mark.parametrize("way", ["torch-onebit", "client-onebit"])
+def test_a_compressed_step_that_overflows_on_one_rank_changes_nothing_on_any(results, way):
+    outcome = {"grad_norm": None, "skipped": True, "loss_scale": 2.0**9}
+    assert results[2][f"overflow:{way}"]["words"] == [[True, outcome, False]] * 2
+
+
+@pytest.mark.parametrize("task", ["torch:torch-2", "zero0:zero0-2", *(f"{way}:{way}-2" for way in ONEBIT)])
 def test_whole_states_are_read_by_any_number_of_ranks(results, task):
     assert results[1][task] is None
 

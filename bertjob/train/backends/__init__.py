@@ -1,6 +1,7 @@
 """The two ways to take a step: plain torch, or DeepSpeed's engine, behind one small protocol."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +52,9 @@ class Backend(Protocol):
         Raises:
             CheckpointError: the files do not fit this job or this world size; says why.
         """
+
+    def common_weights(self) -> AbstractContextManager[None]:
+        """Within, all ranks have the same weights: those to evaluate. Between them some optimizers let ranks differ."""
 
     def weights(self) -> dict[str, Tensor] | None:
         """The whole model's state dict, float32, on the CPU, on rank 0 (gathered under ZeRO 3); None on other ranks."""

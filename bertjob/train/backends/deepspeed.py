@@ -3,14 +3,20 @@
 What the engine does is kept to what the torch back end does, so that both give the same loss curve: our optimizers,
 our learning rates, clipping by the same norm, and bf16 by autocast over float32 weights. A job that enables DeepSpeed's
 own ``bf16``, ``fp16`` or ``torch_autocast`` gets that instead; precision fp16 is DeepSpeed's fp16.
+
+A 1-bit optimizer wants each rank's own gradients, of which the engine's ZeRO and fp16 know nothing: it is the client
+optimizer of a plain engine, whose all-reduce is off in compressed steps, and clipping and fp16 are done here.
 """
 
 import copy
 import json
+import math
 import os
 import shutil
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,17 +27,19 @@ from torch import Tensor, distributed, nn
 from bertjob.errors import CheckpointError, SpecError
 from bertjob.launch.world import World
 from bertjob.spec.deepspeed import check_deepspeed, cuts_tensors, enabled_precision
-from bertjob.spec.job import Job
+from bertjob.spec.job import ONE_BIT, Job
 from bertjob.train.backends import StepOutcome
+from bertjob.train.backends.own import load_own, save_own
 from bertjob.train.backends.trouble import cannot_write, first_line
 from bertjob.train.operators import deepspeed_package
-from bertjob.train.optim import clip, gauges, make_optimizer, set_learning_rate
-from bertjob.train.precision import InPrecision, resolve
+from bertjob.train.optim import clip, gauges, make_optimizer, set_learning_rate, together
+from bertjob.train.precision import InPrecision, loss_scaler, resolve
 
 FOLDER = "deepspeed"
 """Folder of the engine's own checkpoint, below the one that is given."""
 _TAG = "state"
 _WRITTEN_BY = "written_by.json"
+_SCALER = "scaler"
 _BYTES_A_PARAMETER = 16
 """Weights, master weights and two moments at most, over all ranks."""
 
@@ -42,15 +50,16 @@ def deepspeed_config(job: Job, accumulation: int, world_size: int, device: torch
     Raises:
         SpecError: the section does not make sense (see spec.deepspeed), or fp16 on a CPU.
     """
-    check_deepspeed(job.deepspeed, job.precision)
+    check_deepspeed(job.deepspeed, job.precision, job.optimizer.name)
     config = copy.deepcopy(job.deepspeed)
-    if enabled_precision(config) is None and resolve(job.precision, device) == "fp16":
+    onebit = job.optimizer.name in ONE_BIT
+    if enabled_precision(config) is None and resolve(job.precision, device) == "fp16" and not onebit:
         config["fp16"] = {**config.get("fp16", {}), "enabled": True}
     if enabled_precision(config) == "fp16" and device.type == "cpu":
         raise SpecError("deepspeed.fp16 needs a GPU; on a CPU leave it out and say precision bf16 or fp32")
     if enabled_precision(config) in ("fp16", "bf16"):
         config["zero_optimization"] = {"stage": 1, **config.get("zero_optimization", {})}
-    check_deepspeed(config)  # with the precision that this device resolved
+    check_deepspeed(config, optimizer=job.optimizer.name)  # with the precision that this device resolved
     if wrong := cuts_tensors(config, job.optimizer.name):
         raise SpecError(wrong)
     return {
@@ -59,7 +68,8 @@ def deepspeed_config(job: Job, accumulation: int, world_size: int, device: torch
         "train_micro_batch_size_per_gpu": job.train.micro_batch,
         "gradient_accumulation_steps": accumulation,
         "train_batch_size": job.train.micro_batch * accumulation * world_size,
-        "gradient_clipping": job.optimizer.max_grad_norm or 0.0,  # left out, it would be 1.0
+        # Left out, it would be 1.0. The engine would clip by the norm of this rank's gradients.
+        "gradient_clipping": 0.0 if onebit else job.optimizer.max_grad_norm or 0.0,
     }
 
 
@@ -73,8 +83,9 @@ class DeepSpeedBackend:
     def __init__(self, model: nn.Module, job: Job, world: World, device: torch.device, accumulation: int) -> None:
         config = deepspeed_config(job, accumulation, world.size, device)
         deepspeed = _deepspeed(world, device)
-        self._own = optimizer = make_optimizer(model, job.optimizer)
-        own = InPrecision(model, resolve(job.precision, device), device) if enabled_precision(config) is None else model
+        self._own = optimizer = make_optimizer(model, job.optimizer, mpi=job.mpi)
+        precision = resolve(job.precision, device)
+        own = InPrecision(model, precision, device) if enabled_precision(config) is None else model
         self.model: Any = deepspeed.initialize(
             args=SimpleNamespace(device_rank=device.index or 0),
             model=own,
@@ -87,15 +98,24 @@ class DeepSpeedBackend:
         self._full_weight = deepspeed.utils.safe_get_full_fp32_param
         self._bare, self._device, self._world = model, device, world
         self._stage = int(config.get("zero_optimization", {}).get("stage", 0))
+        together.meet(optimizer)
+        self._onebit = job.optimizer.name in ONE_BIT
+        self._max_norm = job.optimizer.max_grad_norm if self._onebit else None  # the engine clips for the others
+        self._scaler = loss_scaler(
+            precision if self._onebit else "fp32", device, together=together.exchanges(optimizer)
+        )
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add one micro batch's gradients; the engine divides by the accumulation."""
         self.model.set_gradient_accumulation_boundary(last)
-        self.model.backward(loss)
+        self.model.enable_backward_allreduce = not together.wants_local_gradients(self._own)
+        self.model.backward(self._scaler.scale(loss))
 
     def step(self, lr: float) -> StepOutcome:
         """Clip, update, clear."""
         set_learning_rate(self.model.optimizer, lr)
+        if self._onebit:
+            return self._client_step()
         # Without ZeRO the engine clips but does not tell the norm.
         norm = clip(self._bare.parameters(), None) if self._plain else None
         self.model.step()
@@ -115,8 +135,13 @@ class DeepSpeedBackend:
             CheckpointError: there is too little room (on all ranks), or this rank's part cannot be written.
         """
         self._check_room(folder)
-        self.model.save_checkpoint(str(folder / FOLDER), tag=_TAG, save_latest=False)
+        own = together.own_state(self._own)
+        with together.common_weights(self._own):
+            self.model.save_checkpoint(
+                str(folder / FOLDER), tag=_TAG, save_latest=False, client_state={_SCALER: self._scaler.state_dict()}
+            )
         self._writer.raise_failure()
+        save_own(folder, self._world.rank, own)
         if self._world.rank == 0:
             written_by = {"world_size": self._world.size, "stage": self._stage}
             try:
@@ -133,7 +158,10 @@ class DeepSpeedBackend:
         own = folder / FOLDER
         self._check_fit(own)
         try:
-            found, _ = self.model.load_checkpoint(str(own), tag=_TAG)
+            found, client = self.model.load_checkpoint(str(own), tag=_TAG)
+            together.load_own_state(self._own, load_own(folder, self._world.rank))
+            if self._scaler.is_enabled():
+                self._scaler.load_state_dict(client[_SCALER])
         except Exception as error:  # DeepSpeed's readers raise whatever broke
             raise CheckpointError(f"{own} cannot be read: {first_line(error)}") from error
         if found is None:
@@ -142,14 +170,34 @@ class DeepSpeedBackend:
     def weights(self) -> dict[str, Tensor] | None:
         """A copy of the weights, on rank 0; gathered where they are partitioned, from the float32 masters if any."""
         gathered = {}
-        for name, parameter in self._bare.named_parameters():
-            full = self._full_weight(parameter)  # all ranks; None where weights and optimizer are whole
-            if self._world.rank == 0:
-                gathered[name] = (parameter if full is None else full).detach().to("cpu", torch.float32, copy=True)
+        with together.common_weights(self._own):
+            for name, parameter in self._bare.named_parameters():
+                full = self._full_weight(parameter)  # all ranks; None where weights and optimizer are whole
+                if self._world.rank == 0:
+                    gathered[name] = (parameter if full is None else full).detach().to("cpu", torch.float32, copy=True)
         if self._world.rank != 0:
             return None
         buffers = {name: tensor for name, tensor in self._bare.state_dict().items() if name not in gathered}
         return gathered | {name: tensor.to("cpu", copy=True) for name, tensor in buffers.items()}
+
+    def common_weights(self) -> AbstractContextManager[None]:
+        """Within, all ranks have the same weights, those that `weights` copies."""
+        return together.common_weights(self._own)
+
+    def _client_step(self) -> StepOutcome:
+        """A step of a 1-bit optimizer; where a gradient overflowed in fp16, on any rank, nothing is changed."""
+        self._scaler.unscale_(self._own)
+        norm = clip(self._bare.parameters(), self._max_norm, partial(together.norm_over_ranks, self._own)).item()
+        if not self._scaler.is_enabled():
+            self.model.step()
+            return StepOutcome(norm, skipped=False, loss_scale=None)
+        skipped = not math.isfinite(norm)
+        if skipped:
+            self.model.zero_grad()
+        else:
+            self.model.step()
+        self._scaler.update()
+        return StepOutcome(None if skipped else norm, skipped, self._scaler.get_scale())
 
     def _check_room(self, folder: Path) -> None:
         """Refuse a disk without room before any rank writes: the engine's ranks wait for each other."""

@@ -3,6 +3,8 @@
 import pickle
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,8 +15,9 @@ from bertjob.errors import CheckpointError
 from bertjob.launch.world import World
 from bertjob.spec.job import Job
 from bertjob.train.backends import StepOutcome
+from bertjob.train.backends.own import load_own, save_own
 from bertjob.train.backends.trouble import cannot_write, first_line
-from bertjob.train.optim import clip, gauges, make_optimizer, set_learning_rate
+from bertjob.train.optim import clip, gauges, make_optimizer, set_learning_rate, together
 from bertjob.train.precision import InPrecision, loss_scaler, resolve
 
 STATE = "torch.pt"
@@ -34,9 +37,10 @@ class TorchBackend:
         self._rank = world.rank
         self._accumulation = accumulation
         self._max_norm = job.optimizer.max_grad_norm
-        self._optimizer = make_optimizer(model, job.optimizer)
+        self._optimizer = make_optimizer(model, job.optimizer, mpi=job.mpi)
+        together.meet(self._optimizer)
         precision = resolve(job.precision, device)
-        self.scaler = loss_scaler(precision, device)
+        self.scaler = loss_scaler(precision, device, together=together.exchanges(self._optimizer))
         replica = _Replica(model, precision, device)
         self.model: nn.Module = replica if world.size == 1 else _in_parallel(replica, device)
         self._await_micro_batch(1)
@@ -45,17 +49,19 @@ class TorchBackend:
         """Add one micro batch's gradients; the last micro batch of a step exchanges them."""
         assert last == (self._micro_batch == self._accumulation), "a step has `accumulation` micro batches"
         torch.autograd.backward(self.scaler.scale(loss / self._accumulation))
-        self._await_micro_batch(1 if last else self._micro_batch + 1)
+        if not last:
+            self._await_micro_batch(self._micro_batch + 1)
 
     def step(self, lr: float) -> StepOutcome:
         """Clip, update, clear; in fp16 nothing is changed where a gradient overflowed."""
         set_learning_rate(self._optimizer, lr)
         self.scaler.unscale_(self._optimizer)
-        norm = clip(self._bare.parameters(), self._max_norm)
+        norm = clip(self._bare.parameters(), self._max_norm, partial(together.norm_over_ranks, self._optimizer))
         scale = self.scaler.get_scale()
         self.scaler.step(self._optimizer)
         self.scaler.update()
         self._optimizer.zero_grad()
+        self._await_micro_batch(1)
         if not self.scaler.is_enabled():
             return StepOutcome(norm.item(), skipped=False, loss_scale=None)
         skipped = self.scaler.get_scale() < scale  # the exchanged gradients, and so the verdict, are every rank's
@@ -66,15 +72,17 @@ class TorchBackend:
         return gauges(self._optimizer)
 
     def save(self, folder: Path) -> None:
-        """Write the state, on rank 0.
+        """Write the state, on rank 0, and what of the optimizer's is each rank's own.
 
         Raises:
-            CheckpointError: it cannot be written; on rank 0 alone.
+            CheckpointError: it cannot be written; on this rank alone.
         """
+        weights = self.weights()
+        save_own(folder, self._rank, together.own_state(self._optimizer))
         if self._rank != 0:
             return
         state = {
-            "weights": self._bare.state_dict(),
+            "weights": weights,
             "optimizer": self._optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
@@ -94,17 +102,24 @@ class TorchBackend:
             state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
             self._bare.load_state_dict(state["weights"])
             self._optimizer.load_state_dict(state["optimizer"])
+            together.load_own_state(self._optimizer, load_own(folder, self._rank))
             if self.scaler.is_enabled():
                 self.scaler.load_state_dict(state["scaler"])
         except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
             raise CheckpointError(f"{folder / STATE} does not fit: {first_line(error)}") from error
+        self._await_micro_batch(1)
 
     def weights(self) -> dict[str, Tensor] | None:
         """A copy of the weights, on rank 0."""
-        if self._rank != 0:
-            return None
-        state = self._bare.state_dict()
-        return {name: tensor.to("cpu", torch.float32, copy=True) for name, tensor in state.items()}
+        with together.common_weights(self._optimizer):
+            if self._rank != 0:
+                return None
+            state = self._bare.state_dict()
+            return {name: tensor.to("cpu", torch.float32, copy=True) for name, tensor in state.items()}
+
+    def common_weights(self) -> AbstractContextManager[None]:
+        """Within, all ranks have the same weights, those that `weights` copies."""
+        return together.common_weights(self._optimizer)
 
     def _await_micro_batch(self, number: int) -> None:
         """Prepare for a step's micro batch, from 1: the last one's backward pass exchanges the gradients.
@@ -113,7 +128,8 @@ class TorchBackend:
         """
         self._micro_batch = number
         if isinstance(self.model, DistributedDataParallel):
-            self.model.require_backward_grad_sync = number == self._accumulation
+            averaged = not together.wants_local_gradients(self._optimizer)
+            self.model.require_backward_grad_sync = averaged and number == self._accumulation
 
 
 class _Replica(InPrecision):

@@ -1,0 +1,40 @@
+"""What of an optimizer's state is each rank's own: a file a rank, beside what all have in common."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bertjob.train.backends.trouble import cannot_write
+
+
+def save_own(folder: Path, rank: int, own: dict[str, Any] | None) -> None:
+    """Write it, where there is something.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    if own is None:
+        return
+    buffer = io.BytesIO()  # torch's own writer turns an OSError into a RuntimeError
+    torch.save(own, buffer)
+    try:
+        _file(folder, rank).write_bytes(buffer.getbuffer())
+    except OSError as error:
+        raise cannot_write(_file(folder, rank), error) from error
+
+
+def load_own(folder: Path, rank: int) -> dict[str, Any] | None:
+    """Read it; None where this rank has no file.
+
+    Raises:
+        OSError: it cannot be read.
+        RuntimeError: it is damaged.
+    """
+    file = _file(folder, rank)
+    return torch.load(file, map_location="cpu", weights_only=True) if file.exists() else None
+
+
+def _file(folder: Path, rank: int) -> Path:
+    return folder / f"optimizer-{rank:05d}.pt"

@@ -1,0 +1,169 @@
+"""What needs no second rank: the freeze of the variance, the schedules of 0/1 Adam, imports, bad settings."""
+
+import copy
+import itertools
+import logging
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from bertjob.errors import PreflightError
+from bertjob.spec.job import ONE_BIT, OneBit, Optimizer
+from bertjob.train.optim import Lamb, OneBitAdam, OneBitLamb, ZeroOneAdam, gauges, make_optimizer, parameter_groups
+from bertjob.train.optim.onebit.freeze import Freeze
+from bertjob.train.optim.onebit.zeroone import steps_between_exchanges, updates_variance
+
+KINDS = [OneBitAdam, OneBitLamb, ZeroOneAdam]
+
+
+def test_importing_them_needs_torch_alone():
+    heavy = "transformers deepspeed mpi4py numpy triton tokenizers"
+    code = f"""
+import sys
+sys.modules["numpy"] = None  # torch itself would import it
+from bertjob.train.optim import OneBitAdam, OneBitLamb, ZeroOneAdam
+print([name for name in {heavy.split()!r} if sys.modules.get(name) is not None])
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_rank_runs_as_the_plain_optimizer_and_says_so(kind, caplog):
+    torch.manual_seed(3)
+    layer = nn.Linear(6, 5)
+    plain_layer = copy.deepcopy(layer)
+    settings = {"lr": 0.01, "betas": (0.9, 0.99), "eps": 1e-6}
+    optimizer = kind(parameter_groups(layer, 0.1), freeze_step=3, **settings)
+    plain: torch.optim.Optimizer
+    plain = (Lamb if kind is OneBitLamb else torch.optim.AdamW)(parameter_groups(plain_layer, 0.1), **settings)
+    caplog.set_level(logging.INFO)
+    for _ in range(8):
+        inputs = torch.randn(4, 6)
+        for model, own in ((layer, optimizer), (plain_layer, plain)):
+            own.zero_grad()
+            model(inputs).square().sum().backward()
+            assert not getattr(own, "local_gradients", False)
+            own.step()
+    for ours, theirs in zip(layer.parameters(), plain_layer.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+    name = {OneBitAdam: "Adam", OneBitLamb: "LAMB", ZeroOneAdam: "Adam"}[kind]
+    assert caplog.messages == [f"one rank has nothing to compress: {kind.__name__} runs as {name}"]
+    assert (optimizer.bytes_sent, optimizer.frozen_after) == (0, None)
+
+
+def test_tensors_without_a_gradient_stay_in_full_steps():
+    used, unused = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    optimizer = OneBitAdam([used, unused], lr=0.1, weight_decay=0.1, freeze_step=5)
+    used.grad = torch.ones(3)
+    optimizer.step()
+    assert used[0] < 1
+    assert torch.equal(unused, torch.ones(3))
+
+
+def looked_at(freeze: Freeze, steps: int, lr: float = 1.0, norm: float = 1.0) -> list[int]:
+    """Steps after which the norm is asked for."""
+    seen: list[int] = []
+    for step in range(1, steps + 1):
+        freeze.consider(step, lr, lambda step=step: seen.append(step) or norm)
+        if freeze.after:
+            break
+    return seen
+
+
+def test_a_planned_freeze_looks_twice_and_keeps_its_step():
+    freeze = Freeze(400, 0.999)
+    assert looked_at(freeze, 1000) == [200, 400]
+    assert (freeze.after, freeze.settled) == (400, True)
+    late = Freeze(23000, 0.999)
+    assert looked_at(late, 23000) == [22000, 23000]
+
+
+@pytest.mark.parametrize(("norms", "lrs", "settled"), [((1.0, 0.97), (1, 1), True), ((1.0, 0.9), (1, 1), False)])
+def test_a_freeze_before_the_variance_has_settled_is_seen(norms, lrs, settled):
+    freeze = Freeze(2, 0.999)
+    for step in (1, 2):
+        freeze.consider(step, lrs[step - 1], lambda step=step: norms[step - 1])
+    assert (freeze.after, freeze.settled) == (2, settled)
+
+
+def test_while_the_learning_rate_rises_nothing_has_settled():
+    freeze = Freeze("auto", 0.9)
+    for step in range(1, 40):
+        if freeze.consider(step, min(step / 30, 1.0), lambda: 1.0):
+            break
+    assert freeze.after == 31
+
+
+def test_auto_freezes_once_the_norm_is_that_of_a_window_before():
+    freeze = Freeze("auto", 0.99)
+    for step in range(1, 2000):
+        if freeze.consider(step, 1.0, lambda step=step: 1 + 100 / step):
+            break
+    ratio = (1 + 100 / freeze.after) / (1 + 100 / (freeze.after - 100))
+    assert ratio >= 0.96
+    assert (1 + 100 / (freeze.after - 10)) / (1 + 100 / (freeze.after - 110)) < 0.96
+
+
+def test_norms_that_are_no_numbers_never_settle():
+    assert looked_at(Freeze("auto", 0.9), 30, norm=float("nan")) == list(range(1, 31))
+
+
+def test_a_freeze_goes_on_from_its_state():
+    freeze, again = Freeze("auto", 0.9), Freeze("auto", 0.9)
+    for step in range(1, 8):
+        freeze.consider(step, 1.0, lambda: 1.0)
+    again.load_state_dict(copy.deepcopy(freeze.state_dict()))
+    for step in range(8, 12):
+        assert freeze.consider(step, 1.0, lambda: 1.0) == again.consider(step, 1.0, lambda: 1.0)
+    assert again.after == 11
+
+
+def test_the_variance_is_updated_ever_more_rarely():
+    updates = [step for step in range(2000) if updates_variance(step, 16)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(updates)]
+    assert gaps == [2 ** (number // 16) for number in range(len(gaps))]
+
+
+def test_exchanges_become_rarer_up_to_the_clipper():
+    found = [steps_between_exchanges(step, 100, 16) for step in range(0, 1000, 100)]
+    assert found == [1, 2, 4, 8, 16, 16, 16, 16, 16, 16]
+    assert steps_between_exchanges(10**9, 1, 12) == 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "line"),
+    [
+        (OneBitAdam, {"freeze_step": 0}, "the variance needs a step before it is frozen"),
+        (OneBitAdam, {"lr": -1.0}, "out of range"),
+        (OneBitAdam, {"betas": (0.9, 1.0)}, "out of range"),
+        (OneBitLamb, {"trust": (0.5, 0.1)}, "bounds of the trust ratio"),
+        (OneBitLamb, {"factor_min": 2.0}, "factor_min 2.0"),
+        (ZeroOneAdam, {"local_step_clipper": 0}, "local_step_clipper 0"),
+    ],
+)
+def test_settings_out_of_their_range_are_refused(kind, wrong, line):
+    with pytest.raises(ValueError, match=line):
+        kind([nn.Parameter(torch.ones(1))], **{"lr": 0.1, "freeze_step": 1, **wrong})
+
+
+@pytest.mark.parametrize(("name", "kind"), list(zip(ONE_BIT, KINDS, strict=True)))
+def test_the_job_chooses(name, kind):
+    layer = nn.Linear(2, 2)
+    optimizer = make_optimizer(layer, Optimizer(name=name, freeze_step="auto"))
+    assert type(optimizer) is kind
+    layer(torch.ones(2)).sum().backward()
+    optimizer.step()
+    told = gauges(optimizer)
+    assert (told["frozen"], told["bytes_sent"]) == (0.0, 0.0)
+    assert ("trust_mean" in told) == (kind is OneBitLamb)
+
+
+@pytest.mark.parametrize("said", [OneBit(transport="mpi"), OneBit()])
+def test_without_mpi4py_the_mpi_transport_is_refused_in_one_line(said, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(PreflightError, match=r"^the MPI transport of a 1-bit optimizer needs mpi4py and .*torch$"):
+        make_optimizer(nn.Linear(2, 2), Optimizer(name="onebit-adam", freeze_step=2, onebit=said), mpi=True)
