@@ -2,6 +2,7 @@
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from bertjob.cli.options import Request, job_options, json_option
 from bertjob.cluster.machine import here
@@ -19,9 +20,12 @@ def _model_of(run: str) -> str:
 
 @click.command("estimate")
 @job_options(default_site="generic")
+@click.option("--optimizer", metavar="NAME", help="Another optimizer than the job's: does a 1-bit one pay here?")
 @json_option
-def verb(request: Request, as_json: bool) -> None:
+def verb(request: Request, optimizer: str | None, as_json: bool) -> None:
     """Say what a job will take: steps, time, memory.
+
+    And what a 1-bit optimizer would gain on the network: faster steps, and less to send.
 
     The figures come from formulas and the site's numbers (gpu, fabric.gbits), not from a run: take them as good to a
     third.
@@ -29,6 +33,8 @@ def verb(request: Request, as_json: bool) -> None:
     from bertjob.cluster.materials import samples_of, sizes_of
     from bertjob.launch.estimate.estimate import estimate
 
+    if optimizer is not None:
+        request = replace(request, options={**request.options, "optimizer.name": ("--optimizer", optimizer)})
     job, site = request.load()
     whole = resolve(job.value, site.value, msgspec.structs.replace(here(), run=_model_of))
     form = shape(whole)

@@ -4,6 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bertjob.cli.status_table import duration
+from bertjob.launch.estimate.compression import Compression
 from bertjob.launch.estimate.estimate import Estimate
 from bertjob.spec.job import Job
 
@@ -24,10 +25,30 @@ def estimate_table(job: Job, found: Estimate, nodes: int) -> Table:
         "communication": _communication(found),
         "memory": _memory(found),
     }
+    if found.compression is not None:
+        rows |= _compression(job, found.compression)
     for name, value in rows.items():
         table.add_row(name, value)
     table.add_row("micro batches", _micro_batches(job, found))
     return table
+
+
+def _compression(job: Job, gain: Compression) -> dict[str, str]:
+    """What a node sends, and whether that pays."""
+    rounds, name = gain.rounds, job.optimizer.name
+    silent = f", {rounds.silent:.0%} nothing" if rounds.silent > 0.005 else ""
+    sent = (
+        f"{gain.full_bytes / 1e6:.0f} MB a node in full precision ({rounds.full:.0%} of the steps), "
+        f"{gain.compressed_bytes / 1e6:.0f} MB compressed ({rounds.compressed:.0%}){silent}: "
+        f"{gain.volume:.1f} times less in all"
+    )
+    limit = f"below {gain.pays_below:.0f} Gbit/s a node"
+    if gain.speed is None:
+        return {"sent a step": sent, name: f"pays {limit}; the site says no fabric.gbits"}
+    plain = "LAMB" if "lamb" in name else "Adam"
+    speed = f"{gain.speed:.2f} times as fast as {plain}, {gain.stage_speed:.2f} times in compressed steps"
+    pays = f"pays: {speed}" if gain.speed > 1 else f"does not pay: {speed}; it would {limit}"
+    return {"sent a step": sent, name: pays}
 
 
 def _communication(found: Estimate) -> str:

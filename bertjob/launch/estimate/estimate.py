@@ -6,13 +6,15 @@ from collections.abc import Iterator
 import msgspec
 
 from bertjob.errors import SpecError
-from bertjob.launch.estimate.memory import Memory, activation_bytes, state_bytes
-from bertjob.launch.estimate.network import all_reduce_seconds, exposed_seconds
+from bertjob.launch.estimate.compression import Compression, Load, compression, full_seconds
+from bertjob.launch.estimate.memory import Memory, activation_bytes, error_bytes, state_bytes
+from bertjob.launch.estimate.network import ring_bytes
+from bertjob.launch.estimate.rounds import rounds
 from bertjob.launch.estimate.samples import Samples
 from bertjob.launch.estimate.sizes import Sizes, flops, parameters
 from bertjob.spec.batch import divisors, solve
 from bertjob.spec.deepspeed import enabled_precision
-from bertjob.spec.job import Job
+from bertjob.spec.job import ONE_BIT, Job
 from bertjob.spec.site import Gpu
 
 PEAK_SHARE = 0.45
@@ -33,6 +35,7 @@ class Estimate(msgspec.Struct, frozen=True):
         samples_per_second: over all ranks.
         communication: share of a step that waits for other nodes, 0 … 1; None where the fabric's rate is not known.
         sending: seconds a step that gradients travel, most of them while the last backward pass computes; likewise.
+        compression: what its 1-bit optimizer gains; None without one, or on one node.
         memory: of one rank.
         gpu_memory: bytes that a GPU has.
         micro_batches: those that divide the work and fit, ascending.
@@ -43,6 +46,7 @@ class Estimate(msgspec.Struct, frozen=True):
     samples_per_second: float
     communication: float | None
     sending: float | None
+    compression: Compression | None
     memory: Memory
     gpu_memory: float
     micro_batches: tuple[int, ...]
@@ -82,17 +86,29 @@ def estimate(
     micro = train.micro_batch * work / (rate * PEAK_SHARE * at_once / (at_once + HALF_SPEED_TOKENS))
     accumulation = solve(train.global_batch, train.micro_batch, ranks)
     compute = accumulation * micro
-    sending = waiting = None
-    if gbits is not None or nodes == 1:
-        sending = all_reduce_seconds(4 * parameters(sizes), nodes, (gbits or math.inf) * 1e9 / 8)
-        waiting = exposed_seconds(sending, micro * _BACKWARD)
-    step = compute + (waiting or 0.0)
+    bandwidth = math.inf if nodes == 1 else None if gbits is None else gbits * 1e9 / 8
+    load = Load(
+        parameters=parameters(sizes),
+        value_bytes=2 if _own_half(job) else 4,
+        nodes=nodes,
+        ranks_per_node=ranks // nodes,
+        compute=compute,
+        hidden=micro * _BACKWARD,
+    )
+    gain, step = None, full_seconds(load, bandwidth)
+    sent = ring_bytes(load.value_bytes * load.parameters, nodes)
+    if job.optimizer.name in ONE_BIT and nodes > 1:
+        hierarchical = job.optimizer.onebit.hierarchical
+        gain = compression(load, rounds(job.optimizer, steps(job, samples)), bandwidth, hierarchical=hierarchical)
+        step, sent = gain.step, gain.full_bytes / gain.volume
+    seconds = compute if step is None else step
     return Estimate(
-        steps=_steps(job, samples),
-        seconds_per_step=step,
-        samples_per_second=train.global_batch / step,
-        communication=None if waiting is None else waiting / step,
-        sending=sending,
+        steps=steps(job, samples),
+        seconds_per_step=seconds,
+        samples_per_second=train.global_batch / seconds,
+        communication=None if step is None else 1 - compute / step,
+        sending=None if bandwidth is None else sent / bandwidth,
+        compression=gain,
         memory=memory(job, sizes, samples, ranks, train.micro_batch),
         gpu_memory=_bytes(gpu),
         micro_batches=tuple(_fitting(job, sizes, samples, gpu, ranks)),
@@ -101,7 +117,7 @@ def estimate(
 
 def memory(job: Job, sizes: Sizes, samples: Samples, ranks: int, micro_batch: int) -> Memory:
     """What a rank keeps with a micro batch."""
-    own = enabled_precision(job.deepspeed) in ("fp16", "bf16") if job.backend == "deepspeed" else False
+    own = _own_half(job)
     stage = (job.deepspeed.get("zero_optimization") or {}).get("stage", 0) if job.backend == "deepspeed" else 0
     activations = activation_bytes(
         sizes,
@@ -110,7 +126,13 @@ def memory(job: Job, sizes: Sizes, samples: Samples, ranks: int, micro_batch: in
         micro_batch * samples.masked,
         checkpointed=job.model.activation_checkpointing,
     )
-    return Memory(state_bytes(sizes, ranks, stage, own), activations)
+    errors = error_bytes(sizes, ranks) if job.optimizer.name in ONE_BIT and ranks > 1 else 0.0
+    return Memory(state_bytes(sizes, ranks, stage, own) + errors, activations)
+
+
+def _own_half(job: Job) -> bool:
+    """Whether DeepSpeed's own fp16 or bf16 keeps weights and gradients in half precision."""
+    return job.backend == "deepspeed" and enabled_precision(job.deepspeed) in ("fp16", "bf16")
 
 
 def _fitting(job: Job, sizes: Sizes, samples: Samples, gpu: Gpu, ranks: int) -> Iterator[int]:
@@ -135,7 +157,8 @@ def _bytes(gpu: Gpu) -> float:
     return gpu.memory_gib * 2**30
 
 
-def _steps(job: Job, samples: Samples) -> int | None:
+def steps(job: Job, samples: Samples) -> int | None:
+    """Optimizer steps of a job; None where neither the job nor its data say it."""
     train = job.train
     by_epochs = None if samples.count is None else math.ceil(train.epochs * samples.count / train.global_batch)
-    return min((steps for steps in (by_epochs, train.max_steps) if steps is not None), default=None)
+    return min((number for number in (by_epochs, train.max_steps) if number is not None), default=None)

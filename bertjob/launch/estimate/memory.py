@@ -16,7 +16,7 @@ class Memory(msgspec.Struct, frozen=True):
     """Bytes of a rank.
 
     Attributes:
-        state: weights, gradients and moments.
+        state: weights, gradients, moments, and errors of a 1-bit optimizer.
         activations: what the forward pass of one micro batch leaves for the backward pass.
     """
 
@@ -46,6 +46,16 @@ def state_bytes(sizes: Sizes, world: int, zero_stage: int, half: bool) -> float:
     whole = {0: (weights, gradients, rest), 1: (weights, gradients), 2: (weights,), 3: ()}[zero_stage]
     kept = sum(whole)
     return parameters(sizes) * (kept + (16 - kept) / world)
+
+
+def error_bytes(sizes: Sizes, world: int) -> float:
+    """What a 1-bit optimizer keeps beside its moments: the errors of its worker, and of its share of the server.
+
+    Args:
+        sizes: the model's.
+        world: ranks, N.
+    """
+    return parameters(sizes) * (4 + 4 / world)
 
 
 def activation_bytes(

@@ -1,15 +1,17 @@
 """What the ranks send each other in a step."""
 
 
-def all_reduce_seconds(size: float, nodes: int, bandwidth: float) -> float:
-    """A ring over the nodes: ``2 (N - 1) / N S / B`` (Patarasuk and Yuan, J. Parallel Distrib. Comput. 69, 2009).
+def ring_bytes(size: float, nodes: int) -> float:
+    """What a node sends in an all-reduce by a ring over the nodes: ``2 (N - 1) / N S``.
+
+    Source: Patarasuk and Yuan, J. Parallel Distrib. Comput. 69, 2009. Within a node the links are so much faster that
+    they are left out.
 
     Args:
-        size: bytes, S.
-        nodes: N; within a node the links are so much faster that they are left out.
-        bandwidth: bytes a second that a node sends, B.
+        size: bytes to be added up, S.
+        nodes: N.
     """
-    return 2 * (nodes - 1) / nodes * size / bandwidth
+    return 2 * (nodes - 1) / nodes * size
 
 
 def exposed_seconds(communication: float, last_backward: float) -> float:
