@@ -5,6 +5,7 @@ The examples are the golden files of tests/test_script.py as well. ``make regen`
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -21,9 +22,9 @@ HERE = Here(python="/home/user/venv/bin/python", cwd="/home/user/bert", cpus=16)
 """A login node that is the same wherever the examples are made."""
 
 
-def example(site: Site, *settings: str) -> str:
-    """What ``bertjob script squad`` prints with these settings."""
-    return script(plan(load_job("squad", settings).value, site, None, HERE))
+def example(site: Site, *settings: str, job: str = "squad") -> str:
+    """What ``bertjob script JOB`` prints with these settings."""
+    return script(plan(load_job(job, settings).value, site, None, HERE))
 
 
 def site(name: str) -> Site:
@@ -61,6 +62,23 @@ def _auto() -> str:
     return script(plan(job.value, msgspec.structs.replace(site("generic"), mpi=knows), None, HERE))
 
 
+def _onebit(preset: str, interface: str) -> str:
+    """A cluster of which the network is known: it tells the mpirun and, of MPI, whether to hand it GPU buffers."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "generic.yaml"
+        plain = (shipped_folder("site") / "generic.yaml").read_text()
+        file.write_text(f"{plain}fabric: {{preset: {preset}, interface: {interface}}}\n")
+        known = load_site(str(file)).value
+    by_mpi = (
+        "mpi=true",
+        "launcher=auto",
+        "resources.nodes=8",
+        "resources.gpus_per_node=4",
+        "resources.cpus_per_task=8",
+    )
+    return example(known, *by_mpi, job="squad-onebit")
+
+
 def _two_nodes(name: str, *settings: str) -> str:
     of_site = site(name)
     account = ("resources.account=<account>",) if "account" in of_site.needs else ()
@@ -77,6 +95,8 @@ EXAMPLES: Mapping[str, Callable[[], str]] = {
     "generic-squad-4-openmpi-srun.sbatch": lambda: _srun("openmpi-srun"),
     "generic-squad-4-torchrun.sbatch": lambda: _srun("torchrun"),
     "generic-smoke-4-auto.sbatch": _auto,
+    "generic-squad-onebit-8-ethernet.sbatch": lambda: _onebit("ethernet", "eth0"),
+    "generic-squad-onebit-8-infiniband.sbatch": lambda: _onebit("infiniband", "ib0"),
     "generic-squad-2-apptainer.sbatch": lambda: _container("apptainer", "$SCRATCH/bertjob.sif"),
     "generic-squad-2-charliecloud.sbatch": lambda: _container("charliecloud", "$SCRATCH/bertjob"),
     "generic-squad-2-edf.sbatch": lambda: _container("edf", annotations={"com.hooks.cxi.enabled": "true"}),

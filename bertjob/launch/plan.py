@@ -115,7 +115,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
     )
     launcher = LAUNCHERS[form.launcher]
     chosen = (job.launcher or site.launcher) == "auto"
-    why = explanation(replace(whole, srun_mpi=job.srun_mpi), site) if chosen else launcher.note(start)
+    why = explanation(replace(whole, launcher="auto", srun_mpi=job.srun_mpi), site) if chosen else launcher.note(start)
     seen = binds(whole, site, RUNS, here.linked, _known(run_dir, here))
     checks.refuse_links(seen, whole, site)
     told = container(whole, site, environment, seen, RUN, RUN)

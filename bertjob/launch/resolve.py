@@ -8,7 +8,8 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from bertjob.errors import PreflightError
-from bertjob.launch.choice import choose
+from bertjob.launch import onebit
+from bertjob.launch.choice import choose, family_of
 from bertjob.launch.words import Text, parse
 from bertjob.spec import walltime
 from bertjob.spec.job import Data, Image, Job, Model, Resources
@@ -80,7 +81,7 @@ def shape(job: Job) -> Shape:
 
 
 def resolve(job: Job, site: Site, here: Here) -> Job:
-    """The same job with engine, launcher, image, resources and absolute paths.
+    """The same job with engine, launcher, image, transport, resources and absolute paths.
 
     Raises:
         PreflightError: a path names a variable that is not set here, or launcher auto finds none that works.
@@ -94,6 +95,7 @@ def resolve(job: Job, site: Site, here: Here) -> Job:
         srun_mpi=srun_mpi,
         model=_model(job.model, here),
         data=_data(job.data, here),
+        optimizer=onebit.resolved(whole, site, family_of(site)),
         resources=_resources(job.resources, site, here),
     )
 

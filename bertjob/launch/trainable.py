@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+from bertjob.launch import onebit
 from bertjob.launch.resolve import shape
 from bertjob.spec import kernel
 from bertjob.spec.deepspeed import cuts_tensors
-from bertjob.spec.job import Job, Model
+from bertjob.spec.job import ONE_BIT, Job, Model
 from bertjob.spec.lengths import complaint
 
 _READ = {"squad": ("train", "dev"), "pretrain": ("shards",), "mlm": ("shards",), "smoke": ()}
@@ -24,6 +25,8 @@ def problems(job: Job) -> Iterator[str]:
         yield from _random(job.model, has_vocabulary=job.data.shards is not None)
     if job.backend == "deepspeed" and (wrong := cuts_tensors(job.deepspeed, job.optimizer.name)):
         yield wrong
+    if job.optimizer.name in ONE_BIT:
+        yield from onebit.problems(job)
     if job.optimizer.trust[0] > job.optimizer.trust[1]:
         yield f"optimizer.trust {list(job.optimizer.trust)}: the least trust ratio comes first"
     yield from kernel.problems(job)
@@ -68,8 +71,7 @@ def _unread(job: Job) -> Iterator[str]:
         if getattr(job.data, key) is not None and key not in read:
             reads = " and ".join(f"data.{name}" for name in read) or "no data"
             yield f"data.{key}: task {job.task} reads {reads}"
-    if job.optimizer.freeze_step is not None:
-        yield f"optimizer.freeze_step: {job.optimizer.name} has no frozen stage"
+    yield from onebit.unread(job.optimizer)
 
 
 def _random(model: Model, *, has_vocabulary: bool) -> Iterator[str]:
