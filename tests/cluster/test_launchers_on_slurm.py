@@ -131,13 +131,19 @@ def training(launch: Launch, squad: Path, steps: int, **keys: object) -> tuple[P
 
 
 @pytest.mark.parametrize(("library", "launcher"), [("openmpi5", "openmpi"), ("mpich", "hydra")])
-def test_training_that_needs_mpi_runs_through_mpirun(launch: Launch, squad: Path, library: str, launcher: str) -> None:
-    job, run = training(launch, squad, 4, mpi=True)
+def test_training_whose_compressed_steps_go_by_mpi_runs_through_mpirun(
+    launch: Launch, squad: Path, library: str, launcher: str
+) -> None:
+    job, run = training(launch, squad, 4, mpi=True, optimizer={"name": "onebit-adam", "freeze_step": 2})
     launch.bertjob("submit", job, "--site", launch.site(library, launcher), "--run-dir", run.path, "--wait")
     assert json.loads(run.hparams.read_text())["world_size"] == 4
+    assert "onebit: {transport: mpi, cuda_aware: false, " in run.job.read_text()
     state = read_state(run.state)
     assert state is not None
     assert (state.phase, state.step) == ("done", 4)
+    steps = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    full, bits = (line["bytes_sent"] for line in (steps[0], steps[3]))
+    assert full / bits == pytest.approx(32, rel=0.1)
 
 
 def test_a_signal_passes_by_the_agents_and_the_same_run_finishes_after_a_requeue(launch: Launch, squad: Path) -> None:

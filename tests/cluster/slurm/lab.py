@@ -31,6 +31,7 @@ PACKAGES = {
     "my_print_defaults": "mariadb-client-core",
     "mpirun": "openmpi-bin",
     "ip": "iproute2",
+    "tc": "iproute2",
 }
 """Command to the Debian package that has it."""
 PMIX = ("*/pmix2/lib/libpmix.so", "libpmix-dev")
@@ -162,6 +163,19 @@ class Lab:
                     found[int(process.name)] = (process / "cmdline").read_bytes().decode().split("\0")
         return found
 
+    def limit(self, mbits: int | None) -> None:
+        """Let the link of each node carry so many 10^6 bits a second in each direction; None: as many as it can."""
+        rate = ("tbf", "rate", f"{mbits}mbit", "burst", "256kb", "latency", "50ms")
+        change = ("replace", *rate) if mbits else ("del",)
+        for node in self.nodes:
+            there = ("ip", "netns", "exec", f"{self.shape.name}-{node}")
+            for where, device in (((), self._veth(node)), (there, "eth0")):
+                _run(*where, "tc", "qdisc", change[0], "dev", device, "root", *change[1:])
+
+    def sent(self, node: int) -> int:
+        """Bytes that a node has sent over its link."""
+        return int(Path("/sys/class/net", self._veth(node), "statistics/rx_bytes").read_text())
+
     def stop_daemon(self, name: str) -> None:
         """End the controller's daemon `name`, e.g. slurmctld, and wait until it is gone."""
         pid = (self.shape.run / f"{name}.pid").read_text().strip()
@@ -249,9 +263,13 @@ def install(packages: Sequence[str]) -> None:
 
 
 def _ip(*arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    _run("ip", *arguments)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LabError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+        raise LabError(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
 def _alive(pid: int) -> bool:
