@@ -151,27 +151,36 @@ def test_a_job_that_makes_progress_goes_on_however_often(batch: Batch) -> None:
 
 
 def test_an_exit_code_that_the_launcher_garbled_does_not_stop_the_job(batch: Batch) -> None:
-    """Not even where the signal came before the first new checkpoint: torchrun makes a 1 of all exit codes."""
-
-    def stopped(seconds: float, code: int) -> int:
+    def ended(seconds: float, code: int, before: str = "None") -> int:
         write_state(batch.folder / "state.json", RunState(phase="checkpointed", time=seconds))
         said = (batch.folder / "state.json").read_text()
-        return batch.run(f"(run / 'state.json').write_text({said!r}); sys.exit({code})")
+        return batch.run(f"{before}; (run / 'state.json').write_text({said!r}); sys.exit({code})")
 
-    assert stopped(1.0, 143) == 0
-    assert stopped(2.0, 1) == 0
-    assert stopped(2.0, 1) == 1  # the last start has left no word: what is there is of the one before
-    assert len(batch.requeues) == 2
+    assert ended(1.0, 143, "checkpoint(5)") == 0
+    assert ended(1.0, 143, "checkpoint(6)") == 143  # this start has left no word: what is there is of the one before
+    assert ended(2.0, 143) == 143  # nobody asked it to stop but srun, because another rank had failed
+    assert len(batch.requeues) == 1
+
+
+def test_a_signal_before_the_first_checkpoint_is_obeyed_though_torchrun_makes_1_of_85(batch: Batch) -> None:
+    process = batch.start(leaving_1("checkpointed"))
+    until(lambda: (batch.run_dir / "up").exists())
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(10) == 0
+    assert len(batch.requeues) == 1
+
+
+def leaving_1(phase: str) -> str:
+    """A rank that at a signal leaves this state and exit code 1."""
+    state = f'{{"phase":"{phase}","time":0.0}}'
+    return WAITING.replace("stop)", f"lambda *_: ((run / 'state.json').write_text({state!r}), os._exit(1)))")
 
 
 @pytest.mark.parametrize(("phase", "cancels"), [("checkpointed", 1), ("failed", 0)])
 def test_a_cancelled_job_that_stopped_is_no_failure_though_torchrun_makes_1_of_85(
     batch: Batch, phase: str, cancels: int
 ) -> None:
-    state = f'{{"phase":"{phase}","time":0.0}}'
-    process = batch.start(
-        WAITING.replace("stop)", f"lambda *_: ((run / 'state.json').write_text({state!r}), os._exit(1)))")
-    )
+    process = batch.start(leaving_1(phase))
     until(lambda: (batch.run_dir / "up").exists())
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 1

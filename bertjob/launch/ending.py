@@ -14,9 +14,9 @@ SIGNALS = r"""
 # USR1 comes before the time limit, TERM with scancel. Both reach the ranks as USR1, at which they write a checkpoint
 # and end with 85; at TERM, srun and mpirun would kill them. bash runs a trap only between commands, hence & and wait.
 # A trap here starts no process: scancel would end it with all others of this script.
-cancelled=
-trap 'kill -USR1 "$launcher" 2> /dev/null || true' USR1
-trap 'cancelled=yes; kill -USR1 "$launcher" 2> /dev/null || true' TERM
+signalled='' cancelled=''
+trap 'signalled=yes; kill -USR1 "$launcher" 2> /dev/null || true' USR1
+trap 'signalled=yes; cancelled=yes; kill -USR1 "$launcher" 2> /dev/null || true' TERM
 """.strip()
 """Hands signals of the scheduler on to the ranks."""
 
@@ -37,9 +37,11 @@ wait "$launcher" || code=$? # bash keeps the exit code of a process that has end
 REQUEUE = r"""
 # Has training stopped with more to do? Exit code 85 says so. But a launcher ends the last ranks once the first has
 # ended, and may report what became of them, and torchrun makes a 1 of all codes: then the state that this start has
-# left counts.
+# left counts, if there was a signal or there is a new checkpoint. srun's TERM after a rank has failed is no reason.
 stopped() {
-  [ "$code" -eq 85 ] || [[ $(state) == *'"phase":"checkpointed"'* && $(state) != "$state_before" ]]
+  [ "$code" -eq 85 ] && return
+  [[ $(state) == *'"phase":"checkpointed"'* && $(state) != "$state_before" ]] || return
+  [ -n "$signalled" ] || [ "$(latest)" != "$before" ]
 }
 # A preempted job goes on whatever its code, because the TERM that announces preemption goes to the daemons of mpirun
 # first.
