@@ -24,7 +24,7 @@ from bertjob.spec.job import Data, Job, Model, Optimizer, Pretraining, Train
 from bertjob.train.backends.torch import TorchBackend
 from bertjob.train.batch import Batch
 from bertjob.train.model.init import build
-from bertjob.train.model.pretraining import MaskedLMAndNextSentence, losses
+from bertjob.train.model.pretraining import losses
 from bertjob.train.pretrain.masking import Vocabulary
 from bertjob.train.pretrain.source import open_sources
 from bertjob.train.pretrain.task import Maker
@@ -91,7 +91,7 @@ def mean_samples(job: Job) -> Samples:
 def rate(job: Job, sizes: Sizes, device: torch.device) -> tuple[float, float, float]:
     """Samples a second, operations a second, and the most bytes that tensors took on a GPU (0 on a CPU)."""
     batches = [batch.to(device) for batch in batches_of(job)]
-    backend = TorchBackend(build(job, MaskedLMAndNextSentence), job, World(0, 1, 0, 1, "bench"), device, 1)
+    backend = TorchBackend(build(job, "masked and next"), job, World(0, 1, 0, 1, "bench"), device, 1)
     backend.model.train()
     on_gpu = device.type == "cuda"
     if on_gpu:

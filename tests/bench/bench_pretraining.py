@@ -42,7 +42,7 @@ from bertjob.launch.world import World
 from bertjob.spec.job import Data, Job, Model, Optimizer, Precision, Pretraining, Train
 from bertjob.train.backends.torch import TorchBackend
 from bertjob.train.model.init import build
-from bertjob.train.model.pretraining import MaskedLMAndNextSentence, losses
+from bertjob.train.model.pretraining import losses
 from bertjob.train.precision import has_bf16
 from bertjob.train.pretrain.masking import Vocabulary
 from bertjob.train.pretrain.samples import Samples
@@ -181,7 +181,7 @@ def bertjob(case: Case, shards: Path, precision: Precision) -> Step:
     tokenizer = load_tokenizer(shards / "tokenizer.json")
     vocabulary = Vocabulary.of(tokenizer.tokenizer.get_vocab())
     maker = Maker(job, open_sources(job, tokenizer).train, vocabulary, job.seed)
-    backend = TorchBackend(build(job, MaskedLMAndNextSentence), job, World(0, 1, 0, 1, "bench"), CPU, 1)
+    backend = TorchBackend(build(job, "masked and next"), job, World(0, 1, 0, 1, "bench"), CPU, 1)
     backend.model.train()
 
     def step(positions: Int64) -> None:
