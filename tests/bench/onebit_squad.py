@@ -19,9 +19,9 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from questions import first_questions
 
-TRAIN, DEV, EPOCHS, BATCH = 400, 200, 2, 8
-"""Questions, and passes over them: 100 steps."""
-FREEZE = 22
+TRAIN, DEV, EPOCHS, BATCH = 600, 200, 2, 8
+"""Questions, and passes over them: 150 steps."""
+FREEZE = 34
 """As late as in squad-onebit: after 22 % of the steps."""
 LAST = 20
 """Steps that make the final loss."""
