@@ -131,9 +131,11 @@ def test_on_if_and_only_if_it_was_on(before, now):
     assert mismatch(now, {"bertjob": 3}, "m") is None
 
 
-def test_a_model_that_was_trained_otherwise_is_refused_before_anything_is_queued(tmp_path):
+@pytest.mark.parametrize("named", ["", "model.safetensors"])
+def test_a_model_that_was_trained_otherwise_is_refused_before_anything_is_queued(tmp_path, named):
     (tmp_path / "config.json").write_bytes(msgspec.json.encode({"model_type": "bert", "bertjob": mark(ON)}))
-    settings = (f"model.init={tmp_path}", "resources.gpus_per_node=4")
+    (tmp_path / "model.safetensors").touch()
+    settings = (f"model.init={tmp_path / named}", "resources.gpus_per_node=4")
     with pytest.raises(PreflightError, match=r"model.init: .*with DeepSpeed's transformer kernel"):
         check_kernel(planned("squad", *settings))
     check_kernel(planned("squad", *settings, *(f"{key}={value}" for key, value in FITTING.items())))

@@ -23,7 +23,7 @@ from bertjob.spec.freezing import complaint
 from bertjob.spec.job import CkptType, Job
 from bertjob.spec.layout import RunDir
 from bertjob.spec.load import read_job
-from bertjob.spec.pretrained import recognise
+from bertjob.spec.pretrained import CONFIG, recognise
 from bertjob.spec.state import read_state
 
 NEEDED_BY_MODELS = {"torch": "train", "numpy": "train", "transformers": "train", "tokenizers": "train"}
@@ -81,12 +81,15 @@ def check_kernel(plan: Plan) -> None:
     Raises:
         PreflightError: it was not.
     """
-    folder = plan.inputs.get("model.init")
+    place = plan.inputs.get("model.init")
+    found = recognise(Path(place), plan.job.model.ckpt_type) if place else ""
+    if isinstance(found, str):
+        return  # it comes later
     try:
-        config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8")) if folder else {}
+        config = json.loads((found.folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return  # it comes later, or the training says what is wrong with it
-    if isinstance(config, dict) and (wrong := kernel.mismatch(plan.job.model.kernel, config, folder)):
+        return  # it has none, or the training says what is wrong with it
+    if isinstance(config, dict) and (wrong := kernel.mismatch(plan.job.model.kernel, config, place)):
         raise PreflightError(f"model.init: {wrong}")
 
 

@@ -15,6 +15,7 @@ from transformers import (
 from bertjob.errors import DataError, SpecError
 from bertjob.spec.job import Job, Kind, Model, Norm
 from bertjob.train.model import attention
+from bertjob.train.model.kernel.layout import NORMS
 from bertjob.train.model.pretraining import MaskedLM, MaskedLMAndNextSentence
 from bertjob.train.model.roberta import (
     PreNormMaskedLM,
@@ -60,7 +61,7 @@ def kind_of(config: Mapping[str, Any]) -> Kind:
 
 def norm_of(config: Mapping[str, Any]) -> Norm:
     """Where its LayerNorms stand."""
-    return "pre" if config["model_type"] == "roberta-prelayernorm" else "post"
+    return NORMS.get(config["model_type"], "post")
 
 
 def positions_of(config: Mapping[str, Any]) -> int:
