@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from bertjob.train.optim.onebit import agreement, moments
-from bertjob.train.optim.onebit.exchange import Exchange, exchange
 from bertjob.train.optim.onebit.flat import FlatTensors
 from bertjob.train.optim.onebit.freeze import Freeze, FreezeStep
+from bertjob.train.optim.onebit.pipeline import Pipeline
 from bertjob.train.optim.onebit.transport import Transport
 from bertjob.train.optim.onebit.transport.alone import Alone
 from bertjob.train.optim.onebit.transport.routes import Routes, by_node, direct
@@ -84,7 +84,7 @@ class CompressedOptimizer(Optimizer, ABC):
         self._freeze = Freeze(freeze_step, defaults["betas"][1])
         self._buffers: dict[str, Tensor] = {}
         self._views: dict[str, list[Tensor]] = {}
-        self._exchanges: list[Exchange] = []
+        self._pipeline: Pipeline | None = None
         self.steps = self.updates = self.bytes_sent = 0
 
     @property
@@ -94,13 +94,13 @@ class CompressedOptimizer(Optimizer, ABC):
 
     @property
     def frozen_after(self) -> int | None:
-        """The step after which the variance was frozen, or None; with one rank it never is."""
+        """The step after which the variance was frozen, or None; one rank never freezes it."""
         return self._freeze.after
 
     @property
     def local_gradients(self) -> bool:
         """Whether the next step is compressed, and so wants each rank's own gradients instead of their mean."""
-        return self.frozen_after is not None
+        return self.ranks > 1 and self.frozen_after is not None
 
     def norm_over_ranks(self, norm: Tensor) -> Tensor:
         """The norm by which to clip the gradients, the same on all ranks; called by all, before the step.
@@ -181,7 +181,7 @@ class CompressedOptimizer(Optimizer, ABC):
         for name in names:
             torch._foreach_copy_(self._views[name], [moments[number][name] for number in sorted(moments)])
         self._publish()
-        self._exchanges = []
+        self._pipeline = None
         self._load_course(state_dict["course"])
 
     def own_state_dict(self) -> dict[str, Any]:
@@ -189,7 +189,7 @@ class CompressedOptimizer(Optimizer, ABC):
         return {
             "rank": self._transport.rank,
             "ranks": self.ranks,
-            "errors": [error for exchanged in self._exchanges for error in exchanged.errors],
+            "errors": self._pipeline.errors if self._pipeline else [],
         }
 
     @torch.no_grad()
@@ -201,10 +201,10 @@ class CompressedOptimizer(Optimizer, ABC):
         """
         if self.steps == self.updates:  # nothing has been compressed yet
             return True
-        self._make_exchanges()
         here = (self._transport.rank, self.ranks)
         place = (state["rank"], state["ranks"]) if state else None
-        own = [error for exchanged in self._exchanges for error in exchanged.errors]
+        self._pipeline = self._new_pipeline()
+        own = self._pipeline.errors
         saved = state["errors"] if state else []
         if place == here and [error.shape for error in saved] == [error.shape for error in own]:
             torch._foreach_copy_(own, saved)
@@ -239,8 +239,9 @@ class CompressedOptimizer(Optimizer, ABC):
             first = self._part(FIRST, mine)
             torch._foreach_mul_(first, group["betas"][0])
             with_one = [number for number in mine if number in gradients]
-            own = [gradients[number] for number in with_one]
-            torch._foreach_add_(self._part(FIRST, with_one), own, alpha=1 - group["betas"][0])
+            if with_one:
+                own = [gradients[number] for number in with_one]
+                torch._foreach_add_(self._part(FIRST, with_one), own, alpha=1 - group["betas"][0])
 
     def _directions(self, group: Mapping[str, Any], numbers: Sequence[int]) -> list[Tensor]:
         """Where the moments of these tensors of one group point to, bias-corrected."""
@@ -257,37 +258,17 @@ class CompressedOptimizer(Optimizer, ABC):
         return [self._views[name][number] for number in numbers]
 
     def _average(self, prepare: Callable[[Sequence[int]], None], use: Callable[[Sequence[int]], None]) -> None:
-        """Replace the first moments by their mean over the ranks, bucket by bucket.
+        """Replace the first moments by their mean over the ranks; see Pipeline.average."""
+        pipeline = self._pipeline = self._pipeline or self._new_pipeline()
+        pipeline.average(prepare, use)
+        self.bytes_sent = pipeline.bytes_sent
 
-        Args:
-            prepare: called with the numbers of a bucket's tensors before it is sent.
-            use: called with them once their mean is there.
-        """
-        if not self._exchanges:
-            self._make_exchanges()
-        pairs = list(zip(self._flat.buckets, self._exchanges, strict=True))
-        for bucket, exchanged in pairs:
-            prepare(bucket.tensors)
-            exchanged.begin()
-        for _, exchanged in pairs:
-            exchanged.relay()
-        for bucket, exchanged in pairs:
-            exchanged.finish()
-            use(bucket.tensors)
-        self.bytes_sent = sum(exchanged.bytes_sent for exchanged in self._exchanges)
+    def _new_pipeline(self) -> Pipeline:
+        return Pipeline(self._buffers[FIRST], self._flat.buckets, self._routes, self._live())
 
-    def _make_exchanges(self) -> None:
-        values = self._buffers[FIRST]
-        self._exchanges = [
-            exchange(values[bucket.span], bucket.segments, self._routes) for bucket in self._flat.buckets
-        ]
-        self._keep_live()
-
-    def _keep_live(self) -> None:
-        """Exchange only what ever had a gradient: to the others, one bit would say something that is not there."""
-        live = self._buffers[SECOND] > 0
-        for bucket, exchanged in zip(self._flat.buckets, self._exchanges, strict=True):
-            exchanged.keep(live[bucket.span])
+    def _live(self) -> Tensor:
+        """What ever had a gradient: of all else, one bit would say something that is not there."""
+        return self._buffers[SECOND] > 0
 
     def _consider_freeze(self) -> None:
         if self.ranks == 1 or self.frozen_after is not None:

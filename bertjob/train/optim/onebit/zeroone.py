@@ -145,8 +145,8 @@ class ZeroOneAdam(OneBitAdam):
 
     def _take_full_step(self) -> None:
         super()._take_full_step()
-        if self._exchanges:
-            self._keep_live()  # more may have had a gradient
+        if self._pipeline:
+            self._pipeline.keep(self._live())  # more may have had a gradient
 
     def _take_compressed_step(self) -> None:
         apart = self._steps_between_exchanges()
