@@ -32,7 +32,11 @@ SHAPES = [(7, 5), (64,), (3,), (40, 30), (1,)]
 DECAYS = [0.1, 0.1, 0.1, 0.1, 0.0]
 UNTOUCHED = 30
 """Rows of the fourth tensor that have gradients from the beginning; the others only after the freeze."""
+RARE = 2
+"""Rows of the fourth tensor whose gradients are small until the freeze, and so their variance for ever."""
 ADAM = {"betas": (0.9, 0.99), "eps": 1e-6}
+AS_DEEPSPEED = {"bias_correction": False, "bounded": False}
+"""What DeepSpeed does not do."""
 ZERO_ONE = {"var_update_scaler": 2, "local_step_scaler": 6, "local_step_clipper": 4}
 FULL_STEPS = {1, 2, 3, 5, 7}
 """Steps that update the variance by this scaler, up to the freeze."""
@@ -61,20 +65,27 @@ def gradients(step: int, rank: int) -> list[Tensor]:
     drawn = [sum(torch.randn(shape, generator=draw, dtype=torch.float64) for draw in (shared, own)) for shape in SHAPES]
     if step < FROZEN + 2:
         drawn[3][UNTOUCHED:] = 0
+    if step < FROZEN:
+        drawn[3][:RARE] *= 0.01
     return drawn
 
 
 def simulate(kind: str, ranks: int, steps: int = STEPS) -> list[list[Tensor]]:
     """Every rank's weights after that many steps, in float64."""
+    return simulation(kind, ranks, steps).weights
+
+
+def simulation(kind: str, ranks: int, steps: int = STEPS) -> Simulation:
+    """That many steps in float64."""
     start = [weight.detach().flatten() for weight in weights()]
-    simulation: Simulation
+    found: Simulation
     if kind == "zeroone":
-        simulation = ZeroOne(start, ranks, DECAYS, FROZEN, FULL_STEPS, EXCHANGES)
+        found = ZeroOne(start, ranks, DECAYS, FROZEN, FULL_STEPS, EXCHANGES)
     else:
-        simulation = (Lamb if kind == "lamb" else Simulation)(start, ranks, DECAYS, FROZEN)
+        found = (Lamb if kind == "lamb" else Simulation)(start, ranks, DECAYS, FROZEN)
     for step in range(steps):
-        simulation.take_in([[own.flatten() for own in gradients(step, rank)] for rank in range(ranks)], lr(step))
-    return simulation.weights
+        found.take_in([[own.flatten() for own in gradients(step, rank)] for rank in range(ranks)], lr(step))
+    return found
 
 
 def build(kind: str, dtype: torch.dtype = torch.float64, **more: Any) -> tuple[list[nn.Parameter], CompressedOptimizer]:
@@ -229,7 +240,7 @@ def against_deepspeed() -> list[float]:
     """The mean losses of the recorded training; DeepSpeed's first step changes nothing."""
     rank, ranks = distributed.get_rank(), distributed.get_world_size()
     model = network()
-    optimizer = OneBitAdam(model.parameters(), freeze_step=FREEZE - 1, bias_correction=False, **SETTINGS)
+    optimizer = OneBitAdam(model.parameters(), freeze_step=FREEZE - 1, **AS_DEEPSPEED, **SETTINGS)
     losses = []
     for step, (inputs, classes) in enumerate(batches(rank, ranks)):
         loss = nn.functional.cross_entropy(model(inputs), classes)

@@ -50,12 +50,17 @@ class Simulation:
         self.first = [[torch.zeros_like(weight) for weight in self.weights[0]] for _ in range(ranks)]
         self.second = [torch.zeros_like(weight) for weight in self.weights[0]]
         self.means = [OneBitMean(ranks, weight.numel()) for weight in self.weights[0]]
-        self.steps = self.updates = 0
+        self.steps = self.updates = self.held = 0
         self.beta1, self.beta2, self.eps = 0.9, 0.99, 1e-6
 
     def direction(self, rank: int, tensor: int) -> Tensor:
         first = self.first[rank][tensor] / (1 - self.beta1**self.steps)
-        return first / ((self.second[tensor] / (1 - self.beta2**self.updates)).sqrt() + self.eps)
+        found = first / ((self.second[tensor] / (1 - self.beta2**self.updates)).sqrt() + self.eps)
+        if self.steps == self.updates:
+            return found
+        most = (1 - self.beta1) / ((1 - self.beta2) * (1 - self.beta1**2 / self.beta2)) ** 0.5
+        self.held += int((found.abs() > most).sum())
+        return found.clamp(-most, most)
 
     def take_in(self, gradients: list[list[Tensor]], lr: float) -> None:
         self.steps += 1

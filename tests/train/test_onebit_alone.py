@@ -14,6 +14,7 @@ from bertjob.errors import PreflightError
 from bertjob.spec.job import ONE_BIT, OneBit, Optimizer
 from bertjob.train.optim import Lamb, OneBitAdam, OneBitLamb, ZeroOneAdam, gauges, make_optimizer, parameter_groups
 from bertjob.train.optim.onebit.freeze import Freeze
+from bertjob.train.optim.onebit.moments import hold, limit
 from bertjob.train.optim.onebit.zeroone import steps_between_exchanges, updates_variance
 
 KINDS = [OneBitAdam, OneBitLamb, ZeroOneAdam]
@@ -62,6 +63,29 @@ def test_tensors_without_a_gradient_stay_in_full_steps():
     optimizer.step()
     assert used[0] < 1
     assert torch.equal(unused, torch.ones(3))
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.9, 0.99), (0.5, 0.9), (0.0, 0.5)])
+def test_no_gradients_take_adam_further_than_the_limit(betas):
+    """Those that come closest are the weights of the first moment over those of the second."""
+    beta1, beta2 = betas
+    first = second = 0.0
+    for gradient in ((beta1 / beta2) ** age for age in range(2000, -1, -1)):
+        first = beta1 * first + (1 - beta1) * gradient
+        second = beta2 * second + (1 - beta2) * gradient**2
+    assert first / second**0.5 == pytest.approx(limit(betas), rel=1e-9)
+    draw = torch.randn(4000, 50, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weights = torch.logspace(49, 0, 50, base=beta1, dtype=torch.float64), torch.logspace(49, 0, 50, base=beta2)
+    ratios = (draw @ weights[0]) * (1 - beta1) / ((draw**2 @ weights[1].double()) * (1 - beta2)).sqrt()
+    assert ratios.abs().max() <= limit(betas)
+
+
+def test_directions_are_held_where_there_is_a_limit():
+    values = torch.tensor([-9.0, -1.0, 0.0, 8.0])
+    hold([values], limit((0.9, 0.99)))
+    assert values.tolist() == pytest.approx([-limit((0.9, 0.99)), -1.0, 0.0, limit((0.9, 0.99))])
+    hold([values], limit((0.9, 0.5)))
+    assert limit((0.9, 0.5)) == float("inf")
 
 
 def looked_at(freeze: Freeze, steps: int, lr: float = 1.0, norm: float = 1.0) -> list[int]:

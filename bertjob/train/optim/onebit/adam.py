@@ -37,6 +37,7 @@ class OneBitAdam(CompressedOptimizer):
         weight_decay: float = 0.0,
         freeze_step: FreezeStep,
         bias_correction: bool = True,
+        bounded: bool = True,
         transport: Transport | None = None,
         hierarchical: bool = False,
         check_every: int | None = None,
@@ -51,6 +52,7 @@ class OneBitAdam(CompressedOptimizer):
             weight_decay: decoupled.
             freeze_step: full steps before the variance is frozen; ``auto``: until it has settled.
             bias_correction: whether moments are corrected for having begun at 0, as in Adam. DeepSpeed's are not.
+            bounded: whether no value moves further in a compressed step than Adam could ever move it.
             transport: what carries the exchange; by default torch's process group of all ranks, if there is one.
             hierarchical: ranks of a node add up in full precision, and only nodes send each other one bit a value.
             check_every: steps between checks that all ranks have the same weights.
@@ -64,6 +66,7 @@ class OneBitAdam(CompressedOptimizer):
             defaults,
             freeze_step=freeze_step,
             bias_correction=bias_correction,
+            bounded=bounded,
             transport=transport,
             hierarchical=hierarchical,
             check_every=check_every,

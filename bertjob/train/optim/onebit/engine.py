@@ -60,6 +60,7 @@ class CompressedOptimizer(Optimizer, ABC):
         *,
         freeze_step: FreezeStep,
         bias_correction: bool,
+        bounded: bool,
         transport: Transport | None,
         hierarchical: bool,
         check_every: int | None,
@@ -73,6 +74,7 @@ class CompressedOptimizer(Optimizer, ABC):
             "optimizer": type(self).__name__,
             "freeze_step": freeze_step,
             "bias_correction": bias_correction,
+            "bounded": bounded,
             "hierarchical": hierarchical,
             "check_every": check_every,
         }
@@ -81,6 +83,7 @@ class CompressedOptimizer(Optimizer, ABC):
         self._check_every = check_every
         self._check_due = False
         self._bias_correction = bias_correction
+        self._is_bounded = bounded
         self._freeze = Freeze(freeze_step, defaults["betas"][1])
         self._buffers: dict[str, Tensor] = {}
         self._views: dict[str, list[Tensor]] = {}
@@ -244,10 +247,17 @@ class CompressedOptimizer(Optimizer, ABC):
                 torch._foreach_add_(self._part(FIRST, with_one), own, alpha=1 - group["betas"][0])
 
     def _directions(self, group: Mapping[str, Any], numbers: Sequence[int]) -> list[Tensor]:
-        """Where the moments of these tensors of one group point to, bias-corrected."""
+        """Where the moments of these tensors of one group point to, bias-corrected.
+
+        One bit says of each value of a tensor that it is as large as their root mean square. Divided by the root of a
+        small variance, as rarely used rows of an embedding have, that is thousands of times what Adam would do.
+        """
         beta1, beta2 = group["betas"]
         corrections = (1 - beta1**self.steps, 1 - beta2**self.updates) if self._bias_correction else (1.0, 1.0)
-        return moments.directions(self._part(FIRST, numbers), self._part(SECOND, numbers), corrections, group["eps"])
+        found = moments.directions(self._part(FIRST, numbers), self._part(SECOND, numbers), corrections, group["eps"])
+        if self._is_bounded and self.steps > self.updates:  # something has been compressed
+            moments.hold(found, moments.limit(group["betas"]))
+        return found
 
     def _by_group(self, numbers: Iterable[int]) -> Iterator[tuple[dict[str, Any], list[int]]]:
         """These tensors' numbers, group by group, each with its settings."""

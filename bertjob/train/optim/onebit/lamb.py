@@ -54,6 +54,7 @@ class OneBitLamb(CompressedOptimizer):
         factor_max: float = 4.0,
         factor_threshold: float = 0.1,
         bias_correction: bool = True,
+        bounded: bool = True,
         transport: Transport | None = None,
         hierarchical: bool = False,
         check_every: int | None = None,
@@ -73,6 +74,7 @@ class OneBitLamb(CompressedOptimizer):
             factor_max: greatest factor on it.
             factor_threshold: greatest change of the factor in a step, as a share of it.
             bias_correction: whether moments are corrected for having begun at 0.
+            bounded: whether no value moves further in a compressed step than Adam could ever move it.
             transport: what carries the exchange; by default torch's process group of all ranks, if there is one.
             hierarchical: ranks of a node add up in full precision, and only nodes send each other one bit a value.
             check_every: steps between checks that all ranks have the same weights.
@@ -92,6 +94,7 @@ class OneBitLamb(CompressedOptimizer):
             {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "trust": trust},
             freeze_step=freeze_step,
             bias_correction=bias_correction,
+            bounded=bounded,
             transport=transport,
             hierarchical=hierarchical,
             check_every=check_every,

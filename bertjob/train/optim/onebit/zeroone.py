@@ -71,6 +71,7 @@ class ZeroOneAdam(OneBitAdam):
         local_step_scaler: int = 32678,
         local_step_clipper: int = 16,
         bias_correction: bool = True,
+        bounded: bool = True,
         transport: Transport | None = None,
         hierarchical: bool = False,
         check_every: int | None = None,
@@ -88,6 +89,7 @@ class ZeroOneAdam(OneBitAdam):
             local_step_scaler: steps after the freeze until the steps between two exchanges double.
             local_step_clipper: steps between two exchanges at most.
             bias_correction: whether moments are corrected for having begun at 0.
+            bounded: whether no value moves further in a compressed step than Adam could ever move it.
             transport: what carries the exchange; by default torch's process group of all ranks, if there is one.
             hierarchical: ranks of a node add up in full precision, and only nodes send each other one bit a value.
             check_every: steps between checks that all ranks have the same weights, as they have after an exchange.
@@ -108,6 +110,7 @@ class ZeroOneAdam(OneBitAdam):
             weight_decay=weight_decay,
             freeze_step=freeze_step,
             bias_correction=bias_correction,
+            bounded=bounded,
             transport=transport,
             hierarchical=hierarchical,
             check_every=check_every,
