@@ -314,7 +314,7 @@ def completed(bertjob, words):
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("bertjob run squ", ["plain,squad", "plain,squad-demo", "plain,squad-onebit"]),
+        ("bertjob run squ", [f"plain,squad{end}" for end in ("", "-demo", "-kernel", "-onebit", "-tiny")]),
         ("bertjob data fetch ", ["plain,squad"]),
         ("bertjob submit squad --set train.m", ["plain,train.max_steps=", "plain,train.micro_batch=", *LIMITS]),
         ("bertjob run squad --set ba", ["plain,backend="]),
