@@ -12,7 +12,7 @@ import msgspec
 
 from bertjob.errors import PreflightError
 from bertjob.launch.engines import ENGINES
-from bertjob.launch.engines.references import PATH, TYPED, URI, enroot
+from bertjob.launch.engines.references import PATH, TYPED, URI, Form, enroot
 
 Verb = Literal["build", "pull", "load", "list", "digest"]
 Command = tuple[str, ...]
@@ -72,7 +72,7 @@ def commands(engine: str, verb: Verb, order: Order) -> tuple[Command, ...]:
     return action(order)
 
 
-def pulled(engine: str) -> tuple[re.Pattern[str], ...]:
+def pulled(engine: str) -> tuple[Form, ...]:
     """Forms of the images that a pull takes: a path brings nothing, and shifter's own words come from the pull."""
     return tuple(form for form in ENGINES[engine].images if form not in (PATH, TYPED))
 

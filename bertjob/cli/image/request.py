@@ -1,7 +1,6 @@
 """What the commands of ``bertjob image`` share: site, engine and name of the image, what is run, what is told."""
 
 import os
-import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, get_args
@@ -10,7 +9,7 @@ import click
 
 from bertjob.cli.options import SITE_VARIABLE, Names
 from bertjob.errors import SpecError
-from bertjob.launch.engines.references import REFERENCE, problem
+from bertjob.launch.engines.references import REFERENCE, Form, problem
 from bertjob.launch.images import Command, Order, image_file, in_job
 from bertjob.spec.job import Engine
 from bertjob.spec.load import load_site
@@ -64,7 +63,7 @@ def ref_of(site: Site) -> str:
     return site.image.ref
 
 
-def named(said: str, ref: str, engine: str, forms: Collection[re.Pattern[str]] = (REFERENCE,)) -> str:
+def named(said: str, ref: str, engine: str, forms: Collection[Form] = (REFERENCE,)) -> str:
     """The name of an image as `said` gives it.
 
     Raises:

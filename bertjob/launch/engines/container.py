@@ -1,12 +1,11 @@
 """What a container engine is told, and what a row of the table of engines says about one."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
 
-from bertjob.launch.engines.references import REFERENCE
+from bertjob.launch.engines.references import REFERENCE, Form
 from bertjob.launch.words import Text, Word, variable
 
 GpuVendor = Literal["nvidia", "amd"]
@@ -84,7 +83,7 @@ class Engine(msgspec.Struct, frozen=True):
     program: str = ""
     srun_option: str = ""
     file: tuple[str, Callable[[Container], str]] | None = None
-    images: tuple[re.Pattern[str], ...] = (REFERENCE,)
+    images: tuple[Form, ...] = (REFERENCE,)
     separators: Mapping[str, str] = {}
     readonly: bool = True
     gpu_vendors: frozenset[GpuVendor] = frozenset({"nvidia"})

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from typing import NamedTuple
 
 from bertjob.launch.words import Word
 
@@ -9,23 +10,38 @@ _NAME = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _HOST = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]+)?"
 _END = r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 
-REFERENCE = re.compile(rf"(?:{_HOST}/)?{_NAME}(?:/{_NAME})*{_END}")
+
+class Form(NamedTuple):
+    """A form that names of images have; compiled when one is compared, for most commands read a single name or none."""
+
+    pattern: str
+
+    def fullmatch(self, name: str) -> re.Match[str] | None:
+        """Whether the whole name has the form."""
+        return re.fullmatch(self.pattern, name)
+
+    def match(self, name: str) -> re.Match[str] | None:
+        """Whether the name begins so."""
+        return re.match(self.pattern, name)
+
+
+REFERENCE = Form(rf"(?:{_HOST}/)?{_NAME}(?:/{_NAME})*{_END}")
 """``[HOST[:PORT]/]NAME[:TAG][@sha256:…]`` by the grammar of the OCI distribution; names are in lower case."""
-PATH = re.compile(r"/.*|\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\}).*", re.DOTALL | re.ASCII)
+PATH = Form(r"(?sa)/.*|\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\}).*")
 """An absolute path, which a variable may begin: ``$NAME`` or ``${NAME}``, and nothing else that a shell would take."""
-ENROOT = re.compile(rf"(?:[^@/#\s]+@)?(?:{_HOST}#)?{_NAME}(?:/{_NAME})*{_END}")
+ENROOT = Form(rf"(?:[^@/#\s]+@)?(?:{_HOST}#)?{_NAME}(?:/{_NAME})*{_END}")
 """``[USER@][HOST#]NAME[:TAG]``: how enroot, and with it pyxis and EDF, writes a reference."""
-URI = re.compile(r"[a-z][a-z-]*://\S+")
+URI = Form(r"[a-z][a-z-]*://\S+")
 """``docker://…``, ``oras://…`` and what else Apptainer takes."""
-TYPED = re.compile(r"(?:docker|id):\S+")
+TYPED = Form(r"(?:docker|id):\S+")
 """How shifter writes a reference."""
 
 _EXAMPLE = "nvcr.io/nvidia/pytorch:24.12-py3"
-_FILE = re.compile(r".*\.(?:sif|sqsh|squashfs|sqfs|tar)")
-_REGISTRY = re.compile(rf"({_HOST})/(.+)")
+_FILE = Form(r".*\.(?:sif|sqsh|squashfs|sqfs|tar)")
+_REGISTRY = Form(rf"({_HOST})/(.+)")
 
 
-def problem(image: str, engine: str, forms: Collection[re.Pattern[str]]) -> str:
+def problem(image: str, engine: str, forms: Collection[Form]) -> str:
     """Why an engine that takes images of these forms cannot take this one; empty when it can."""
     if _FILE.fullmatch(image) and not PATH.match(image):
         wanted = "the absolute path" if PATH in forms else f"a reference like {_EXAMPLE}"
@@ -39,7 +55,7 @@ def problem(image: str, engine: str, forms: Collection[re.Pattern[str]]) -> str:
     return f"is no reference like {_EXAMPLE}" + " and no absolute path" * (PATH in forms)
 
 
-def with_scheme(image: Word, scheme: str, own: re.Pattern[str]) -> Word:
+def with_scheme(image: Word, scheme: str, own: Form) -> Word:
     """A reference with its scheme before it; paths, and what has the engine's own form, stay as they are."""
     if PATH.match(str(image)) or own.fullmatch(str(image)):
         return image
