@@ -7,6 +7,7 @@ hparams.json                        what the training resolved
 logs/<job id>.out                   the batch script and rank 0, appended over requeues
 logs/<job id>.<rank>.out            each rank's own log
 logs/<job id>.<rank>.nccl           what its NCCL says of the network, where it has a GPU
+logs/<job id>.departure             why a rank left before it had met rank 0, until rank 0 has read it
 state.json                          heartbeat, replaced atomically
 metrics.jsonl  tb/                  one line a logged step; TensorBoard events
 checkpoints/step-000400/            complete or absent
@@ -103,6 +104,10 @@ class RunDir(msgspec.Struct, frozen=True):
     def log(self, job_id: str, rank: int | None = None) -> Path:
         """The job's log, or one rank's own."""
         return self.logs / (f"{job_id}.out" if rank is None else f"{job_id}.{rank}.out")
+
+    def departure(self, job_id: str) -> Path:
+        """What a rank that had to leave before it could reach rank 0 left for it to read."""
+        return self.logs / f"{job_id}.departure"
 
     @property
     def checkpoints(self) -> Path:

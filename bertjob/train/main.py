@@ -43,7 +43,8 @@ def main(path: Path, signals: StopSignals) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     report = Report(run_dir, world, job_id(os.environ))
-    watch = Watch(signals, logs.who, functools.partial(_tell, logs, report), alone=world.size == 1)
+    note = run_dir.departure(job_id(os.environ)) if world.size > 1 else None
+    watch = Watch(signals, logs.who, functools.partial(_tell, logs, report), note)
     try:
         return _run(path, run_dir, world, watch, report)
     except BertjobError as error:
@@ -70,6 +71,7 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
     own_log = run_dir.log(job_id(os.environ), world.rank)
     nccl_log = transport.listen(device, os.environ, own_log.with_suffix(".nccl"))
     ranks = rendezvous.join(meeting, os.environ, device)
+    watch.met()
     library = ""
     if job.mpi:
         report.fear(mpi.FEAR)

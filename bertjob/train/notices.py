@@ -1,7 +1,14 @@
-"""What ranks tell each other outside of collectives, through the store that rank 0 keeps: why one of them leaves."""
+"""What ranks tell each other outside of collectives: why one of them leaves.
 
+They tell it through the store that rank 0 keeps. A rank that fails before it has reached the store leaves a note in
+the run directory; rank 0, which the launcher then ends, would else not know why.
+"""
+
+import contextlib
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch.distributed import Store
 
@@ -47,8 +54,7 @@ class Notices:
 
     def announce(self, departure: Departure) -> Departure:
         """Say why this rank leaves; returns the first departure that was announced, this one or another's."""
-        text = f"{departure.code}\n{departure.who}\n{departure.line}"
-        return _read(self._store.compare_set(_DEPARTURE, "", text))
+        return _read(self._store.compare_set(_DEPARTURE, "", _text(departure)))
 
     def departure(self) -> Departure | None:
         """The first departure that was announced."""
@@ -76,6 +82,27 @@ class Notices:
     def _name(self, rank: int) -> str:
         known = self._store.check([f"host/{rank}"])
         return f"rank {rank} ({self._store.get(f'host/{rank}').decode()})" if known else f"rank {rank}"
+
+
+def leave_note(path: Path, departure: Departure) -> None:
+    """Write down why this rank leaves; a disk that takes no note costs the note."""
+    with contextlib.suppress(OSError):
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.write_text(_text(departure), encoding="utf-8")
+        aside.replace(path)
+
+
+def take_note(path: Path) -> Departure | None:
+    """Read what another rank left, if one did, and remove it: it is true of this start alone."""
+    with contextlib.suppress(OSError):
+        text = path.read_bytes()
+        path.unlink()
+        return _read(text)
+    return None
+
+
+def _text(departure: Departure) -> str:
+    return f"{departure.code}\n{departure.who}\n{departure.line}"
 
 
 def _read(text: bytes) -> Departure:

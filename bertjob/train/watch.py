@@ -11,16 +11,18 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 from bertjob.errors import REQUEUE_EXIT_CODE
-from bertjob.train.notices import LOST_PEER, Departure, Notices
+from bertjob.train.notices import LOST_PEER, Departure, Notices, leave_note, take_note
 from bertjob.train.signals import StopSignals
 
 _POLL_SECONDS = 0.5
 _FAREWELL_SECONDS = 3.0
 _RANK_0_FIRST_SECONDS = 0.2
 _TERMINATED = 128 + 15
+_ENDED_EARLY = "ended by SIGTERM before the ranks had met, as when another one has failed"
 _RANK_0_IS_GONE = "rank 0 is gone: it was killed, or its node failed"
 
 
@@ -28,7 +30,7 @@ class Watch:
     """Watches from its creation until `stop`."""
 
     def __init__(
-        self, signals: StopSignals, who: str, tell: Callable[[Departure, list[str]], object], *, alone: bool = True
+        self, signals: StopSignals, who: str, tell: Callable[[Departure, list[str]], object], note: Path | None
     ) -> None:
         """Begin, on a thread of its own.
 
@@ -36,13 +38,14 @@ class Watch:
             signals: where stop signals arrive.
             who: this rank in a departure.
             tell: says why this process ends and, on rank 0, which ranks are silent; called once, from any thread.
-            alone: there are no other ranks.
+            note: where ranks that have not met leave word for each other; None for a rank alone.
         """
         self._signals = signals
         self._who = who
         self._tell = tell
-        self._alone = alone
+        self._note = note
         self._notices: Notices | None = None
+        self._met = note is None
         self._deferred = False
         self._over = threading.Event()
         self._departing = threading.Lock()
@@ -56,6 +59,10 @@ class Watch:
     def connect(self, notices: Notices | None) -> None:
         """Watch the other ranks as well, if there are any."""
         self._notices = notices
+
+    def met(self) -> None:
+        """All ranks have come."""
+        self._met = True
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
@@ -73,36 +80,41 @@ class Watch:
     def depart(self, code: int, line: str) -> NoReturn:
         """End this process, and with it the run; if another rank announced its departure before, for that reason."""
         if self._who:
+            if self._notices is None and self._note is not None:
+                leave_note(self._note, Departure(code, self._who, line))
             time.sleep(_RANK_0_FIRST_SECONDS)  # what went wrong on all ranks is rank 0's to tell
-        self._leave(self._announce(code, line))
+        self._leave(self._announce(Departure(code, self._who, line)))
 
     def _run(self) -> None:
         while not self._over.is_set():
             signal = self._signals.wait(_POLL_SECONDS)
             departure = self._announced()
             if departure is None and signal and not self._deferred and not self._over.is_set():
-                departure = self._announce(*self._told_by(signal))
+                departure = self._told_by(signal)
             if departure is not None and not self._over.is_set():
                 self._leave(departure)
 
-    def _told_by(self, signal: str) -> tuple[int, str]:
-        """What a signal outside of the loop means: exit code and line.
+    def _told_by(self, signal: str) -> Departure:
+        """What a signal outside of the loop means.
 
         Before the ranks have met, TERM comes from a launcher that ends all of them because one has failed, and whose
         exit code might be ours: this is no reason to start again.
         """
-        if signal == "SIGTERM" and self._notices is None and not self._alone:
-            return _TERMINATED, "ended by SIGTERM before the ranks had met, as when another one has failed"
-        return REQUEUE_EXIT_CODE, f"stopped by a signal ({signal}); start again to go on"
+        if signal != "SIGTERM" or self._met:
+            line = f"stopped by a signal ({signal}); start again to go on"
+            return self._announce(Departure(REQUEUE_EXIT_CODE, self._who, line))
+        ended = Departure(_TERMINATED, self._who, _ENDED_EARLY)
+        if self._who or self._note is None:
+            return ended
+        return self._announce(take_note(self._note) or ended)
 
-    def _announce(self, code: int, line: str) -> Departure:
-        own = Departure(code, self._who, line)
+    def _announce(self, own: Departure) -> Departure:
         if self._notices is None:
             return own
         try:
             return self._notices.announce(own)
         except RuntimeError:  # so nobody can hear it
-            return Departure(1, self._who, _RANK_0_IS_GONE) if line.startswith(LOST_PEER) else own
+            return Departure(1, self._who, _RANK_0_IS_GONE) if own.line.startswith(LOST_PEER) else own
 
     def _announced(self) -> Departure | None:
         if self._notices is None:

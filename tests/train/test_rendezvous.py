@@ -70,6 +70,19 @@ def test_ranks_that_never_come_are_named_by_rank_0_and_all_others_end_with_it(ru
     assert said[1] in (run / "logs" / "local.2.out").read_text()
 
 
+def test_rank_0_ended_by_the_launcher_says_why_another_one_failed_before_they_met(run):
+    """A launcher sends TERM to the others when one has failed, and rank 0 alone writes the state."""
+    first, second = ranks_of(2, free_port(), seconds="60")
+    rank_0 = start_rank(run, first)
+    wait_for(lambda: (run / "state.json").exists())
+    assert finish([start_rank(run, {**second, "GLOO_SOCKET_IFNAME": "hsn9"})]) == [1]
+    os.kill(rank_0.pid, signal.SIGTERM)
+    assert finish([rank_0], seconds=20) == [1]
+    assert state(run)["error"].startswith(f"rank 1 ({HOST}): GLOO_SOCKET_IFNAME=hsn9: no such interface")
+    assert job_log(run).count("hsn9") == 1
+    assert not list((run / "logs").glob("*.departure"))  # read, and true of no later start
+
+
 def test_a_master_address_that_is_not_rank_0s_is_the_likely_cause(run):
     assert finish([start_rank(run, ranks_of(2, free_port(), master="192.0.2.1", seconds="1")[0])]) == [1]
     assert state(run)["error"] == (
