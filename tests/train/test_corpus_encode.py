@@ -22,9 +22,10 @@ TEXTS = st.text(st.one_of(st.characters(exclude_characters="\n", exclude_categor
 
 def by_sentence(tokenizer: BertTokenizer, documents: list[list[str]]) -> list[list[list[int]]]:
     """The reference: the library, sentence by sentence; what has no tokens is left out."""
+    spaced = tokenizer.byte_level
 
     def running(number: int, sentence: str) -> str:
-        return f" {sentence}" if tokenizer.byte_level and number else sentence
+        return f" {sentence}" if spaced and number else sentence
 
     ids = [
         [
