@@ -135,7 +135,8 @@ def test_0_1_adam_leaves_out_half_of_the_rounds() -> None:
     [
         (Optimizer(name="onebit-adam", freeze_step=400), 1600, (0.25, 0.75)),
         (Optimizer(name="onebit-adam", freeze_step=400), None, (0.15, 0.85)),
-        (Optimizer(name="onebit-lamb", freeze_step="auto"), 1000, (0.15, 0.85)),
+        (Optimizer(name="onebit-lamb", freeze_step="auto"), 10_000, (0.15, 0.85)),
+        (Optimizer(name="onebit-lamb", freeze_step="auto"), 2000, (0.55, 0.45)),  # 11 looks, 100 steps apart
         (Optimizer(name="onebit-adam"), 1000, (0.15, 0.85)),
         (Optimizer(name="onebit-adam", freeze_step=400), 300, (1.0, 0.0)),
         # 2 + 2 + 1 updates of the variance in 10 steps, bits in the other 5; then 4, 2, 1, 1 of 4 steps each

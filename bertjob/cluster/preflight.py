@@ -190,7 +190,7 @@ def check_freeze(job: Job) -> None:
     Raises:
         SpecError: it would not, by a number of samples that is good to some percent.
     """
-    if job.train.max_steps is None and isinstance(job.optimizer.freeze_step, int):
+    if job.train.max_steps is None and job.optimizer.freeze_step is not None:
         samples, _ = samples_of(job)
         last = steps(job, samples)
         if last is not None and (wrong := complaint(job.optimizer, math.ceil(_MARGIN * last))):

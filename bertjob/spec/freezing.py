@@ -1,6 +1,7 @@
-"""When a 1-bit optimizer freezes: the login node and the training refuse the same."""
+"""When a 1-bit optimizer freezes: the login node and a training on several ranks refuse the same."""
 
 from bertjob.spec.job import Optimizer
+from bertjob.spec.settling import earliest
 
 
 def complaint(optimizer: Optimizer, last: int) -> str | None:
@@ -10,7 +11,12 @@ def complaint(optimizer: Optimizer, last: int) -> str | None:
         optimizer: of the job.
         last: number of the training's last step.
     """
-    frozen = optimizer.freeze_step
-    if optimizer.name == "zeroone-adam" or not isinstance(frozen, int) or frozen < last:
+    frozen, beta2 = optimizer.freeze_step, optimizer.betas[1]
+    if frozen is None or optimizer.name == "zeroone-adam":
         return None
-    return f"optimizer.freeze_step {frozen}: the training ends with step {last}, so it would never compress"
+    never = f"the training ends with step {last}, so it would never compress"
+    if frozen != "auto":
+        return f"optimizer.freeze_step {frozen}: {never}" if frozen >= last else None
+    soonest = earliest(beta2)
+    unseen = f"with beta2 {beta2} the variance cannot be seen to settle before step {soonest}"
+    return f"optimizer.freeze_step auto: {unseen}, and {never}" if soonest >= last else None

@@ -114,6 +114,8 @@ def finish(training: Training, run_dir: RunDir) -> Mapping[str, float]:
         CheckpointError: the model cannot be written.
     """
     ranks, task, report = training.ranks, training.task, training.report
+    if training.job.optimizer.freeze_step == "auto" and training.backend.gauges().get("frozen") == 0.0:
+        report.warn("optimizer.freeze_step auto: the variance was never frozen, so nothing was compressed")
     metrics: Mapping[str, float] = {}
     if evaluates(training.job):
         answered = ranks.from_first(lambda: read_evaluation(run_dir))

@@ -179,14 +179,25 @@ def settled() -> int | None:
 
 
 def common_norm() -> tuple[float, float]:
-    """Of norms 1, 2, … in a full and in a compressed step."""
+    """In a full and in a compressed step, in which each rank has a gradient for a value of its own."""
     tensor = nn.Parameter(torch.ones(8))
     optimizer = OneBitAdam([tensor], lr=0.0, freeze_step=1)
-    own = torch.tensor(1.0 + distributed.get_rank())
+    own = torch.tensor(8.0)
     full = optimizer.norm_over_ranks(own).item()
     tensor.grad = torch.ones(8)
     optimizer.step()
+    tensor.grad = torch.zeros(8)
+    tensor.grad[distributed.get_rank()] = own
     return full, optimizer.norm_over_ranks(own).item()
+
+
+def on_one_node(kind: str) -> dict[str, Any]:
+    """Nodes would exchange bits, and there is one; beside it, what never freezes."""
+    tensors, optimizer = build(kind, hierarchical=True, check_every=1)
+    sent = take_steps(tensors, optimizer, range(STEPS))
+    plain, never = build("adam", freeze_step=STEPS + 1)
+    take_steps(plain, never, range(STEPS))
+    return {"frozen_after": optimizer.frozen_after, "sent": sent, "weights": tensors, "plain": plain}
 
 
 def refusal(attempt: Callable[[], object]) -> str:
@@ -269,6 +280,7 @@ def main() -> None:
     results["another"] = {kind: another_ranks_state(kind) for kind in KINDS}
     results["settled"] = settled()
     results["norm"] = common_norm()
+    results["on one node"] = {kind: on_one_node(kind) for kind in ("adam", "zeroone")}
     results["other settings"] = refusal(other_settings)
     results["other weights"] = refusal(other_weights)
     if size != 3:

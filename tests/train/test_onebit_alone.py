@@ -11,10 +11,13 @@ import torch
 from torch import nn
 
 from bertjob.errors import PreflightError
+from bertjob.spec.freezing import complaint
 from bertjob.spec.job import ONE_BIT, OneBit, Optimizer
+from bertjob.spec.settling import earliest
 from bertjob.train.optim import Lamb, OneBitAdam, OneBitLamb, ZeroOneAdam, gauges, make_optimizer, parameter_groups
 from bertjob.train.optim.onebit.freeze import Freeze
 from bertjob.train.optim.onebit.moments import hold, limit
+from bertjob.train.optim.onebit.sketch import WIDTH, Sketch
 from bertjob.train.optim.onebit.zeroone import steps_between_exchanges, updates_variance
 
 KINDS = [OneBitAdam, OneBitLamb, ZeroOneAdam]
@@ -108,10 +111,53 @@ def test_a_planned_freeze_looks_twice_and_keeps_its_step():
 
 @pytest.mark.parametrize(("norms", "lrs", "settled"), [((1.0, 0.97), (1, 1), True), ((1.0, 0.9), (1, 1), False)])
 def test_a_freeze_before_the_variance_has_settled_is_seen(norms, lrs, settled):
-    freeze = Freeze(2, 0.999)
+    freeze = Freeze(2, 0.95)
     for step in (1, 2):
         freeze.consider(step, lrs[step - 1], lambda step=step: norms[step - 1])
     assert (freeze.after, freeze.settled) == (2, settled)
+
+
+@pytest.mark.parametrize(("step", "settled"), [(20, False), (99, False), (100, True)])
+def test_the_mean_of_few_gradients_has_not_settled(step, settled):
+    freeze = Freeze(step, 0.999)
+    looked_at(freeze, step)
+    assert (freeze.after, freeze.settled) == (step, settled)
+
+
+def test_one_that_has_gone_on_alone_beyond_its_freeze_freezes_with_the_first_step_of_several():
+    freeze = Freeze(400, 0.999)
+    assert freeze.consider(501, 1.0, lambda: 1.0)
+    assert (freeze.after, freeze.settled) == (501, True)
+
+
+@pytest.mark.parametrize("beta2", [0.9, 0.97, 0.98, 0.99, 0.999])
+def test_auto_freezes_no_earlier_than_the_login_node_thinks(beta2):
+    freeze = Freeze("auto", beta2)
+    looked_at(freeze, 2000)
+    assert freeze.after == earliest(beta2)
+    job = Optimizer(name="onebit-adam", betas=(0.9, beta2), freeze_step="auto")
+    assert complaint(job, freeze.after + 1) is None
+    assert complaint(job, freeze.after) == (
+        f"optimizer.freeze_step auto: with beta2 {beta2} the variance cannot be seen to settle before step "
+        f"{freeze.after}, and the training ends with step {freeze.after}, so it would never compress"
+    )
+
+
+@pytest.mark.parametrize("kind", ["noise", "constant", "alike rows", "few values"])
+def test_sketches_of_ranks_tell_the_norm_of_their_mean(kind):
+    draw = torch.Generator().manual_seed(1)
+    sizes = [700 * WIDTH, 513 * WIDTH + 5, 768, 768, 1]
+    made = {
+        "noise": lambda size: torch.randn(size, generator=draw),
+        "constant": torch.ones,
+        "alike rows": lambda size: torch.randn(768, generator=draw).repeat(-(-size // 768))[:size],
+        "few values": lambda size: (torch.rand(size, generator=draw) > 0.999).float(),
+    }[kind]
+    ranks = [[made(size) for size in sizes] for _ in range(3)]
+    sketch = Sketch(sizes, torch.device("cpu"))
+    mean = torch.stack([sketch.sums(enumerate(own)) for own in ranks]).mean(0)
+    true = torch.cat([torch.stack(found).mean(0) for found in zip(*ranks, strict=True)]).norm()
+    assert mean.norm().item() == pytest.approx(true.item(), rel=0.08)
 
 
 def test_while_the_learning_rate_rises_nothing_has_settled():

@@ -143,10 +143,18 @@ def test_a_variance_that_has_settled_is_frozen_at_the_same_step_on_all_ranks(res
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_in_compressed_steps_all_ranks_clip_by_the_root_mean_square(results, size):
-    expected = (sum((1 + rank) ** 2 for rank in range(size)) / size) ** 0.5
-    for rank, result in enumerate(results[size]):
-        assert result["norm"] == (1 + rank, pytest.approx(expected, rel=1e-6))
+def test_in_compressed_steps_all_ranks_clip_by_the_norm_of_the_mean(results, size):
+    for result in results[size]:
+        assert result["norm"] == (8, pytest.approx(8 / size**0.5, rel=1e-6))
+
+
+@pytest.mark.parametrize("kind", ["adam", "zeroone"])
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_where_nodes_exchange_bits_and_there_is_one_it_is_plain_adam(results, size, kind):
+    found = results[size][0]["on one node"][kind]
+    assert found["frozen_after"] is None
+    assert len(set(found["sent"])) == 1  # all-reduces
+    assert all(torch.allclose(one, other) for one, other in zip(found["weights"], found["plain"], strict=True))
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])

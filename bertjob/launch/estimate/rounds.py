@@ -3,6 +3,7 @@
 import msgspec
 
 from bertjob.spec.job import Optimizer
+from bertjob.spec.settling import earliest
 
 WARM_UP = 0.15
 """Share of the steps before the freeze where the job does not say it: the papers' for pre-training."""
@@ -29,12 +30,15 @@ def rounds(optimizer: Optimizer, steps: int | None) -> Rounds:
     """The rounds of a 1-bit optimizer.
 
     Args:
-        optimizer: of the job; a freeze that is `auto` or not said comes after `WARM_UP` of the steps.
+        optimizer: of the job; a freeze that is `auto` or not said comes after `WARM_UP` of the steps, `auto` not
+            before it can.
         steps: of the training; None where that is not known, and then shares are those of the papers.
     """
     said = optimizer.freeze_step
     total = steps or 100_000
-    frozen = min(said, total) if isinstance(said, int) and steps else round(WARM_UP * total)
+    frozen = round(WARM_UP * total)
+    if steps and said is not None:
+        frozen = min(total, max(frozen, earliest(optimizer.betas[1])) if said == "auto" else said)
     if optimizer.name == "zeroone-adam":
         full, compressed = _zero_one(optimizer, frozen, total)
         return Rounds(full / total, compressed / total)

@@ -27,9 +27,10 @@ from bertjob.train.optim.onebit import agreement, moments
 from bertjob.train.optim.onebit.flat import FlatTensors
 from bertjob.train.optim.onebit.freeze import Freeze, FreezeStep
 from bertjob.train.optim.onebit.pipeline import Pipeline
+from bertjob.train.optim.onebit.sketch import Sketch
 from bertjob.train.optim.onebit.transport import Transport
 from bertjob.train.optim.onebit.transport.alone import Alone
-from bertjob.train.optim.onebit.transport.routes import Routes, by_node, direct
+from bertjob.train.optim.onebit.transport.routes import by_node, direct
 from bertjob.train.optim.onebit.transport.torch import TorchTransport
 
 _LOG = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class CompressedOptimizer(Optimizer, ABC):
 
     plain: str
     _flat: FlatTensors
-    _routes: Routes
+    _sketch: Sketch
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class CompressedOptimizer(Optimizer, ABC):
             "check_every": check_every,
         }
         self._transport = transport or (TorchTransport() if dist.is_initialized() else Alone())
+        self._routes = direct(self._transport)
         self._hierarchical = hierarchical
         self._check_every = check_every
         self._check_due = False
@@ -97,24 +99,34 @@ class CompressedOptimizer(Optimizer, ABC):
 
     @property
     def frozen_after(self) -> int | None:
-        """The step after which the variance was frozen, or None; one rank never freezes it."""
+        """The step after which the variance was frozen, or None; where nothing is compressed it never is."""
         return self._freeze.after
 
     @property
     def local_gradients(self) -> bool:
         """Whether the next step is compressed, and so wants each rank's own gradients instead of their mean."""
-        return self.ranks > 1 and self.frozen_after is not None
+        return self._compresses and self.frozen_after is not None
+
+    @property
+    def _compresses(self) -> bool:
+        """Whether single bits are exchanged with anybody: not by one rank, nor, where nodes exchange them, by one."""
+        return self._routes.between.size > 1
 
     def norm_over_ranks(self, norm: Tensor) -> Tensor:
         """The norm by which to clip the gradients, the same on all ranks; called by all, before the step.
 
-        A full step's gradients have the same norm everywhere. Of a compressed step's it is the root mean square over
-        the ranks: one factor for all leaves the mean of their gradients its direction, and the mean's norm is never
-        above this one, so that it is clipped as well.
+        A full step's gradients have the same norm everywhere, that of their mean. In a compressed step it is the
+        mean's as well, to some percent (see Sketch): the frozen variance is one of gradients clipped by it, and ranks'
+        own norms, up to the root of their number greater, would shrink the steps from the freeze on.
+
+        Args:
+            norm: this rank's own.
         """
         if not self.local_gradients:
             return norm
-        return agreement.mean(norm.double().square(), self._transport).sqrt().to(norm.dtype)
+        own = self._sketch.sums(self._flat.gradients(range(len(self._flat.tensors))))
+        found: Tensor = agreement.average(own, self._transport).norm().to(norm.dtype)
+        return found
 
     @contextlib.contextmanager
     def common_weights(self) -> Iterator[None]:
@@ -134,10 +146,12 @@ class CompressedOptimizer(Optimizer, ABC):
         agreement.check_settings(self._settings | self._of_groups(), self._transport, device)
         self._routes = by_node(self._transport, device) if self._hierarchical else direct(self._transport)
         self._flat = FlatTensors(self.param_groups, self._routes.inside.size)
+        self._sketch = Sketch([tensor.numel() for tensor in self._flat.tensors], device)
         self._add_buffers(FIRST, SECOND)
         self._prepare()
-        if self.ranks == 1:
-            self._say(logging.INFO, f"one rank has nothing to compress: {type(self).__name__} runs as {self.plain}")
+        if not self._compresses:
+            why = "one rank has" if self.ranks == 1 else "hierarchical compresses between nodes, and one node has"
+            self._say(logging.INFO, f"{why} nothing to compress: {type(self).__name__} runs as {self.plain}")
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -281,7 +295,7 @@ class CompressedOptimizer(Optimizer, ABC):
         return self._buffers[SECOND] > 0
 
     def _consider_freeze(self) -> None:
-        if self.ranks == 1 or self.frozen_after is not None:
+        if not self._compresses or self.frozen_after is not None:
             return
         if self._freeze.consider(self.steps, self.param_groups[0]["lr"], self._norm_of_variance):
             self._say(logging.INFO, f"the variance is frozen after step {self.steps}")
@@ -289,7 +303,8 @@ class CompressedOptimizer(Optimizer, ABC):
                 self._say(
                     logging.WARNING,
                     f"the variance had not settled when it was frozen after step {self.steps}: its norm still changed, "
-                    "or the learning rate rose; a later freeze_step, or auto, trains stabler",
+                    "the learning rate rose, or it is the mean of few gradients; a later freeze_step, or auto, trains "
+                    "stabler",
                 )
 
     def _say(self, level: int, line: str) -> None:

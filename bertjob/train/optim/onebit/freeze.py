@@ -9,10 +9,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from bertjob.spec.settling import LOOKS, look_every
+
 SETTLED = 0.96
 """Least ratio of the smaller norm to the greater one."""
-_LOOKS = 10
-"""In 1 / (1 - beta2) steps, where the step of the freeze is not planned."""
+_LEAST = 0.1
+"""Share of 1 / (1 - beta2) steps below which a variance is the mean of too few gradients to have settled."""
 FreezeStep = int | Literal["auto"]
 
 
@@ -21,14 +23,15 @@ class Freeze:
 
     Attributes:
         after: the step after which it was frozen, or None.
-        settled: whether it was seen, when it was looked at last, that the variance has settled.
+        settled: whether the variance has settled as far as was seen when it was looked at last.
     """
 
     def __init__(self, step: FreezeStep, beta2: float) -> None:
         """Freeze after step `step`, or by the norms of a variance that decays by `beta2`."""
         self._planned = None if step == "auto" else step
-        self._every = max(1, round(1 / _LOOKS / (1 - beta2)))
-        self._apart = _LOOKS * self._every
+        self._every = look_every(beta2)
+        self._least = _LEAST / (1 - beta2)
+        self._apart = LOOKS * self._every
         if self._planned is not None:
             self._apart = min(self._apart, self._planned // 2)
         self._norms: dict[int, float] = {}
@@ -44,10 +47,10 @@ class Freeze:
             lr: its learning rate.
             norm: the variance's, the same on all ranks; asked for only when it is looked at.
         """
-        rising, self._highest_lr = lr > self._highest_lr, max(lr, self._highest_lr)
+        rising, self._highest_lr = lr > self._highest_lr > 0, max(lr, self._highest_lr)
         if self._looks(step):
-            self.settled = self._has_norm_of_before(step, norm()) and not rising
-            if self._planned in (None, step) and (self._planned or self.settled):
+            self.settled = self._has_norm_of_before(step, norm()) and not rising and step >= self._least
+            if self._is_due(step):
                 self.after = step
         return self.after is not None
 
@@ -61,12 +64,18 @@ class Freeze:
 
     def _looks(self, step: int) -> bool:
         if self._planned is not None:
-            return step in (self._planned - self._apart, self._planned)
+            return step == self._planned - self._apart or step >= self._planned
         return step % self._every == 0
+
+    def _is_due(self, step: int) -> bool:
+        """One rank alone may have gone on beyond the planned step; it is due as soon as there are several."""
+        return self.settled if self._planned is None else step >= self._planned
 
     def _has_norm_of_before(self, step: int, norm: float) -> bool:
         before = step - self._apart
         self._norms = {at: old for at, old in self._norms.items() if at >= before} | {step: norm}
+        if self._planned is not None and step > self._planned:
+            return True  # nobody looked then
         return before in self._norms and _ratio(self._norms[before], norm) >= SETTLED
 
 

@@ -129,7 +129,7 @@ class ZeroOneAdam(OneBitAdam):
     @property
     def local_gradients(self) -> bool:
         """Whether the next step is compressed, and so wants each rank's own gradients instead of their mean."""
-        if self.ranks == 1:
+        if not self._compresses:
             return False
         return self.frozen_after is not None or not updates_variance(self.steps, self._var_update_scaler)
 
