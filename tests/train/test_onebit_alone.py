@@ -237,3 +237,13 @@ def test_without_mpi4py_the_mpi_transport_is_refused_in_one_line(said, monkeypat
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(PreflightError, match=r"^the MPI transport of a 1-bit optimizer needs mpi4py and .*torch$"):
         make_optimizer(nn.Linear(2, 2), Optimizer(name="onebit-adam", freeze_step=2, onebit=said), mpi=True)
+
+
+def test_groups_may_be_empty_and_the_learning_rate_a_tensor_but_no_tensor_comes_late():
+    tensor = nn.Parameter(torch.ones(3))
+    optimizer = OneBitAdam([{"params": []}, {"params": [tensor]}], lr=torch.tensor(0.1), freeze_step=2)
+    tensor.grad = torch.ones(3)
+    optimizer.step()
+    assert tensor.tolist() == pytest.approx([0.9] * 3)
+    with pytest.raises(ValueError, match="takes no more parameters once its first step is taken"):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))]})

@@ -9,6 +9,9 @@ before its backward passes:
             loss(ddp(batch)).backward()
         optimizer.step()
         optimizer.zero_grad()
+
+In fp16 the ranks' own gradients overflow on one rank and not on another: the scaler must be one that asks all of them,
+torch.distributed.fsdp.sharded_grad_scaler.ShardedGradScaler.
 """
 
 import contextlib
@@ -128,6 +131,16 @@ class CompressedOptimizer(Optimizer, ABC):
         found: Tensor = agreement.average(own, self._transport).norm().to(norm.dtype)
         return found
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add tensors to what is trained.
+
+        Raises:
+            ValueError: the training has begun; the buffers that are exchanged have no room for more.
+        """
+        if self.__dict__.get("_buffers"):
+            raise ValueError("a 1-bit optimizer takes no more parameters once its first step is taken")
+        super().add_param_group(param_group)
+
     @contextlib.contextmanager
     def common_weights(self) -> Iterator[None]:
         """Around what is done with the trained weights between steps: all ranks have the same; called by all."""
@@ -142,7 +155,7 @@ class CompressedOptimizer(Optimizer, ABC):
         """
         if self._buffers:
             return
-        device = self.param_groups[0]["params"][0].device
+        device = next(tensor.device for group in self.param_groups for tensor in group["params"])
         agreement.check_settings(self._settings | self._of_groups(), self._transport, device)
         self._routes = by_node(self._transport, device) if self._hierarchical else direct(self._transport)
         self._flat = FlatTensors(self.param_groups, self._routes.inside.size)
@@ -333,7 +346,14 @@ class CompressedOptimizer(Optimizer, ABC):
 
     def _of_groups(self) -> dict[str, Any]:
         """What else all ranks must have the same."""
-        groups = [{name: value for name, value in group.items() if name != "params"} for group in self.param_groups]
+        groups = [
+            {
+                name: value.item() if isinstance(value, Tensor) else value
+                for name, value in group.items()
+                if name != "params"
+            }
+            for group in self.param_groups
+        ]
         shapes = [[list(tensor.shape) for tensor in group["params"]] for group in self.param_groups]
         return {f"{name} of group {number}": group[name] for number, group in enumerate(groups) for name in group} | {
             "shapes": hashlib.sha256(repr(shapes).encode()).hexdigest()[:8]
