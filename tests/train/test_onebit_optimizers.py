@@ -166,7 +166,9 @@ def test_other_settings_are_told_on_all_ranks(results, size):
 
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_another_number_of_groups_is_told_on_all_ranks(results, size):
-    line = f"rank {size - 1} has lr of group 1 0.5, rank 0 has none: all ranks of a 1-bit optimizer need the same settings"
+    line = (
+        f"rank {size - 1} has lr of group 1 0.5, rank 0 has none: all ranks of a 1-bit optimizer need the same settings"
+    )
     assert [result["other groups"] for result in results[size]] == [line] * size
 
 
