@@ -58,6 +58,17 @@ def test_the_readmes_examples_train_on_gpus(arguments):
     assert "GPU" not in done.stderr
 
 
+ESTIMATES = re.findall(r"^    bertjob (estimate [^#>\n]*)", README, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments", ESTIMATES)
+def test_the_readmes_estimates_are_made(arguments):
+    done = CliRunner().invoke(cli, shlex.split(arguments), env={"BERTJOB_SITE": ""})
+    assert done.exit_code == 0, done.output
+    assert "node-hours" in done.output
+    assert ("times as fast as Adam" in done.output) == ("onebit" in arguments)
+
+
 def test_the_readme_names_its_two_commands():
     assert "make squad" in README
     assert "make test" in README

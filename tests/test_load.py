@@ -131,7 +131,7 @@ def test_aliases_that_multiply_are_refused(job_file):
             "train.global_batch: a whole number from 1 to 2147483647 is wanted, got '1000",
         ),
         ("train={epochs: ", "--set train={epochs: : not YAML: "),
-        ("optimizer.betas=[1,x]", "--set optimizer.betas=[1,x]: optimizer.betas[1]: a number from 0 to 1 is wanted"),
+        ("optimizer.betas=[0,x]", "--set optimizer.betas=[0,x]: optimizer.betas[1]: a number of at least 0 and less"),
         ("train.micro_batch=0", "train.micro_batch: a whole number of at least 1 is wanted, got '0'"),
         ("schedule.decay_rate=0", "a number greater than 0 and of at most 1 is wanted, got '0'"),
         (f"name={'x' * 65}", "name: text of at most 64 characters is wanted, got 'xxx"),

@@ -1,6 +1,7 @@
 """1-bit optimizers before anything is queued: what is refused, what is said, and which mpirun starts them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -45,7 +46,6 @@ def planned(site: Site = SLURM, **keys: Any) -> Plan:
             {"optimizer": compressed("onebit-lamb", local_step_clipper=4)},
             "local_step_clipper: zeroone-adam alone reads",
         ),
-        ({"optimizer": compressed("onebit-lamb", factor_min=5.0)}, "optimizer.onebit.factor_min 5.0 is more than"),
         (
             {"optimizer": Optimizer(onebit=OneBit(check_every=7))},
             "optimizer.onebit.check_every: adamw compresses nothing",
@@ -66,6 +66,29 @@ def test_what_cannot_work_is_one_line_before_anything_is_queued(keys: dict[str, 
         planned(**keys)
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("optimizer.onebit.factor_min", "1.5", "a number greater than 0 and of at most 1"),
+        ("optimizer.onebit.factor_max", "0.9", "a number of at least 1"),
+        ("optimizer.onebit.coeff_beta", "1.0", "a number of at least 0 and less than 1"),
+        ("optimizer.betas", "[0.9, 1.0]", "a number of at least 0 and less than 1"),
+    ],
+)
+def test_what_an_optimizer_would_refuse_on_the_nodes_is_refused_with_file_and_key(
+    tmp_path: Path, key: str, value: str, wanted: str
+) -> None:
+    *sections, name = key.split(".")
+    nested = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(sections))
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"base: pretrain-onebit-lamb\n{nested}{'  ' * len(sections)}{name}: {value}\n")
+    at = f"{key}[1]" if value.startswith("[") else key
+    with pytest.raises(SpecError) as refused:
+        load_job(str(file))
+    shown = value.strip("[]").split(", ")[-1]
+    assert str(refused.value) == f"{file}:{len(sections) + 2}: {at}: {wanted} is wanted, got '{shown}'"
 
 
 def test_zero_one_adam_compresses_before_its_freeze_and_may_freeze_after_the_end() -> None:

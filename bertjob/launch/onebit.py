@@ -88,8 +88,6 @@ def problems(job: Job) -> Iterator[str]:
         yield "optimizer.onebit.transport mpi needs mpi: true, or the ranks do not call MPI_Init"
     if onebit.transport == "torch" and onebit.cuda_aware is not None:
         yield "optimizer.onebit.cuda_aware is of MPI, and NCCL or gloo carries the steps: say mpi: true as well"
-    if onebit.factor_min > onebit.factor_max:
-        yield f"optimizer.onebit.factor_min {onebit.factor_min} is more than factor_max {onebit.factor_max}"
 
 
 def warnings(job: Job, nodes: int, ranks: int) -> Iterator[str]:

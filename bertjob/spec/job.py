@@ -17,6 +17,8 @@ Count = Annotated[int, Meta(ge=1, le=LARGEST)]
 Proportion = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
+Decay = Annotated[float, Meta(ge=0, lt=1)]
+"""What is left of a moving mean after a step; of 1 it would never move."""
 Name = Annotated[
     str,
     Meta(
@@ -243,11 +245,11 @@ class OneBit(Section, frozen=True):
     """Ranks of a node add up in full precision, and only nodes send each other one bit a value."""
     check_every: Count | None = None
     """Steps between checks that all ranks hold the same weights, bit by bit (default: none)."""
-    coeff_beta: Proportion = 0.9
+    coeff_beta: Decay = 0.9
     """`onebit-lamb`: decay of the trust ratios whose mean is frozen."""
-    factor_min: Positive = 0.5
+    factor_min: Annotated[float, Meta(gt=0, le=1)] = 0.5
     """`onebit-lamb`: least factor on a frozen trust ratio."""
-    factor_max: Positive = 4.0
+    factor_max: Annotated[float, Meta(ge=1)] = 4.0
     """`onebit-lamb`: greatest factor on a frozen trust ratio."""
     factor_threshold: Positive = 0.1
     """`onebit-lamb`: how much that factor may change in a step."""
@@ -269,7 +271,7 @@ class Optimizer(Section, frozen=True):
     al., arXiv 2202.06009)."""
     lr: Positive = 3e-05
     """Peak learning rate."""
-    betas: tuple[Proportion, Proportion] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of the first and second moment."""
     eps: Positive = 1e-08
     """Added to the root of the second moment."""

@@ -107,12 +107,11 @@ def _words(info: msgspec.inspect.Type) -> str:
             return " or ".join(_words(option) for option in types if not isinstance(option, msgspec.inspect.NoneType))
         case msgspec.inspect.LiteralType(values=values):
             return ", ".join(f"`{value}`" for value in values)
-        case msgspec.inspect.IntType(ge=low, le=high) | msgspec.inspect.FloatType(ge=low, le=high, gt=None):
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
             whole = "whole number" if isinstance(info, msgspec.inspect.IntType) else "number"
-            limits = [f"{sign} {limit}" for sign, limit in (("≥", low), ("≤", high)) if limit not in (None, LARGEST)]
+            bounds = (("≥", info.ge), (">", info.gt), ("≤", info.le), ("<", info.lt))
+            limits = [f"{sign} {limit}" for sign, limit in bounds if limit not in (None, LARGEST)]
             return " ".join([whole, ", ".join(limits)]).strip()
-        case msgspec.inspect.FloatType(gt=low):
-            return f"number > {low}"
         case msgspec.inspect.StrType():
             return "text"
         case msgspec.inspect.BoolType():

@@ -42,5 +42,5 @@ def _number(what: str, limits: Meta, value: Any) -> str:
         high = None  # worth a word only to those who said more
     if low is not None and high is not None:
         return f"{what} from {low} to {high}"
-    bounds = (("greater than", limits.gt), ("of at least", low), ("of at most", high))
+    bounds = (("greater than", limits.gt), ("of at least", low), ("less than", limits.lt), ("of at most", high))
     return " ".join([what, " and ".join(f"{words} {bound}" for words, bound in bounds if bound is not None)]).rstrip()

@@ -213,6 +213,25 @@ def other_settings() -> None:
     build("adam", freeze_step=FROZEN + last)[1].meet()
 
 
+def other_groups() -> None:
+    """The last rank has one group more than the others."""
+    tensors = [nn.Parameter(torch.ones(8)), nn.Parameter(torch.ones(8))]
+    last = distributed.get_rank() == distributed.get_world_size() - 1
+    OneBitAdam([{"params": [tensor]} for tensor in tensors[: 1 + last]], lr=0.5, freeze_step=1).meet()
+
+
+def without_elements(kind: str) -> dict[str, Any]:
+    """Five steps of a tensor beside one that is empty."""
+    full, empty = nn.Parameter(torch.ones(70)), nn.Parameter(torch.ones(0, 3))
+    optimizer = KINDS[kind]([empty, full], lr=0.01, freeze_step=2, check_every=1)
+    for _ in range(5):
+        full.grad, empty.grad = torch.ones(70), torch.ones(0, 3)
+        optimizer.step()
+    state = written(optimizer.state_dict())
+    optimizer.load_state_dict(state)
+    return {"full": full.detach(), "sent": optimizer.bytes_sent}
+
+
 def other_weights() -> None:
     tensors, optimizer = build("lamb", check_every=5)
     take_steps(tensors, optimizer, range(11))
@@ -282,6 +301,8 @@ def main() -> None:
     results["norm"] = common_norm()
     results["on one node"] = {kind: on_one_node(kind) for kind in ("adam", "zeroone")}
     results["other settings"] = refusal(other_settings)
+    results["other groups"] = refusal(other_groups)
+    results["without elements"] = {kind: without_elements(kind) for kind in KINDS}
     results["other weights"] = refusal(other_weights)
     if size != 3:
         results["deepspeed"] = against_deepspeed()

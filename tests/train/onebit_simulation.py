@@ -54,8 +54,10 @@ class Simulation:
         self.beta1, self.beta2, self.eps = 0.9, 0.99, 1e-6
 
     def direction(self, rank: int, tensor: int) -> Tensor:
+        """0 where there never was a gradient; held to the limit once something has been compressed."""
         first = self.first[rank][tensor] / (1 - self.beta1**self.steps)
         found = first / ((self.second[tensor] / (1 - self.beta2**self.updates)).sqrt() + self.eps)
+        found = torch.where(self.second[tensor] > 0, found, 0.0)
         if self.steps == self.updates:
             return found
         most = (1 - self.beta1) / ((1 - self.beta2) * (1 - self.beta1**2 / self.beta2)) ** 0.5

@@ -3,18 +3,24 @@
 import copy
 import itertools
 import logging
+import re
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 import torch
+from packaging.requirements import Requirement
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bertjob.errors import PreflightError
 from bertjob.spec.freezing import complaint
 from bertjob.spec.job import ONE_BIT, OneBit, Optimizer
 from bertjob.spec.settling import earliest
-from bertjob.train.optim import Lamb, OneBitAdam, OneBitLamb, ZeroOneAdam, gauges, make_optimizer, parameter_groups
+from bertjob.train.optim import Lamb, OneBitAdam, OneBitLamb, ZeroOneAdam, parameter_groups
+from bertjob.train.optim.make import gauges, make_optimizer
+from bertjob.train.optim.onebit import agreement
 from bertjob.train.optim.onebit.freeze import Freeze
 from bertjob.train.optim.onebit.moments import hold, limit
 from bertjob.train.optim.onebit.sketch import WIDTH, Sketch
@@ -24,15 +30,34 @@ KINDS = [OneBitAdam, OneBitLamb, ZeroOneAdam]
 
 
 def test_importing_them_needs_torch_alone():
-    heavy = "transformers deepspeed mpi4py numpy triton tokenizers"
+    """Of all that is installed, Python finds torch and what its package requires; not even numpy."""
+    needed = required("torch") | {"bertjob"}
+    others = [name for name, owners in metadata.packages_distributions().items() if not needed & set(map(bare, owners))]
+    assert {"msgspec", "yaml", "click", "numpy", "transformers", "deepspeed", "mpi4py"} <= set(others)
     code = f"""
 import sys
-sys.modules["numpy"] = None  # torch itself would import it
-from bertjob.train.optim import OneBitAdam, OneBitLamb, ZeroOneAdam
-print([name for name in {heavy.split()!r} if sys.modules.get(name) is not None])
+sys.modules |= dict.fromkeys({others!r})
+from bertjob.train.optim import Lamb, OneBitAdam, OneBitLamb, ZeroOneAdam
+print(OneBitAdam.plain)
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout == "[]\n", done.stderr
+    assert done.stdout == "Adam\n", done.stderr
+
+
+def required(name: str) -> set[str]:
+    """A package and all that it cannot be without here."""
+    found, left = set(), [name]
+    while left:
+        if (package := bare(left.pop())) not in found:
+            found.add(package)
+            wanted = map(Requirement, metadata.requires(package) or ())
+            left += [each.name for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return found
+
+
+def bare(name: str) -> str:
+    """A package's name as it is compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -89,6 +114,44 @@ def test_directions_are_held_where_there_is_a_limit():
     assert values.tolist() == pytest.approx([-limit((0.9, 0.99)), -1.0, 0.0, limit((0.9, 0.99))])
     hold([values], limit((0.9, 0.5)))
     assert limit((0.9, 0.5)) == float("inf")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int8])
+def test_digests_tell_single_bits_and_exchanged_values(dtype, monkeypatch):
+    values = (torch.randn(5, 7, generator=torch.Generator().manual_seed(2)) * 9).to(dtype)
+    whole = agreement.digest(values)
+    monkeypatch.setattr(agreement, "_AT_ONCE", 4)
+    assert torch.equal(agreement.digest(values), whole)
+    assert torch.equal(agreement.digest(values.t().contiguous().t()), whole)
+    for bit in (0, 6, 7):
+        other = values.clone()
+        other.view(torch.uint8)[3, -1] ^= 1 << bit
+        assert not torch.equal(agreement.digest(other), whole)
+    exchanged = values.clone()
+    exchanged[[0, 4]] = values[[4, 0]]
+    assert agreement.digest(exchanged)[0] == whole[0]
+    assert agreement.digest(exchanged)[1] != whole[1]
+
+
+class Largest(TorchDispatchMode):
+    """Remembers how large the largest tensor is that a function makes beside `values`; their views are none."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.there, self.bytes = values.untyped_storage().data_ptr(), 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if made.untyped_storage().data_ptr() != self.there:
+            self.bytes = max(self.bytes, made.nbytes)
+        return made
+
+
+def test_a_digest_takes_little_memory():
+    values = torch.ones(5 << 20)
+    with Largest(values) as largest:
+        agreement.digest(values)
+    assert 0 < largest.bytes <= 8 << 20
 
 
 def looked_at(freeze: Freeze, steps: int, lr: float = 1.0, norm: float = 1.0) -> list[int]:

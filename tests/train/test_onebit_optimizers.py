@@ -1,6 +1,7 @@
 """1-bit Adam, 1-bit LAMB and 0/1 Adam on 2, 3 and 4 ranks over gloo, against float64 simulations and DeepSpeed."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from onebit_ranks import (
+    DECAYS,
     EXCHANGES,
     FROZEN,
     FULL_STEPS,
@@ -18,6 +20,7 @@ from onebit_ranks import (
     SHAPES,
     STEPS,
     UNTOUCHED,
+    lr,
     simulate,
     simulation,
     weights,
@@ -125,13 +128,16 @@ def test_bytes_are_those_of_the_formula(results, size, kind):
             assert sent == compressed * exchanged
 
 
+@pytest.mark.parametrize("kind", ["adam", "zeroone"])
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_what_had_no_gradient_before_the_freeze_moves_by_decay_alone(results, size):
-    row = results[size][0]["adam"]["weights"][3][UNTOUCHED:]
+def test_what_had_no_gradient_before_the_freeze_moves_by_decay_alone(results, size, kind):
+    """In local steps too: 0/1 Adam ends amid some, and `common` is the ranks' mean amid others."""
     began = weights()[3].detach()[UNTOUCHED:]
-    factors = row / began
-    assert torch.allclose(factors, factors[0, 0].expand_as(factors))
-    assert 0.9 < factors[0, 0] < 1
+    for result in results[size]:
+        for name, steps in (("weights", STEPS), ("common", HALF)):
+            factors = result[kind][name][3][UNTOUCHED:] / began
+            expected = math.prod(1 - DECAYS[3] * lr(step) for step in range(steps))
+            assert torch.allclose(factors, torch.full_like(factors, expected))
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
@@ -164,6 +170,23 @@ def test_other_settings_are_told_on_all_ranks(results, size):
         "all ranks of a 1-bit optimizer need the same settings"
     )
     assert [result["other settings"] for result in results[size]] == [line] * size
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_another_number_of_groups_is_told_on_all_ranks(results, size):
+    line = (
+        f"rank {size - 1} has lr of group 1 0.5, rank 0 has none: all ranks of a 1-bit optimizer need the same settings"
+    )
+    assert [result["other groups"] for result in results[size]] == [line] * size
+
+
+@pytest.mark.parametrize(("size", "kind"), EACH)
+def test_a_tensor_without_elements_is_left_out(results, size, kind):
+    for result in results[size]:
+        found = result["without elements"][kind]
+        assert found["full"].max() < 1
+        assert same([found["full"]], [results[size][0]["without elements"][kind]["full"]])
+        assert found["sent"] == 2 * (size - 1) * (8 + 8)
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])

@@ -8,7 +8,8 @@ from torch import nn
 
 from bertjob.errors import SpecError
 from bertjob.spec.job import Optimizer
-from bertjob.train.optim import Lamb, clip, gauges, make_optimizer, parameter_groups, set_learning_rate
+from bertjob.train.optim import Lamb, clip, parameter_groups, set_learning_rate
+from bertjob.train.optim.make import gauges, make_optimizer
 
 
 class Layer(nn.Module):

@@ -32,7 +32,8 @@ from bertjob.train.backends import StepOutcome
 from bertjob.train.backends.own import load_own, save_own
 from bertjob.train.backends.trouble import cannot_write, first_line
 from bertjob.train.operators import deepspeed_package
-from bertjob.train.optim import clip, gauges, make_optimizer, set_learning_rate, together
+from bertjob.train.optim import clip, set_learning_rate, together
+from bertjob.train.optim.make import gauges, make_optimizer
 from bertjob.train.precision import InPrecision, loss_scaler, resolve
 
 FOLDER = "deepspeed"

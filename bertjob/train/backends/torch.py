@@ -17,7 +17,8 @@ from bertjob.spec.job import Job
 from bertjob.train.backends import StepOutcome
 from bertjob.train.backends.own import load_own, save_own
 from bertjob.train.backends.trouble import cannot_write, first_line
-from bertjob.train.optim import clip, gauges, make_optimizer, set_learning_rate, together
+from bertjob.train.optim import clip, set_learning_rate, together
+from bertjob.train.optim.make import gauges, make_optimizer
 from bertjob.train.precision import InPrecision, loss_scaler, resolve
 
 STATE = "torch.pt"

@@ -10,6 +10,9 @@ from torch import Tensor
 from bertjob.errors import WorldError
 from bertjob.train.optim.onebit.transport import Transport
 
+_AT_ONCE = 1 << 20
+"""Numbers that are summed up together, in 16 MB: more would need several times the memory of the weights."""
+
 
 def check_settings(settings: Mapping[str, Any], transport: Transport, device: torch.device) -> None:
     """Compare the settings of all ranks; called by all.
@@ -19,10 +22,12 @@ def check_settings(settings: Mapping[str, Any], transport: Transport, device: to
     """
     found = [json.loads(text) for text in _gather(json.dumps(settings).encode(), transport, device)]
     for rank, theirs in enumerate(found):
-        for name, value in theirs.items():
-            if value != found[0][name]:
+        in_both = found[0].keys() & theirs.keys()
+        for name in sorted(found[0] | theirs, key=in_both.__contains__):  # first what comes of more groups of tensors
+            value, wanted = (each.get(name, "none") for each in (theirs, found[0]))
+            if value != wanted:
                 raise WorldError(
-                    f"rank {rank} has {name} {value}, rank 0 has {found[0][name]}: "
+                    f"rank {rank} has {name} {value}, rank 0 has {wanted}: "
                     "all ranks of a 1-bit optimizer need the same settings"
                 )
 
@@ -46,9 +51,15 @@ def check_weights(weights: Sequence[Tensor], transport: Transport, step: int) ->
 
 
 def digest(tensor: Tensor) -> Tensor:
-    """Two sums over a tensor's bytes, one of them weighted by position: int64 ``[2]``."""
-    values = tensor.detach().contiguous().view(-1).view(torch.uint8).long()
-    return torch.stack([values.sum(), (values * torch.arange(1, len(values) + 1, device=values.device)).sum()])
+    """Two sums over a tensor's bits as whole numbers, modulo 2^64, one of them weighted by position: int64 ``[2]``."""
+    kind = {1: torch.uint8, 2: torch.int16}.get(tensor.element_size(), torch.int32)
+    found = torch.zeros(2, dtype=torch.int64, device=tensor.device)
+    values = tensor.detach().contiguous().view(-1).view(kind)
+    for start in range(0, len(values), _AT_ONCE):
+        part = values[start : start + _AT_ONCE].long()
+        found[0] += part.sum()
+        found[1] += part.mul_(torch.arange(start + 1, start + len(part) + 1, device=part.device)).sum()
+    return found
 
 
 def mean(value: Tensor, transport: Transport) -> Tensor:

@@ -14,14 +14,17 @@ class FlatTensors:
     """An optimizer's tensors, and how flat buffers are divided among them.
 
     Attributes:
-        tensors: of all groups.
+        tensors: of all groups, but for those without elements.
         buckets: parts of the buffers that are exchanged one after another.
     """
 
     def __init__(self, groups: list[dict[str, Any]], multiple: int) -> None:
         """Over the tensors of `groups`; the length of each bucket is a multiple of 8 times `multiple`."""
-        self.tensors: list[Tensor] = [tensor for group in groups for tensor in group["params"]]
-        self._group_of = [index for index, group in enumerate(groups) for _ in group["params"]]
+        numbered = [
+            (index, tensor) for index, group in enumerate(groups) for tensor in group["params"] if tensor.numel()
+        ]
+        self.tensors: list[Tensor] = [tensor for _, tensor in numbered]
+        self._group_of = [index for index, _ in numbered]
         self.buckets = fill([tensor.numel() for tensor in self.tensors], multiple)
         double = any(tensor.dtype == torch.float64 for tensor in self.tensors)
         self._dtype = torch.float64 if double else torch.float32

@@ -53,6 +53,9 @@ class ZeroOneAdam(OneBitAdam):
         m = C(sum(lr_h m_h) / sum(lr_h))
         x = prod(1 - lr_h weight_decay) a - sum(lr_h) m / (sqrt(v) + eps)      (moments are bias-corrected)
 
+    Values whose variance is 0 stay where they are in local steps too, but for weight decay. A rank that is the first to
+    have a gradient for one of them would divide by eps alone.
+
     Two details differ from the paper. The variance is updated before it is used, as in Adam; the paper's begins at 0.
     And what is exchanged is a momentum, not a momentum times learning rates, so that errors keep their weight when the
     learning rate changes, also where it is 0.
@@ -175,6 +178,7 @@ class ZeroOneAdam(OneBitAdam):
             self._set_out()
         numbers = range(len(self._flat.tensors))
         self._take_in_own(numbers)
+        self._buffers[FIRST].masked_fill_(~self._live(), 0.0)  # as an exchange does
         for group, mine in self._by_group(numbers):
             torch._foreach_add_(self._sums_of(mine), self._part(FIRST, mine), alpha=group["lr"])
         self._descend(numbers)
