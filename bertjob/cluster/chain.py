@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from bertjob.cluster import rundir, slurm
 from bertjob.cluster.submit import Submitted, check_submission, submit
-from bertjob.errors import BertjobError, PreflightError
+from bertjob.errors import BertjobError, PreflightError, of_job
 from bertjob.launch.plan import Plan
 from bertjob.spec.kernel import MARK, mark, mismatch
 
@@ -21,7 +21,8 @@ def check_chain(plans: Sequence[Plan]) -> frozenset[str]:
     """
     coming = frozenset(str(rundir.of(plan).model) for plan in plans)
     for plan in plans:
-        check_submission(plan, coming)
+        with of_job(plan.job.name if len(plans) > 1 else None):
+            check_submission(plan, coming)
     check_layers(plans)
     return coming
 
