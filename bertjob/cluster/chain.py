@@ -51,7 +51,7 @@ def submit_chain(links: Sequence[Link]) -> list[Submitted]:
     try:
         for link in links:
             after = ("--kill-on-invalid-dep=yes", f"--dependency=afterok:{queued[-1].job_id}") if queued else ()
-            queued.append(submit(link(after), coming))
+            queued.append(submit(link(after), coming, queued[-1] if queued else None))
     except BertjobError:
         if queued:
             slurm.cancel([link.job_id for link in queued])
