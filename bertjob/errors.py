@@ -12,6 +12,8 @@ The codes are the field's: 0 done, 1 failed, 2 usage, 3 refused beforehand, 4 sc
 "checkpoint written, requeue me".
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 REQUEUE_EXIT_CODE = 85
@@ -52,3 +54,14 @@ class WorldError(BertjobError):
 
 class CheckpointError(BertjobError):
     """A checkpoint cannot be written, or none can be read."""
+
+
+@contextmanager
+def of_job(name: str | None) -> Iterator[None]:
+    """Put the name of a job before the line of an error, where there are several jobs; None: there is one."""
+    try:
+        yield
+    except BertjobError as error:
+        if name is None:
+            raise
+        raise type(error)(f"job {name}: {error}") from error

@@ -47,6 +47,9 @@ def test_version_and_help(bertjob):
     [
         (["sumbit", "squad"], 2, "there is no verb 'sumbit': did you mean 'submit'?"),
         (["script", "squat"], 2, "there is no job 'squat': did you mean 'squad'?"),
+        (["run", "pretrain"], 2, "its phases: bertjob submit pretrain-seq128 pretrain-seq512 --chain"),
+        (["script", "squad", "--set", "smoke:seed=1"], 2, "there is no job 'smoke' here, but squad"),
+        (["script", "squad", "--set", "squad:train.epoch=1"], 2, "did you mean 'train.epochs'?"),
         (["script", "squad", "--site", "diant"], 2, "there is no site 'diant': did you mean 'daint'?"),
         (["script", "squad", "--set", "train.epoch=1"], 2, "did you mean 'train.epochs'?"),
         (["script", "squad", "--nodes", "many"], 2, "--nodes"),
@@ -141,6 +144,38 @@ def test_a_dry_run_of_submit_can_be_read_by_programs(bertjob):
     told = json.loads(bertjob(*request, "--json").stdout)
     assert told == {"script": bertjob(*request).stdout, "run_dir": str(bertjob.folder / "there")}
     assert list(bertjob.folder.iterdir()) == []
+
+
+CHAIN = ("submit", "pretrain-seq128", "pretrain-seq512", "squad", "--chain", "--nodes", "16", "--gpus-per-node", "4")
+
+
+def test_options_of_a_chain_are_for_all_its_jobs_or_for_the_one_they_name(bertjob):
+    (bertjob.folder / "data/corpus").mkdir(parents=True)
+    for name in ("train", "dev"):
+        (bertjob.folder / f"data/{name}-v1.1.json").touch()
+    settings = ["squad:train.global_batch=64", "squad:train.micro_batch=8", "squad:resources.nodes=2", "seed=7"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    done = bertjob(*CHAIN, *options, "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    scripts = [json.loads(line)["script"] for line in done.stdout.splitlines()]
+    assert [re.search(r"#SBATCH --nodes=(\d+)", script)[1] for script in scripts] == ["16", "16", "2"]
+    assert [re.search(r"global_batch: (\d+)", script)[1] for script in scripts] == ["16384", "16384", "64"]
+    assert all("seed: 7" in script for script in scripts)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ([], 2, "bertjob: job squad: global batch 24 is no multiple of micro batch 3 x 64 ranks"),
+        (["--set", "data.dev=x"], 2, "bertjob: job pretrain-seq128: data.dev: task pretrain reads data.shards"),
+        (["--set", "squad:train.global_batch=192"], 3, "bertjob: job pretrain-seq128: data.shards: "),
+        (["--set", "squat:seed=1"], 2, "no job 'squat' here, but pretrain-seq128, pretrain-seq512, squad"),
+    ],
+)
+def test_what_is_wrong_in_a_chain_names_its_job(bertjob, options, code, words):
+    done = bertjob(*CHAIN, *options, "--dry-run")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["run", "submit"])

@@ -114,3 +114,10 @@ def test_a_checkpoint_that_is_no_single_file_is_there_all_the_same(tmp_path: Pat
 def test_a_container_sees_the_folder_of_a_file(init: str, folder: str):
     (need,) = needs(Job(name="x", model=Model(init=init)))
     assert (need.path, need.folder) == (init, folder)
+
+
+def test_of_several_data_sets_one_is_wanted(tmp_path: Path):
+    files(tmp_path, "dataset_dict.json", "train/state.json", "validation/state.json")
+    with pytest.raises(PreflightError, match=r"\(train, validation\): say the folder of one"):
+        check_inputs({"data.shards": str(tmp_path)})
+    check_inputs({"data.shards": str(tmp_path / "train")})

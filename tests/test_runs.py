@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bertjob.cluster import index, rundir, runs
-from bertjob.cluster.machine import here
+from bertjob.cluster.machine import here, model_of_run
 from bertjob.cluster.preflight import check_inputs
 from bertjob.cluster.runs import Run
 from bertjob.errors import PreflightError, SpecError
@@ -227,3 +227,19 @@ def test_what_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
         shipped.find("job", "somebody/job.yaml")
     with pytest.raises(PreflightError, match="you may not read it"):
         check_inputs({"data.train": "/somebody/train.json"})
+
+
+def test_the_model_of_a_run_that_is_not_there_is_named_with_the_key_and_the_steps_there_are(tmp_path: Path) -> None:
+    run = started(tmp_path, "squad-1")
+    for step in (400, 1000, 20):
+        (run.run_dir.checkpoint(step) / "model").mkdir(parents=True)
+    assert model_of_run("squad@20") == str(run.run_dir.checkpoint(20) / "model")
+    for name, line in (
+        ("", "model.init run:: the name of a run or of a job is wanted"),
+        ("@10", "model.init run:@10: the name of a run or of a job is wanted"),
+        ("nosuch", "model.init run:nosuch: nosuch: no such run"),
+        ("squad@7", r"model.init run:squad@7: there is no .*; there is run:squad@20, run:squad@400, run:squad@1000$"),
+        ("squad", r"model.init run:squad: there is no .*model; there is run:squad@20"),
+    ):
+        with pytest.raises(SpecError, match=f"^{line}"):
+            model_of_run(name)

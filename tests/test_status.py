@@ -198,3 +198,27 @@ def test_a_job_that_failed_before_training_says_why_in_the_words_of_its_log(tmp_
     assert status([failed], ask).rows[0].reason == "NonZeroExitCode"
     folder.log("7").write_text("noise\nbertjob: shifter: not found on nid00001; load it\nsrun: error: task 0: Exited\n")
     assert status([failed], ask).rows[0].reason == "shifter: not found on nid00001; load it"
+
+
+def test_a_cancelled_link_of_a_chain_says_which_job_before_it_failed_and_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    links: list[Run] = []
+    for number, name in enumerate(("first", "second", "third"), 12):
+        folder = RunDir(tmp_path / name)
+        folder.path.mkdir()
+        after = (links[-1].submission.job_id, links[-1].path) if links else ("", "")
+        links.append(runs.record(folder, job_id=str(number), site="x", scheduler="slurm", after=after))
+    write_state(links[0].run_dir.state, RunState(phase="failed", time=time.time(), job_id="12", error="no such file"))
+    info = {"12": JobInfo(JobState.FAILED), "13": JobInfo(JobState.CANCELLED), "14": JobInfo(JobState.CANCELLED)}
+
+    def reason(link: Run, **said: JobInfo) -> str:
+        known = info | {job.removeprefix("job"): one for job, one in said.items()}
+        return status([link], lambda jobs: Answer({job: known[job] for job in jobs})).rows[0].reason
+
+    assert [reason(link) for link in links[1:]] == ["job 12 (first) before it failed: no such file"] * 2
+    assert reason(links[2], job12=JobInfo(JobState.COMPLETED)) == "job 13 (second) before it was cancelled"
+    assert reason(links[1], job12=JobInfo(JobState.RUNNING)) == ""  # somebody cancelled it
+    runs.record(links[0].run_dir, job_id="20", site="x", scheduler="slurm")  # it goes on, by another job
+    assert reason(links[1]) == ""

@@ -1,6 +1,7 @@
 """Which words of a command line a launch proof depends on: those to type again after ``bertjob doctor --prove``."""
 
 from bertjob.cli.options import Request
+from bertjob.cli.settings import key_of
 from bertjob.cluster.doctor.typed import Typed
 from bertjob.spec.load import load_job
 
@@ -14,11 +15,14 @@ def launch_words(request: Request) -> Typed:
     """The site as it was given, the options that change the launch, and the job where its own file changes it."""
     own = any(_root(key) in _LAUNCH for key in load_job(request.job).origins)
     options: list[str] = []
-    for setting in request.settings:
-        if _matters(setting.partition("=")[0].strip()):
+    said = request.said
+    for setting in (*said.shared, *said.own):
+        if _matters(key_of(setting)):
             options += ["--set", setting]
-    for key in _WHERE:
-        options += map(str, request.options.get(f"resources.{key}", ()))
+    overruled = {key_of(setting) for setting in said.own}
+    for key in (f"resources.{where}" for where in _WHERE):
+        if key not in overruled:
+            options += map(str, request.options.get(key, ()))
     return Typed(request.site, request.job if own else "", tuple(options))
 
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bertjob.cli import completion
+from bertjob.cli.settings import Settings, settings_of
 from bertjob.cluster.machine import here
 from bertjob.errors import SpecError
 from bertjob.launch.plan import Plan, plan
@@ -84,6 +85,17 @@ class Request(msgspec.Struct, frozen=True):
     sbatch: tuple[str, ...]
     init: str | None = None
     """First weights in place of the job's."""
+    chain: tuple[str, ...] = ()
+    """All jobs of the command line where there are several, as they were given."""
+
+    @property
+    def said(self) -> Settings:
+        """What ``--set`` says to this job.
+
+        Raises:
+            SpecError: it is for a job that is not there.
+        """
+        return settings_of(self.settings, self.job, self.chain or (self.job,))
 
     def load(self) -> tuple[Loaded[Job], Loaded[Site]]:
         """The job and the site.
@@ -91,7 +103,8 @@ class Request(msgspec.Struct, frozen=True):
         Raises:
             SpecError: either is not well formed.
         """
-        job = load_job(self.job, self.settings, self.options)
+        said = self.said
+        job = load_job(self.job, said.shared, self.options, said.own)
         if self.init is not None:
             job = replace(job, value=replace(job.value, model=replace(job.value.model, init=self.init, ckpt_type=None)))
         return job, load_site(self.site)
@@ -156,7 +169,7 @@ def job_options(default_site: str) -> Callable[[Callable[..., Any]], Callable[..
             metavar="KEY.PATH=VALUE",
             multiple=True,
             shell_complete=completion.settings,
-            help="Lay a value over the job; repeatable.",
+            help="Lay a value over the job, or over one of several as JOB:KEY.PATH=VALUE; repeatable.",
         )(decorated)
         decorated = click.option("--site", type=Names("site"), help=f"Name or file of the site (default: {default}).")(
             decorated

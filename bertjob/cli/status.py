@@ -89,6 +89,7 @@ def _watch(choose: "Callable[[], Sequence[Run]]") -> None:
     from bertjob.cli.console import out
     from bertjob.cli.status_table import status_table
     from bertjob.cluster import slurm
+    from bertjob.cluster.runs import with_those_before
     from bertjob.cluster.status import status
 
     runs: Sequence[Run] = ()
@@ -97,7 +98,7 @@ def _watch(choose: "Callable[[], Sequence[Run]]") -> None:
         while True:
             if time.monotonic() - asked >= ASK_EVERY_S:
                 runs = choose()
-                jobs = [run.submission.job_id for run in runs if not run.local]
+                jobs = [run.submission.job_id for run in with_those_before(runs) if not run.local]
                 answer, asked = slurm.ask(jobs), time.monotonic()
             now = status(runs, partial(_known, answer))
             table = status_table(now.rows, out.width)

@@ -9,6 +9,8 @@ import click
 from msgspec.structs import replace
 
 from bertjob.cli.options import Names, Request, SbatchCommand, job_options, json_option
+from bertjob.cli.settings import refuse_strangers
+from bertjob.errors import of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
@@ -29,14 +31,14 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
     """Check a job and submit it to the site's scheduler.
 
     The last line of stdout is the job's id. Everything after -- goes to sbatch as it is. With --chain a job that fails
-    cancels those after it, and stdout has a line for each.
+    cancels those after it, and stdout has a line for each; options are for all of them, and --set JOB:KEY.PATH=VALUE is
+    for one.
     """
     if more and not chain:
         raise click.UsageError(f"{len(more) + 1} jobs: say --chain, or submit them one by one")
     if chain and request.run_dir:
         raise click.UsageError("--run-dir is for one job: each of a chain has its own")
-    links = _links(request, more)
-    plans = [_left_out(link, link.plan(link.run_dir)) for link in links]
+    plans = [_planned(link) for link in _links(request, more)]
     for warning in dict.fromkeys(warning for _, plan in plans for warning in plan.warnings):
         click.echo(f"warning: {warning}", err=True)
     if dry_run:
@@ -58,14 +60,22 @@ def _links(request: Request, more: tuple[str, ...]) -> list[Request]:
 
     links: list[Request] = []
     init = None
-    for name in (request.job, *more):
-        one = replace(request, job=name, init=init)
-        job, site = one.load()
+    chain = (request.job, *more)
+    refuse_strangers(request.settings, chain)
+    for name in chain:
+        one = replace(request, job=name, init=init, chain=chain)
+        with of_job(name if more else None):
+            job, site = one.load()
         refuse_submit(site.value)
         run_dir = Path(request.run_dir).absolute() if request.run_dir else new_run_dir(Path(RUNS), job.value.name).path
         links.append(replace(one, run_dir=str(run_dir)))
         init = str(RunDir(run_dir).model)
     return links
+
+
+def _planned(link: Request) -> tuple[Request, Plan]:
+    with of_job(link.job if len(link.chain) > 1 else None):
+        return _left_out(link, link.plan(link.run_dir))
 
 
 def _left_out(link: Request, plan: Plan) -> tuple[Request, Plan]:

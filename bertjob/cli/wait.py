@@ -25,13 +25,14 @@ def verb(runs: tuple[str, ...]) -> None:
 
 def wait_for(runs: "Sequence[Run]") -> None:
     """Block until all have ended; say how on stderr, and end with exit code 1 unless all succeeded."""
+    from bertjob.cluster.status import status
     from bertjob.cluster.wait import wait
-    from bertjob.spec.state import read_state
 
     outcomes = wait(runs)
+    fallen = [run for run, outcome in zip(runs, outcomes, strict=True) if not outcome.success]
+    reasons = {row.run_dir: row.reason for row in status(fallen).rows}
     for run, outcome in zip(runs, outcomes, strict=True):
-        state = read_state(run.run_dir.state)
-        why = f": {state.error}" if state is not None and state.error and not outcome.success else ""
+        why = f": {reason}" if (reason := reasons.get(run.path)) else ""
         click.echo(f"{run.name} ({run.submission.job_id}) {outcome.word}{why}", err=True)
     if not all(outcome.success for outcome in outcomes):
         raise click.exceptions.Exit(1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from bertjob.cluster import rundir, slurm
 from bertjob.cluster.submit import Submitted, check_submission, submit
-from bertjob.errors import BertjobError, PreflightError
+from bertjob.errors import BertjobError, PreflightError, of_job
 from bertjob.launch.plan import Plan
 from bertjob.spec.kernel import MARK, mark, mismatch
 
@@ -21,7 +21,8 @@ def check_chain(plans: Sequence[Plan]) -> frozenset[str]:
     """
     coming = frozenset(str(rundir.of(plan).model) for plan in plans)
     for plan in plans:
-        check_submission(plan, coming)
+        with of_job(plan.job.name if len(plans) > 1 else None):
+            check_submission(plan, coming)
     check_layers(plans)
     return coming
 
@@ -50,7 +51,7 @@ def submit_chain(links: Sequence[Link]) -> list[Submitted]:
     try:
         for link in links:
             after = ("--kill-on-invalid-dep=yes", f"--dependency=afterok:{queued[-1].job_id}") if queued else ()
-            queued.append(submit(link(after), coming))
+            queued.append(submit(link(after), coming, queued[-1] if queued else None))
     except BertjobError:
         if queued:
             slurm.cancel([link.job_id for link in queued])

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.resolve import Here
+from bertjob.spec.layout import RunDir
 
+_SHOWN_STEPS = 5
 _LINKS = 40
 """Links that Linux follows one after another."""
 
@@ -54,8 +56,13 @@ def model_of_run(name: str) -> str:
     from bertjob.cluster import runs  # reads the index, which most plans need not
 
     text, _, step = name.partition("@")
+    if not text.strip():
+        raise SpecError(f"model.init run:{name}: the name of a run or of a job is wanted, as in run:pretrain-seq128")
     of_job = [run for run in runs.known() if run.name.startswith(f"{text}-")]
-    run_dir = (of_job[-1] if of_job else runs.find(text)).run_dir
+    try:
+        run_dir = (of_job[-1] if of_job else runs.find(text)).run_dir
+    except SpecError as error:
+        raise SpecError(f"model.init run:{name}: {error}") from None
     if not step:
         folder = run_dir.model
     elif step.isdecimal():
@@ -63,8 +70,17 @@ def model_of_run(name: str) -> str:
     else:
         raise SpecError(f"model.init run:{name}: a step is a number, as in run:{text}@400")
     if not folder.is_dir():
-        raise SpecError(f"model.init run:{name}: there is no {folder}; has the run ended, and does it keep that step?")
+        steps = ", ".join(f"run:{text}@{number}" for number in _steps_with_model(run_dir)[-_SHOWN_STEPS:])
+        there = f"there is {steps}" if steps else "the run has no checkpoint yet"
+        raise SpecError(f"model.init run:{name}: there is no {folder}; {there}")
     return str(folder)
+
+
+def _steps_with_model(run_dir: RunDir) -> list[int]:
+    """Steps of the checkpoints that hold a model, in order."""
+    names = (folder.parent.name for folder in run_dir.checkpoints.glob(f"step-*/{run_dir.model.name}"))
+    numbers = (name.removeprefix("step-") for name in names)
+    return sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def linked(path: str) -> list[str]:

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,10 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where it was submitted or started."""
     pid: int = 0
     """The process group of a local run."""
+    after: str = ""
+    """Id of the job in the scheduler that must succeed before this one may start; empty unless it is of a chain."""
+    after_dir: str = ""
+    """Run directory of that job."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -56,13 +60,29 @@ class Run(msgspec.Struct, frozen=True):
         return self.submission.scheduler == "none"
 
 
-def record(run_dir: RunDir, *, job_id: str, site: str, scheduler: Literal["slurm", "none"], pid: int = 0) -> Run:
+def record(
+    run_dir: RunDir,
+    *,
+    job_id: str,
+    site: str,
+    scheduler: Literal["slurm", "none"],
+    pid: int = 0,
+    after: tuple[str, str] = ("", ""),
+) -> Run:
     """Write down that the run was submitted or started: in its directory, which is the truth, and in the index.
 
-    The job is at work by then, so where nothing can be written, a warning says its id.
+    The job is at work by then, so where nothing can be written, a warning says its id. `after` has the id and the run
+    directory of the job before it in a chain.
     """
     submission = Submission(
-        job_id=job_id, site=site, scheduler=scheduler, time=time.time(), host=socket.gethostname(), pid=pid
+        job_id=job_id,
+        site=site,
+        scheduler=scheduler,
+        time=time.time(),
+        host=socket.gethostname(),
+        pid=pid,
+        after=after[0],
+        after_dir=after[1],
     )
     try:
         with run_dir.submissions.open("ab") as file:
@@ -86,6 +106,25 @@ def read(run_dir: RunDir) -> Run | None:
         return Run(str(run_dir.path), msgspec.json.decode(lines[-1], type=Submission))
     except (OSError, IndexError, msgspec.DecodeError):
         return None
+
+
+def before(run: Run) -> Run | None:
+    """The run whose success a link of a chain waits for; None where there is none, or it went on by another job."""
+    said = run.submission
+    found = read(RunDir(Path(said.after_dir))) if said.after else None
+    return found if found is not None and found.submission.job_id == said.after else None
+
+
+def with_those_before(some: Iterable[Run]) -> list[Run]:
+    """Runs, and behind them all that links of chains among them wait for; each once."""
+    found = {run.path: run for run in some}
+    waiting = [run for run in found.values() if run.submission.after]
+    while waiting:
+        one = before(waiting.pop())
+        if one is not None and one.path not in found:
+            found[one.path] = one
+            waiting.append(one)
+    return list(found.values())
 
 
 def known() -> list[Run]:

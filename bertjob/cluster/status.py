@@ -10,7 +10,7 @@ import msgspec
 from bertjob.cluster import outcome, process_group, slurm
 from bertjob.cluster.last_words import last_words
 from bertjob.cluster.outcome import STALE_S
-from bertjob.cluster.runs import Run
+from bertjob.cluster.runs import Run, before, with_those_before
 from bertjob.cluster.slurm import Answer, JobState
 from bertjob.spec.layout import STATE
 from bertjob.spec.state import Phase, RunState, age, read_state
@@ -63,8 +63,9 @@ class Status:
 
 def status(runs: Sequence[Run], ask: Callable[[Collection[str]], Answer] = slurm.ask) -> Status:
     """Where runs stand now, by one question to the scheduler for all of them."""
-    answer = ask({run.submission.job_id for run in runs if not run.local})
-    states = {run.path: read_state(f"{run.path}/{STATE}") for run in runs}  # no Path: there may be thousands
+    asked = with_those_before(runs)
+    answer = ask({run.submission.job_id for run in asked if not run.local})
+    states = {run.path: read_state(f"{run.path}/{STATE}") for run in asked}  # no Path: there may be thousands
     host = socket.gethostname()
     alive = {run.path for run in runs if run.local and run.submission.host == host and process_group.alive(run)}
     found = rows(runs, answer, states, alive, host, time.time())
@@ -94,16 +95,27 @@ def rows(
 
     Args:
         runs: the runs.
-        answer: what the scheduler said of their jobs.
-        states: heartbeat by run path.
+        answer: what the scheduler said of their jobs, and of those before them in chains.
+        states: heartbeat by run path, of the same.
         alive: paths of the local runs whose process is there.
         host: this machine; local runs elsewhere are judged by their heartbeat.
         now: seconds since the epoch.
     """
-    return [_row(run, answer, states[run.path], run.path in alive, run.submission.host == host, now) for run in runs]
+    return [
+        _row(
+            run,
+            answer,
+            states[run.path],
+            _why_cancelled(run, answer, states, now),
+            run.path in alive,
+            run.submission.host == host,
+            now,
+        )
+        for run in runs
+    ]
 
 
-def _row(run: Run, answer: Answer, state: RunState | None, alive: bool, here: bool, now: float) -> Row:
+def _row(run: Run, answer: Answer, state: RunState | None, fell: str, alive: bool, here: bool, now: float) -> Row:
     info = answer.job(run.submission.job_id) if not run.local else slurm.UNKNOWN
     word = _local_word(run, state, now, alive, here) if run.local else _word(run, answer, state, now)
     last = state or _NOTHING
@@ -115,7 +127,7 @@ def _row(run: Run, answer: Answer, state: RunState | None, alive: bool, here: bo
         name=run.name,
         site=run.submission.site,
         state=word,
-        reason=_reason(run, word, info, own),
+        reason=fell or _reason(run, word, info, own),
         nodes=info.nodes,
         phase=state.phase if state is not None else None,
         step=last.step if last.total_steps else None,
@@ -141,6 +153,24 @@ def _reason(run: Run, word: str, info: slurm.JobInfo, own: RunState) -> str:
     said = not waited or info.reason.startswith("Dependency")
     told = last_words(run) if word == JobState.FAILED and not own.error else ""
     return own.error or told or (info.reason if said else "")
+
+
+def _why_cancelled(run: Run, answer: Answer, states: Mapping[str, RunState | None], now: float) -> str:
+    """Which job of a chain failed, and why, so that the scheduler cancelled this one; empty where it is not so."""
+    if not run.submission.after or _word(run, answer, states.get(run.path), now) != JobState.CANCELLED:
+        return ""
+    first = before(run)
+    if first is None:
+        return ""
+    if why := _why_cancelled(first, answer, states, now):
+        return why
+    state = states.get(first.path)
+    word = _word(first, answer, state, now)
+    if word in slurm.LIVE or word in (JobState.COMPLETED, JobState.UNKNOWN):
+        return ""
+    said = _reason(first, word, answer.job(first.submission.job_id), outcome.own_state(first, state) or _NOTHING)
+    how = {"failed": "failed", "cancelled": "was cancelled"}.get(word, f"ended: {word}")
+    return f"job {first.submission.job_id} ({first.name}) before it {how}{f': {said}' if said else ''}"
 
 
 _NOTHING = RunState(phase="starting", time=0.0)

@@ -29,12 +29,13 @@ class Submitted:
     """Of the image that the job starts; None without one, and where the engine does not tell it."""
 
 
-def submit(plan: Plan, coming: Collection[str] = ()) -> Submitted:
+def submit(plan: Plan, coming: Collection[str] = (), after: Submitted | None = None) -> Submitted:
     """Queue a job. A run directory that exists is continued: the training goes on from its newest checkpoint.
 
     Args:
         plan: what to run, with its run directory.
         coming: paths that jobs before it will make.
+        after: the job before it in a chain, for the records: that it waits for this one is said in the plan.
 
     Raises:
         PreflightError: the site has no scheduler, a file is missing, or the run directory cannot be made,
@@ -45,7 +46,8 @@ def submit(plan: Plan, coming: Collection[str] = ()) -> Submitted:
     digest = images.digest_of(plan)
     with rundir.made(run_dir, rundir.files(plan, run_dir, digest)):
         job_id = _sbatch(run_dir.script)
-    runs.record(run_dir, job_id=job_id, site=plan.site.name, scheduler="slurm")
+    waits_for = ("", "") if after is None else (after.job_id, str(after.run_dir.path))
+    runs.record(run_dir, job_id=job_id, site=plan.site.name, scheduler="slurm", after=waits_for)
     return Submitted(job_id, run_dir, digest)
 
 

@@ -26,14 +26,17 @@ class Loaded(msgspec.Struct, Generic[Value], frozen=True):
     origins: Mapping[str, Origin]
 
 
-def load_job(name: str, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None) -> Loaded[Job]:
-    """A job by name or path, with ``key.path=value`` settings and then options laid over it.
+def load_job(
+    name: str, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None, own: Iterable[str] = ()
+) -> Loaded[Job]:
+    """A job by name or path, with ``key.path=value`` settings, then options, then its own settings laid over it.
 
     Args:
         name: ``squad``, or the path of a YAML file.
         settings: as after ``--set``, e.g. ``train.epochs=1``; values are YAML.
         options: values of dotted keys, each with the name of the option that said it, e.g.
             ``{"resources.nodes": ("--nodes", 4)}``.
+        own: settings for this job alone, where the others are said to several.
 
     Raises:
         SpecError: no such job, not YAML, an unknown key or a wrong value; one line with file, line and key.
@@ -43,6 +46,8 @@ def load_job(name: str, settings: Iterable[str] = (), options: Mapping[str, Any]
         tree = merge(tree, _setting(setting))
     for key, (option, value) in (options or {}).items():
         tree = merge(tree, nest(key, _option(value, Origin(option)), Origin(option)))
+    for setting in own:
+        tree = merge(tree, _setting(setting))
     return _load(tree, Job)
 
 

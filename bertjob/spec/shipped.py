@@ -1,6 +1,7 @@
 """Where jobs, sites and presets of fabrics are found: a path, the user's own folder, or those that bertjob brings."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -64,8 +65,18 @@ def find(kind: Kind, name: str, beside: Path | None = None) -> Path:
         for ending in (".yaml", ".yml"):
             if _is_file((beside or Path()) / f"{name}{ending}"):
                 raise SpecError(f"there is no {kind} {name!r}: did you mean ./{name}{ending}?")
+        if kind == "job" and len(phases := _phases(name, known)) > 1:
+            chain = " ".join(phases)
+            raise SpecError(f"there is no {kind} {name!r}, but its phases: bertjob submit {chain} --chain")
         raise SpecError(f"there is no {kind} {name!r}: {did_you_mean(name, known)}")
     return known[name]
+
+
+def _phases(name: str, known: Iterable[str]) -> list[str]:
+    """The jobs of a name by the length of their samples, such as ``pretrain-seq128``, the shortest first."""
+    start = f"{name}-seq"
+    lengths = {job: job.removeprefix(start) for job in known if job.startswith(start)}
+    return sorted((job for job, length in lengths.items() if length.isdecimal()), key=lambda job: int(lengths[job]))
 
 
 def _is_file(path: Path) -> bool:

@@ -109,7 +109,9 @@ def test_a_link_that_fails_cancels_the_rest(bertjob: Face) -> None:
     done = bertjob("submit", *jobs, "--chain", "--site", site, "--wait", code=1, timeout=120)
     rows = json.loads(bertjob("status", "--json", *done.stdout.split()).stdout)
     assert [row["state"] for row in rows] == ["failed", "cancelled", "cancelled"]
-    assert rows[1]["reason"].startswith("Dependency")
+    first = f"job {rows[0]['job_id']} ({Path(rows[0]['run_dir']).name}) before it failed"
+    assert all(row["reason"].startswith(first) for row in rows[1:])
+    assert sum(f"cancelled: {first}" in line for line in done.stderr.splitlines()) == 2
 
 
 def test_a_link_that_the_scheduler_refuses_cancels_those_before_it(bertjob: Face, tmp_path: Path) -> None:

@@ -328,12 +328,25 @@ class Foreign:
     ("content", "model", "line"),
     [
         ({"module": {"bert.x": torch.ones(1)}}, {}, r"x.pt: holds no embeddings.word_embeddings.weight"),
+        (
+            {"module": {"bert.embeddings.word_embeddings.weight": torch.ones(40)}},
+            {},
+            r"x.pt: its bert.embeddings.word_embeddings.weight has 1 dimensions, where that of a BERT has 2",
+        ),
         ({"module": 3}, {}, r"x.pt: holds no embeddings.word_embeddings.weight"),
         ({"a": Foreign()}, {}, r"x.pt: its weights cannot be loaded \(it holds a print, which is not only data\)"),
         (None, {}, r"x.pt: does not say its attention heads: say model.heads"),
-        (None, {"heads": 2, "layers": 3}, r"model.layers is 3, but .*x.pt has 2: leave model.layers out"),
-        (None, {"heads": 2, "norm": "post"}, r"model.norm is post, but .*x.pt has pre: leave model.norm out"),
-        (None, {"heads": 2, "kind": "roberta"}, r"model.kind is roberta, but .*x.pt has bert: leave model.kind out"),
+        (None, {"heads": 2, "layers": 3}, r"model.layers is 3, but .*x.pt has 2: say --set model.layers=2 or null"),
+        (
+            None,
+            {"heads": 2, "norm": "post"},
+            r"model.norm is post, but .*x.pt has pre: say --set model.norm=pre or null",
+        ),
+        (
+            None,
+            {"heads": 2, "kind": "roberta"},
+            r"model.kind is roberta, but .*x.pt has bert: say --set model.kind=bert or null",
+        ),
         (
             None,
             {"heads": 2, "ckpt_type": "tf"},
@@ -355,6 +368,14 @@ def test_weights_that_do_not_fit_are_named_with_both_shapes(folder, stock):
     save({"module": weights}, folder / "x.pt")
     line = r"encoder.layer.1.output.dense.weight is 16 x 31, where its config and the vocabulary make it 16 x 32"
     with pytest.raises(DataError, match=line):
+        build(job(folder / "x.pt", heads=HEADS), "masked and next")
+
+
+def test_a_checkpoint_that_lacks_a_weight_of_a_layer_is_refused(folder, stock):
+    weights = bing(stock, "post")
+    del weights["bert.encoder.layer.1.attention.output.dense.weight"]
+    save({"module": weights}, folder / "x.pt")
+    with pytest.raises(DataError, match=r"x.pt: .* it lacks bert.encoder.layer.1.attention.output.dense.weight$"):
         build(job(folder / "x.pt", heads=HEADS), "masked and next")
 
 

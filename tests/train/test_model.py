@@ -115,13 +115,18 @@ def test_a_pretrained_pooler_and_head_are_dropped_without_a_word(tiny, caplog):
     assert not caplog.records
 
 
-def test_missing_and_left_over_weights_are_named_in_one_line_each(tiny, caplog):
-    name = "bert.encoder.layer.0.output.dense.weight"
-    edit_weights(tiny, lambda old: {key.replace(name, "bert.encoder.wrong"): value for key, value in old.items()})
+def test_left_over_weights_are_named_in_one_line(tiny, caplog):
+    edit_weights(tiny, lambda old: old | {"bert.encoder.wrong": torch.ones(2)})
     build_question_answering(job(init=str(tiny)))
-    missing, left_over = (record.getMessage() for record in caplog.records)
-    assert missing.endswith(f"not in the file, so drawn at random: {name}")
+    (left_over,) = (record.getMessage() for record in caplog.records)
     assert left_over.endswith("in the file, but not in the model: bert.encoder.wrong")
+
+
+@pytest.mark.parametrize("name", ["bert.encoder.layer.0.output.dense.weight", "bert.embeddings.LayerNorm.bias"])
+def test_weights_that_are_missing_below_the_heads_are_refused(tiny, name):
+    edit_weights(tiny, lambda old: {key.replace(name, "bert.wrong"): value for key, value in old.items()})
+    with pytest.raises(DataError, match=rf"it lacks {name}; in the file, but not in the model: bert.wrong$"):
+        build_question_answering(job(init=str(tiny)))
 
 
 def test_a_model_of_another_task_gets_a_head_for_spans(tiny):
@@ -141,6 +146,8 @@ def test_a_model_of_another_task_gets_a_head_for_spans(tiny):
         (lambda folder: edit_config(folder, vocab_size=99), r"has 99 word embeddings, .* 100 tokens: not a pair"),
         (lambda folder: edit_config(folder, vocab_size=228), r"has 228 word embeddings, .* 100 tokens: not a pair"),
         (lambda folder: edit_config(folder, max_position_embeddings=32), r"max_seq_length is 64, .* has 32 positions"),
+        (lambda folder: edit_config(folder, hidden_size="x"), r"config cannot be read \(.* expected int, got str"),
+        (lambda folder: edit_config(folder, vocab_size="x"), r"config cannot be read \(.* expected int, got str"),
         (lambda folder: edit_config(folder, intermediate_size=8), r"intermediate.dense.bias is 32, .* make it 8"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"cut off"), r"its weights cannot be loaded"),
         (lambda folder: edit_weights(folder, lambda _: {"a.b": torch.ones(1)}), r"not those of a BERT \(a.b\)"),
@@ -154,10 +161,14 @@ def test_a_folder_that_does_not_fit_is_refused_in_one_line(tiny, spoil, line):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize(("key", "value"), [("layers", 2), ("hidden", 32), ("heads", 4), ("ff", 64)])
-def test_sizes_that_contradict_the_pretrained_model_are_refused(tiny, key, value):
+@pytest.mark.parametrize(
+    ("key", "value", "right"), [("layers", 2, 1), ("hidden", 32, 16), ("heads", 4, 2), ("ff", 64, 32)]
+)
+def test_sizes_that_contradict_the_pretrained_model_are_refused(tiny, key, value, right):
     build_question_answering(job(init=str(tiny), layers=1, hidden=16, heads=2, ff=32))
-    with pytest.raises(DataError, match=rf"^model.{key} is {value}, but .* leave model.{key} out$"):
+    with pytest.raises(
+        DataError, match=rf"^model.{key} is {value}, but .* has {right}: say --set model.{key}={right} or null$"
+    ):
         build_question_answering(job(init=str(tiny), **{key: value}))
 
 

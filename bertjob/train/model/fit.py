@@ -41,7 +41,8 @@ def check(job: Job, found: Found, words: Words) -> None:
     for key, value in has.items():
         said = getattr(job.model, key)
         if said is not None and said != value:
-            raise DataError(f"model.{key} is {said}, but {place} has {value}: leave model.{key} out")
+            right = "null" if value is None else f"{value} or null"
+            raise DataError(f"model.{key} is {said}, but {place} has {value}: say --set model.{key}={right}")
     rows = config.get("vocab_size", 0)
     if not rows - _SPARE_IDS < words.size <= rows:
         vocabulary = f"the vocabulary {words.source} {words.size} tokens"
@@ -52,10 +53,10 @@ def check(job: Job, found: Found, words: Words) -> None:
 
 
 def report(place: Path, model: PreTrainedModel, loading: dict[str, Any]) -> None:
-    """Name weights that are missing or left over beyond the heads; refuse those that do not fit.
+    """Name weights that are left over beyond the heads; refuse those that are missing there or do not fit.
 
     Raises:
-        DataError: a file that holds no BERT, or weights of other shapes than its config says.
+        DataError: a file that holds no BERT or not all of it, or weights of other shapes than its config says.
     """
     untyped: Any = model
     base = f"{untyped.base_model_prefix}."
@@ -71,7 +72,8 @@ def report(place: Path, model: PreTrainedModel, loading: dict[str, Any]) -> None
         there, here = shapes[name]
         raise DataError(f"{place}: its {name} is {_by(there)}, where its config and the vocabulary make it {_by(here)}")
     if missing:
-        _LOG.warning("%s: not in the file, so drawn at random: %s", place, _some(missing))
+        lost = "; in the file, but not in the model: " + _some(spare) if spare else ""
+        raise DataError(f"{place}: its weights are not all there: it lacks {_some(missing)}{lost}")
     if spare:
         _LOG.warning("%s: in the file, but not in the model: %s", place, _some(spare))
 

@@ -58,11 +58,15 @@ def _new(job: Job, words: Words, head: Head) -> PreTrainedModel:
 
 def _trained(job: Job, words: Words, head: Head) -> PreTrainedModel:
     found = find(pretrained(job), job.model, words.pad)
-    check(job, found, words)
     network = _class(found.config["model_type"], head, str(found.place))
     # The file's own labels, of another task, give way to two: first and last token of a span.
     family: Any = FAMILIES[found.config["model_type"]]
-    config = family.config.from_dict(dict(found.config), num_labels=2, **training(job.model))
+    try:
+        config = family.config.from_dict(dict(found.config), num_labels=2, **training(job.model))
+    except Exception as error:  # of transformers and the hub: they check types of values each in their own way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{found.place}: its config cannot be read ({reason})") from error
+    check(job, found, words)
     config.bertjob = mark(job.model.kernel)  # for those who go on from what is trained now
     return _loaded(network, config, found)
 

@@ -26,13 +26,16 @@ def sizes_of(weights: Mapping[str, Tensor], source: object) -> dict[str, int]:
         source: their file, for messages.
 
     Raises:
-        DataError: one that tells a size is missing.
+        DataError: one that tells a size is missing, or is no matrix.
     """
     found = {}
     for size, (ending, dimension) in _SIZES.items():
         name = next((name for name in weights if name.endswith(ending)), None)
         if name is None:
             raise DataError(f"{source}: holds no {ending}, so its weights are not those of a BERT")
-        found[size] = weights[name].shape[dimension]
+        shape = tuple(weights[name].shape)
+        if len(shape) != 2:
+            raise DataError(f"{source}: its {name} has {len(shape)} dimensions, where that of a BERT has 2")
+        found[size] = shape[dimension]
     layers = {name.partition(_LAYERS)[2].split(".")[0] for name in weights if _LAYERS in name}
     return found | {"num_hidden_layers": len(layers)}
