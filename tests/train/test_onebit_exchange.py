@@ -1,5 +1,11 @@
 """Signs in bytes and back, and the 1-bit mean over any number of ranks against its definition in float64."""
 
+import importlib.util
+import os
+import subprocess
+import sys
+
+import onebit_kernels
 import pytest
 import torch
 from hypothesis import given
@@ -130,20 +136,23 @@ def test_the_mean_over_any_number_of_ranks_is_that_of_the_definition(ranks):
 def test_the_kernels_of_gpus_do_what_the_plain_codec_does(ranks):
     layout = Layout.of(line_up([5, 64, 1000, 1, 90_000]), ranks)
     gpu = torch.device("cuda", 0)
-    ways = {torch.device("cpu"): Codec(layout), gpu: codec_for(layout, gpu)}
-    assert type(ways[gpu]) is not Codec
-    torch.manual_seed(0)
-    values, scales = torch.randn(layout.segments[-1].end + 16), torch.rand(ranks, 5)
-    found = []
-    for device, codec in ways.items():
-        own, factors = values.to(device, copy=True), scales.to(device)
-        rows = torch.zeros(ranks, 40 + layout.row, dtype=torch.uint8, device=device)[:, 40:]
-        share, row = torch.zeros(8 * layout.row, device=device), torch.zeros_like(rows[0])
-        codec.deal(own, factors[0], rows)
-        codec.add_up(rows, factors, share)
-        codec.compress(share, factors[0], row)
-        back = torch.zeros_like(own)
-        codec.collect(rows, factors, back)
-        found.append([tensor.cpu() for tensor in (own, rows, share, row, back)])
-    for plain, fused in zip(*found, strict=True):
-        assert torch.allclose(plain, fused, atol=1e-6)
+    fused = codec_for(layout, gpu)
+    assert type(fused) is not Codec
+    assert onebit_kernels.distance(layout, fused, gpu) < 1e-6
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton, which torch for GPUs brings")
+def test_the_kernels_do_it_in_triton_s_interpreter_too():
+    """On CPUs; it is chosen when Triton is imported."""
+    done = subprocess.run(
+        [sys.executable, onebit_kernels.__file__, "1", "2", "3", "7", "16"],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [line.split() for line in done.stdout.splitlines()]
+    assert [ranks for ranks, _ in found] == ["1", "2", "3", "7", "16"]
+    assert all(float(distance) < 1e-6 for _, distance in found), found
