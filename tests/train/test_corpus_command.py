@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bertjob.train.corpus.reader import open_corpus
+from tests.train.byte_level import byte_level
 
 BERTJOB = str(Path(sys.executable).with_name("bertjob"))
 
@@ -66,6 +67,15 @@ def test_what_a_prepared_corpus_holds(tmp_path: Path) -> None:
         data("info", tmp_path).stderr
         == f"bertjob: {tmp_path}: no prepared corpus; make one with: bertjob data prepare\n"
     )
+
+
+def test_a_corpus_of_bytes_has_facts_too(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("\n\n".join(["a b .\nc a ."] * 3) + "\n")
+    byte_level(tmp_path, ["a b c ."])
+    done = bertjob(tmp_path / "text.txt", "--out", tmp_path / "out", "--vocab", tmp_path / "tokenizer.json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(data("info", tmp_path / "out", "--json").stdout)
+    assert (facts["train_documents"], facts["unknown_tokens"]) == (3, 0)
 
 
 def test_a_terminal_shows_a_bar_with_the_time_left(corpus: Path, demo_model: Path, tmp_path: Path) -> None:

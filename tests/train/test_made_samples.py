@@ -11,6 +11,7 @@ import pyarrow
 import pytest
 
 from bertjob.errors import DataError
+from bertjob.train.marks import ROBERTA
 from bertjob.train.pretrain.assemble import Marks
 from bertjob.train.pretrain.made import MadeSamples
 from bertjob.train.pretrain.made.arrow import ArrowStore
@@ -165,6 +166,10 @@ def test_what_is_no_such_data_is_named_in_one_line(tmp_path: Path) -> None:
         Hdf5Store([tmp_path / "y.hdf5"])
     with pytest.raises(DataError, match=r"data.npy: No such file or directory"):
         BingStore(tmp_path, VOCABULARY, MARKS)
+    with pytest.raises(
+        DataError, match=r"its samples are WordPieces, and the vocabulary is of another kind: no \[UNK\]"
+    ):
+        BingStore(tmp_path, {mark: number for number, mark in enumerate(ROBERTA)}, MARKS)
     with pytest.raises(DataError, match=r"there is no state.json"):
         ArrowStore(tmp_path)
     write_arrow(tmp_path, pyarrow.table({"text": ["a", "b"]}))

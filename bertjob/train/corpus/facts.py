@@ -14,6 +14,7 @@ import numpy as np
 
 from bertjob.errors import BertjobError
 from bertjob.train.corpus.reader import Corpus, open_corpus
+from bertjob.train.marks import marks_of
 from bertjob.train.ragged import Int64
 
 _BLOCK = 1 << 24
@@ -21,13 +22,15 @@ _BLOCK = 1 << 24
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """Sizes of both parts and of the vocabulary; of the training part also mean lengths, [UNK]s and entropy (nats).
+    """Sizes of both parts and of the vocabulary; of the training part also mean lengths, unknown tokens and entropy
+    (nats).
 
     Raises:
         DataError: there is no complete preparation, or it has no documents for training.
     """
     train, manifest = open_corpus(folder, "train")
     occurrences = counts(train, manifest.vocabulary.size)
+    marks = manifest.vocabulary.marks
     return {
         "shards": len(manifest.shards),
         "text_bytes": sum(source.bytes for source in manifest.sources),
@@ -38,7 +41,7 @@ def facts(folder: Path) -> dict[str, Any]:
             for what in ("documents", "sentences", "tokens")
         },
         "tokens_a_sentence": round(manifest.train.tokens / manifest.train.sentences, 1),
-        "unknown_tokens": int(occurrences[manifest.vocabulary.marks["[UNK]"]]),
+        "unknown_tokens": int(occurrences[marks[marks_of(marks).unknown]]),
         "unigram_entropy": round(entropy(occurrences), 4),
     }
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from bertjob.errors import DataError
+from bertjob.train.marks import BERT
 from bertjob.train.pretrain.assemble import Marks
 from bertjob.train.pretrain.samples import Samples, bounds
 from bertjob.train.ragged import Int64
@@ -36,10 +37,14 @@ class BingStore:
             marks: put around the segments.
 
         Raises:
-            DataError: a file is missing or no array.
+            DataError: the vocabulary is not of WordPieces, or a file is missing or no array.
         """
+        if BERT.unknown not in vocabulary:
+            raise DataError(
+                f"{folder}: its samples are WordPieces, and the vocabulary is of another kind: no {BERT.unknown}"
+            )
         self._vocabulary, self._marks = vocabulary, marks
-        self._unknown = vocabulary["[UNK]"]
+        self._unknown = vocabulary[BERT.unknown]
         self._data, self._offsets, self._split, self._random = (_array(folder, name) for name in FILES)
         self._parted = (folder / "token_offsets.npy").is_file()
         if self._parted:
