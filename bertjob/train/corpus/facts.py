@@ -22,8 +22,7 @@ _BLOCK = 1 << 24
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """Sizes of both parts and of the vocabulary; of the training part also mean lengths, unknown tokens and entropy
-    (nats).
+    """Sizes of both parts and the vocabulary; of the training part mean lengths, unknown tokens, entropy (nats).
 
     Raises:
         DataError: there is no complete preparation, or it has no documents for training.
