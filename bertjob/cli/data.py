@@ -45,15 +45,16 @@ def fetch_command(name: str, to: str) -> None:
 
 @verb.command("info")
 @click.argument("path", metavar="FILE.json|FOLDER")
+@click.option("--check", is_flag=True, help="Of a prepared corpus: compare its shards with their sha256.")
 @json_option
-def info_command(path: str, as_json: bool) -> None:
+def info_command(path: str, check: bool, as_json: bool) -> None:
     """Say what a SQuAD file or a prepared corpus holds.
 
     Of SQuAD: articles, paragraphs, questions, answers, lengths; `demo` is the training part of the set that bertjob
     makes itself. Of a folder of `bertjob data prepare`: documents, sentences, tokens, and the entropy of single
     tokens, below which the loss of masked tokens falls when a model learns more than how frequent they are.
     """
-    facts = _facts(path)
+    facts = _facts(path, check)
     if as_json:
         click.echo(json.dumps(facts))
     else:
@@ -61,11 +62,15 @@ def info_command(path: str, as_json: bool) -> None:
             click.echo(f"{name.replace('_', ' '):<32} {value:>12,}{_UNITS.get(name, '')}")
 
 
-def _facts(path: str) -> Mapping[str, Any]:
+def _facts(path: str, check: bool) -> Mapping[str, Any]:
     if Path(path).is_dir():
         from bertjob.cluster.corpora import describe as describe_corpus
 
-        return describe_corpus(path)
+        return describe_corpus(path, check=check)
+    if check:
+        raise click.UsageError(
+            f"--check: {path} is no prepared corpus; only these have checksums", click.get_current_context()
+        )
     from bertjob.train.squad.files import describe, load
 
     return describe(load(path, "train"))

@@ -51,11 +51,16 @@ def prepare(request: Request, show: Callable[[Progress], None]) -> dict[str, Any
     return summary
 
 
-def describe(folder: str) -> dict[str, Any]:
+def describe(folder: str, *, check: bool = False) -> dict[str, Any]:
     """What a prepared corpus holds; see bertjob.train.corpus.facts.
 
+    Args:
+        folder: where it is.
+        check: compare its shards with their checksums before.
+
     Raises:
-        DataError: the training's packages are not installed here, or there is no complete preparation; in one line.
+        DataError: the training's packages are not installed here, or there is no complete preparation, or a shard is
+            damaged; in one line.
     """
-    (facts,) = lines("bertjob.train.corpus.facts", folder)
+    (facts,) = lines("bertjob.train.corpus.facts", folder, *(("--check",) if check else ()))
     return dict(msgspec.json.decode(facts))

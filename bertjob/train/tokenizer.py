@@ -43,6 +43,11 @@ class BertTokenizer:
         return hashlib.sha256(self.tokenizer.to_str().encode()).hexdigest()
 
     @property
+    def size(self) -> int:
+        """Number of token ids, those included that a vocabulary with empty or equal lines leaves out."""
+        return max(self.tokenizer.get_vocab().values()) + 1
+
+    @property
     def byte_level(self) -> bool:
         """Whether its tokens are made of bytes, the space before a word being part of the word's first token."""
         parts = json.loads(self.tokenizer.to_str())["pre_tokenizer"] or {}

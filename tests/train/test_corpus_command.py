@@ -8,9 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bertjob.errors import DataError
+from bertjob.train.corpus.facts import check, facts
 from bertjob.train.corpus.reader import open_corpus
+from bertjob.train.pretrain.assemble import Marks
+from bertjob.train.pretrain.pairs import NextSentencePairs, PairSettings
+from tests.train.byte_level import byte_level
 
 BERTJOB = str(Path(sys.executable).with_name("bertjob"))
 
@@ -56,16 +62,64 @@ def test_what_a_prepared_corpus_holds(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("\n\n".join(["a b .\nc a ."] * 3) + "\n")
     done = bertjob(tmp_path / "text.txt", "--out", tmp_path / "out", "--vocab", tmp_path / "vocab.txt")
     assert "no document is to evaluate on" in done.stderr
-    facts = json.loads(data("info", tmp_path / "out", "--json").stdout)
+    told = json.loads(data("info", tmp_path / "out", "--json").stdout)
     shares = [1 / 3, 1 / 6, 1 / 6, 1 / 3]
-    assert facts["unigram_entropy"] == round(-sum(share * math.log(share) for share in shares), 4)
-    assert (facts["train_documents"], facts["train_sentences"], facts["train_tokens"]) == (3, 6, 18)
-    assert (facts["vocabulary_size"], facts["tokens_a_sentence"], facts["unknown_tokens"]) == (9, 3.0, 0)
+    assert told["unigram_entropy"] == round(-sum(share * math.log(share) for share in shares), 4)
+    assert (told["train_documents"], told["train_sentences"], told["train_tokens"]) == (3, 6, 18)
+    assert (told["vocabulary_size"], told["tokens_a_sentence"], told["unknown_tokens"]) == (9, 3.0, 0)
     assert "nats a token" in data("info", tmp_path / "out").stdout
     assert (
         data("info", tmp_path).stderr
         == f"bertjob: {tmp_path}: no prepared corpus; make one with: bertjob data prepare\n"
     )
+
+
+def test_shards_that_are_damaged_inside_are_named(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n.\n")
+    (tmp_path / "text.txt").write_text("\n\n".join(["a b .\nc a ."] * 30) + "\n")
+    done = bertjob(
+        tmp_path / "text.txt", "--out", tmp_path / "out", "--vocab", tmp_path / "vocab.txt", "--validation", 0
+    )
+    assert done.returncode == 0, done.stderr
+    shard = tmp_path / "out" / "shards" / "00000"
+    assert data("info", "--check", tmp_path / "out").returncode == 0
+    for array, place, value, words in (
+        ("tokens", 100, 9, "has a token 9 of a vocabulary of 9"),
+        ("tokens", 100, 6, ""),
+        ("sentences", 7, 0, "its bounds do not ascend to the end of its text"),
+        ("sentences", -1, 181, "its bounds do not ascend to the end of its text"),
+        ("documents", 7, 50, "its bounds do not ascend to the end of its text"),
+    ):
+        file = shard.with_name(f"00000.{array}.npy")
+        whole = file.read_bytes()
+        damaged = np.load(file)
+        assert damaged[place] != value
+        damaged[place] = value
+        np.save(file, damaged)
+        if words:
+            with pytest.raises(DataError, match=f"^{shard}: damaged: {words}; prepare it again$"):
+                facts(tmp_path / "out")
+        with pytest.raises(DataError, match=f"^{shard}: is not what was written"):
+            check(tmp_path / "out")
+        if array == "tokens" and words:
+            pairs = NextSentencePairs(open_corpus(tmp_path / "out", "train")[0], Marks(2, 3), PairSettings(16), 1)
+            with pytest.raises(DataError, match=f"^{shard}: damaged: {words}"):
+                pairs.samples(np.arange(100))
+        file.write_bytes(whole)
+    (shard.with_name("00000.tokens.npy")).write_bytes(b"")
+    refused = data("info", tmp_path / "out", "--check")
+    assert refused.stderr == f"bertjob: {shard}: is not what was written (SHA-256 differs); prepare it again\n"
+    refused = data("info", tmp_path / "text.txt", "--check")
+    assert "only these have checksums" in refused.stderr
+
+
+def test_a_corpus_of_bytes_has_facts_too(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("\n\n".join(["a b .\nc a ."] * 3) + "\n")
+    byte_level(tmp_path, ["a b c ."])
+    done = bertjob(tmp_path / "text.txt", "--out", tmp_path / "out", "--vocab", tmp_path / "tokenizer.json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(data("info", tmp_path / "out", "--json").stdout)
+    assert (told["train_documents"], told["unknown_tokens"]) == (3, 0)
 
 
 def test_a_terminal_shows_a_bar_with_the_time_left(corpus: Path, demo_model: Path, tmp_path: Path) -> None:

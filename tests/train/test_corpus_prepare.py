@@ -209,7 +209,9 @@ def test_a_shard_that_was_damaged_is_made_again_and_one_that_is_whole_is_kept(
     assert content(out) == content(prepared[0])
 
 
-@pytest.mark.parametrize("name", ["x.txt.gz", "x.txt.xz", "x.txt.zst", "x.jsonl", "x.jsonl.gz", "crlf.txt", "bom.txt"])
+@pytest.mark.parametrize(
+    "name", ["x.txt.gz", "x.txt.xz", "x.txt.zst", "frames.txt.zst", "x.jsonl", "x.jsonl.gz", "crlf.txt", "bom.txt"]
+)
 def test_packed_files_and_json_lines_give_the_same_tokens(name: str, vocab: str, tmp_path: Path) -> None:
     documents = write_documents(tmp_path / "plain.txt", 30, 3)
     plain = (tmp_path / "plain.txt").read_bytes()
@@ -219,6 +221,9 @@ def test_packed_files_and_json_lines_give_the_same_tokens(name: str, vocab: str,
             "x.txt.gz": gzip.compress(plain),
             "x.txt.xz": lzma.compress(plain),
             "x.txt.zst": zstandard.ZstdCompressor().compress(plain),
+            "frames.txt.zst": b"".join(
+                zstandard.ZstdCompressor().compress(part) for part in (plain[:999], b"", plain[999:])
+            ),
             "x.jsonl": lines,
             "x.jsonl.gz": gzip.compress(lines),
             "crlf.txt": plain.replace(b"\n", b"\r\n"),
@@ -269,6 +274,8 @@ BAD = {
     "gz": ("bad.txt.gz", r"bad.txt.gz: cannot be unpacked"),
     "cut gz": ("cut.txt.gz", r"cut.txt.gz: cannot be unpacked"),
     "cut xz": ("cut.txt.xz", r"cut.txt.xz: cannot be unpacked"),
+    "cut zst": ("cut.txt.zst", r"cut.txt.zst: cannot be unpacked \(it ends too early\)"),
+    "zst cut in its second frame": ("two.txt.zst", r"two.txt.zst: cannot be unpacked \(it ends too early\)"),
     "bad zst": ("bad.txt.zst", r"bad.txt.zst: cannot be unpacked"),
     "no text": ("bad.jsonl", r'bad.jsonl: the line at byte 14 is not {"text": "…", …}'),
 }
@@ -284,6 +291,9 @@ def test_a_bad_corpus_is_named_in_one_line(case: str, vocab: str, tmp_path: Path
     noise = np.random.default_rng(0).bytes(10_000).hex().encode()
     (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(noise)[:-100])
     (tmp_path / "cut.txt.xz").write_bytes(lzma.compress(noise)[:-100])
+    frame = zstandard.ZstdCompressor().compress(noise)
+    (tmp_path / "cut.txt.zst").write_bytes(frame[: len(frame) // 2])
+    (tmp_path / "two.txt.zst").write_bytes(frame + frame[:3])
     (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"txt": "b"}\n')
     if case == "one line":
         (tmp_path / "line.txt").write_bytes(b"x" * (9 << 20))

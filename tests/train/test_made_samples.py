@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -11,10 +12,12 @@ import pyarrow
 import pytest
 
 from bertjob.errors import DataError
+from bertjob.train.marks import ROBERTA
 from bertjob.train.pretrain.assemble import Marks
 from bertjob.train.pretrain.made import MadeSamples
 from bertjob.train.pretrain.made.arrow import ArrowStore
 from bertjob.train.pretrain.made.bing import BingStore
+from bertjob.train.pretrain.made.checked import CheckedStore, Limits
 from bertjob.train.pretrain.made.hdf5 import KEYS, WEIGHTS, Hdf5Store
 from bertjob.train.pretrain.made.stream import Store
 from bertjob.train.pretrain.masking import Masking, Vocabulary, mask
@@ -183,11 +186,99 @@ def test_what_is_no_such_data_is_named_in_one_line(tmp_path: Path) -> None:
         Hdf5Store([tmp_path / "y.hdf5"])
     with pytest.raises(DataError, match=r"data.npy: No such file or directory"):
         BingStore(tmp_path, VOCABULARY, MARKS)
+    with pytest.raises(
+        DataError, match=r"its samples are WordPieces, and the vocabulary is of another kind: no \[UNK\]"
+    ):
+        BingStore(tmp_path, {mark: number for number, mark in enumerate(ROBERTA)}, MARKS)
     with pytest.raises(DataError, match=r"there is no state.json"):
         ArrowStore(tmp_path)
     write_arrow(tmp_path, pyarrow.table({"text": ["a", "b"]}))
     with pytest.raises(DataError, match="has no column input_ids but text"):
         ArrowStore(tmp_path)
+
+
+HDF5_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "other masks": (
+        {"masked_lm_ids": np.zeros((15, 7))},
+        r"masked_lm_ids has the shape \(15, 7\) instead of \(15, 12\)",
+    ),
+    "fewer rows": ({"input_mask": np.zeros((9, LENGTH))}, r"input_mask has the shape \(9, 64\) instead of \(15, 64\)"),
+    "fewer labels": ({KEYS[5]: np.zeros(9)}, r"next_sentence_labels has the shape \(9,\) instead of \(15,\)"),
+    "no table": ({"input_ids": np.zeros(15)}, r"input_ids has the shape \(15,\), and a row a sample is wanted"),
+    "text": ({"input_ids": [b"a b"] * 15}, r"input_ids holds no numbers"),
+    "no tokens": ({"input_mask": np.zeros((15, LENGTH))}, r"sample 0 has a mask at \d+, and 0 tokens"),
+    "a mask too far": ({KEYS[3]: np.full((15, MOST), 500)}, r"sample 0 has a mask at 500, and \d+ tokens"),
+    "a third label": ({KEYS[5]: np.full(15, 2)}, r"sample 0 says 2 of the next sentence, which is neither 0 nor 1"),
+    "one segment of two": (
+        {"segment_ids": np.ones((15, LENGTH))},
+        r"sample 0 has a second segment that begins at 0, .*",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", HDF5_FAULTS)
+def test_hdf5_that_does_not_fit_together_is_named(fault: str, samples: Samples, tmp_path: Path) -> None:
+    changes, words = HDF5_FAULTS[fault]
+    files = [tmp_path / "a.hdf5", tmp_path / "b.hdf5"]
+    write_hdf5(files[0], samples.take(np.arange(25)))
+    write_hdf5(files[1], samples.take(np.arange(25, 40)))
+    with h5py.File(files[1], "r+") as file:
+        for key, array in changes.items():
+            del file[key]
+            file[key] = array
+    with pytest.raises(DataError, match=rf"^{files[1]}: {words}$"):
+        CheckedStore(Hdf5Store(files), files, Limits(LENGTH, len(PIECES), pairs=True)).read(np.arange(25, 40))
+
+
+def test_a_sample_that_does_not_fit_the_job_is_named_wherever_it_is(samples: Samples, tmp_path: Path) -> None:
+    store = hdf5_store(tmp_path, samples)
+    with h5py.File(tmp_path / "b.hdf5", "r+") as file:
+        file["input_ids"][18] = 60_000
+    files = [tmp_path / "a.hdf5", tmp_path / "b.hdf5"]
+    checked = CheckedStore(store, files, Limits(LENGTH, len(PIECES), pairs=True))
+    assert same(checked.read(np.arange(33)), samples.take(np.arange(33)))
+    with pytest.raises(DataError, match=r"b.hdf5: sample 18 has a token 60000, and the vocabulary has 3007$"):
+        checked.read(np.array([39, 33, 2]))
+    longest = int(samples.lengths.argmax())
+    shorter = CheckedStore(store, files, Limits(LENGTH - 1, 1 << 16, pairs=True))
+    with pytest.raises(DataError, match=r"sample \d+ has 64 tokens, and train.max_seq_length is 63$"):
+        shorter.read(np.array([longest]))
+
+
+def test_samples_without_text_or_pairs_are_refused(tmp_path: Path) -> None:
+    write_arrow(tmp_path, pyarrow.table({"input_ids": [[2, 9, 3], [2, 3]]}))
+    with pytest.raises(DataError, match=rf"^{tmp_path}: sample 1 has 2 tokens: no room for text between marks$"):
+        CheckedStore(ArrowStore(tmp_path), [tmp_path], Limits(LENGTH, 10, pairs=False)).read(np.arange(2))
+    with pytest.raises(DataError, match=rf"^{tmp_path}: sample 0 is no pair for the next sentence: say task mlm$"):
+        CheckedStore(ArrowStore(tmp_path), [tmp_path], Limits(LENGTH, 10, pairs=True)).read(np.arange(1))
+
+
+BING_FAULTS: dict[str, tuple[str, Any, str]] = {
+    "too few samples": (
+        "instance_offsets",
+        np.arange(9),
+        r"instance_offsets.npy: is int64 \[9\] instead of integers \[41\]: is_next has 40",
+    ),
+    "too few splits": ("tokens_split", np.arange(9), r"tokens_split.npy: is int64 \[9\] instead of integers \[40\].*"),
+    "a split too far": ("tokens_split", np.full(40, 99), r": sample 0: tokens_split is 99, and it has \d+ pieces"),
+    "samples too far": (
+        "instance_offsets",
+        np.arange(41) + 10**6,
+        r": sample 0 is not within data.npy: from 1000000 to 1000001",
+    ),
+    "no bytes": ("data", np.zeros(99), r"data.npy: is float64 \[99\] instead of uint8 \[N\]"),
+    "no UTF-8": ("data", np.full(10**5, 255, np.uint8), r": sample 0 has a piece that is not UTF-8"),
+    "text": ("is_next", np.array(["no"] * 40), r"is_next.npy: holds no number a sample"),
+}
+
+
+@pytest.mark.parametrize("fault", BING_FAULTS)
+def test_arrays_of_bing_bert_that_do_not_fit_are_named(fault: str, samples: Samples, tmp_path: Path) -> None:
+    write_bing(tmp_path, samples, separators=True)
+    name, array, words = BING_FAULTS[fault]
+    np.save(tmp_path / f"{name}.npy", array)
+    with pytest.raises(DataError, match=rf"^{tmp_path}/?{words}$"):
+        BingStore(tmp_path, VOCABULARY, MARKS).read(np.arange(2))
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,14 @@ def test_a_sample_has_at_least_one_mask_however_short() -> None:
     assert per_sample(samples, masked(samples)).min() == 1
 
 
+def test_words_longer_than_the_bound_leave_their_place_to_those_that_fit() -> None:
+    ids = np.array([CLS, 10, *[950] * 30, 11, SEP] * 500 + [CLS, 10, *[950] * 30, SEP] + [CLS, SEP, SEP], np.int32)
+    lengths = np.array([34] * 500 + [33, 3])
+    samples = Samples(ids, bounds(lengths), lengths, np.full(502, -1))
+    found = masked(samples, Masking(whole_words=True, max_predictions_per_seq=4))
+    assert found.positions.tolist() == (34 * np.arange(500) + 32).tolist()
+
+
 def test_whole_words_are_masked_whole(many: Samples) -> None:
     found = masked(many, Masking(whole_words=True))
     hidden = np.zeros(len(many.input_ids), np.bool_)

@@ -1,5 +1,7 @@
 """The heads of pre-training: the numbers of transformers' own, from packed and padded rows, of every kind and norm."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import transformers
@@ -73,6 +75,20 @@ def test_packed_and_padded_rows_give_the_losses_of_transformers(kind, head):
         found = losses(model, batch)
         assert found.keys() == ({"mlm", "nsp"} if pairs else {"mlm"})
         assert sum(found.values()).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "head"), NETWORKS)
+def test_a_batch_without_masked_tokens_has_no_loss_of_them_and_all_gradients(kind, head):
+    model = make(kind, head).train()
+    for batch in batches(head == "masked and next")[:2]:
+        none = {name: batch.targets[name][:0] for name in ("mask_positions", "mask_labels")}
+        found = losses(model, replace(batch, targets=batch.targets | none))
+        assert found["mlm"].item() == 0
+        model.zero_grad()
+        sum(found.values()).backward()
+        grads = {name: weight.grad for name, weight in model.named_parameters()}
+        assert [name for name, grad in grads.items() if grad is None or not grad.isfinite().all()] == []
+        assert head == "masked and next" or not any(grad.any() for grad in grads.values())
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -1,4 +1,4 @@
-"""What a prepared corpus holds, as JSON: ``python -m bertjob.train.corpus.facts FOLDER``.
+"""What a prepared corpus holds, as JSON: ``python -m bertjob.train.corpus.facts FOLDER [--check]``.
 
 The entropy of its tokens says what a loss of masked tokens means: a model that knows no more than how often each token
 occurs has a loss of so many nats a token.
@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from bertjob.errors import BertjobError
+from bertjob.errors import BertjobError, DataError
+from bertjob.train.corpus.manifest import SHARDS, read_manifest, shard_name
 from bertjob.train.corpus.reader import Corpus, open_corpus
+from bertjob.train.corpus.shards import is_whole
+from bertjob.train.marks import marks_of
 from bertjob.train.ragged import Int64
 
 _BLOCK = 1 << 24
@@ -21,13 +24,14 @@ _BLOCK = 1 << 24
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """Sizes of both parts and of the vocabulary; of the training part also mean lengths, [UNK]s and entropy (nats).
+    """Sizes of both parts and the vocabulary; of the training part mean lengths, unknown tokens, entropy (nats).
 
     Raises:
-        DataError: there is no complete preparation, or it has no documents for training.
+        DataError: there is no complete preparation, or it has no documents for training, or a shard is damaged.
     """
     train, manifest = open_corpus(folder, "train")
-    occurrences = counts(train, manifest.vocabulary.size)
+    occurrences = counts(train)
+    marks = manifest.vocabulary.marks
     return {
         "shards": len(manifest.shards),
         "text_bytes": sum(source.bytes for source in manifest.sources),
@@ -38,17 +42,38 @@ def facts(folder: Path) -> dict[str, Any]:
             for what in ("documents", "sentences", "tokens")
         },
         "tokens_a_sentence": round(manifest.train.tokens / manifest.train.sentences, 1),
-        "unknown_tokens": int(occurrences[manifest.vocabulary.marks["[UNK]"]]),
+        "unknown_tokens": int(occurrences[marks[marks_of(marks).unknown]]),
         "unigram_entropy": round(entropy(occurrences), 4),
     }
 
 
-def counts(corpus: Corpus, vocabulary_size: int) -> Int64:
-    """How often each token occurs: int64 ``[V]``."""
-    found = np.zeros(vocabulary_size, np.int64)
+def check(folder: Path) -> None:
+    """Read all files of all shards and compare them with the checksums of the manifest.
+
+    Raises:
+        DataError: there is no complete preparation, or a shard is not what was written.
+    """
+    for number, record in enumerate(read_manifest(folder).shards):
+        shard = folder / SHARDS / shard_name(number)
+        try:
+            whole = is_whole(shard.parent, shard.name, record)
+        except OSError as error:
+            raise DataError(f"{error.filename or shard}: cannot be read: {error.strerror}") from None
+        if not whole:
+            raise DataError(f"{shard}: is not what was written (SHA-256 differs); prepare it again")
+
+
+def counts(corpus: Corpus) -> Int64:
+    """How often each token occurs: int64 ``[V]``.
+
+    Raises:
+        DataError: a token is not of the vocabulary.
+    """
+    size = corpus.vocabulary_size
+    found = np.zeros(size, np.int64)
     for shard in corpus.shards:
         for first in range(0, len(shard.tokens), _BLOCK):
-            found += np.bincount(shard.tokens[first : first + _BLOCK], minlength=vocabulary_size)
+            found += np.bincount(corpus.known(shard.tokens[first : first + _BLOCK], shard), minlength=size)
     return found
 
 
@@ -58,10 +83,13 @@ def entropy(occurrences: Int64) -> float:
     return -math.fsum(share * np.log(share))
 
 
-def main(folder: str) -> int:
-    """Print the facts of `folder`; the exit code."""
+def main(folder: str, *options: str) -> int:
+    """Print the facts of `folder`, with ``--check`` if its shards are what was written; the exit code."""
+    place = Path(folder).expanduser()
     try:
-        print(json.dumps(facts(Path(folder).expanduser())))
+        if "--check" in options:
+            check(place)
+        print(json.dumps(facts(place)))
     except BertjobError as error:
         print(error, file=sys.stderr)
         return 1
@@ -69,4 +97,4 @@ def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -108,9 +108,7 @@ def prepare(preparation: Preparation, tell: Tell) -> Manifest:
     _keep_apart(folder, preparation.corpora)
     with _claimed(folder, settings):
         tokenizer = _vocabulary(preparation, sources, folder, tell)
-        vocabulary = Vocabulary(
-            tokenizer.sha256, tokenizer.tokenizer.get_vocab_size(), _lowercase(tokenizer), marks(tokenizer)
-        )
+        vocabulary = Vocabulary(tokenizer.sha256, tokenizer.size, _lowercase(tokenizer), marks(tokenizer))
         making = Making(folder / SHARDS, preparation.split_sentences, preparation.validation, vocabulary.size)
         reading = Reading(sources, settings.shard_bytes)
         records = _known(folder)

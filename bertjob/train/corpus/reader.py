@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertjob.errors import DataError
 from bertjob.train.corpus.manifest import SHARDS, Manifest, read_manifest, shard_name
@@ -29,20 +30,23 @@ class Corpus:
         shards: none is empty.
         sentence_base: int64 ``[shards + 1]``, number of each shard's first sentence, and of all.
         document_base: int64 ``[shards + 1]``, of its first document.
+        vocabulary_size: V; no token has a larger id than V - 1.
     """
 
     shards: tuple[Shard, ...]
     sentence_base: Int64
     document_base: Int64
+    vocabulary_size: int
 
     @classmethod
-    def of(cls, shards: Sequence[Shard]) -> "Corpus":
+    def of(cls, shards: Sequence[Shard], vocabulary_size: int = 1 << 32) -> "Corpus":
         """All documents of some shards."""
         full = tuple(shard for shard in shards if shard.size.documents)
         return cls(
             full,
             np.cumsum([0, *(shard.size.sentences for shard in full)]),
             np.cumsum([0, *(shard.size.documents for shard in full)]),
+            vocabulary_size,
         )
 
     @property
@@ -62,6 +66,17 @@ class Corpus:
         """For each of these shards: which of the rows."""
         return self._grouped(numbers)
 
+    def known(self, tokens: NDArray[np.unsignedinteger], shard: Shard) -> NDArray[np.unsignedinteger]:
+        """`tokens` as they are, some of a shard's.
+
+        Raises:
+            DataError: one is not of the vocabulary.
+        """
+        if (largest := tokens.max(initial=0)) >= self.vocabulary_size:
+            size = self.vocabulary_size
+            raise DataError(f"{shard.name}: damaged: has a token {largest} of a vocabulary of {size}; prepare it again")
+        return tokens
+
     def _grouped(self, numbers: Int64) -> Iterator[Rows]:
         for number in np.unique(numbers).tolist():
             yield Rows(number, self.shards[number], np.flatnonzero(numbers == number))
@@ -78,13 +93,16 @@ def open_corpus(folder: Path, part: Literal["train", "validation"]) -> tuple[Cor
     for number, record in enumerate(manifest.shards):
         name = shard_name(number)
         try:
-            shard = Shard(*map(np.asarray, open_shard(folder / SHARDS, name)))
+            shard = open_shard(folder / SHARDS, name)
         except (OSError, ValueError) as error:
             raise DataError(f"{folder / SHARDS}: shard {name} cannot be read ({error}); prepare it again") from None
         if shard.size != record.train + record.validation:
             raise DataError(f"{folder / SHARDS}: shard {name} is not what the manifest says; prepare it again")
-        shards.append(train_part(shard, record.train) if part == "train" else validation_part(shard, record.train))
-    corpus = Corpus.of(shards)
+        own = train_part(shard, record.train) if part == "train" else validation_part(shard, record.train)
+        if not own.is_sound:
+            raise DataError(f"{shard.name}: damaged: its bounds do not ascend to the end of its text; prepare it again")
+        shards.append(own)
+    corpus = Corpus.of(shards, manifest.vocabulary.size)
     if not corpus.shards:
         raise DataError(f"{folder}: no documents for {part}; prepare it with another --validation")
     return corpus, manifest

@@ -60,16 +60,26 @@ class Shard(NamedTuple):
         tokens: uint16 or uint32 ``[T]``.
         sentences: uint32 ``[S + 1]``, bounds of sentences in `tokens`.
         documents: uint32 ``[D + 1]``, bounds of documents in `sentences`.
+        name: where its files lie, for messages.
     """
 
     tokens: NDArray[np.unsignedinteger]
     sentences: NDArray[np.uint32]
     documents: NDArray[np.uint32]
+    name: str = ""
 
     @property
     def size(self) -> Part:
         """How much text it holds."""
         return Part(len(self.documents) - 1, len(self.sentences) - 1, len(self.tokens))
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its bounds begin at 0, ascend and end where the text does; 1 ns a sentence, no token is read."""
+        return all(
+            len(bounds) and bounds[0] == 0 and bounds[-1] == end and bool((bounds[1:] > bounds[:-1]).all())
+            for bounds, end in ((self.sentences, len(self.tokens)), (self.documents, len(self.sentences) - 1))
+        )
 
     def documents_of(self, sentences: Int64) -> Int64:
         """The documents that these sentences are of."""
@@ -113,22 +123,25 @@ def open_shard(folder: Path, name: str) -> Shard:
     Raises:
         OSError, ValueError: a file is not there, or no array.
     """
-    return Shard(*(np.load(_file(folder, name, array), mmap_mode="r") for array in ARRAYS))
+    tokens, sentences, documents = (np.asarray(np.load(_file(folder, name, array), mmap_mode="r")) for array in ARRAYS)
+    return Shard(tokens, sentences, documents, str(folder / name))
 
 
 def train_part(shard: Shard, size: Part) -> Shard:
     """The first documents of a shard, `size` of them."""
-    return Shard(
-        shard.tokens[: size.tokens], shard.sentences[: size.sentences + 1], shard.documents[: size.documents + 1]
+    return shard._replace(
+        tokens=shard.tokens[: size.tokens],
+        sentences=shard.sentences[: size.sentences + 1],
+        documents=shard.documents[: size.documents + 1],
     )
 
 
 def validation_part(shard: Shard, train: Part) -> Shard:
     """The documents behind the first ones, which have the size `train`."""
-    return Shard(
-        shard.tokens[train.tokens :],
-        shard.sentences[train.sentences :] - np.uint32(train.tokens),
-        shard.documents[train.documents :] - np.uint32(train.sentences),
+    return shard._replace(
+        tokens=shard.tokens[train.tokens :],
+        sentences=shard.sentences[train.sentences :] - np.uint32(train.tokens),
+        documents=shard.documents[train.documents :] - np.uint32(train.sentences),
     )
 
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, cast
+from typing import Any, BinaryIO, Final, Literal, cast
 
 import msgspec
 
@@ -22,6 +22,8 @@ Form = Literal["sentences", "prose", "jsonl"]
 
 BLOCK: Final = 1 << 20
 """Bytes read at once."""
+_PACKED_BLOCK: Final = 1 << 12
+"""Bytes unpacked at once: zstandard makes up to 128 KiB of 4."""
 LONGEST_DOCUMENT: Final = 8 << 20
 """Bytes of text: a longer document becomes several, cut at ends of lines; no line may be longer."""
 _PACKED: Final = {".gz", ".xz", ".zst"}
@@ -111,7 +113,7 @@ def spans(source: Source) -> Iterator[Span]:
             if held:
                 yield Span(path, source.form, offset, held, raw.tell())
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: cannot be unpacked ({error or 'it ends too early'})") from None
+        raise DataError(f"{path}: cannot be unpacked ({str(error) or 'it ends too early'})") from None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
@@ -154,7 +156,7 @@ def _zstandard(path: Path, raw: BinaryIO) -> contextlib.AbstractContextManager[B
         import zstandard
     except ModuleNotFoundError:
         raise DataError(f"{path}: .zst needs zstandard here: pip install 'bertjob[train]'") from None
-    return _Zstandard(path, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+    return _Zstandard(path, raw, zstandard)
 
 
 class _ArrowLines(io.RawIOBase, BinaryIO):
@@ -185,19 +187,39 @@ class _ArrowLines(io.RawIOBase, BinaryIO):
         self._raw.seek(end)
 
 
-class _Zstandard(contextlib.AbstractContextManager[BinaryIO]):
-    """A stream whose faults are OSErrors, as those of other files: zstandard has a kind of its own."""
+class _Zstandard(io.RawIOBase, BinaryIO):
+    """The frames of a file, one after another. zstandard's own reader says nothing of one that is cut off."""
 
-    def __init__(self, path: Path, stream: BinaryIO) -> None:
-        self._path, self._stream = path, stream
+    def __init__(self, path: Path, raw: BinaryIO, zstandard: Any) -> None:
+        self._path, self._raw = path, raw
+        self._fault, self._unpacker = zstandard.ZstdError, zstandard.ZstdDecompressor()
+        self._frame: Any = None
+        self._left = memoryview(b"")
 
-    def __enter__(self) -> BinaryIO:
-        return self._stream
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, none at the end.
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._stream.close()
-        if error is not None and type(error).__module__.startswith("zstandard"):
-            raise DataError(f"{self._path}: cannot be unpacked ({error})") from None
+        Raises:
+            EOFError: the file ends within a frame.
+            DataError: it is no such file.
+        """
+        while not self._left and (packed := self._raw.read(_PACKED_BLOCK)):
+            self._left = memoryview(b"".join(self._unpacked(packed)))
+        if not self._left and self._frame is not None:
+            raise EOFError
+        given, self._left = bytes(self._left[:size]), self._left[size:]
+        return given
+
+    def _unpacked(self, packed: bytes) -> Iterator[bytes]:
+        while packed:
+            self._frame = self._frame or self._unpacker.decompressobj()
+            try:
+                yield self._frame.decompress(packed)
+            except self._fault as error:
+                raise DataError(f"{self._path}: cannot be unpacked ({error})") from None
+            if not self._frame.eof:
+                return
+            packed, self._frame = self._frame.unused_data, None
 
 
 def _read_full(stream: BinaryIO) -> bytes:

@@ -95,10 +95,11 @@ def losses(model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         batch: as for `predictions`.
 
     Returns:
-        Scalars, float32.
+        Scalars, float32; 0 with gradients of 0 for `mlm` where no token is masked.
     """
     scores, answers = predictions(model, batch)
-    found = {"mlm": functional.cross_entropy(scores.float(), batch.targets["mask_labels"])}
+    labels = batch.targets["mask_labels"]
+    found = {"mlm": functional.cross_entropy(scores.float(), labels, reduction="sum") / max(1, len(labels))}
     if answers is not None:
         found["nsp"] = functional.cross_entropy(answers.float(), batch.targets["next_sentence"])
     return found

@@ -48,6 +48,9 @@ def assemble(corpus: Corpus, marks: Marks, parts: Pieces, pieces: Int64) -> tupl
 
     Returns:
         int32 ``[T]``, and int64 ``[B + 1]``.
+
+    Raises:
+        DataError: the text has a token that is not of the vocabulary.
     """
     offsets = bounds(sample_lengths(parts.length, pieces))
     owner = np.repeat(np.arange(len(pieces)), pieces)
@@ -56,5 +59,5 @@ def assemble(corpus: Corpus, marks: Marks, parts: Pieces, pieces: Int64) -> tupl
     ids[offsets[:-1]] = marks.cls
     for _, shard, rows in corpus.of_shards(parts.shard):
         there, here, length = places[rows], parts.start[rows], parts.length[rows]
-        ids[ragged_places(there, length)] = shard.tokens[ragged_places(here, length)]
+        ids[ragged_places(there, length)] = corpus.known(shard.tokens[ragged_places(here, length)], shard)
     return ids, offsets

@@ -38,7 +38,7 @@ def evaluate(
 
     Returns:
         On rank 0 `mlm_loss` (nats a masked token), `mlm_accuracy` and, with pairs, `nsp_accuracy` and `nsp_chance`,
-        the accuracy of always giving the more frequent answer (per cent); else nothing.
+        the accuracy of always giving the more frequent answer (per cent); else nothing. Of no masked token both are 0.
 
     Raises:
         DataError: the file cannot be written.
@@ -57,7 +57,7 @@ def evaluate(
     loss, right, tokens, right_pairs, random, pairs = ranks.sum(*sums.tolist())
     if not ranks.first:
         return {}
-    metrics = {"mlm_loss": loss / tokens, "mlm_accuracy": 100 * right / tokens}
+    metrics = {"mlm_loss": loss / max(1, tokens), "mlm_accuracy": 100 * right / max(1, tokens)}
     if pairs:
         metrics["nsp_accuracy"] = 100 * right_pairs / pairs
         metrics["nsp_chance"] = 100 * max(random, pairs - random) / pairs

@@ -90,8 +90,9 @@ def mask(samples: Samples, names: Int64, seed: int, masking: Masking, vocabulary
     """Choose the tokens to predict and hide them.
 
     The number of a sample's masked tokens is `share` times that of its tokens, rounded up or down at random so that
-    the mean is exact, but at least one word. Words come in random order; the one that crosses the number counts in
-    with the probability that keeps the mean.
+    the mean is exact, but at least one word where there is one of `max_predictions_per_seq` tokens at most; longer
+    words are never masked. Words come in random order; the one that crosses the number counts in with the probability
+    that keeps the mean.
 
     Args:
         samples: B samples of T tokens.
@@ -139,15 +140,17 @@ def _choose(sample: Int64, size: Int64, order: Floats, target: Floats, rounding:
         order: random numbers below 1, ``[W]``: within a sample words are taken in their order.
         target: tokens wanted of each sample, on average, ``[B]``.
         rounding: a random number below 1 a sample, ``[B]``.
-        most: tokens of a sample at most.
+        most: tokens of a sample at most; a word with more is passed over.
     """
     turn = np.argsort(sample + order)
-    sizes = size[turn]
+    if most is not None:
+        turn = turn[size[turn] <= most]
+    owner, sizes = sample[turn], size[turn]
     before = np.cumsum(sizes) - sizes
-    words = np.bincount(sample, minlength=len(target))
+    words = np.bincount(owner, minlength=len(target))
     opening = np.cumsum(words) - words  # the turn of each sample's first word
     before -= np.repeat(before[np.minimum(opening, len(before) - 1)], words) if len(before) else 0
-    taken = (before + rounding[sample] * sizes < target[sample]) | (before == 0)
+    taken = (before + rounding[owner] * sizes < target[owner]) | (before == 0)
     if most is not None:
         taken &= before + sizes <= most
     chosen = np.zeros(len(size), np.bool_)

@@ -14,6 +14,7 @@ from bertjob.train.pretrain.full_sentences import FullSentences
 from bertjob.train.pretrain.made import MadeSamples
 from bertjob.train.pretrain.made.arrow import ArrowStore
 from bertjob.train.pretrain.made.bing import BingStore
+from bertjob.train.pretrain.made.checked import CheckedStore, Limits
 from bertjob.train.pretrain.made.hdf5 import Hdf5Store
 from bertjob.train.pretrain.made.stream import Store
 from bertjob.train.pretrain.pairs import NextSentencePairs, PairSettings
@@ -64,36 +65,30 @@ def _samples(job: Job, corpus: Corpus, tokenizer: BertTokenizer) -> SampleSource
 
 
 def _made(job: Job, folder: Path, tokenizer: BertTokenizer) -> Sources:
-    store = _store(folder, tokenizer)
+    store = _store(job, folder, tokenizer)
     held_back = min(job.pretraining.validation_samples, max(1, len(store) // _HELD_BACK))
     if held_back >= len(store):
         raise DataError(f"{folder}: one sample is too few to train on and to evaluate on")
     first = len(store) - held_back
-    _check(job, folder, _Slice(store, 0, len(store)).read(np.array([0, len(store) - 1])), tokenizer)
+    store.read(np.array([0, len(store) - 1]))  # so that what fits nowhere is said before the model is built
     return Sources(
         MadeSamples(_Slice(store, 0, first), job.seed), MadeSamples(_Slice(store, first, len(store)), job.seed)
     )
 
 
-def _store(folder: Path, tokenizer: BertTokenizer) -> Store:
+def _store(job: Job, folder: Path, tokenizer: BertTokenizer) -> Store:
+    limits = Limits(job.train.max_seq_length, tokenizer.size, job.task == "pretrain")
     if files := sorted([*folder.glob("*.hdf5"), *folder.glob("*.h5")]):
-        return Hdf5Store(files)
+        return CheckedStore(Hdf5Store(files), files, limits)
     if (folder / "data.npy").is_file():
-        return BingStore(folder, tokenizer.tokenizer.get_vocab(), Marks(tokenizer.cls, tokenizer.sep))
+        store = BingStore(folder, tokenizer.tokenizer.get_vocab(), Marks(tokenizer.cls, tokenizer.sep))
+        return CheckedStore(store, [folder], limits)
     if (folder / "state.json").is_file():
-        return ArrowStore(folder)
+        return CheckedStore(ArrowStore(folder), [folder], limits)
     raise DataError(
         f"{folder}: holds no samples of pre-training; make them with `bertjob data prepare`, or give a folder with"
         " HDF5 files of NVIDIA's, with the arrays of bing_bert, or saved by `datasets`"
     )
-
-
-def _check(job: Job, folder: Path, seen: Samples, tokenizer: BertTokenizer) -> None:
-    """Refuse samples that are not what the task asks about, as far as two of them tell."""
-    if job.task == "pretrain" and (seen.random_next < 0).any():
-        raise DataError(f"{folder}: its samples are no pairs for the next sentence: say task mlm")
-    if seen.input_ids.max() >= tokenizer.tokenizer.get_vocab_size():
-        raise DataError(f"{folder}: was prepared with a larger vocabulary than {tokenizer.source}")
 
 
 class _Slice:

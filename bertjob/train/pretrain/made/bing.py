@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from bertjob.errors import DataError
+from bertjob.train.marks import BERT
 from bertjob.train.pretrain.assemble import Marks
 from bertjob.train.pretrain.samples import Samples, bounds
 from bertjob.train.ragged import Int64
@@ -36,14 +37,20 @@ class BingStore:
             marks: put around the segments.
 
         Raises:
-            DataError: a file is missing or no array.
+            DataError: the vocabulary is not of WordPieces, or a file is missing or no array of its kind
+                and length.
         """
-        self._vocabulary, self._marks = vocabulary, marks
-        self._unknown = vocabulary["[UNK]"]
+        if BERT.unknown not in vocabulary:
+            raise DataError(
+                f"{folder}: its samples are WordPieces, and the vocabulary is of another kind: no {BERT.unknown}"
+            )
+        self._folder, self._vocabulary, self._marks = folder, vocabulary, marks
+        self._unknown = vocabulary[BERT.unknown]
         self._data, self._offsets, self._split, self._random = (_array(folder, name) for name in FILES)
         self._parted = (folder / "token_offsets.npy").is_file()
         if self._parted:
             self._first_cut, self._cuts = (_array(folder, name) for name in ("instance_token_offsets", "token_offsets"))
+        self._check(folder)
         if not len(self):
             raise DataError(f"{folder}: holds no samples")
 
@@ -51,11 +58,19 @@ class BingStore:
         return len(self._random)
 
     def read(self, numbers: Int64) -> Samples:
-        """Samples by their numbers, with marks."""
+        """Samples by their numbers, with marks.
+
+        Raises:
+            DataError: one is not within the data, or not UTF-8, or is split behind its end.
+        """
         rows, second = [], []
         for number in numbers.tolist():
             ids = [self._vocabulary.get(piece, self._unknown) for piece in self._pieces(number)]
             split = int(self._split[number])
+            if not 0 <= split <= len(ids):
+                raise DataError(
+                    f"{self._folder}: sample {number}: tokens_split is {split}, and it has {len(ids)} pieces"
+                )
             rows.append([self._marks.cls, *ids[:split], self._marks.sep, *ids[split:], self._marks.sep])
             second.append(split + 2)
         lengths = np.array([len(row) for row in rows], np.int64)
@@ -63,11 +78,36 @@ class BingStore:
         return Samples(ids_of_all, bounds(lengths), np.array(second, np.int64), self._random[numbers].astype(np.int64))
 
     def _pieces(self, number: int) -> list[str]:
-        text = self._data[self._offsets[number] : self._offsets[number + 1]].tobytes()
+        begin, end = int(self._offsets[number]), int(self._offsets[number + 1])
+        if not 0 <= begin <= end <= len(self._data):
+            raise DataError(f"{self._folder}: sample {number} is not within data.npy: from {begin} to {end}")
+        try:
+            return [piece.decode() for piece in self._cut(number, self._data[begin:end].tobytes())]
+        except UnicodeDecodeError:
+            raise DataError(f"{self._folder}: sample {number} has a piece that is not UTF-8") from None
+
+    def _cut(self, number: int, text: bytes) -> list[bytes]:
         if not self._parted:
-            return [piece.decode() for piece in text.split(_SEPARATOR)]
+            return text.split(_SEPARATOR)
         inner = self._cuts[self._first_cut[number] : self._first_cut[number + 1]].tolist()
-        return [text[begin:end].decode() for begin, end in zip([0, *inner], [*inner, len(text)], strict=True)]
+        return [text[begin:end] for begin, end in zip([0, *inner], [*inner, len(text)], strict=True)]
+
+    def _check(self, folder: Path) -> None:
+        """Refuse arrays that are not as long as the samples are many, or of no use as what they are for."""
+        count = len(self)
+        arrays = {"instance_offsets": (self._offsets, count + 1), "tokens_split": (self._split, count)}
+        if self._parted:
+            arrays["instance_token_offsets"] = self._first_cut, count + 1
+        for name, (array, length) in arrays.items():
+            if array.shape != (length,) or array.dtype.kind not in "iu":
+                told = f"{array.dtype} {list(array.shape)}"
+                raise DataError(f"{folder / name}.npy: is {told} instead of integers [{length}]: is_next has {count}")
+        if self._data.ndim != 1 or self._data.dtype != np.uint8:
+            raise DataError(
+                f"{folder / 'data.npy'}: is {self._data.dtype} {list(self._data.shape)} instead of uint8 [N]"
+            )
+        if self._random.ndim != 1 or self._random.dtype.kind not in "iubf":
+            raise DataError(f"{folder / 'is_next.npy'}: holds no number a sample")
 
 
 def _array(folder: Path, name: str) -> Any:
