@@ -138,6 +138,20 @@ def test_the_first_interrupt_asks_for_a_checkpoint(planned: Planned, tmp_path: P
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_a_run_whose_output_nobody_reads_any_more_is_stopped_with_a_checkpoint(
+    planned: Planned, tmp_path: Path
+) -> None:
+    run_dir = RunDir(tmp_path / HOSTILE)
+
+    def closed(text: str) -> None:
+        if "ready" in text:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run_here(planned(GRACEFUL), on_text=closed)
+    wait_for_line(run_dir.log("local"), "checkpoint")
+
+
 def test_the_second_interrupt_kills(planned: Planned, tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / HOSTILE)
     thread = interrupt_when_ready(run_dir.log("local"), 1.2)

@@ -70,11 +70,15 @@ def run_here(
             undo = made.pop_all()  # from here on by a refusal alone: other errors are ours, and the job is at work
         interrupts.forward_to(process.pid)
         run = runs.record(run_dir, job_id=JOB_ID, site=plan.site.name, scheduler="none", pid=process.pid)
-        while process.poll() is None:
-            on_text(tail.read())
-            if line := interrupts.news():
-                on_notice(line)
-            time.sleep(_POLL_S)
+        try:
+            while process.poll() is None:
+                on_text(tail.read())
+                if line := interrupts.news():
+                    on_notice(line)
+                time.sleep(_POLL_S)
+        except BaseException:  # nobody reads any more, as behind `| head`: no job goes on that nobody knows of
+            process_group.stop(process.pid)
+            raise
         process_group.end(process.pid)
         on_text(tail.read())
         code = process.returncode if process.returncode >= 0 else 128 - process.returncode
