@@ -155,10 +155,13 @@ def test_a_file_that_cannot_be_written_is_named_on_its_rank_and_no_rank_hangs(re
     assert "optim_states.pt cannot be written" in pair["zero1"][1]
 
 
-def test_back_ends_say_nothing_but_that_errors_of_compression_are_lost(results, folder):
-    said = "".join(log.read_text() for log in folder.glob("log-*"))
-    line = "the errors of compression begin at 0: the state is of rank 0 of 2, this is rank 0 of 1"
-    assert said.splitlines() == [line] * len(ONEBIT)
+def test_back_ends_say_nothing_but_what_1_bit_optimizers_have_to_say(results, folder):
+    """All of them freeze after two steps; one rank reads what two have written."""
+    said = [line for log in folder.glob("log-*") for line in log.read_text().splitlines()]
+    lost = "the errors of compression begin at 0: the state is of rank 0 of 2, this is rank 0 of 1"
+    early = "the variance had not settled when it was frozen after step 2: "
+    assert said.count(lost) == len(ONEBIT)
+    assert all(line == lost or line.startswith(early) for line in said)
 
 
 def test_a_torn_checkpoint_of_torch_is_refused(folder, tmp_path):
