@@ -170,7 +170,9 @@ class _ArrowLines(io.RawIOBase, BinaryIO):
         self._left = b""
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes, none at the end."""
+        """At most `size` bytes, none at the end; for -1 all."""
+        if size < 0:
+            return self.readall()
         while len(self._left) < size and (line := next(self._lines, b"")):
             self._left += line
         given, self._left = self._left[:size], self._left[size:]
@@ -197,12 +199,14 @@ class _Zstandard(io.RawIOBase, BinaryIO):
         self._left = memoryview(b"")
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes, none at the end.
+        """At most `size` bytes, none at the end; for -1 all.
 
         Raises:
             EOFError: the file ends within a frame.
             DataError: it is no such file.
         """
+        if size < 0:
+            return self.readall()
         while not self._left and (packed := self._raw.read(_PACKED_BLOCK)):
             self._left = memoryview(b"".join(self._unpacked(packed)))
         if not self._left and self._frame is not None:
