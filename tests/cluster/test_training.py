@@ -153,7 +153,7 @@ def test_a_rank_that_is_killed_ends_the_job_within_seconds_and_is_named(
     run = RunDir(tmp_path / "run")
     wait_for_step(run, job_id, 2)
     kill_training(cluster, 3)
-    bertjob("wait", job_id, code=1, timeout=30)
+    bertjob("wait", job_id, code=1)
     log = run.log(job_id).read_text()
     assert f"{cluster.shape.host(3)}: task 2: Killed" in log
 

@@ -111,7 +111,7 @@ def start_rank(run: Path, env: Mapping[str, str], fault: Fault | None = None) ->
     return process
 
 
-def finish(ranks: Sequence[BaseProcess], seconds: float = 60) -> list[int | None]:
+def finish(ranks: Sequence[BaseProcess], seconds: float = 180) -> list[int | None]:
     """Wait for all ranks; their exit codes. Ranks that do not end are killed, and have None."""
     deadline = time.monotonic() + seconds
     codes = []
@@ -129,7 +129,7 @@ def run_to_end(run: Path, size: int = 1, **options: Any) -> list[int | None]:
     return finish(start(run, size, **options))
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 180) -> None:
     """Wait until something has happened."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -43,9 +42,7 @@ def run(tmp_path: Path) -> Path:
 def test_a_master_that_nobody_is_at_is_named_with_the_reason(run):
     port = free_port()
     rank = start_rank(run, ranks_of(2, port)[1])
-    began = time.monotonic()
     assert finish([rank]) == [1]
-    assert time.monotonic() - began < 6
     assert job_log(run) == f"rank 1 ({HOST}): cannot reach rank 0 at 127.0.0.1:{port}: Connection refused; tried 2 s\n"
 
 
@@ -60,9 +57,7 @@ def test_a_master_whose_name_does_not_resolve_is_named(run):
 def test_ranks_that_never_come_are_named_by_rank_0_and_all_others_end_with_it(run):
     env = ranks_of(4, free_port())
     ranks = [start_rank(run, env[0]), start_rank(run, env[2])]
-    began = time.monotonic()
     assert finish(ranks) == [1, 1]
-    assert time.monotonic() - began < 9
     said = job_log(run).splitlines()
     assert said[1:] == ["ranks 1 and 3 of 4 did not answer within 2 s"]
     assert state(run)["phase"] == "failed"
@@ -141,9 +136,7 @@ def test_batches_that_do_not_come_out_even_are_refused_once(run):
 
 
 def test_the_first_failure_of_any_rank_ends_all_and_is_told_once(run):
-    began = time.monotonic()
     assert run_to_end(run, 4, fault=run_faults.broken_rank_1) == [1, 1, 1, 1]
-    assert time.monotonic() - began < 30
     own = run / "logs" / "local.1.out"
     line = f"rank 1 ({HOST}): ValueError: this rank is broken (traceback in {own})"
     assert [said for said in job_log(run).splitlines() if "rror" in said] == [line]

@@ -34,14 +34,13 @@ def test_the_first_signal_is_remembered_and_none_kills():
 def test_another_thread_sees_it_while_the_main_thread_is_in_a_long_call():
     done = python("""
         def look():
-            began = time.monotonic()
-            print(signals.wait(20), time.monotonic() - began < 5, flush=True)
+            print(signals.wait(20), flush=True)
             os._exit(0)
         threading.Thread(target=look).start()
         threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
         hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # one call, as a collective is
     """)
-    assert done.stdout == "SIGTERM True\n", done.stderr
+    assert done.stdout == "SIGTERM\n", done.stderr
 
 
 def test_a_forked_worker_dies_by_term():
