@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertjob.train.dealing import deal
 from bertjob.train.squad.order import Order, evaluation_shares, stream, total_steps
 
 LENGTHS = np.random.default_rng(0).integers(20, 384, 1000)
@@ -106,11 +105,6 @@ def test_a_batch_larger_than_the_set_goes_round() -> None:
     counts = np.bincount(np.concatenate([few.micro_batches(step).ravel() for step in range(4)]), minlength=5)
     assert counts.sum() == 48
     assert counts.max() - counts.min() <= 1
-
-
-def test_dealing_goes_to_and_fro() -> None:
-    weights = np.array([1, 2, 3, 4, 5, 6])
-    assert deal(np.arange(6), weights, 2).tolist() == [[5, 4], [2, 3], [1, 0]]
 
 
 @given(

@@ -12,7 +12,7 @@ from bertjob.errors import SpecError
 from bertjob.spec.job import Job
 from bertjob.spec.layout import RunDir
 from bertjob.train.batch import Batch
-from bertjob.train.dealing import deal
+from bertjob.train.dealing import hands_of
 from bertjob.train.model.init import build
 from bertjob.train.model.pretraining import losses
 from bertjob.train.model.source import bring, tokenizer_folder
@@ -58,9 +58,9 @@ class Maker:
     def of_step(self, step: int, rank: int, world_size: int) -> list[Batch]:
         """The micro batches that `rank` takes in step `step`, dealt so that all have about as many tokens."""
         train = self.job.train
-        positions = np.arange(step * train.global_batch, (step + 1) * train.global_batch)
-        hands = deal(positions, self.source.lengths(positions), train.global_batch // train.micro_batch).T
-        return [self.batch(hand) for hand in hands[rank::world_size]]
+        positions = range(step * train.global_batch, (step + 1) * train.global_batch)
+        wanted = np.arange(rank, train.global_batch // train.micro_batch, world_size)
+        return [self.batch(hand) for hand in hands_of(positions, train.micro_batch, wanted, self.source.lengths)]
 
 
 @dataclass(frozen=True)
