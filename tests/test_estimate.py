@@ -108,6 +108,19 @@ def test_zero_divides_the_state(stage, bytes_a_parameter):
     assert state_bytes(LARGE, 1, stage, half=True) == pytest.approx(16 * parameters(LARGE))
 
 
+@pytest.mark.parametrize(
+    ("stage", "offloaded", "bytes_a_parameter"),
+    [(1, {"optimizer"}, 2 + 2), (2, {"optimizer"}, 2), (3, {"optimizer"}, 2 / 4), (3, {"optimizer", "param"}, 0)],
+)
+def test_what_is_offloaded_is_not_on_the_gpu(stage, offloaded, bytes_a_parameter):
+    assert state_bytes(LARGE, 4, stage, True, offloaded) == pytest.approx(bytes_a_parameter * parameters(LARGE))
+    zero = {"stage": stage, **{f"offload_{part}": {"device": "cpu"} for part in offloaded}}
+    job = Job(name="j", backend="deepspeed", deepspeed={"bf16": {"enabled": True}, "zero_optimization": zero})
+    assert estimate(job, LARGE, SQUAD, A100, 1, 4, None).memory.state == pytest.approx(
+        bytes_a_parameter * parameters(LARGE)
+    )
+
+
 def test_a_micro_batch_that_does_not_fit_is_said_with_those_that_do():
     found = of_large(V100, SQUAD, 96)
     assert not found.fits
@@ -148,16 +161,27 @@ def test_lengths_of_real_questions_are_guessed_from_their_characters(test_data: 
         assert (found.count, found.tokens) == (pytest.approx(count, rel=0.01), pytest.approx(tokens, rel=0.01))
 
 
-def test_pretraining_asks_about_masked_tokens_of_full_samples():
-    job = load_job("pretrain-seq128").value
+def test_pretraining_asks_about_masked_tokens():
+    job = load_job("mlm").value
+    length = float(job.train.max_seq_length)
     samples, _ = samples_of(job)
-    assert samples == Samples(None, 128.0, 128.0**2, pytest.approx(0.15 * 125))
+    assert samples == Samples(None, length, length**2, pytest.approx(0.15 * (length - 3)))  # full sentences
+    job = load_job("pretrain-seq128").value
     assert sizes_of(job) == msgspec.structs.replace(LARGE, vocab=30528)  # a multiple of model.pad_vocab
-    found = estimate(job, LARGE, samples, V100, 16, 256, 100.0)
+    found = estimate(job, LARGE, samples_of(job)[0], V100, 16, 256, 100.0)
     assert found.steps == 24430
     assert found.fits
     with pytest.raises(SpecError, match="no steps"):
         samples_of(load_job("smoke").value)
+
+
+@pytest.mark.parametrize(("name", "mean"), [("pretrain-seq128", 107), ("pretrain-seq512", 254)])
+def test_pairs_are_as_long_as_wikipedias_where_no_corpus_is_at_hand(name, mean):
+    samples, said = samples_of(load_job(name).value)
+    assert samples.tokens == pytest.approx(mean, rel=0.02)
+    assert said == f"samples of {samples.tokens:.0f} tokens, from documents like Wikipedia's"
+    padded = load_job(name, ["train.batching=padded"]).value
+    assert samples_of(padded)[0].tokens == padded.train.max_seq_length
 
 
 def test_padding_costs():

@@ -116,8 +116,10 @@ def test_a_container_sees_the_folder_of_a_file(init: str, folder: str):
     assert (need.path, need.folder) == (init, folder)
 
 
-def test_of_several_data_sets_one_is_wanted(tmp_path: Path):
-    files(tmp_path, "dataset_dict.json", "train/state.json", "validation/state.json")
-    with pytest.raises(PreflightError, match=r"\(train, validation\): say the folder of one"):
+def test_of_several_data_sets_one_is_wanted_where_none_is_for_training(tmp_path: Path):
+    files(tmp_path, "dataset_dict.json", "english/state.json", "german/state.json")
+    with pytest.raises(PreflightError, match=r"\(english, german\), and none is train: say the folder of one"):
         check_inputs({"data.shards": str(tmp_path)})
-    check_inputs({"data.shards": str(tmp_path / "train")})
+    check_inputs({"data.shards": str(tmp_path / "english")})
+    files(tmp_path, "train/state.json")
+    check_inputs({"data.shards": str(tmp_path)})

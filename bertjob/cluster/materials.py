@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bertjob.errors import SpecError
-from bertjob.launch.estimate.samples import SQUAD, Samples, pretraining_samples, squad_samples
+from bertjob.launch.estimate.samples import SQUAD, WIKIPEDIA, Samples, pretraining_samples, squad_samples
 from bertjob.launch.estimate.sizes import KNOWN, Sizes, sizes
 from bertjob.spec.job import Job
 from bertjob.spec.pretrained import CONFIG, TF_CONFIG, recognise
@@ -31,13 +31,31 @@ def sizes_of(job: Job) -> Sizes:
     return found
 
 
+def _manifest_of(job: Job) -> Any:
+    """Of the prepared corpus, where it is here."""
+    return None if job.data.shards is None else _read(Path(job.data.shards).expanduser() / "manifest.json")
+
+
 def _vocabulary_of(job: Job) -> int | None:
     """Tokens of the vocabulary of a prepared corpus, where it is here."""
-    manifest = None if job.data.shards is None else _read(Path(job.data.shards) / "manifest.json")
-    match manifest:
+    match _manifest_of(job):
         case {"vocabulary": {"size": int(size)}}:
             return size
     return None
+
+
+def _pretraining(job: Job) -> tuple[Samples, str]:
+    match _manifest_of(job):
+        case {"train": {"documents": int(documents), "tokens": int(tokens)}} if documents and tokens:
+            document, whose = (
+                tokens / documents,
+                f"documents of {tokens / documents:.0f} tokens as in {job.data.shards}",
+            )
+        case _:
+            document, whose = WIKIPEDIA, "documents like Wikipedia's"
+    samples = pretraining_samples(job, document)
+    made = f"samples of {samples.tokens:.0f} tokens"
+    return samples, made if samples.tokens == job.train.max_seq_length else f"{made}, from {whose}"
 
 
 def samples_of(job: Job) -> tuple[Samples, str]:
@@ -47,7 +65,7 @@ def samples_of(job: Job) -> tuple[Samples, str]:
         SpecError: the data are no SQuAD file.
     """
     if job.task in ("pretrain", "mlm"):
-        return pretraining_samples(job), f"samples of {job.train.max_seq_length} tokens"
+        return _pretraining(job)
     if job.task == "smoke":
         raise SpecError("task smoke takes no steps: there is nothing to estimate")
     place = job.data.train

@@ -24,12 +24,11 @@ from bertjob.spec.job import CkptType, Job
 from bertjob.spec.layout import RunDir
 from bertjob.spec.load import read_job
 from bertjob.spec.pretrained import CONFIG, recognise
+from bertjob.spec.splits import SPLITS, TRAIN
 from bertjob.spec.state import read_state
 
 NEEDED_BY_MODELS = {"torch": "train", "numpy": "train", "transformers": "train", "tokenizers": "train"}
 """Packages without which no model trains or answers, each with the extra of bertjob that brings it."""
-_SPLITS = "dataset_dict.json"
-"""Beside the folders of several data sets that Hugging Face's `datasets` has saved together."""
 _SHOWN_DIFFERENCES = 3
 _MARGIN = 1.05
 """Of the number of steps: what characters tell of it is good to some percent."""
@@ -163,9 +162,10 @@ def _complaint_of_reachable(key: str, path: Path, ckpt_type: CkptType | None) ->
         return "is a folder, a file is wanted"
     if key == "data.shards" and not path.is_dir():
         return "is a file, a folder is wanted"
-    if key == "data.shards" and (path / _SPLITS).is_file():
-        splits = ", ".join(sorted(part.parent.name for part in path.glob("*/state.json")))
-        return f"holds several data sets of `datasets` ({splits or 'none whole'}): say the folder of one"
+    if key == "data.shards" and (path / SPLITS).is_file() and not (path / TRAIN / "state.json").is_file():
+        found = ", ".join(sorted(part.parent.name for part in path.glob("*/state.json")))
+        found = found or "none whole"
+        return f"holds several data sets of `datasets` ({found}), and none is {TRAIN}: say the folder of one"
     return ""
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bertjob.cluster.materials import samples_of
 from bertjob.errors import DataError
+from bertjob.spec.load import load_job
 from bertjob.train.corpus.facts import check, facts
 from bertjob.train.corpus.reader import open_corpus
 from bertjob.train.pretrain.assemble import Marks
@@ -54,6 +56,21 @@ def test_the_result_is_the_folder_and_the_rest_is_prose(corpus: Path, tmp_path: 
         "sentences": train.size.sentences,
         "tokens": train.size.tokens,
     }
+
+
+@pytest.mark.parametrize("length", [128, 512])
+@pytest.mark.parametrize("text", ["squad-train-contexts.sent.txt", "wikitext2-raw.test.sent.txt"])
+def test_an_estimate_knows_how_long_the_pairs_of_a_prepared_corpus_are(
+    test_data: Path, tmp_path: Path, text: str, length: int
+) -> None:
+    done = bertjob(test_data / "corpora" / text, "--out", tmp_path, "--vocab", test_data / "vocab.txt", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    job = load_job("pretrain-seq128", [f"data.shards={tmp_path}", f"train.max_seq_length={length}"]).value
+    estimated, _ = samples_of(job)
+    pairs = NextSentencePairs(open_corpus(tmp_path, "train")[0], Marks(101, 102), PairSettings(length), job.seed)
+    lengths = pairs.lengths(np.arange(4000))
+    assert estimated.tokens == pytest.approx(lengths.mean(), rel=0.04)
+    assert estimated.squares == pytest.approx((lengths**2).mean(), rel=0.05)
 
 
 def test_what_a_prepared_corpus_holds(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Samples that others have made come out as they were before they were masked, padded or written."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow
 import pytest
 
 from bertjob.errors import DataError
+from bertjob.spec.load import load_job
 from bertjob.train.marks import ROBERTA
 from bertjob.train.pretrain.assemble import Marks
 from bertjob.train.pretrain.made import MadeSamples
@@ -23,6 +25,8 @@ from bertjob.train.pretrain.made.stream import Store
 from bertjob.train.pretrain.masking import Masking, Vocabulary, mask
 from bertjob.train.pretrain.pairs import NextSentencePairs, PairSettings
 from bertjob.train.pretrain.samples import Samples
+from bertjob.train.pretrain.source import open_sources
+from bertjob.train.tokenizer import BertTokenizer
 from tests.train.corpora import random_corpus
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{number}" for number in range(3000)), "##ö", "東"]
@@ -251,6 +255,22 @@ def test_samples_without_text_or_pairs_are_refused(tmp_path: Path) -> None:
         CheckedStore(ArrowStore(tmp_path), [tmp_path], Limits(LENGTH, 10, pairs=False)).read(np.arange(2))
     with pytest.raises(DataError, match=rf"^{tmp_path}: sample 0 is no pair for the next sentence: say task mlm$"):
         CheckedStore(ArrowStore(tmp_path), [tmp_path], Limits(LENGTH, 10, pairs=True)).read(np.arange(1))
+
+
+def test_data_sets_that_are_split_bring_their_own_validation(tmp_path: Path, tokenizer: BertTokenizer) -> None:
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "validation"]}')
+    for name, text in (("train", 1000), ("validation", 2000)):
+        (tmp_path / name).mkdir()
+        write_arrow(tmp_path / name, pyarrow.table({"input_ids": [[101, text, text, 102]] * 40}))
+    job = load_job("mlm", [f"data.shards={tmp_path}"]).value
+
+    def texts() -> list[set[int]]:
+        both = open_sources(job, tokenizer)
+        return [set(source.samples(np.arange(80)).input_ids.tolist()) - {101, 102} for source in both]
+
+    assert texts() == [{1000}, {2000}]
+    shutil.rmtree(tmp_path / "validation")  # some of the others are held back
+    assert texts() == [{1000}, {1000}]
 
 
 BING_FAULTS: dict[str, tuple[str, Any, str]] = {

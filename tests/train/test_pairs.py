@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertjob.errors import DataError, SpecError
+from bertjob.launch.estimate.samples import pretraining_samples
+from bertjob.spec.load import load_job
 from bertjob.train.corpus.reader import Corpus
 from bertjob.train.pretrain.chance import keys
 from bertjob.train.pretrain.pairs import NextSentencePairs, PairSettings, _truncated
@@ -71,6 +73,18 @@ def test_an_epoch_shows_every_token_once_but_for_what_is_cut_and_what_is_from_el
         if not random_next:
             seen += second.tolist()
     assert sorted(seen) == list(range(FIRST, FIRST + corpus.size.tokens))
+
+
+@pytest.mark.parametrize("mean", [100, 330, 1000])
+def test_an_estimate_knows_how_long_pairs_are(mean: int) -> None:
+    rng = np.random.default_rng(SEED)
+    sentences = [max(1, round(tokens / 20)) for tokens in rng.exponential(mean, 600)]
+    corpus = numbered_corpus([[[20] * number for number in sentences]])
+    job = load_job("pretrain-seq512").value
+    estimated = pretraining_samples(job, corpus.size.tokens / corpus.size.documents)
+    lengths = NextSentencePairs(corpus, MARKS, PairSettings(512), SEED).lengths(np.arange(2000))
+    assert estimated.tokens == pytest.approx(lengths.mean(), rel=0.06)
+    assert estimated.squares == pytest.approx((lengths**2).mean(), rel=0.1)
 
 
 def test_half_of_the_pairs_that_could_follow_are_random() -> None:

@@ -118,7 +118,8 @@ def estimate(
 def memory(job: Job, sizes: Sizes, samples: Samples, ranks: int, micro_batch: int) -> Memory:
     """What a rank keeps with a micro batch."""
     own = _own_half(job)
-    stage = (job.deepspeed.get("zero_optimization") or {}).get("stage", 0) if job.backend == "deepspeed" else 0
+    zero = (job.deepspeed.get("zero_optimization") or {}) if job.backend == "deepspeed" else {}
+    offloaded = {part for part in ("optimizer", "param") if zero.get(f"offload_{part}", {}).get("device") == "cpu"}
     activations = activation_bytes(
         sizes,
         micro_batch * samples.tokens,
@@ -127,7 +128,7 @@ def memory(job: Job, sizes: Sizes, samples: Samples, ranks: int, micro_batch: in
         checkpointed=job.model.activation_checkpointing,
     )
     errors = error_bytes(sizes, ranks) if job.optimizer.name in ONE_BIT and ranks > 1 else 0.0
-    return Memory(state_bytes(sizes, ranks, stage, own) + errors, activations)
+    return Memory(state_bytes(sizes, ranks, zero.get("stage", 0), own, offloaded) + errors, activations)
 
 
 def _own_half(job: Job) -> bool:

@@ -1,5 +1,7 @@
 """What a rank keeps in its GPU's memory: state by ZeRO stage, and activations of one micro batch."""
 
+from collections.abc import Collection
+
 import msgspec
 
 from bertjob.launch.estimate.sizes import Sizes, parameters
@@ -29,23 +31,30 @@ class Memory(msgspec.Struct, frozen=True):
         return self.state + self.activations + _RESERVE
 
 
-def state_bytes(sizes: Sizes, world: int, zero_stage: int, half: bool) -> float:
-    """Weights, gradients and the two moments of AdamW or LAMB, of one rank.
+def state_bytes(
+    sizes: Sizes, world: int, zero_stage: int, half: bool, offloaded: Collection[str] = frozenset()
+) -> float:
+    """Weights, gradients and the two moments of AdamW or LAMB, of one rank, on its GPU.
 
     By autocast, and in fp32, all four are float32: 16 bytes a parameter. DeepSpeed's own fp16 and bf16 have half
     precision's weights and gradients beside float32 weights and moments (Rajbhandari et al., arXiv 1910.02054, 3.1),
-    also 16. ZeRO 1 divides the moments (and float32 copies) over the ranks, 2 the gradients too, 3 all.
+    also 16. ZeRO 1 divides the moments (and float32 copies) over the ranks, 2 the gradients too, 3 all. What is
+    offloaded is in the memory of the node: the optimizer's part, with the gradients where a rank keeps only its own
+    (Ren et al., arXiv 2101.06840), and the weights.
 
     Args:
         sizes: the model's.
         world: ranks, N.
         zero_stage: 0 to 3.
         half: DeepSpeed's own fp16 or bf16.
+        offloaded: of "optimizer" and "param", what is on the CPU.
     """
     weights, gradients, rest = (2, 2, 12) if half else (4, 4, 8)
-    whole = {0: (weights, gradients, rest), 1: (weights, gradients), 2: (weights,), 3: ()}[zero_stage]
-    kept = sum(whole)
-    return parameters(sizes) * (kept + (16 - kept) / world)
+    weights = 0 if "param" in offloaded else weights
+    if "optimizer" in offloaded:
+        rest, gradients = 0, gradients if zero_stage < 2 else 0
+    kept = sum(part for part, divided_from in ((weights, 3), (gradients, 2), (rest, 1)) if zero_stage < divided_from)
+    return parameters(sizes) * (kept + (weights + gradients + rest - kept) / world)
 
 
 def error_bytes(sizes: Sizes, world: int) -> float:

@@ -1,6 +1,7 @@
-"""What a job trains on, guessed from the characters of its questions and contexts, without a tokenizer."""
+"""What a job trains on: lengths of samples, guessed from characters or from documents, without reading tokens."""
 
 import math
+import random
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -33,11 +34,54 @@ SQUAD = Samples(88700, 165.0, 32500.0)
 and of such lengths, as 384 tokens and a stride of 128 make of a seventh of them."""
 
 
-def pretraining_samples(job: Job) -> Samples:
-    """Of pre-training, whose samples are as long as they may be but for one pair in ten."""
-    tokens = float(job.train.max_seq_length)
-    masked = job.pretraining.masked * (tokens - MARKS)
-    return Samples(None, tokens, tokens**2, min(masked, float(job.pretraining.max_predictions_per_seq or masked)))
+WIKIPEDIA = 390.0
+"""Tokens of a document where no corpus is at hand: their pairs are as Wikipedia's, 254 tokens of 512 in the mean."""
+_SENTENCE = 20.0
+"""Tokens of a sentence: no segment is shorter."""
+_DRAWS = 4000
+"""Pairs that are tried out: means within 1 %."""
+
+
+def pretraining_samples(job: Job, document: float) -> Samples:
+    """Of pre-training.
+
+    Full sentences (task mlm) go on over the ends of documents and fill every sample; pairs end with their documents.
+
+    Args:
+        job: the job.
+        document: mean tokens of a document.
+    """
+    train, said = job.train, job.pretraining
+    full = float(train.max_seq_length)
+    tokens, squares = _pairs(job, document) if job.task == "pretrain" else (full, full**2)
+    masked = said.masked * (tokens - MARKS)
+    if train.batching == "padded":
+        tokens, squares = full, full**2
+    return Samples(None, tokens, squares, min(masked, float(said.max_predictions_per_seq or masked)))
+
+
+def _pairs(job: Job, document: float) -> tuple[float, float]:
+    """Mean tokens of pairs for the next sentence, and the mean of their squares, by trying them out.
+
+    Documents of exponentially distributed lengths are cut to pairs one after another, as training does; the second
+    segment of a random pair is from any place of another document, and what it stands for begins the next pair.
+    """
+    draw, most, said = random.Random(0), job.train.max_seq_length - MARKS, job.pretraining
+    lengths: list[float] = []
+    left = 0.0
+    while len(lengths) < _DRAWS:
+        left = left if left > 0 else draw.expovariate(1 / document)
+        target = draw.uniform(2, most) if draw.random() < said.short_pairs else most
+        reached = target + draw.uniform(0, _SENTENCE)  # the last sentence is a whole one
+        pair, first = min(reached, left), max(_SENTENCE, draw.random() * min(reached, left))
+        if first >= left or draw.random() < said.random_next:
+            elsewhere = max(_SENTENCE, draw.random() * draw.expovariate(1 / document))
+            pair = first + min(max(_SENTENCE, reached - first), elsewhere)
+            left -= first
+        else:
+            left -= pair
+        lengths.append(min(pair, most) + MARKS)
+    return math.fsum(lengths) / _DRAWS, math.fsum(length**2 for length in lengths) / _DRAWS
 
 
 def squad_samples(texts: Iterable[tuple[int, int]], train: Train) -> Samples:

@@ -7,6 +7,7 @@ import numpy as np
 
 from bertjob.errors import DataError, SpecError
 from bertjob.spec.job import Job
+from bertjob.spec.splits import SPLITS, TRAIN, VALIDATION
 from bertjob.train.corpus.manifest import BEGUN, MANIFEST
 from bertjob.train.corpus.reader import Corpus, open_corpus
 from bertjob.train.pretrain.assemble import Marks
@@ -65,12 +66,15 @@ def _samples(job: Job, corpus: Corpus, tokenizer: BertTokenizer) -> SampleSource
 
 
 def _made(job: Job, folder: Path, tokenizer: BertTokenizer) -> Sources:
-    store = _store(job, folder, tokenizer)
+    split = (folder / SPLITS).is_file()
+    store = _store(job, folder / TRAIN if split else folder, tokenizer)
+    if split and (folder / VALIDATION).is_dir():
+        validation = _store(job, folder / VALIDATION, tokenizer)
+        return Sources(MadeSamples(store, job.seed), MadeSamples(validation, job.seed))
     held_back = min(job.pretraining.validation_samples, max(1, len(store) // _HELD_BACK))
     if held_back >= len(store):
         raise DataError(f"{folder}: one sample is too few to train on and to evaluate on")
     first = len(store) - held_back
-    store.read(np.array([0, len(store) - 1]))  # so that what fits nowhere is said before the model is built
     return Sources(
         MadeSamples(_Slice(store, 0, first), job.seed), MadeSamples(_Slice(store, first, len(store)), job.seed)
     )
@@ -78,13 +82,21 @@ def _made(job: Job, folder: Path, tokenizer: BertTokenizer) -> Sources:
 
 def _store(job: Job, folder: Path, tokenizer: BertTokenizer) -> Store:
     limits = Limits(job.train.max_seq_length, tokenizer.size, job.task == "pretrain")
+    bare, files = _open(folder, tokenizer)
+    store = CheckedStore(bare, files, limits)
+    store.read(np.array([0, len(store) - 1]))  # so that what fits nowhere is said before the model is built
+    return store
+
+
+def _open(folder: Path, tokenizer: BertTokenizer) -> tuple[Store, list[Path]]:
+    """The samples of a folder, and the files to name when one is wrong."""
     if files := sorted([*folder.glob("*.hdf5"), *folder.glob("*.h5")]):
-        return CheckedStore(Hdf5Store(files), files, limits)
+        return Hdf5Store(files), files
     if (folder / "data.npy").is_file():
         store = BingStore(folder, tokenizer.tokenizer.get_vocab(), Marks(tokenizer.cls, tokenizer.sep))
-        return CheckedStore(store, [folder], limits)
+        return store, [folder]
     if (folder / "state.json").is_file():
-        return CheckedStore(ArrowStore(folder), [folder], limits)
+        return ArrowStore(folder), [folder]
     raise DataError(
         f"{folder}: holds no samples of pre-training; make them with `bertjob data prepare`, or give a folder with"
         " HDF5 files of NVIDIA's, with the arrays of bing_bert, or saved by `datasets`"
