@@ -1,5 +1,6 @@
 """What all ranks must have in common: the settings when they begin, the weights at any time."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,6 +31,18 @@ def check_settings(settings: Mapping[str, Any], transport: Transport, device: to
                     f"rank {rank} has {name} {value}, rank 0 has {wanted}: "
                     "all ranks of a 1-bit optimizer need the same settings"
                 )
+
+
+def of_groups(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is to be compared of an optimizer's groups of tensors: their settings, and a digest of the shapes."""
+    settings = {
+        f"{name} of group {number}": value.item() if isinstance(value, Tensor) else value
+        for number, group in enumerate(groups)
+        for name, value in group.items()
+        if name != "params"
+    }
+    shapes = [[list(tensor.shape) for tensor in group["params"]] for group in groups]
+    return settings | {"shapes": hashlib.sha256(repr(shapes).encode()).hexdigest()[:8]}
 
 
 def check_weights(weights: Sequence[Tensor], transport: Transport, step: int) -> None:

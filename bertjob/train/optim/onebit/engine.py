@@ -15,7 +15,6 @@ torch.distributed.fsdp.sharded_grad_scaler.ShardedGradScaler.
 """
 
 import contextlib
-import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from bertjob.train.optim.onebit import agreement, moments
+from bertjob.train.optim.onebit.buffers import FIRST, SECOND, Buffers
 from bertjob.train.optim.onebit.flat import FlatTensors
 from bertjob.train.optim.onebit.freeze import Freeze, FreezeStep
 from bertjob.train.optim.onebit.pipeline import Pipeline
@@ -38,8 +38,6 @@ from bertjob.train.optim.onebit.transport.torch import TorchTransport
 
 _LOG = logging.getLogger(__name__)
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
-FIRST, SECOND = "exp_avg", "exp_avg_sq"
-"""Names of the moments' buffers, as other optimizers of torch call them."""
 
 
 class CompressedOptimizer(Optimizer, ABC):
@@ -55,6 +53,7 @@ class CompressedOptimizer(Optimizer, ABC):
 
     plain: str
     _flat: FlatTensors
+    _buffers: Buffers
     _sketch: Sketch
 
     def __init__(
@@ -90,8 +89,7 @@ class CompressedOptimizer(Optimizer, ABC):
         self._bias_correction = bias_correction
         self._is_bounded = bounded
         self._freeze = Freeze(freeze_step, defaults["betas"][1])
-        self._buffers: dict[str, Tensor] = {}
-        self._views: dict[str, list[Tensor]] = {}
+        self._met = False
         self._pipeline: Pipeline | None = None
         self.steps = self.updates = self.bytes_sent = 0
 
@@ -137,7 +135,7 @@ class CompressedOptimizer(Optimizer, ABC):
         Raises:
             ValueError: the training has begun; the buffers that are exchanged have no room for more.
         """
-        if self.__dict__.get("_buffers"):
+        if self.__dict__.get("_met"):
             raise ValueError("a 1-bit optimizer takes no more parameters once its first step is taken")
         super().add_param_group(param_group)
 
@@ -153,14 +151,17 @@ class CompressedOptimizer(Optimizer, ABC):
         Raises:
             WorldError: they have not, or `hierarchical` finds nodes with different numbers of ranks.
         """
-        if self._buffers:
+        if self._met:
             return
         device = next(tensor.device for group in self.param_groups for tensor in group["params"])
-        agreement.check_settings(self._settings | self._of_groups(), self._transport, device)
+        agreement.check_settings(self._settings | agreement.of_groups(self.param_groups), self._transport, device)
         self._routes = by_node(self._transport, device) if self._hierarchical else direct(self._transport)
         self._flat = FlatTensors(self.param_groups, self._routes.inside.size)
         self._sketch = Sketch([tensor.numel() for tensor in self._flat.tensors], device)
-        self._add_buffers(FIRST, SECOND)
+        self._buffers = Buffers(self._flat)
+        self._buffers.add(FIRST, SECOND)
+        self._buffers.show(self.state)
+        self._met = True
         self._prepare()
         if not self._compresses:
             why = "one rank has" if self.ranks == 1 else "hierarchical compresses between nodes, and one node has"
@@ -205,12 +206,8 @@ class CompressedOptimizer(Optimizer, ABC):
         """Go on from a state, with no errors so far; called by all ranks, who then call `load_own_state_dict`."""
         self.meet()
         super().load_state_dict({"param_groups": state_dict["param_groups"], "state": {}})
-        moments = state_dict["state"]
-        names = list(next(iter(moments.values()), {}))
-        self._add_buffers(*(name for name in names if name not in self._buffers))
-        for name in names:
-            torch._foreach_copy_(self._views[name], [moments[number][name] for number in sorted(moments)])
-        self._publish()
+        self._buffers.load(state_dict["state"])
+        self._buffers.show(self.state)
         self._pipeline = None
         self._load_course(state_dict["course"])
 
@@ -292,7 +289,12 @@ class CompressedOptimizer(Optimizer, ABC):
 
     def _part(self, name: str, numbers: Iterable[int]) -> list[Tensor]:
         """A buffer's values of these tensors."""
-        return [self._views[name][number] for number in numbers]
+        return self._buffers.part(name, numbers)
+
+    def _add_buffer(self, name: str) -> None:
+        """One more, where it is not there yet."""
+        self._buffers.add(name)
+        self._buffers.show(self.state)
 
     def _average(self, prepare: Callable[[Sequence[int]], None], use: Callable[[Sequence[int]], None]) -> None:
         """Replace the first moments by their mean over the ranks; see Pipeline.average."""
@@ -343,32 +345,6 @@ class CompressedOptimizer(Optimizer, ABC):
     def _bytes_of_all_reduce(self) -> int:
         size = sum(tensor.numel() * tensor.element_size() for tensor in self._flat.tensors)
         return 2 * (self.ranks - 1) * size // self.ranks
-
-    def _of_groups(self) -> dict[str, Any]:
-        """What else all ranks must have the same."""
-        groups = [
-            {
-                name: value.item() if isinstance(value, Tensor) else value
-                for name, value in group.items()
-                if name != "params"
-            }
-            for group in self.param_groups
-        ]
-        shapes = [[list(tensor.shape) for tensor in group["params"]] for group in self.param_groups]
-        return {f"{name} of group {number}": group[name] for number, group in enumerate(groups) for name in group} | {
-            "shapes": hashlib.sha256(repr(shapes).encode()).hexdigest()[:8]
-        }
-
-    def _add_buffers(self, *names: str) -> None:
-        for name in names:
-            self._buffers[name] = self._flat.zeros()
-            self._views[name] = self._flat.views(self._buffers[name])
-        self._publish()
-
-    def _publish(self) -> None:
-        """Show each tensor's part of the buffers as its state."""
-        for number, tensor in enumerate(self._flat.tensors):
-            self.state[tensor] = {name: views[number] for name, views in self._views.items()}
 
     def _course(self) -> dict[str, Any]:
         return {"steps": self.steps, "updates": self.updates, "freeze": self._freeze.state_dict()}

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bertjob.train.optim.lamb import trust_ratios
 from bertjob.train.optim.onebit import moments
-from bertjob.train.optim.onebit.engine import FIRST, SECOND, CompressedOptimizer, Params
+from bertjob.train.optim.onebit.buffers import FIRST, SECOND
+from bertjob.train.optim.onebit.engine import CompressedOptimizer, Params
 from bertjob.train.optim.onebit.freeze import FreezeStep
 from bertjob.train.optim.onebit.transport import Transport
 
@@ -129,7 +130,7 @@ class OneBitLamb(CompressedOptimizer):
 
     def _take_compressed_step(self) -> None:
         if _FRESH not in self._buffers:
-            self._add_buffers(_FRESH)
+            self._add_buffer(_FRESH)
             self._buffers[_FRESH].copy_(self._buffers[SECOND])
         self._average(self._remember_and_take_in, self._descend_by_factors)
 

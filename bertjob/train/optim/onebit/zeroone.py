@@ -13,7 +13,8 @@ from torch import Tensor
 
 from bertjob.train.optim.onebit import agreement
 from bertjob.train.optim.onebit.adam import OneBitAdam
-from bertjob.train.optim.onebit.engine import FIRST, Params
+from bertjob.train.optim.onebit.buffers import FIRST
+from bertjob.train.optim.onebit.engine import Params
 from bertjob.train.optim.onebit.freeze import FreezeStep
 from bertjob.train.optim.onebit.transport import Transport
 
@@ -189,8 +190,7 @@ class ZeroOneAdam(OneBitAdam):
 
     def _set_out(self) -> None:
         """Remember where all ranks are before they part."""
-        if _ANCHOR not in self._buffers:
-            self._add_buffers(_ANCHOR)
+        self._add_buffer(_ANCHOR)
         self._buffers[_ANCHOR].copy_(self._gathered_weights())
         self._sums = self._flat.zeros()
 
