@@ -47,7 +47,7 @@ def test_version_and_help(bertjob):
     [
         (["sumbit", "squad"], 2, "there is no verb 'sumbit': did you mean 'submit'?"),
         (["script", "squat"], 2, "there is no job 'squat': did you mean 'squad'?"),
-        (["run", "pretrain"], 2, "its phases: bertjob submit pretrain-seq128 pretrain-seq512 --chain"),
+        (["run", "pretrain"], 2, "'pretrain' is pretrain-seq128 and pretrain-seq512, one after the other: `bertjob"),
         (["script", "squad", "--set", "smoke:seed=1"], 2, "there is no job 'smoke' here, but squad"),
         (["script", "squad", "--set", "squad:train.epoch=1"], 2, "did you mean 'train.epochs'?"),
         (["script", "squad", "--site", "diant"], 2, "there is no site 'diant': did you mean 'daint'?"),
@@ -161,6 +161,20 @@ def test_options_of_a_chain_are_for_all_its_jobs_or_for_the_one_they_name(bertjo
     assert [re.search(r"#SBATCH --nodes=(\d+)", script)[1] for script in scripts] == ["16", "16", "2"]
     assert [re.search(r"global_batch: (\d+)", script)[1] for script in scripts] == ["16384", "16384", "64"]
     assert all("seed: 7" in script for script in scripts)
+
+
+def test_a_name_of_phases_is_their_chain(bertjob):
+    (bertjob.folder / "data/corpus").mkdir(parents=True)
+    done = bertjob("submit", "pretrain", *CHAIN[5:], "--set", "pretrain-seq512:seed=7", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert "name: pretrain-seq128" in first["script"]
+    assert "name: pretrain-seq512" in second["script"]
+    assert f"init: {first['run_dir']}/model" in second["script"]
+    assert ["seed: 7" in each["script"] for each in (first, second)] == [False, True]
+    three = bertjob("submit", "pretrain", "squad", *CHAIN[4:], "--set", "squad:train.global_batch=192", "--dry-run")
+    assert "data.train" in three.stderr
+    assert bertjob("submit", "pretrain", "--run-dir", "x").returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
 from bertjob.spec.layout import RUNS, RunDir
+from bertjob.spec.shipped import phases
 
 if TYPE_CHECKING:
     from bertjob.cluster.submit import Submitted
@@ -32,13 +33,14 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
 
     The last line of stdout is the job's id. Everything after -- goes to sbatch as it is. With --chain a job that fails
     cancels those after it, and stdout has a line for each; options are for all of them, and --set JOB:KEY.PATH=VALUE is
-    for one.
+    for one. A name like pretrain is the chain of its phases, pretrain-seq128 and pretrain-seq512.
     """
     if more and not chain:
         raise click.UsageError(f"{len(more) + 1} jobs: say --chain, or submit them one by one")
-    if chain and request.run_dir:
+    jobs = tuple(job for name in (request.job, *more) for job in phases(name) or [name])
+    if (chain or len(jobs) > 1) and request.run_dir:
         raise click.UsageError("--run-dir is for one job: each of a chain has its own")
-    plans = [_planned(link) for link in _links(request, more)]
+    plans = [_planned(link) for link in _links(request, jobs)]
     for warning in dict.fromkeys(warning for _, plan in plans for warning in plan.warnings):
         click.echo(f"warning: {warning}", err=True)
     if dry_run:
@@ -54,17 +56,16 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
         wait_for([runs.find(str(one.run_dir.path)) for one in submitted])
 
 
-def _links(request: Request, more: tuple[str, ...]) -> list[Request]:
+def _links(request: Request, chain: tuple[str, ...]) -> list[Request]:
     """A request for each job, with its run directory; each but the first begins with the model of the one before."""
     from bertjob.cluster.rundir import new_run_dir
 
     links: list[Request] = []
     init = None
-    chain = (request.job, *more)
     refuse_strangers(request.settings, chain)
     for name in chain:
         one = replace(request, job=name, init=init, chain=chain)
-        with of_job(name if more else None):
+        with of_job(name if len(chain) > 1 else None):
             job, site = one.load()
         refuse_submit(site.value)
         run_dir = Path(request.run_dir).absolute() if request.run_dir else new_run_dir(Path(RUNS), job.value.name).path

@@ -1,7 +1,6 @@
 """Where jobs, sites and presets of fabrics are found: a path, the user's own folder, or those that bertjob brings."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -65,18 +64,24 @@ def find(kind: Kind, name: str, beside: Path | None = None) -> Path:
         for ending in (".yaml", ".yml"):
             if _is_file((beside or Path()) / f"{name}{ending}"):
                 raise SpecError(f"there is no {kind} {name!r}: did you mean ./{name}{ending}?")
-        if kind == "job" and len(phases := _phases(name, known)) > 1:
-            chain = " ".join(phases)
-            raise SpecError(f"there is no {kind} {name!r}, but its phases: bertjob submit {chain} --chain")
+        if kind == "job" and (links := phases(name)):
+            both = " and ".join(links)
+            raise SpecError(f"{name!r} is {both}, one after the other: `bertjob submit {name}`, or say one of them")
         raise SpecError(f"there is no {kind} {name!r}: {did_you_mean(name, known)}")
     return known[name]
 
 
-def _phases(name: str, known: Iterable[str]) -> list[str]:
-    """The jobs of a name by the length of their samples, such as ``pretrain-seq128``, the shortest first."""
-    start = f"{name}-seq"
+def phases(name: str) -> list[str]:
+    """The jobs that a name stands for which is none itself: those by lengths of samples, the shortest first.
+
+    ``pretrain`` is pretrain-seq128 and pretrain-seq512. A name of another kind stands for none.
+    """
+    known, start = names("job"), f"{name}-seq"
+    if name in known:
+        return []
     lengths = {job: job.removeprefix(start) for job in known if job.startswith(start)}
-    return sorted((job for job, length in lengths.items() if length.isdecimal()), key=lambda job: int(lengths[job]))
+    found = sorted((job for job, length in lengths.items() if length.isdecimal()), key=lambda job: int(lengths[job]))
+    return found if len(found) > 1 else []
 
 
 def _is_file(path: Path) -> bool:
