@@ -108,9 +108,10 @@ def mismatch(kernel: Kernel, config: Mapping[str, Any], place: object) -> str | 
     before = _trained_with(config)
     if before is None or (before != "off") == kernel.enabled:
         return None
-    has, remedy = ("without", "leave model.kernel out") if kernel.enabled else ("with", "say model.kernel.enabled")
+    has, wanted = ("without", "false") if kernel.enabled else ("with", "true")
     return (
-        f"the model of {place} is trained {has} DeepSpeed's transformer kernel, which computes another GELU: {remedy}"
+        f"the model of {place} is trained {has} DeepSpeed's transformer kernel, which computes another GELU: "
+        f"say model.kernel.enabled: {wanted}"
     )
 
 
