@@ -174,7 +174,7 @@ def killed_in_time(text: Path, out: Path, vocab: str, lines: int) -> bool:
         for _ in range(lines - 1):
             process.stdout.readline()
         process.kill()
-    _, left = psutil.wait_procs(workers, timeout=20)
+    _, left = psutil.wait_procs(workers, timeout=120)
     assert not left  # nobody goes on without the one that reads
     if not (out / "manifest.json").exists():
         return True

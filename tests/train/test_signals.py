@@ -17,7 +17,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     modules = "import hashlib, os, signal, threading, time\nfrom bertjob.train.signals import StopSignals\n"
     start = f"{modules}signals = StopSignals()\n"
     return subprocess.run(
-        [sys.executable, "-c", start + textwrap.dedent(code)], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", start + textwrap.dedent(code)], capture_output=True, text=True, timeout=120
     )
 
 
