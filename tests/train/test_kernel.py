@@ -165,7 +165,9 @@ def test_a_saved_model_is_transformers_own_and_says_how_it_was_trained(tiny_job,
     init = {"init": str(tmp_path / "model"), "vocab": str(demo_model)}
     fine = msgspec.structs.replace(job, model=Model(**init, kernel=ON))
     assert build_question_answering(fine).config.bertjob == {"kernel": "deterministic"}
-    with pytest.raises(DataError, match=r"is trained with DeepSpeed's transformer kernel.*say model.kernel.enabled: true"):
+    with pytest.raises(
+        DataError, match=r"is trained with DeepSpeed's transformer kernel.*say model.kernel.enabled: true"
+    ):
         build_question_answering(msgspec.structs.replace(job, model=Model(**init)))
 
 
@@ -173,7 +175,9 @@ def test_a_model_trained_without_says_so_and_is_refused_with_it(tiny_job, demo_m
     model = build_question_answering(tiny_job)
     write_model(tmp_path / "model", model, model.state_dict(), lambda folder: None)
     init = Model(init=str(tmp_path / "model"), vocab=str(demo_model), kernel=ON)
-    with pytest.raises(DataError, match=r"is trained without DeepSpeed's transformer kernel.*say model.kernel.enabled: false"):
+    with pytest.raises(
+        DataError, match=r"is trained without DeepSpeed's transformer kernel.*say model.kernel.enabled: false"
+    ):
         build_question_answering(msgspec.structs.replace(tiny_job, model=init))
 
 
