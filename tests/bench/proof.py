@@ -1,8 +1,8 @@
 """`make proof`: pre-training works, shown from raw text to answers in some minutes on two cores.
 
 The project's own commands prepare the corpora of BERTJOB_TEST_DATA with a vocabulary of their own, pre-train BERT-tiny
-on 128 and then on 512 tokens, and fine-tune it on SQuAD. After that comes what it is compared with: the same fine-tuning
-from random weights. It fails where
+on 128 and then on 512 tokens, and fine-tune it on SQuAD. Then comes what it is compared with: the same fine-tuning from
+random weights. It fails where
 
 - the loss of masked tokens in documents held back is not well below the entropy of single tokens (MARGIN nats),
 - next sentences are not told better than by always giving the more frequent answer,
