@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from planned import HERE, SLURM, SMALL, with_
 
@@ -28,6 +29,24 @@ def test_a_file_that_is_not_there_is_refused(image: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("IMAGES", "/nowhere")
     told = refused(planned("apptainer", image, Path("/runs/j")))
     assert told == "image.ref: /nowhere/a.sif: there is no such file or folder"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "nvcr.io/nvidia/pytorch:24.11-py3",
+        "rocm/pytorch",
+        "docker.io/pytorch/pytorch:2.6",
+        "/appl/lumi-multitorch-full-u24.sif",
+    ],
+)
+def test_an_image_of_others_needs_what_brings_bertjob_into_it(image: str) -> None:
+    told = f"image.ref: {image}: has no bertjob in it: make an environment that has by `bertjob image overlay`, and say"
+    assert refused(planned("apptainer", image, Path("/runs/j"))).startswith(told)
+    for brought in (Image(ref=image, overlay="$SCRATCH/env"), Image(ref=image, source="/home/me/bertjob")):
+        here = msgspec.structs.replace(HERE, is_folder=lambda path: True)
+        check_image(plan(Job(name="j", **SMALL, engine="apptainer", image=brought), SLURM, "/runs/j", here))
+    check_image(planned("apptainer", "group/pytorch:24.11-py3", Path("/runs/j")))
 
 
 @pytest.mark.parametrize("image", ["group/name:1", "$NOBODY_KNOWS/a.sif"])

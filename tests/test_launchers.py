@@ -1,5 +1,8 @@
 """What each launcher is told."""
 
+import os
+import subprocess
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -86,7 +89,21 @@ def test_one_agent_a_node_gets_the_cores_of_all_its_ranks(launcher: str) -> None
 
 def test_agents_of_torchrun_meet_by_c10d_where_the_script_says() -> None:
     meeting = "--rdzv-backend=c10d --rdzv-endpoint=${MASTER_ADDR}:${MASTER_PORT} --rdzv-id=${SLURM_JOB_ID}"
-    assert f"python -u -m torch.distributed.run --nnodes=4 --nproc-per-node=2 {meeting}" in program("torchrun")
+    assert program("torchrun") == f"sh ${{RUN}}/agent python --nnodes=4 --nproc-per-node=2 {meeting} -m"
+
+
+@pytest.mark.parametrize(("node", "host"), [("0", "1"), ("3", "0")])
+def test_an_agent_of_torchrun_is_told_whether_it_keeps_the_store(tmp_path: Path, node: str, host: str) -> None:
+    """By its name alone it would not know, where the script says the first node's name on the fabric."""
+    subprocess.run(["bash", "-c", LAUNCHERS["torchrun"].files(start())], cwd=tmp_path, check=True)
+    done = subprocess.run(
+        ["sh", tmp_path / "agent", "echo", "--nnodes=4"],
+        env={"SLURM_NODEID": node, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"-u -m torch.distributed.run --rdzv-conf=join_timeout=60,is_host={host} --nnodes=4\n"
 
 
 def test_deepspeeds_launcher_uses_no_ssh_and_adds_no_argument() -> None:

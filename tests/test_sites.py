@@ -108,6 +108,13 @@ def test_a_site_that_wants_an_account_says_so_before_the_scheduler_does() -> Non
     )
 
 
+def test_an_empty_account_is_none() -> None:
+    """What ``-A "$ACCOUNT"`` says where there is no such variable."""
+    empty = needing("account", account="")
+    with pytest.raises(PreflightError, match="must say their account"):
+        refuse_unsaid(empty.job, empty.site)
+
+
 @pytest.mark.parametrize(
     "said",
     [{"account": "g33"}, {"sbatch": ("--account=g33",)}, {"sbatch": ("--account", "g33")}, {"sbatch": ("-Ag33",)}],

@@ -136,6 +136,16 @@ def test_missing_files_are_refused_with_key_and_path_before_anything_is_made(
     assert not (tmp_path / "run").exists()
 
 
+def test_lines_of_the_site_that_bash_cannot_read_are_refused(commands: Commands, tmp_path: Path) -> None:
+    whole = planned(tmp_path / "run")
+    for setup in (["if true", "then"], ["echo '"]):
+        lines = msgspec.structs.replace(whole, site=msgspec.structs.replace(whole.site, setup=setup))
+        with pytest.raises(PreflightError, match=r"^site daint: setup: line \d: .*unexpected"):
+            submit(lines)
+    assert not (tmp_path / "run").exists()
+    submit(msgspec.structs.replace(whole, site=msgspec.structs.replace(whole.site, setup=["if true", "then :; fi"])))
+
+
 def test_a_run_goes_on_in_its_directory_but_not_beside_its_own_job(commands: Commands, tmp_path: Path) -> None:
     first = submit(planned(tmp_path / "run")).run_dir
     first.metrics.write_text("kept")

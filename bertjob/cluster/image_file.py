@@ -1,6 +1,7 @@
-"""An image that is a file or folder: is it there, and does it hold what its engine wants to find?"""
+"""What is known of an image without its engine: is a file or folder there, and does it hold what is wanted of it?"""
 
 import os
+import re
 from pathlib import Path
 
 from bertjob.errors import PreflightError
@@ -13,14 +14,24 @@ _MADE_BY_CH_RUN = ("/dev", "/proc", "/sys", "/tmp")
 """Folders of the host that ch-run shows at their own place, with all that is below."""
 _WANTED_BY_CH_RUN = ("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf")
 """Files in whose place ch-run puts its own or the host's; without the last two no node is known inside by its name."""
+_WITHOUT_BERTJOB = re.compile(
+    r"(nvcr\.io[/#]nvidia|(docker\.io[/#])?(pytorch|rocm))/pytorch([:@].*)?|.*/lumi-multitorch[^/]*\.sif"
+)
+"""Images of others that have torch, and are named by sites and tutorials."""
 
 
 def check_image(plan: Plan) -> None:
-    """The image of a plan is there, where it is a path that this machine sees.
+    """The image of a plan brings bertjob, as far as its name tells; and is there, where it is a path that is seen here.
 
     Raises:
-        PreflightError: it is not, or Charliecloud could not start it; says what to do.
+        PreflightError: it does not, or is not, or Charliecloud could not start it; says what to do.
     """
+    brought = plan.job.image.overlay or plan.job.image.source or plan.site.python
+    if plan.engine != "none" and not brought and _WITHOUT_BERTJOB.fullmatch(plan.image or ""):
+        raise PreflightError(
+            f"image.ref: {plan.image}: has no bertjob in it: make an environment that has by `bertjob image overlay`,"
+            " and say image.overlay; or name an image that `bertjob image build` has made"
+        )
     path = _path(plan)
     if path is None:
         return

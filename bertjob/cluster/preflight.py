@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bertjob.cluster import outcome, process_group, runs, slurm
+from bertjob.cluster.command import ask
 from bertjob.cluster.image_file import check_image
 from bertjob.cluster.materials import samples_of
 from bertjob.errors import PreflightError, SpecError
@@ -24,6 +25,7 @@ from bertjob.spec.job import CkptType, Job
 from bertjob.spec.layout import RunDir
 from bertjob.spec.load import read_job
 from bertjob.spec.pretrained import CONFIG, recognise
+from bertjob.spec.site import Site
 from bertjob.spec.splits import SPLITS, TRAIN
 from bertjob.spec.state import read_state
 
@@ -56,8 +58,20 @@ def check(plan: Plan, coming: Collection[str] = ()) -> None:
     check_inputs({key: path for key, path in plan.inputs.items() if path not in coming}, plan.job.model.ckpt_type)
     check_kernel(plan)
     check_image(plan)
+    check_setup(plan.site)
     check_packages(plan)
     check_freeze(plan.job)
+
+
+def check_setup(site: Site) -> None:
+    """The site's own lines are bash, or each job would end at them.
+
+    Raises:
+        PreflightError: bash cannot read them; says why.
+    """
+    said = ask("bash", "-n", "-c", "\n".join(site.setup))
+    if said.error and not said.absent:
+        raise PreflightError(f"site {site.name}: setup: {said.error.removeprefix('bash: -c: ')}")
 
 
 def check_inputs(inputs: Mapping[str, str], ckpt_type: CkptType | None = None) -> None:

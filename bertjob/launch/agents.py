@@ -31,7 +31,11 @@ WRITE_TORCHRUN_AGENT = f"""
 {_IGNORES}
 # The agents' own store keeps MASTER_PORT, so the ranks get another port.
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
-exec "$@"
+# Who keeps it is told, for torchrun knows a node by its own name, which that on the fabric may not be.
+[ "$SLURM_NODEID" -eq 0 ] && host=1 || host=0
+python=$1
+shift
+exec "$python" -u -m torch.distributed.run --rdzv-conf=join_timeout=60,is_host=$host "$@"
 END_OF_AGENT
 """.strip()
 

@@ -87,7 +87,7 @@ def unsaid(job: Job, site: Site) -> Iterator[str]:
     """What the site wants every job to say, and this one does not."""
     for key in site.needs:
         long, short = f"--{key}", options.SHORT[key]
-        if getattr(job.resources, key) is None and not options.said(job.resources.sbatch, long, short):
+        if not getattr(job.resources, key) and not options.said(job.resources.sbatch, long, short):
             yield f"jobs must say their {key} here: {short} {key.upper()}, or resources.{key}"
 
 

@@ -118,10 +118,10 @@ def one_a_node(start: Start) -> tuple[Word, ...]:
 def torchrun(start: Start, python: Word) -> tuple[Word, ...]:
     """Torchrun's agent, which meets the others by c10d at the place that the script chose."""
     return (
-        *("sh", agents.path(), python, "-u", "-m", "torch.distributed.run"),
+        *("sh", agents.path(), python),
         *(f"--nnodes={start.nodes}", f"--nproc-per-node={start.tasks_per_node}", "--rdzv-backend=c10d"),
         "--rdzv-endpoint=" + variable("MASTER_ADDR") + ":" + variable("MASTER_PORT"),
-        *("--rdzv-id=" + variable("SLURM_JOB_ID"), "--rdzv-conf=join_timeout=60", "-m"),
+        *("--rdzv-id=" + variable("SLURM_JOB_ID"), "-m"),
     )
 
 

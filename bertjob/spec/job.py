@@ -321,7 +321,7 @@ class Checkpoint(Section, frozen=True):
     """Newest complete checkpoints to keep."""
     keep_every: Count | None = None
     """Optimizer steps between checkpoints that stay for good; they are written whatever `every_steps` says."""
-    signal_seconds: Annotated[int, Meta(ge=10, le=LARGEST)] = 120
+    signal_seconds: Annotated[int, Meta(ge=10, le=65535)] = 120
     """Seconds before the time limit at which Slurm sends USR1: checkpoint, requeue, go on."""
 
 
