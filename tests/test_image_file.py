@@ -37,7 +37,7 @@ def test_a_file_that_is_not_there_is_refused(image: str, monkeypatch: pytest.Mon
         "nvcr.io/nvidia/pytorch:24.11-py3",
         "rocm/pytorch",
         "docker.io/pytorch/pytorch:2.6",
-        "/appl/lumi-multitorch-full-u24.sif",
+        "$NOBODY_KNOWS/lumi-multitorch-full-u24.sif",
     ],
 )
 def test_an_image_of_others_needs_what_brings_bertjob_into_it(image: str) -> None:

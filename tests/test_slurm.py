@@ -242,7 +242,7 @@ def test_cancel_is_one_call_and_says_why_not(commands: Commands) -> None:
     commands.make("scancel")
     slurm.cancel(["1", "2"])
     assert commands.calls("scancel") == [["1", "2"]]
-    slurm.stop(["3"])
+    slurm.stop("3")
     assert commands.calls("scancel")[-1] == ["--batch", "--signal=TERM", "3"]
     commands.make("scancel", stderr="scancel: error: Kill job error on job id 1: Access/permission denied\n", code=1)
     with pytest.raises(SchedulerError, match=r"^scancel: Kill job error on job id 1: Access/permission denied$"):

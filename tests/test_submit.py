@@ -12,6 +12,8 @@ from planned import HERE, SMALL
 
 from bertjob.cli.main import cli
 from bertjob.cluster import runs
+from bertjob.cluster.cancel import cancel
+from bertjob.cluster.chain import submit_chain
 from bertjob.cluster.submit import submit
 from bertjob.errors import PreflightError, SchedulerError
 from bertjob.launch.plan import Here, Plan, plan
@@ -187,6 +189,43 @@ def test_a_job_that_was_queued_and_cannot_be_written_down_is_told_all_the_same(
     assert submit(planned(tmp_path / "run")).job_id == "4711"
     assert "job 4711 cannot be written down: Is a directory" in caplog.text
     assert runs.find("4711").path == str(tmp_path / "run")
+
+
+def test_a_job_that_ended_meanwhile_does_not_take_the_checkpoint_from_others(
+    commands: Commands, tmp_path: Path
+) -> None:
+    for number in ("11", "12"):
+        commands.make("sbatch", f"Submitted batch job {number}\n")
+        submit(planned(tmp_path / number))
+    commands.make("squeue", "".join(f"{number}|RUNNING|nid00001|None\n" for number in ("11", "12")))
+    commands.make("scancel")
+    (commands.folder / "scancel").write_text(
+        f'#!/bin/sh\nprintf "%s\\0" "$@" >>{commands.folder}/scancel.calls; echo >>{commands.folder}/scancel.calls\n'
+        'case "$*" in --batch*12) echo "scancel: error: Job has already finished" >&2; exit 1;; esac\n'
+    )
+    cancel([runs.find("11"), runs.find("12")])
+    told = ["--batch", "--signal=TERM"]
+    assert commands.calls("scancel") == [[*told, "11"], [*told, "12"], ["12"]]
+
+
+def test_a_chain_that_is_refused_half_way_is_taken_back_or_says_what_is_left(
+    commands: Commands, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def second(more: tuple[str, ...]) -> Plan:
+        if more:
+            commands.make("sbatch", stderr="sbatch: error: the controller is away\n", code=1)
+        return planned(tmp_path / "second")
+
+    links = [lambda more: planned(tmp_path / "first"), second]
+    commands.make("scancel")
+    with pytest.raises(SchedulerError, match="the controller is away"):
+        submit_chain(links)
+    assert commands.calls("scancel") == [["4711"]]
+    commands.make("sbatch", "Submitted batch job 4713\n")
+    commands.make("scancel", stderr="scancel: error: the controller is away\n", code=1)
+    with pytest.raises(SchedulerError, match=r"^sbatch: the controller is away"):
+        submit_chain([lambda more: planned(tmp_path / "third"), second])
+    assert "not to be cancelled now (scancel: the controller is away): scancel 4713" in caplog.text
 
 
 def test_the_engine_is_asked_once_for_the_digest_of_the_image(commands: Commands, tmp_path: Path) -> None:

@@ -31,10 +31,15 @@ def cancel(runs: Sequence[Run], *, at_once: bool = False) -> None:
         return
     answer = slurm.ask(jobs)
     running = [] if at_once else [job for job in jobs if answer.job(job).state is JobState.RUNNING]
-    try:
-        if running:
-            slurm.stop(running)
-    except SchedulerError:  # one has ended meanwhile, or its script has not begun
-        running = []
-    if others := [job for job in jobs if job not in running]:
+    stopping = [job for job in running if _asked_to_stop(job)]
+    if others := [job for job in jobs if job not in stopping]:
         slurm.cancel(others)
+
+
+def _asked_to_stop(job: str) -> bool:
+    """Whether a running job has been told; each by a call of its own, for one that fails says nothing of the others."""
+    try:
+        slurm.stop(job)
+    except SchedulerError:  # it has ended meanwhile, or its script has not begun
+        return False
+    return True

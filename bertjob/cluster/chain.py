@@ -1,14 +1,16 @@
 """Submit jobs of which each starts from what the one before has trained."""
 
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 
 from bertjob.cluster import rundir, slurm
 from bertjob.cluster.submit import Submitted, check_submission, submit
-from bertjob.errors import BertjobError, PreflightError, of_job
+from bertjob.errors import PreflightError, SchedulerError, of_job
 from bertjob.launch.plan import Plan
 from bertjob.spec.kernel import MARK, mark, mismatch
 
+_log = logging.getLogger(__name__)
 Link = Callable[[tuple[str, ...]], Plan]
 """The plan of one job, given more options of sbatch."""
 
@@ -52,8 +54,15 @@ def submit_chain(links: Sequence[Link]) -> list[Submitted]:
         for link in links:
             after = ("--kill-on-invalid-dep=yes", f"--dependency=afterok:{queued[-1].job_id}") if queued else ()
             queued.append(submit(link(after), coming, queued[-1] if queued else None))
-    except BertjobError:
+    except BaseException:  # an interrupt too
         if queued:
-            slurm.cancel([link.job_id for link in queued])
+            _take_back([link.job_id for link in queued])
         raise
     return queued
+
+
+def _take_back(jobs: list[str]) -> None:
+    try:
+        slurm.cancel(jobs)
+    except SchedulerError as error:
+        _log.warning("queued already, and not to be cancelled now (%s): scancel %s", error, " ".join(jobs))

@@ -179,13 +179,13 @@ def cancel(job_ids: Sequence[str]) -> None:
     _scancel(*job_ids)
 
 
-def stop(job_ids: Sequence[str]) -> None:
-    """Ask running jobs to stop by TERM to their scripts alone, which leaves the ranks the time for a checkpoint.
+def stop(job_id: str) -> None:
+    """Ask a running job to stop by TERM to its script alone, which leaves the ranks the time for a checkpoint.
 
     Raises:
-        SchedulerError: scancel refused, as where one of them does not run (any more), or the controller is away.
+        SchedulerError: scancel refused, as where the job does not run (any more), or the controller is away.
     """
-    _scancel("--batch", "--signal=TERM", *job_ids)
+    _scancel("--batch", "--signal=TERM", job_id)
 
 
 def _scancel(*words: str) -> None:

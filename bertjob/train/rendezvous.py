@@ -16,6 +16,7 @@ import torch.distributed as dist
 from bertjob.errors import WorldError
 from bertjob.launch.world import World
 from bertjob.train import network, peers, store
+from bertjob.train.limits import allow_connections
 from bertjob.train.notices import Notices
 from bertjob.train.ranks import Ranks
 
@@ -54,9 +55,11 @@ def meet(world: World, env: MutableMapping[str, str], run: str) -> Meeting:
         run: tells this run from another one that came to have the same port.
 
     Raises:
-        WorldError: the store cannot be opened or reached, or an interface that is named does not exist.
+        WorldError: the store cannot be opened or reached, an interface that is named does not exist, or a process may
+            not have so many connections.
     """
     seconds = connect_seconds(env)
+    allow_connections(world.size)
     chosen = env.get("GLOO_SOCKET_IFNAME", "")
     address = network.interface_address(chosen) if chosen else _LOOPBACK
     host, port = (_LOOPBACK, 0) if world.size == 1 else _master(world, env)
