@@ -15,7 +15,7 @@ from bertjob.cli.main import cli
 from bertjob.errors import SpecError
 from bertjob.launch.estimate.compression import Compression, Load, compression, full_seconds, one_bit_bytes
 from bertjob.launch.estimate.estimate import Estimate, estimate
-from bertjob.launch.estimate.memory import error_bytes
+from bertjob.launch.estimate.memory import compression_bytes
 from bertjob.launch.estimate.rounds import Rounds, rounds
 from bertjob.launch.estimate.samples import Samples
 from bertjob.launch.estimate.sizes import KNOWN, parameters
@@ -212,7 +212,22 @@ def test_one_node_sends_nothing_and_errors_take_memory() -> None:
     assert of_large(100, nodes=1).compression is None
     assert of_large(100, "adamw").compression is None
     more = of_large(100).memory.state - of_large(100, "adamw").memory.state
-    assert more == error_bytes(LARGE, 32) == pytest.approx(parameters(LARGE) * (4 + 4 / 32))
+    assert more == compression_bytes(LARGE, "onebit-adam", 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "bytes_a_parameter"),
+    [
+        ("onebit-adam", 1, 4 + 4 / 2),
+        ("onebit-lamb", 1, 4 + 4 / 2 + 8),
+        ("zeroone-adam", 1, 4 + 4 / 2 + 8),
+        ("onebit-adam", 2, (4 + 4 / 2) / 2 + 4 + 4 / 2),
+    ],
+)
+def test_what_compression_keeps_in_memory(name: str, inside: int, bytes_a_parameter: float) -> None:
+    """By two ranks, or two nodes of two, beside the bits of three messages."""
+    found = compression_bytes(LARGE, name, 2 * inside, inside) / parameters(LARGE)
+    assert found == pytest.approx(bytes_a_parameter + 3 / 8 / inside)
 
 
 def test_gradients_of_deepspeeds_own_half_precision_are_half_as_long() -> None:

@@ -1,9 +1,13 @@
 """Arrow files, which Hugging Face's `datasets` writes, by pyarrow alone."""
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bertjob.errors import DataError
+
+STATE: Final = "state.json"
+"""In a folder that `datasets` has saved: names the files that belong to it, beside caches that do not."""
 
 
 def open_arrow(file: Path) -> list[Any]:
@@ -25,3 +29,16 @@ def open_arrow(file: Path) -> list[Any]:
             return [reader.get_batch(number) for number in range(reader.num_record_batches)]
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{file}: no Arrow file that can be read ({error})") from None
+
+
+def dataset_files(folder: Path) -> list[Path]:
+    """The Arrow files of a saved data set, in order.
+
+    Raises:
+        DataError: there is none.
+    """
+    try:
+        state = json.loads((folder / STATE).read_bytes())
+        return [folder / file["filename"] for file in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{folder}: no data set that `datasets` has saved: there is no {STATE}") from None

@@ -13,6 +13,7 @@ removes.
 
 import io
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,7 +185,7 @@ def _complete(partial: Path, final: Path, latest: Path) -> None:
 
 def _remove(folder: Path) -> None:
     """Remove a checkpoint, so that a half removed one is not taken for one."""
-    aside = folder.with_name(f".{folder.name}.old{_PARTIAL}")
+    aside = folder.with_name(f".{folder.name}.{time.time_ns()}.old{_PARTIAL}")  # one may be left that did not go
     folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
 

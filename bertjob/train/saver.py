@@ -45,11 +45,19 @@ class Saver:
             warn(f"{self._trouble}; {self._what_stays()}")
         else:
             self._newest, self._trouble = step, ""
-            warn("")
+            warn(self._remove_old(step))
             if self._ranks.first:
-                checkpoint.remove_old(self._run_dir, step, self._rule)
                 _LOG.info("checkpoint %s (%.1f s)", self._run_dir.checkpoint(step).name, time.monotonic() - began)
         self._last_try = time.monotonic()
+
+    def _remove_old(self, step: int) -> str:
+        """Remove checkpoints that need not be kept; what went wrong, on one line. The newest one is whole anyway."""
+        if self._ranks.first:
+            try:
+                checkpoint.remove_old(self._run_dir, step, self._rule)
+            except OSError as error:
+                return f"an old checkpoint cannot be removed: {error.filename}: {error.strerror or error}"
+        return ""
 
     def require_progress(self) -> None:
         """Before the run is put off: it must not be started again and again for nothing.

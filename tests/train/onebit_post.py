@@ -1,15 +1,17 @@
 """A transport between ranks that are all in this process: what one sends waits for the others."""
 
+import threading
 from collections.abc import Sequence
 
 from torch import Tensor
 
 
 class Post:
-    """Where they leave what they send. All ranks start a collective before one of them waits for it."""
+    """Where they leave what they send. Ranks that are one thread all start a collective before one waits for it."""
 
     def __init__(self, ranks: int) -> None:
         self.sent: list[list[Tensor]] = [[] for _ in range(ranks)]
+        self.news = threading.Condition()
 
     def transports(self) -> "list[PostTransport]":
         return [PostTransport(self, rank) for rank in range(len(self.sent))]
@@ -33,9 +35,14 @@ class Letter:
     def __init__(self, transport: PostTransport, send: Tensor, receive: Tensor, rows: list[int]) -> None:
         own = transport.post.sent[transport.rank]
         self.number = len(own)
-        own.append(send)
+        with transport.post.news:
+            own.append(send)
+            transport.post.news.notify_all()
         self.transport, self.receive, self.rows = transport, receive, rows
 
     def wait(self) -> None:
+        sent = self.transport.post.sent
+        with self.transport.post.news:
+            assert self.transport.post.news.wait_for(lambda: all(len(own) > self.number for own in sent), timeout=60)
         for rank, row in enumerate(self.rows):
             self.receive[rank].copy_(self.transport.post.sent[rank][self.number][row])

@@ -177,6 +177,17 @@ def test_a_torn_checkpoint_of_torch_is_refused(folder, tmp_path):
         backend.load(tmp_path)
 
 
+def test_a_training_goes_on_in_fp16_that_began_in_another_precision(folder, tmp_path):
+    """As `precision: auto` may have it on another GPU: the loss scale begins anew."""
+    described = job("torch", folder)
+    backend = TorchBackend(build_question_answering(described), described, ALONE, CPU, MICRO_BATCHES)
+    train(backend, ALONE, range(1))
+    backend.save(tmp_path)
+    backend.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**9)
+    backend.load(tmp_path)
+    assert backend.scaler.get_scale() == 2.0**9
+
+
 def test_the_loss_is_divided_by_the_accumulation_once(folder):
     """The gradient of a step is the mean of its micro batches' gradients."""
     described = msgspec.structs.replace(job("torch", folder), optimizer=Optimizer(lr=LR, max_grad_norm=None))

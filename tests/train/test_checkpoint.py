@@ -1,10 +1,12 @@
 """Checkpoints are complete or absent, and a disk that takes no more does not end the training."""
 
+import errno
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -101,6 +103,30 @@ def test_the_newest_stay_and_each_so_many_steps_one_for_good(keep, keep_every, s
 def test_one_that_stays_is_due_whatever_else_is(run_dir):
     saver = Saver(run_dir, Checkpoint(every_steps=6, every_minutes=None, keep_every=4), ALONE, start=0)
     assert [step for step in range(1, 13) if saver.due(step)] == [4, 6, 8, 12]
+
+
+def test_an_old_one_that_does_not_go_is_a_warning_and_the_new_one_counts(run_dir, monkeypatch):
+    for step in (4, 8):
+        make_checkpoint(run_dir, step)
+
+    def busy(source, target):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(source))
+
+    monkeypatch.setattr(checkpoint, "save", lambda *_: None)
+    monkeypatch.setattr(Path, "rename", busy)
+    said = []
+    saver = Saver(run_dir, Checkpoint(keep=1), ALONE, start=4)
+    saver.save(SimpleNamespace(progress=SimpleNamespace(step=8)), said.append)
+    assert said == [f"an old checkpoint cannot be removed: {run_dir.checkpoint(4)}: Device or resource busy"]
+    saver.require_progress()  # there is some
+
+
+def test_what_was_left_of_an_old_one_is_in_nobodys_way(run_dir):
+    (run_dir.checkpoints / ".step-000004.old.partial" / "model").mkdir(parents=True)
+    for step in (4, 8):
+        make_checkpoint(run_dir, step)
+    checkpoint.remove_old(run_dir, 8, Checkpoint(keep=1))
+    assert not run_dir.checkpoint(4).exists()
 
 
 def test_leftovers_of_killed_runs_go(run_dir):

@@ -24,7 +24,7 @@ from bertjob.train.corpus.manifest import Manifest
 from bertjob.train.corpus.pieces import Piece
 from bertjob.train.corpus.prepare import Preparation, Progress, prepare
 from bertjob.train.corpus.reader import open_corpus
-from bertjob.train.corpus.shard_making import Making, for_validation
+from bertjob.train.corpus.shard_making import Making, for_validation, for_vocabulary
 from bertjob.train.corpus.sources import Span
 from bertjob.train.corpus.workers import make_shards
 from bertjob.train.tokenizer import BertTokenizer
@@ -241,11 +241,30 @@ def test_a_saved_data_set_with_a_column_text_is_a_corpus(vocab: str, tmp_path: P
     table = pyarrow.table({"text": ["\n".join(document) for document in documents], "id": list(range(300))})
     file = pyarrow.OSFile(str(tmp_path / "saved" / "data-00000-of-00001.arrow"), "wb")
     with file as sink, pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_batch(
+            pyarrow.record_batch({"text": pyarrow.array([], "string"), "id": pyarrow.array([], "int64")})
+        )
         writer.write_table(table, max_chunksize=100)
+    shutil.copy(tmp_path / "saved" / "data-00000-of-00001.arrow", tmp_path / "saved" / "cache-0123456789abcdef.arrow")
     (tmp_path / "saved" / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
     for corpus, out in (("plain.txt", "one"), ("saved", "other")):
         prepare(Preparation((str(tmp_path / corpus),), str(tmp_path / out), vocab, validation=0.0), silent)
     assert read_back(tmp_path / "other", "train") == read_back(tmp_path / "one", "train")
+
+
+def test_a_saved_data_set_that_lacks_a_file_is_refused(vocab: str, tmp_path: Path) -> None:
+    (tmp_path / "cache-0123456789abcdef.arrow").touch()
+    (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
+    with pytest.raises(DataError, match=r"data-00000-of-00001.arrow: is not there, and state.json names it$"):
+        prepare(Preparation((str(tmp_path),), str(tmp_path / "out"), vocab), silent)
+
+
+def test_a_vocabulary_is_not_fitted_to_what_is_held_back() -> None:
+    documents = [[f"document {number}"] for number in range(4000)]
+    held_back = [document for document in documents if for_validation(document, 0.1)]
+    assert len(held_back) == pytest.approx(400, rel=0.2)
+    seen = [document for document in held_back if for_vocabulary(document, 0.1)]
+    assert len(seen) == pytest.approx(0.1 * len(held_back), abs=20)
 
 
 def test_running_prose_is_split_at_sentences_and_two_empty_lines(

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import onebit_kernels
 import pytest
@@ -16,8 +17,9 @@ from onebit_simulation import OneBitMean
 from bertjob.train.optim.onebit import bits
 from bertjob.train.optim.onebit.buckets import fill
 from bertjob.train.optim.onebit.codec import Codec, codec_for
-from bertjob.train.optim.onebit.exchange import OneBitExchange
+from bertjob.train.optim.onebit.exchange import NodeExchange, OneBitExchange
 from bertjob.train.optim.onebit.layout import Layout, cut, line_up
+from bertjob.train.optim.onebit.transport.routes import Routes
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
 SIZES = st.lists(st.integers(1, 300), min_size=1, max_size=6)
@@ -128,6 +130,39 @@ def test_the_mean_over_any_number_of_ranks_is_that_of_the_definition(ranks):
             expected = mean([values[own] for values in drawn], live[own])
             assert torch.allclose(buffers[0][own], expected, rtol=1e-12, atol=1e-12)
         assert all(torch.equal(buffer, buffers[0]) for buffer in buffers)
+
+
+@pytest.mark.parametrize("sizes", [[5], [3, 2], [30, 1]])
+def test_two_nodes_of_two_ranks_exchange_where_a_rank_may_have_padding_only(sizes):
+    inside, between = [Post(2).transports() for _ in range(2)], [Post(2).transports() for _ in range(2)]
+    (bucket,) = fill(sizes, 2)
+    drawn = torch.randn(4, bucket.span.stop, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    live = torch.zeros(bucket.span.stop, dtype=torch.bool)
+    for segment in bucket.segments:
+        live[segment.start : segment.start + segment.size] = True
+    drawn *= live
+
+    def one_rank(rank):
+        node, own = divmod(rank, 2)
+        values = drawn[rank].clone()
+        routes = Routes(inside[node][own], inside[node][own], between[own][node])
+        exchange = NodeExchange(values, bucket.segments, routes)
+        exchange.keep(live)
+        for stage in (exchange.begin, exchange.relay, exchange.finish):
+            stage()
+        return values
+
+    with ThreadPoolExecutor(4) as ranks:
+        found = list(ranks.map(one_rank, range(4)))
+    assert all(torch.equal(values, found[0]) for values in found)
+    assert not found[0][~live].any()
+    nodes = [drawn[:2].mean(0), drawn[2:].mean(0)]
+    for part in (slice(0, len(live) // 2), slice(len(live) // 2, None)):
+        for segment in bucket.segments:
+            begin, end = max(segment.start, part.start), min(segment.start + segment.size, part.stop or len(live))
+            if begin < end:
+                mean = OneBitMean(2, end - begin)([node[begin:end] for node in nodes], live[begin:end])
+                assert torch.allclose(found[0][begin:end], mean, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.gpu

@@ -7,7 +7,7 @@ import msgspec
 
 from bertjob.errors import SpecError
 from bertjob.launch.estimate.compression import Compression, Load, compression, full_seconds
-from bertjob.launch.estimate.memory import Memory, activation_bytes, error_bytes, state_bytes
+from bertjob.launch.estimate.memory import Memory, activation_bytes, compression_bytes, state_bytes
 from bertjob.launch.estimate.network import ring_bytes
 from bertjob.launch.estimate.rounds import rounds
 from bertjob.launch.estimate.samples import Samples
@@ -109,13 +109,13 @@ def estimate(
         communication=None if step is None else 1 - compute / step,
         sending=None if bandwidth is None else sent / bandwidth,
         compression=gain,
-        memory=memory(job, sizes, samples, ranks, train.micro_batch),
+        memory=memory(job, sizes, samples, nodes, ranks, train.micro_batch),
         gpu_memory=_bytes(gpu),
-        micro_batches=tuple(_fitting(job, sizes, samples, gpu, ranks)),
+        micro_batches=tuple(_fitting(job, sizes, samples, gpu, nodes, ranks)),
     )
 
 
-def memory(job: Job, sizes: Sizes, samples: Samples, ranks: int, micro_batch: int) -> Memory:
+def memory(job: Job, sizes: Sizes, samples: Samples, nodes: int, ranks: int, micro_batch: int) -> Memory:
     """What a rank keeps with a micro batch."""
     own = _own_half(job)
     zero = (job.deepspeed.get("zero_optimization") or {}) if job.backend == "deepspeed" else {}
@@ -127,8 +127,10 @@ def memory(job: Job, sizes: Sizes, samples: Samples, ranks: int, micro_batch: in
         micro_batch * samples.masked,
         checkpointed=job.model.activation_checkpointing,
     )
-    errors = error_bytes(sizes, ranks) if job.optimizer.name in ONE_BIT and ranks > 1 else 0.0
-    return Memory(state_bytes(sizes, ranks, zero.get("stage", 0), own, offloaded) + errors, activations)
+    inside = ranks // nodes if job.optimizer.onebit.hierarchical else 1
+    compresses = job.optimizer.name in ONE_BIT and ranks > inside
+    more = compression_bytes(sizes, job.optimizer.name, ranks, inside) if compresses else 0.0
+    return Memory(state_bytes(sizes, ranks, zero.get("stage", 0), own, offloaded) + more, activations)
 
 
 def _own_half(job: Job) -> bool:
@@ -136,9 +138,9 @@ def _own_half(job: Job) -> bool:
     return job.backend == "deepspeed" and enabled_precision(job.deepspeed) in ("fp16", "bf16")
 
 
-def _fitting(job: Job, sizes: Sizes, samples: Samples, gpu: Gpu, ranks: int) -> Iterator[int]:
+def _fitting(job: Job, sizes: Sizes, samples: Samples, gpu: Gpu, nodes: int, ranks: int) -> Iterator[int]:
     for micro_batch in divisors(job.train.global_batch // ranks):
-        if memory(job, sizes, samples, ranks, micro_batch).total <= _bytes(gpu):
+        if memory(job, sizes, samples, nodes, ranks, micro_batch).total <= _bytes(gpu):
             yield micro_batch
 
 

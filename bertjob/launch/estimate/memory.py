@@ -57,14 +57,23 @@ def state_bytes(
     return parameters(sizes) * (kept + (weights + gradients + rest - kept) / world)
 
 
-def error_bytes(sizes: Sizes, world: int) -> float:
-    """What a 1-bit optimizer keeps beside its moments: the errors of its worker, and of its share of the server.
+def compression_bytes(sizes: Sizes, optimizer: str, ranks: int, inside: int = 1) -> float:
+    """What a 1-bit optimizer keeps beside its moments.
+
+    The errors of its worker, and of its share of the server; three messages of a bit a value; and buffers of its own:
+    1-bit LAMB's momentum of the step before and second variance, 0/1 Adam's anchor and sums of local steps. Where nodes
+    exchange the bits, each rank does so for its part of the values, and has the parts of its node's other ranks.
 
     Args:
         sizes: the model's.
-        world: ranks, N.
+        optimizer: its name.
+        ranks: N.
+        inside: of these, those of a node that average in full precision first.
     """
-    return parameters(sizes) * (4 + 4 / world)
+    own = {"onebit-lamb": 8, "zeroone-adam": 8}.get(optimizer, 0)
+    exchanged = 4 + 4 * inside / ranks + 3 / 8
+    parts = 4 + 4 / inside if inside > 1 else 0
+    return parameters(sizes) * (own + parts + exchanged / inside)
 
 
 def activation_bytes(

@@ -161,7 +161,7 @@ class DeepSpeedBackend:
         try:
             found, client = self.model.load_checkpoint(str(own), tag=_TAG)
             together.load_own_state(self._own, load_own(folder, self._world.rank))
-            if self._scaler.is_enabled():
+            if self._scaler.is_enabled() and client[_SCALER]:  # what has begun in bf16 or fp32 has none
                 self._scaler.load_state_dict(client[_SCALER])
         except Exception as error:  # DeepSpeed's readers raise whatever broke
             raise CheckpointError(f"{own} cannot be read: {first_line(error)}") from error

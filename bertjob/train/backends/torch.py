@@ -104,7 +104,7 @@ class TorchBackend:
             self._bare.load_state_dict(state["weights"])
             self._optimizer.load_state_dict(state["optimizer"])
             together.load_own_state(self._optimizer, load_own(folder, self._rank))
-            if self.scaler.is_enabled():
+            if self.scaler.is_enabled() and state["scaler"]:  # what has begun in bf16 or fp32 has none: it begins anew
                 self.scaler.load_state_dict(state["scaler"])
         except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
             raise CheckpointError(f"{folder / STATE} does not fit: {first_line(error)}") from error

@@ -35,7 +35,7 @@ from bertjob.train.corpus.manifest import (
     write_manifest,
 )
 from bertjob.train.corpus.pieces import Piece, Reading
-from bertjob.train.corpus.shard_making import Making, for_validation
+from bertjob.train.corpus.shard_making import Making, for_vocabulary
 from bertjob.train.corpus.shards import Part, ShardRecord, is_whole, record_file
 from bertjob.train.corpus.sources import Source, find_sources, spans
 from bertjob.train.corpus.vocabulary import SAMPLE_BYTES, marks, train_vocabulary, write_vocabulary
@@ -114,7 +114,7 @@ def prepare(preparation: Preparation, tell: Tell) -> Manifest:
         records = _known(folder)
         shards = _shards(reading, records, making, preparation.workers, tokenizer, tell)
         _no_more_than(shards, records, folder)
-        made = [shards[name] for name in sorted(shards)]
+        made = [shards[name] for name in sorted(shards, key=int)]
         train, validation = _sum([shard.train for shard in made]), _sum([shard.validation for shard in made])
         if not train.documents + validation.documents:
             raise DataError(f"{', '.join(preparation.corpora)}: no text there")
@@ -217,7 +217,7 @@ def _trained(preparation: Preparation, sources: Sequence[Source], tell: Tell) ->
             for span in spans(source):
                 tell(Progress("vocabulary", begun + span.read, 2 * total))
                 for document in documents(span, prose=preparation.split_sentences):
-                    if share == 1.0 or for_validation(document, share):
+                    if share == 1.0 or for_vocabulary(document, share):
                         yield "\n".join(document)
             begun += source.bytes
 

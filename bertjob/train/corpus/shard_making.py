@@ -49,7 +49,16 @@ def make_shard(piece: Piece, making: Making, encoder: Encoder) -> ShardRecord:
 
 def for_validation(document: Sequence[str], share: float) -> bool:
     """Whether a document is for validation: by its text alone, so that copies are never on both sides."""
-    digest = hashlib.blake2b("\n".join(document).encode(), digest_size=8).digest()
+    return _drawn(document, share, b"")
+
+
+def for_vocabulary(document: Sequence[str], share: float) -> bool:
+    """Whether a document is of the sample that a vocabulary is trained on; drawn apart from those for validation."""
+    return _drawn(document, share, b"vocabulary")
+
+
+def _drawn(document: Sequence[str], share: float, purpose: bytes) -> bool:
+    digest = hashlib.blake2b("\n".join(document).encode(), digest_size=8, person=purpose).digest()
     return int.from_bytes(digest, "big") < share * 2.0**64
 
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, Literal, cast
 import msgspec
 
 from bertjob.errors import DataError
-from bertjob.train.arrow import open_arrow
+from bertjob.train.arrow import STATE, dataset_files, open_arrow
 
 Form = Literal["sentences", "prose", "jsonl"]
 """One sentence a line and an empty line between documents; running text with two; one JSON object a document."""
@@ -27,7 +27,7 @@ _PACKED_BLOCK: Final = 1 << 12
 LONGEST_DOCUMENT: Final = 8 << 20
 """Bytes of text: a longer document becomes several, cut at ends of lines; no line may be longer."""
 _PACKED: Final = {".gz", ".xz", ".zst"}
-_NO_TEXT: Final = {"dataset_dict.json", "dataset_info.json", "state.json"}
+_NO_TEXT: Final = {"dataset_dict.json", "dataset_info.json", STATE}
 """What `datasets` saves beside its Arrow files."""
 _BOUNDARY: Final[dict[Form, tuple[bytes, re.Pattern[bytes]]]] = {
     "sentences": (b"\n\n", re.compile(rb"\n(?:[ \t\r\f\v]*\n)+")),
@@ -126,8 +126,11 @@ def _files(corpus: Path) -> Iterator[tuple[Path, str]]:
         raise DataError(f"{corpus}: no such file or folder")
     for folder, folders, names in os.walk(corpus):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
+        saved = STATE in names and any(name.endswith(".arrow") for name in names)
+        for name in sorted(file.name for file in dataset_files(Path(folder))) if saved else sorted(names):
             path = Path(folder, name)
+            if saved and not path.exists():
+                raise DataError(f"{path}: is not there, and {STATE} names it")
             if not name.startswith(".") and name not in _NO_TEXT and path.is_file():
                 yield path, (corpus.absolute().name / path.relative_to(corpus)).as_posix()
 
@@ -182,6 +185,8 @@ class _ArrowLines(io.RawIOBase, BinaryIO):
         end = self._raw.seek(0, io.SEEK_END)
         for number, batch in enumerate(self._batches):
             self._raw.seek(end * number // len(self._batches))
+            if not batch.num_rows:  # what is read as nothing is the end
+                continue
             if "text" not in batch.schema.names:
                 raise DataError(f"{self._path}: has no column text but {', '.join(batch.schema.names)}")
             rows = batch.column("text").to_pylist()

@@ -126,7 +126,8 @@ class NodeExchange:
         self._values = values
         self._part = values.new_zeros(part)
         self._parts = values.new_zeros(self._inside.size, part)
-        self._between = OneBitExchange(self._part, cut(segments, self._own.start, self._own.stop), routes.between)
+        own = cut(segments, self._own.start, self._own.stop)
+        self._between: Exchange = OneBitExchange(self._part, own, routes.between) if own else _NothingToExchange()
 
     @property
     def errors(self) -> tuple[Tensor, ...]:
@@ -156,6 +157,25 @@ class NodeExchange:
         """Finish between nodes, then show the ranks of the node each other's part."""
         self._between.finish()
         self._inside.all_gather(self._part, self._values.view_as(self._parts)).wait()
+
+
+class _NothingToExchange:
+    """Where a rank's part of the values, as its peers' on all nodes, is nothing but padding (see Exchange)."""
+
+    errors: tuple[Tensor, ...] = ()
+    bytes_sent = 0
+
+    def keep(self, live: Tensor) -> None:
+        """There is nothing to keep."""
+
+    def begin(self) -> None:
+        """There is nothing to send."""
+
+    def relay(self) -> None:
+        """Nothing has come."""
+
+    def finish(self) -> None:
+        """The padding stays 0."""
 
 
 class _Sender:

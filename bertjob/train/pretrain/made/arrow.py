@@ -8,14 +8,13 @@ A column `input_ids` holds ready samples with their marks, without masks. Where 
 A data set with a column `text` is a corpus: `bertjob data prepare` takes its folder.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from bertjob.errors import DataError
-from bertjob.train.arrow import open_arrow
+from bertjob.train.arrow import dataset_files, open_arrow
 from bertjob.train.pretrain.samples import Samples, bounds
 from bertjob.train.ragged import Int64
 
@@ -72,16 +71,3 @@ class ArrowStore:
     def _cell(self, column: str, number: int) -> Any:
         batch = int(np.searchsorted(self._bases, number, side="right")) - 1
         return self._batches[batch].column(column)[number - int(self._bases[batch])]
-
-
-def dataset_files(folder: Path) -> list[Path]:
-    """The Arrow files of a saved data set, in order.
-
-    Raises:
-        DataError: there is none.
-    """
-    try:
-        state = json.loads((folder / "state.json").read_bytes())
-        return [folder / file["filename"] for file in state["_data_files"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{folder}: no data set that `datasets` has saved: there is no state.json") from None
