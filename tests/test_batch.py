@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertjob.errors import SpecError
-from bertjob.spec.batch import divisors, solve
+from bertjob.spec.batch import divisors, solve, total_steps
 from bertjob.spec.job import LARGEST
 
 sizes = st.integers(1, 4096)
@@ -52,3 +52,18 @@ def test_the_largest_batches_are_refused_without_going_through_them():
 @given(st.integers(1, 10_000))
 def test_divisors_are_all_and_in_order(number):
     assert divisors(number) == [d for d in range(1, number + 1) if number % d == 0]
+
+
+@pytest.mark.parametrize(
+    ("samples", "epochs", "global_batch", "max_steps", "steps"),
+    [
+        (1000, 2.0, 24, None, 84),  # 83.3
+        (1000, 2.0, 24, 50, 50),
+        (1000, 2.0, 24, 500, 84),
+        (1000, 0.5, 20, None, 25),
+        (10, 0.1, 24, None, 1),
+        (30, 0.1, 3, None, 1),  # 0.1 * 30 is a little more than 3 in floating point
+    ],
+)
+def test_total_steps(samples, epochs, global_batch, max_steps, steps):
+    assert total_steps(samples, epochs, global_batch, max_steps) == steps

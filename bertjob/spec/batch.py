@@ -1,6 +1,21 @@
 """Batch arithmetic: ``global = micro x accumulation x world``, solved on the login node."""
 
+import math
+
 from bertjob.errors import SpecError
+
+
+def total_steps(samples: int, epochs: float, global_batch: int, max_steps: int | None) -> int:
+    """Optimizer steps of a training; every step is full, the last one goes on into the next epoch.
+
+    Args:
+        samples: of an epoch.
+        epochs: passes over them, whole or not.
+        global_batch: samples an optimizer step, over all ranks.
+        max_steps: where it ends at the latest.
+    """
+    steps = max(1, math.ceil(epochs * samples / global_batch - 1e-9))  # 1.1 x 100 is more than 110
+    return steps if max_steps is None else min(steps, max_steps)
 
 
 def solve(global_batch: int, micro_batch: int, world: int) -> int:

@@ -3,28 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertjob.train.squad.order import Order, evaluation_shares, stream, total_steps
+from bertjob.train.squad.order import Order, evaluation_shares, stream
 
 LENGTHS = np.random.default_rng(0).integers(20, 384, 1000)
 
 
 def order(batching: str, steps: int = 90, global_batch: int = 24, seed: int = 7) -> Order:
     return Order(LENGTHS, seed, global_batch, 3, steps, batching)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("samples", "epochs", "global_batch", "max_steps", "steps"),
-    [
-        (1000, 2.0, 24, None, 84),  # 83.3
-        (1000, 2.0, 24, 50, 50),
-        (1000, 2.0, 24, 500, 84),
-        (1000, 0.5, 20, None, 25),
-        (10, 0.1, 24, None, 1),
-        (30, 0.1, 3, None, 1),  # 0.1 * 30 is a little more than 3 in floating point
-    ],
-)
-def test_total_steps(samples: int, epochs: float, global_batch: int, max_steps: int | None, steps: int) -> None:
-    assert total_steps(samples, epochs, global_batch, max_steps) == steps
 
 
 @given(st.integers(1, 50), st.integers(0, 200), st.integers(1, 120))

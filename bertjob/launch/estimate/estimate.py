@@ -12,7 +12,7 @@ from bertjob.launch.estimate.network import ring_bytes
 from bertjob.launch.estimate.rounds import rounds
 from bertjob.launch.estimate.samples import Samples
 from bertjob.launch.estimate.sizes import Sizes, flops, parameters
-from bertjob.spec.batch import divisors, solve
+from bertjob.spec.batch import divisors, solve, total_steps
 from bertjob.spec.deepspeed import enabled_precision
 from bertjob.spec.job import ONE_BIT, Job
 from bertjob.spec.site import Gpu
@@ -163,5 +163,6 @@ def _bytes(gpu: Gpu) -> float:
 def steps(job: Job, samples: Samples) -> int | None:
     """Optimizer steps of a job; None where neither the job nor its data say it."""
     train = job.train
-    by_epochs = None if samples.count is None else math.ceil(train.epochs * samples.count / train.global_batch)
-    return min((number for number in (by_epochs, train.max_steps) if number is not None), default=None)
+    if samples.count is None:
+        return train.max_steps
+    return total_steps(samples.count, train.epochs, train.global_batch, train.max_steps)

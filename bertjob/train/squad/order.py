@@ -4,7 +4,6 @@ The samples come as one endless stream, a permutation of all of them an epoch. N
 knows the ranks, so 1, 2 or 4 of them see the same micro batches, and the position in the data is the step alone.
 """
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
@@ -19,12 +18,6 @@ POOL_STEPS: Final = 50
 """Steps whose samples are sorted by length together, in batching `pools`."""
 _EPOCH: Final = 0
 _POOL: Final = 1
-
-
-def total_steps(samples: int, epochs: float, global_batch: int, max_steps: int | None) -> int:
-    """Optimizer steps of a training; every step is full, the last one goes on into the next permutation."""
-    steps = max(1, math.ceil(epochs * samples / global_batch - 1e-9))
-    return steps if max_steps is None else min(steps, max_steps)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bertjob.errors import SpecError
+from bertjob.spec.batch import total_steps
 from bertjob.spec.job import Job
 from bertjob.spec.layout import RunDir
 from bertjob.train.batch import Batch
@@ -21,7 +22,7 @@ from bertjob.train.squad.evaluate import Dev, answer, write_evaluation
 from bertjob.train.squad.features import Features, Settings
 from bertjob.train.squad.files import SquadSet, load
 from bertjob.train.squad.loss import span_loss
-from bertjob.train.squad.order import Order, total_steps
+from bertjob.train.squad.order import Order
 from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
 
 
