@@ -25,6 +25,12 @@ def demo_model() -> Path:
 
 
 @pytest.fixture(scope="session")
+def vocab(demo_model: Path) -> str:
+    """Its vocabulary's file, as the command line is told of it."""
+    return str(demo_model / "vocab.txt")
+
+
+@pytest.fixture(scope="session")
 def tokenizer(demo_model: Path) -> BertTokenizer:
     """MiniLM's, which is that of bert-base-uncased."""
     return load_tokenizer(demo_model)

@@ -1,11 +1,32 @@
-"""Small corpora whose tokens say where they stand."""
+"""Small corpora: random text in files, and tokens that say where they stand."""
+
+from pathlib import Path
 
 import numpy as np
 
-from bertjob.train.corpus.reader import Corpus
+from bertjob.train.corpus.prepare import Progress
+from bertjob.train.corpus.reader import Corpus, open_corpus
 from bertjob.train.corpus.shards import Shard
 from bertjob.train.pretrain.assemble import Marks
 
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog,",
+    "née",
+    "Übermut;",
+    "don't",
+    "stop",
+    "3.14",
+    "unbelievable",
+    "antidisestablishment",
+]
 FIRST = 1000
 """The first token of a numbered corpus; smaller ids are free for marks."""
 MARKS = Marks(101, 102)
@@ -34,3 +55,31 @@ def random_corpus(seed: int = 0, shards: int = 3, documents: int = 40, longest: 
     return numbered_corpus(
         [[rng.integers(1, longest + 1, rng.integers(1, 61)).tolist() for _ in range(documents)] for _ in range(shards)]
     )
+
+
+def write_documents(path: Path, documents: int, seed: int) -> list[list[str]]:
+    """A file of random documents; the documents."""
+    rng = np.random.default_rng(seed)
+    made = [
+        [" ".join(rng.choice(WORDS, rng.integers(1, 30))) for _ in range(rng.integers(1, 12))] for _ in range(documents)
+    ]
+    path.write_text("\n\n".join("\n".join(document) for document in made) + "\n")
+    return made
+
+
+def silent(_: Progress) -> None:
+    """Tell nobody."""
+
+
+def read_back(folder: Path, part: str) -> list[list[list[int]]]:
+    """The documents of a part: ids of each sentence."""
+    assert part in ("train", "validation")
+    corpus, _ = open_corpus(folder, part)
+    return [
+        [
+            shard.tokens[shard.sentences[number] : shard.sentences[number + 1]].tolist()
+            for number in range(shard.documents[document], shard.documents[document + 1])
+        ]
+        for shard in corpus.shards
+        for document in range(shard.size.documents)
+    ]
