@@ -12,6 +12,7 @@ removes.
 """
 
 import io
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,6 +37,7 @@ from bertjob.train.writing import write_together
 
 _MODEL, _BACKEND, _PROGRESS = "model", "backend", "progress.json"
 _PARTIAL = ".partial"
+_RANK = re.compile(r"(?:rank|optimizer)[-_](\d+)")
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +78,8 @@ def save(run_dir: RunDir, state: TrainState, ranks: Ranks) -> None:
         write_together(ranks, lambda: state.backend.save(partial / _BACKEND))
         weights = state.backend.weights()
         write_together(ranks, lambda: _write(partial, state, weights, ranks.world))
-        # A file is flushed on the node that wrote it.
-        write_together(ranks, lambda: manifest.flush(partial) if ranks.world.local_rank == 0 else None)
+        # Each file is flushed by who wrote it: another node has nothing of it to flush, and a thousand ranks have many.
+        write_together(ranks, lambda: manifest.flush(partial, lambda name: writer(name) == ranks.world.rank))
         write_together(ranks, lambda: _complete(partial, final, run_dir.latest) if ranks.first else None)
     except CheckpointError:
         if ranks.first:
@@ -147,6 +149,12 @@ def kept(steps: Iterable[int], newest: int, rule: Checkpoint) -> set[int]:
     course = sorted(step for step in steps if step <= newest)
     milestones = [step for step in course if is_milestone(step, rule)]
     return {*course[-rule.keep :], *milestones}
+
+
+def writer(name: str) -> int:
+    """The rank that writes a file of a checkpoint, or makes a folder; DeepSpeed's names have ranks in them too."""
+    found = _RANK.search(name)
+    return int(found[1]) if found else 0
 
 
 def is_milestone(step: int, rule: Checkpoint) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,14 +51,15 @@ def files(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST)
 
 
-def flush(folder: Path) -> None:
-    """Have everything below `folder` on the disk, names included.
+def flush(folder: Path, mine: Callable[[str], bool] = lambda name: True) -> None:
+    """Have on the disk what is below `folder` and `mine` by its name; folders, and so the names in them, likewise.
 
     Raises:
         OSError: it is not.
     """
     for path in [folder, *folder.rglob("*")]:
-        flush_path(path)
+        if mine(path.name):
+            flush_path(path)
 
 
 def flush_path(path: Path) -> None:

@@ -105,6 +105,21 @@ def test_one_that_stays_is_due_whatever_else_is(run_dir):
     assert [step for step in range(1, 13) if saver.due(step)] == [4, 6, 8, 12]
 
 
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [
+        ("rank-00012.pt", 12),
+        ("optimizer-00003.pt", 3),
+        ("zero_pp_rank_7_mp_rank_00_optim_states.pt", 7),
+        ("mp_rank_00_model_states.pt", 0),
+        ("model.safetensors", 0),
+        ("backend", 0),
+    ],
+)
+def test_each_file_is_flushed_by_the_rank_that_wrote_it(name, rank):
+    assert checkpoint.writer(name) == rank
+
+
 def test_an_old_one_that_does_not_go_is_a_warning_and_the_new_one_counts(run_dir, monkeypatch):
     for step in (4, 8):
         make_checkpoint(run_dir, step)
