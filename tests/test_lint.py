@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bertjob.cli.main import cli
+from bertjob.launch.lint.parse import parse
 from bertjob.launch.lint.rules import RULES, check
 
 FOLDER = Path(__file__).parent / "lint"
@@ -153,6 +154,10 @@ HEAD = "#!/bin/bash\n#SBATCH --nodes=2\n"
         ("mpirun -n 2 -x MASTER_PORT=33000 ./a.out\n", {"ephemeral-port"}),
         ("srun -K --export=ALL,MASTER_PORT=33000 python t.py\n", {"ephemeral-port"}),
         ("srun -K torchrun --rdzv_endpoint=localhost:$((20000 + SLURM_JOB_ID % 9))  t.py\n", {"master-address"}),
+        ("srun -K python t.py --log $SCRATCH/$SLURM_PROCID.log\n", {"rank-in-batch-shell"}),
+        ("srun -K python t.py --log $SCRATCH/$SLURM_PROCID/log\n", {"rank-in-batch-shell"}),
+        ("OUT=$SCRATCH/$SLURM_JOB_ID/x\n", {"unread-variable"}),
+        ("srun -K sarus run --mount=type=bind,source=$A/a,destination=$A/a -t x python t.py\n", {"tty-in-batch"}),
         ("time srun python t.py\n", {"kill-on-bad-exit"}),
         ("timeout -s TERM 60 numactl -N 0 srun python3.11 -u t.py\n", {"kill-on-bad-exit"}),
         ("srun $OPTIONS python t.py\n", set()),
@@ -191,6 +196,25 @@ HEAD = "#!/bin/bash\n#SBATCH --nodes=2\n"
 )
 def test_what_a_line_shows(body: str, expected: set[str]) -> None:
     assert names_in(HEAD + body) == expected
+
+
+WORD = st.lists(st.sampled_from(["$A", "$SLURM_PROCID", "$1", "$(b $A/$B/x)", *"/.-:,=_x"]), min_size=1).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(WORD, st.sampled_from(["srun a W y", "O=W", "export O=W P=1", "W x > $A/$B/y", "[ -d W ] && a W"]))
+@example("$A/$B/x", "[ -d W ] && a W")
+def test_a_word_is_read_as_one_with_braces_is(word: str, line: str) -> None:
+    text = line.replace("W", word)
+    assert without_braces(re.sub(r"\$([A-Za-z_]\w*|\d)", r"${\1}", text)) == without_braces(text)
+
+
+def without_braces(text: str) -> list[object]:
+    script = parse(text)
+    words = [[word.value for word in command.words] for command in script.commands]
+    values = [(one.name, one.value.value if one.value else None) for one in script.assignments]
+    found = [str(value).replace("{", "").replace("}", "") for value in (words, values)]
+    return [script.wrong_at, *found, sorted(read.name for read in script.reads)]
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,19 @@ def test_annotations_go_to_engines_that_read_them() -> None:
     assert not any("annotation" in note for note in notes(command, "podman"))
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--mount=type=bind,source=$D/x,destination=$D/x", "--bind=$D/x:$D/x"),
+        ("--mount=type=bind,source=$SCRATCH/a,destination=$SCRATCH,readonly", "--bind=$SCRATCH/a:$SCRATCH:ro"),
+        ("-w $scratch/$user/run", "--pwd=$scratch/$user/run"),
+    ],
+)
+def test_variables_in_one_word_stay_in_it(options: str, expected: str) -> None:
+    command = f"srun sarus run {options} {IMAGE} ./a"
+    assert line(command, "apptainer") == f"srun apptainer exec {expected} docker://{IMAGE} ./a"
+
+
 def test_an_entry_point_stands_before_the_program_and_options_of_srun_with_srun() -> None:
     command = "srun -n 2 numactl -N 0 sarus run --entrypoint python -e A=$B ubuntu x.py"
     options = "--container-image=ubuntu --no-container-entrypoint"

@@ -1,18 +1,17 @@
 """From text to a `Script`, by the bash grammar of tree-sitter."""
 
 import re
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-import tree_sitter_bash
 from msgspec.structs import replace
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Node
 
-from bertjob.launch.lint import commands, slurm
-from bertjob.launch.lint.script import Assignment, Command, Directive, Expansion, Place, Read, Script, Word
+from bertjob.launch.lint import commands
+from bertjob.launch.lint.header import directives
+from bertjob.launch.lint.script import Assignment, Command, Expansion, Place, Read, Script, Word
+from bertjob.launch.lint.tree import tree
 
-_BASH = Language(tree_sitter_bash.language())
 _DEEPEST = 3
 """Shells within shells that are looked into."""
 _EXPANSIONS = frozenset(
@@ -38,11 +37,11 @@ def parse(text: str, first_line: int = 1, depth: int = 0) -> Script:
         depth: how many shells are around it.
     """
     source = text.replace("\r\n", "\n").encode(errors="replace")
-    root = Parser(_BASH).parse(source).root_node
-    found = _Reader(source, first_line, depth)
+    root, letters = tree(source)
+    found = _Reader(source, letters, first_line, depth)
     found.read(root)
     lines = tuple(text.split("\n"))
-    live, ignored = _directives(lines, found.comments)
+    live, ignored = directives(lines, [(node.start_point[0], found.text(node)) for node in found.comments])
     return Script(
         lines=lines,
         code=_without(source, found.comments),
@@ -61,8 +60,9 @@ def parse(text: str, first_line: int = 1, depth: int = 0) -> Script:
 class _Reader:
     """Walks a tree with a stack of its own: text may be nested deeper than Python's."""
 
-    def __init__(self, source: bytes, first_line: int, depth: int) -> None:
+    def __init__(self, source: bytes, letters: Sequence[tuple[int, int]], first_line: int, depth: int) -> None:
         self.source = source
+        self.letters = letters
         self.first_line = first_line
         self.depth = depth
         self.commands: list[Command] = []
@@ -86,8 +86,11 @@ class _Reader:
                 self.assignment(node, place)
             elif node.type in {"simple_expansion", "expansion"}:
                 self.expansion(node, place)
+            elif self.letters and not node.children:
+                for start, end in self.hidden(node):
+                    self.reading(self.between(start, end), self.line(node), False, place)
             elif node.type in {"for_statement", "select_statement"}:
-                self.set_otherwise.update(_text(child) for child in node.children if child.type == "variable_name")
+                self.set_otherwise.update(self.text(child) for child in node.children if child.type == "variable_name")
             waiting += self.below(node, place, document)
 
     def below(self, node: Node, place: Place, document: Node | None) -> Iterator[tuple[Node, Place, Node | None]]:
@@ -146,35 +149,39 @@ class _Reader:
         if text is not None:
             return (parse(text.resolved, text.line, self.depth + 1),)
         if document is not None and layers and program and program[0].value.rpartition("/")[2] in commands.SHELLS:
-            return (parse(_text(document), self.line(document), self.depth + 1),)
+            return (parse(self.text(document), self.line(document), self.depth + 1),)
         return ()
 
     def assignment(self, node: Node, place: Place) -> None:
         parent = node.parent
         if node.type == "declaration_command":
             exported = self.exports(node)
-            for child in node.children:
-                if child.type == "variable_name":
-                    self.assignments.append(Assignment(_text(child), None, self.line(child), exported, False, place))
+            names = (child for child in node.children if child.type == "variable_name")
+            self.assignments += [
+                Assignment(self.text(name), None, self.line(name), exported, False, place) for name in names
+            ]
         elif parent is None or not (parent.type == "arithmetic_expansion" or self.for_program(node)):
             exported = parent is not None and parent.type == "declaration_command" and self.exports(parent)
             self.assignments.append(self.assigned(node, place, exported, before_command=False))
 
     def exports(self, node: Node) -> bool:
-        words = [_text(child) for child in node.children]
+        words = [self.text(child) for child in node.children]
         return words[0] == "export" or any(re.fullmatch(r"-\w*x\w*", word) for word in words)
 
     def assigned(self, node: Node, place: Place, exported: bool, before_command: bool) -> Assignment:
         name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
         word = None if value is None or value.type == "array" else self.word(value)
-        variable = _NAME.match(_text(name)) if name else None
+        variable = _NAME.match(self.text(name)) if name else None
         return Assignment(variable[0] if variable else "", word, self.line(node), exported, before_command, place)
 
     def expansion(self, node: Node, place: Place) -> None:
-        name = _variable(node)
+        guarded = any(child.type in _GUARDS for child in node.children)
+        self.reading(self.text(node), self.line(node), guarded, place)
+
+    def reading(self, expansion: str, line: int, guarded: bool, place: Place) -> None:
+        name = _variable(expansion)
         if name:
-            guarded = any(child.type in _GUARDS for child in node.children)
-            self.reads.append(Read(name, self.line(node), guarded, place))
+            self.reads.append(Read(name, line, guarded, place))
 
     def word(self, node: Node) -> Word:
         return Word(tuple(_joined(self.parts(node))), self.line(node), node.start_byte, node.end_byte)
@@ -185,15 +192,23 @@ class _Reader:
             for child in node.children:
                 yield from self.parts(child)
         elif node.type in _EXPANSIONS:
-            yield Expansion(_text(node), _variable(node), quoted=False)
+            yield _expansion(self.text(node), quoted=False)
         elif node.type == "raw_string":
-            yield _text(node)[1:-1]
+            yield self.text(node)[1:-1]
         elif node.type == "ansi_c_string":
-            yield _text(node)[2:-1]
+            yield self.text(node)[2:-1]
         elif node.type in {"string", "translated_string"}:
             yield from self.in_quotes(node)
         else:
-            yield _ESCAPE.sub(lambda match: match[1].strip("\n"), _text(node))
+            yield from self.bare(node)
+
+    def bare(self, node: Node) -> Iterator[str | Expansion]:
+        at = node.start_byte
+        for start, end in self.hidden(node):
+            yield _unescaped(self.between(at, start))
+            yield _expansion(self.between(start, end), quoted=False)
+            at = end
+        yield _unescaped(self.between(at, node.end_byte))
 
     def in_quotes(self, node: Node) -> Iterator[str | Expansion]:
         at = node.start_byte + (2 if node.type == "translated_string" else 1)
@@ -201,13 +216,22 @@ class _Reader:
         for child in inner:
             if child.type in _EXPANSIONS:
                 yield self.unescaped(at, child.start_byte)
-                yield Expansion(_text(child), _variable(child), quoted=True)
+                yield _expansion(self.text(child), quoted=True)
                 at = child.end_byte
         yield self.unescaped(at, node.end_byte - 1)
 
     def unescaped(self, start: int, end: int) -> str:
-        text = self.source[start:end].decode(errors="replace")
-        return _ESCAPE_IN_STRING.sub(lambda match: match[1].strip("\n"), text)
+        return _ESCAPE_IN_STRING.sub(lambda match: match[1].strip("\n"), self.between(start, end))
+
+    def hidden(self, node: Node) -> list[tuple[int, int]]:
+        """Begin and end of the expansions that the tree has as letters of a node."""
+        return [span for span in self.letters if node.start_byte <= span[0] < node.end_byte]
+
+    def text(self, node: Node) -> str:
+        return self.between(node.start_byte, node.end_byte)
+
+    def between(self, start: int, end: int) -> str:
+        return self.source[start:end].decode(errors="replace")
 
     def line(self, node: Node) -> int:
         return self.first_line + node.start_point[0]
@@ -237,16 +261,18 @@ def _document(node: Node) -> Node | None:
     return next((body for child in documents for body in child.children if body.type == "heredoc_body"), None)
 
 
-def _variable(node: Node) -> str | None:
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda match: match[1].strip("\n"), text)
+
+
+def _expansion(source: str, quoted: bool) -> Expansion:
+    return Expansion(source, _variable(source), quoted)
+
+
+def _variable(source: str) -> str | None:
     """The name in ``$NAME`` or ``${NAME…}``."""
-    if node.type not in {"simple_expansion", "expansion"}:
-        return None
-    match = re.match(r"\$\{?[#!]?([A-Za-z_][A-Za-z0-9_]*)", _text(node))
+    match = re.match(r"\$\{?[#!]?([A-Za-z_][A-Za-z0-9_]*)", source)
     return match[1] if match else None
-
-
-def _text(node: Node) -> str:
-    return (node.text or b"").decode(errors="replace")
 
 
 def _joined(parts: Iterator[str | Expansion]) -> Iterator[str | Expansion]:
@@ -270,24 +296,3 @@ def _without(source: bytes, comments: list[Node]) -> str:
     for comment in comments:
         text[comment.start_byte : comment.end_byte] = b" " * (comment.end_byte - comment.start_byte)
     return text.decode(errors="replace")
-
-
-def _directives(lines: tuple[str, ...], comments: list[Node]) -> tuple[tuple[Directive, ...], tuple[int, ...]]:
-    """What sbatch reads: the lines down to the first that is neither blank nor a comment."""
-    first = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
-    live = [
-        Directive(name, slurm.long_name(name), value, number)
-        for number, line in enumerate(lines[:first], start=1)
-        if line.startswith("#SBATCH")
-        for name, value in slurm.options(_split(line.removeprefix("#SBATCH")))
-    ]
-    written = sorted(comment.start_point[0] for comment in comments if re.match(r"#SBATCH\s+-", _text(comment)))
-    read = {number for number in range(first) if lines[number].startswith("#SBATCH")}
-    return tuple(live), tuple(number + 1 for number in written if number not in read)
-
-
-def _split(text: str) -> list[str]:
-    try:
-        return shlex.split(text, comments=True)
-    except ValueError:  # a quote that is not closed
-        return text.split()

@@ -1,0 +1,36 @@
+"""The #SBATCH lines of a script, as sbatch reads them."""
+
+import re
+import shlex
+from collections.abc import Iterable
+
+from bertjob.launch.lint import slurm
+from bertjob.launch.lint.script import Directive
+
+
+def directives(
+    lines: tuple[str, ...], comments: Iterable[tuple[int, str]]
+) -> tuple[tuple[Directive, ...], tuple[int, ...]]:
+    """What sbatch reads, the lines down to the first that is neither blank nor a comment, and what it does not read.
+
+    Args:
+        lines: of the script.
+        comments: in the whole script: index of the line, and text from its #.
+    """
+    first = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    live = [
+        Directive(name, slurm.long_name(name), value, number)
+        for number, line in enumerate(lines[:first], start=1)
+        if line.startswith("#SBATCH")
+        for name, value in slurm.options(_split(line.removeprefix("#SBATCH")))
+    ]
+    written = sorted(number for number, text in comments if re.match(r"#SBATCH\s+-", text))
+    read = {number for number in range(first) if lines[number].startswith("#SBATCH")}
+    return tuple(live), tuple(number + 1 for number in written if number not in read)
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text, comments=True)
+    except ValueError:  # a quote that is not closed
+        return text.split()
