@@ -100,6 +100,43 @@ def test_gpus_are_asked_for_where_the_job_or_the_old_engine_does() -> None:
     assert "--nv" not in line(f"sarus run {IMAGE} ls", "apptainer")
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("srun --gres=gpu:4 sarus run", "--nv"),
+        ("srun -C gpu sarus run", "--nv"),
+        ("srun --gpus-per-task=1 numactl -N 0 sarus run", "--nv"),
+        ("#SBATCH -p gpu\nsrun sarus run", "--nv"),
+        ("#SBATCH --tres-per-task=gres/gpu:1\nsrun sarus run", "--nv"),
+        ("export CUDA_VISIBLE_DEVICES=0\nsarus run", "--nv"),
+        ("ROCR_VISIBLE_DEVICES=0 shifter --image=x", "--rocm"),
+        ("export CUDA_VISIBLE_DEVICES=\nsrun -p cpu --gpus=0 sarus run", ""),
+    ],
+)
+def test_gpus_that_an_engine_shows_untold_are_asked_for_by_slurm_or_a_variable(command: str, option: str) -> None:
+    command += "" if "--image" in command else f" {IMAGE}"
+    written = line(f"{command} python t.py", "apptainer")
+    assert [word for word in written.split() if word in {"--nv", "--rocm"}] == [option] * bool(option)
+    assert any("shows GPUs untold" in note for note in notes(f"{command} ls", "apptainer")) == (not option)
+
+
+@pytest.mark.parametrize(
+    ("engine", "needed"),
+    [
+        ("apptainer", "add --nv to apptainer"),
+        ("podman", "add --device nvidia.com/gpu=all to podman"),
+        ("podman-hpc", "add --gpu to podman-hpc"),
+        ("docker", "add --gpus all to docker"),
+        ("pyxis", "export NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility"),
+        ("shifter", ""),
+    ],
+)
+def test_gpus_that_nobody_asks_for_are_said_with_what_shows_them(engine: str, needed: str) -> None:
+    said = f"sarus shows GPUs untold, and none are asked for here: if the ranks use any, {needed}"
+    assert [note for note in notes(f"srun sarus run {IMAGE} ls", engine) if "GPUs" in note] == [said] * bool(needed)
+    assert not any("GPUs" in note for note in notes(f"srun podman run {IMAGE} ls", "apptainer"))
+
+
 def test_an_image_in_a_variable_stays_one_with_the_scheme_of_the_engine() -> None:
     command = f"IMAGE={IMAGE}\nsrun sarus run $IMAGE ls"
     assert line(command, "apptainer") == "srun apptainer exec docker://$IMAGE ls"
@@ -184,7 +221,7 @@ def test_the_check_of_an_engine_that_is_part_of_srun_asks_srun() -> None:
 
 def test_a_check_of_another_kind_is_named() -> None:
     check = "command -v sarus || exit 1\nsrun sh -s sarus < check.sh\n"
-    ported = port(f"{HEAD}{check}sarus run {IMAGE} ls\n", "podman")
+    ported = port(f"{HEAD}{check}srun -G 1 sarus run {IMAGE} ls\n", "podman")
     assert [(note.line, note.text) for note in ported.notes] == [
         (3, "this still looks for sarus, which may not be there (also line 4)"),
     ]

@@ -9,6 +9,7 @@ from bertjob.launch.lint.commands import ENGINES as PROGRAMS
 from bertjob.launch.lint.commands import SHELLS
 from bertjob.launch.lint.script import Script
 from bertjob.launch.lint.work import Start, each, layered
+from bertjob.launch.porting import gpus
 from bertjob.launch.porting.reading import Told
 from bertjob.launch.porting.writing import RUN_ENTRY_POINTS, Job, constant_image, expansions
 
@@ -125,10 +126,13 @@ def _wanted(script: Script, start: Start, told: Told, engine: str, job: Job) -> 
             yield f"only {layer.name} knows {image}: bring it to {engine} under that name, or name one in a registry"
     if not told.image.literal and not constant_image(told, job) and engine in _IMAGES:
         yield f"{told.image.value} must hold the image as {engine} wants it: {_IMAGES[engine]}"
-    if told.gpus or job.gpus:
+    if told.gpus:
         missing = [f"{name}={value}" for name, value in row.gpu_environment.items() if name not in script.code]
         if missing:
             yield f"{engine} shows GPUs by variables: export {' '.join(missing)}"
+    for layer in start.layers:
+        if not told.gpus and layer.name in gpus.SHOWN_UNTOLD and (needed := gpus.options(engine)):
+            yield f"{layer.name} shows GPUs untold, and none are asked for here: if the ranks use any, {needed}"
     if row.file:
         ours = {assignment.name for assignment in script.assignments} - set(job.exported)
         written_out = {told.image.parts[0]} if constant_image(told, job) else set()

@@ -17,6 +17,7 @@ from bertjob.launch.lint.commands import Layer
 from bertjob.launch.lint.parse import parse
 from bertjob.launch.lint.script import Script
 from bertjob.launch.lint.work import Start, each
+from bertjob.launch.porting import gpus
 from bertjob.launch.porting.notes import Note, notes_on_command, notes_on_script, one_of_a_kind
 from bertjob.launch.porting.reading import Told, read
 from bertjob.launch.porting.writing import Job, constant_image, expansions, file_name, write
@@ -69,6 +70,7 @@ def port(text: str, engine: str) -> Ported:
     files: dict[str, str] = {}
     for number, (start, layer) in enumerate(containers):
         told = read(layer, start.program, script)
+        told = msgspec.structs.replace(told, gpus=told.gpus or gpus.asked(script, start))
         _check(told, engine, start.line, constant_image(told, job))
         written = write(told, engine, job)
         notes += notes_on_command(script, start, told, engine, job)
@@ -110,16 +112,13 @@ def _checks(source: bytes, olds: Iterable[str], engine: str) -> Iterator[_Edit]:
 
 def _job(script: Script) -> Job:
     exported = dict.fromkeys(assignment.name for assignment in script.assignments if assignment.exported)
-    asked = ("gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket")
-    named = [option for option in (script.option("gres"), script.option("constraint")) if option]
-    gpus = any(map(script.option, asked)) or any("gpu" in (option.value or "") for option in named)
     times = [assignment.name for assignment in script.assignments]
     constants = {
         assignment.name: assignment.value.value
         for assignment in script.assignments
         if assignment.value and assignment.value.literal and times.count(assignment.name) == 1
     }
-    return Job(tuple(filter(None, exported)), constants, gpus)
+    return Job(tuple(filter(None, exported)), constants)
 
 
 def _check(told: Told, engine: str, line: int, constant: str) -> None:

@@ -31,12 +31,10 @@ class Job(msgspec.Struct, frozen=True):
     Attributes:
         exported: variables, for engines that inherit none.
         constants: variables with one value that can be read here.
-        gpus: whether GPUs are asked for.
     """
 
     exported: tuple[str, ...]
     constants: Mapping[str, str]
-    gpus: bool
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -145,7 +143,7 @@ def _container(told: Told, engine: str, job: Job, names: _Names, constant: str) 
         binds=tuple(_bind(bind, names, row.readonly) for bind in told.binds),
         workdir=variable(_NOT_SAID) if told.workdir is None else names.word(told.workdir),
         folder=variable("SLURM_SUBMIT_DIR"),
-        gpus=int(bool(told.gpus) or job.gpus),
+        gpus=int(bool(told.gpus)),
         gpu_vendor=told.gpus or "nvidia",
         environment=values if row.file else inherited,
         ranks=(*PLACE, *_OF_SRUN),
