@@ -198,6 +198,24 @@ def test_what_a_line_shows(body: str, expected: set[str]) -> None:
     assert names_in(HEAD + body) == expected
 
 
+@pytest.mark.parametrize(
+    ("head", "body", "expected"),
+    [
+        ("--tasks-per-node=1", "srun python t.py\n", set()),
+        ("--tasks-per-node 2", "srun python t.py\n", {"kill-on-bad-exit"}),
+        ("--nodes=2 --tasks-per-node=2", "srun -K --tasks-per-node 1 python t.py\n", set()),
+        ("--context=a --ntasks-per-tres=2", "srun -K python t.py\n", set()),
+        ("--nodes=1\n#SBATCH hetjob\n#SBATCH --nodes=4", "srun python t.py\n", set()),
+        ("--nodes=4\n#SBATCH HetJob\n#SBATCH --nodes=1", "srun python t.py\n", {"kill-on-bad-exit"}),
+        ("packjob", "srun -K python t.py\n", set()),
+        ("--nodes=1\n#SBATCH hetjob\n#SBATCH --node-count=4", "srun python t.py\n", {"unknown-option"}),
+        ("het", "srun -K python t.py\n", {"unknown-option"}),
+    ],
+)
+def test_what_sbatch_takes_beyond_its_manual(head: str, body: str, expected: set[str]) -> None:
+    assert names_in(f"#!/bin/bash\n#SBATCH {head}\n{body}") == expected
+
+
 WORD = st.lists(st.sampled_from(["$A", "$SLURM_PROCID", "$1", "$(b $A/$B/x)", *"/.-:,=_x"]), min_size=1).map("".join)
 
 

@@ -2,10 +2,13 @@
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from bertjob.launch.lint import slurm
 from bertjob.launch.lint.script import Directive
+
+_NEXT_COMPONENT = re.compile("hetjob|packjob", re.IGNORECASE)
+"""What sbatch looks for anywhere in a line, whose other words it then drops."""
 
 
 def directives(
@@ -22,11 +25,17 @@ def directives(
         Directive(name, slurm.long_name(name), value, number)
         for number, line in enumerate(lines[:first], start=1)
         if line.startswith("#SBATCH")
-        for name, value in slurm.options(_split(line.removeprefix("#SBATCH")))
+        for name, value in _options(line.removeprefix("#SBATCH"))
     ]
     written = sorted(number for number, text in comments if re.match(r"#SBATCH\s+-", text))
     read = {number for number in range(first) if lines[number].startswith("#SBATCH")}
     return tuple(live), tuple(number + 1 for number in written if number not in read)
+
+
+def _options(text: str) -> Iterator[tuple[str, str | None]]:
+    if _NEXT_COMPONENT.search(text):
+        return iter([("hetjob", None)])
+    return slurm.options(_split(text))
 
 
 def _split(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 import msgspec
 
@@ -209,8 +210,12 @@ class Script(msgspec.Struct, frozen=True):
     wrong_at: int | None
 
     def option(self, long: str) -> Directive | None:
-        """The #SBATCH option of this name; sbatch takes the last one."""
-        found = [directive for directive in self.directives if directive.long == long]
+        """The #SBATCH option of this name; sbatch takes the last one.
+
+        Of a heterogeneous job that of its first component, which the script runs on.
+        """
+        first = takewhile(lambda directive: directive.long != "hetjob", self.directives)
+        found = [directive for directive in first if directive.long == long]
         return found[-1] if found else None
 
     def everything(self) -> "Iterator[Script]":

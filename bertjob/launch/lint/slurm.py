@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 _BOTH_WITH_VALUE = """
     account acctg-freq bb bbf begin bcast-exclude clusters cluster-constraint comment constraint container
-    container-id core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task deadline delay-boot dependency chdir
-    distribution error exclude export extra extra-node-info gid gpu-bind gpu-freq gpus gpus-per-node gpus-per-socket
-    gpus-per-task gres gres-flags hint input job-name licenses mail-type mail-user mcs-label mem mem-bind
-    mem-per-cpu mem-per-gpu mincpus network nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu
-    ntasks-per-node ntasks-per-socket output open-mode partition power prefer priority profile qos reservation
-    segment signal sockets-per-node switches thread-spec threads-per-core time time-min tmp tres-bind tres-per-task
-    uid wckey container-image container-mounts container-workdir container-name container-env container-save
-    container-remap-root environment edf uenv view image module volume
+    container-id context core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task deadline delay-boot dependency
+    chdir distribution error exclude export extra extra-node-info gid gpu-bind gpu-freq gpus gpus-per-node
+    gpus-per-socket gpus-per-task gres gres-flags hint input job-name licenses mail-type mail-user mcs-label mem
+    mem-bind mem-per-cpu mem-per-gpu mincpus network nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu
+    ntasks-per-node ntasks-per-socket ntasks-per-tres output open-mode partition power prefer priority profile qos
+    reservation segment signal sockets-per-node switches thread-spec threads-per-core time time-min tmp tasks-per-node
+    tres-bind tres-per-task uid wckey container-image container-mounts container-workdir container-name container-env
+    container-save container-remap-root environment edf uenv view image module volume
 """
 _BOTH_WITHOUT = """
     contiguous exclusive help hold get-user-env nice no-kill overcommit oversubscribe propagate quiet reboot requeue
@@ -35,6 +35,8 @@ _SHORT_NAMES = """
 """
 _SHORT = dict(pair.split("=") for pair in _SHORT_NAMES.split())
 _SHORT_OF_SRUN = frozenset("IKXETZlru")
+_ALIASES = {"tasks-per-node": "ntasks-per-node"}
+"""Names that sbatch and srun know and their manuals do not."""
 
 SBATCH = frozenset(_BOTH_WITH_VALUE.split()) | frozenset(_BOTH_WITHOUT.split()) | frozenset(_SBATCH.split())
 """Long names of sbatch's options, without the dashes."""
@@ -54,19 +56,24 @@ def long_name(name: str) -> str | None:
     """The long name of an option of sbatch, without dashes; None for one that sbatch does not know.
 
     Args:
-        name: ``-N``, ``--nodes``, or a long one cut short as getopt allows: ``--ntasks-per-n``.
+        name: ``-N``, ``--nodes``, a long one cut short as getopt allows: ``--ntasks-per-n``, or ``hetjob``, which ends
+            the options of one component of a heterogeneous job.
     """
+    if name == "hetjob":
+        return name
     if not name.startswith("--"):
         return None if name[1:] in _SHORT_OF_SRUN else _SHORT.get(name[1:])
     bare = name[2:]
-    if bare in SBATCH:
-        return bare
-    return next((known for known in sorted(SBATCH) if bare and known.startswith(bare)), None)
+    cut = (known for known in sorted(SBATCH) if bare and known.startswith(bare))
+    known = bare if bare in SBATCH else next(cut, None)
+    return _ALIASES.get(known, known) if known else None
 
 
 def srun_name(name: str) -> str:
     """The long name of an option of srun with its dashes; a name that is not known stays."""
-    return f"--{_SHORT[name[1:]]}" if not name.startswith("--") and name[1:] in _SHORT else name
+    if name.startswith("--"):
+        return f"--{_ALIASES.get(name[2:], name[2:])}"
+    return f"--{_SHORT[name[1:]]}" if name[1:] in _SHORT else name
 
 
 def options(words: list[str]) -> Iterator[tuple[str, str | None]]:
