@@ -199,6 +199,46 @@ def test_what_a_line_shows(body: str, expected: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "ports"),
+    [
+        ("export MASTER_PORT=$(( ($RANDOM % 10000) + 40000 ))", "40000-49999"),
+        ("export MASTER_PORT=$((10000 + ($SLURM_JOB_ID % 50000)))", "10000-59999"),
+        ("export MASTER_PORT=$((20000 + ($SLURM_JOB_ID % 10000)))", ""),
+        ("export MASTER_PORT=$((20000 + SLURM_JOB_ID % 10 * 100 + SLURM_ARRAY_TASK_ID))", ""),
+        ("export MASTER_PORT=$((40000 + SLURM_ARRAY_TASK_ID))", "40000"),
+        ("export MASTER_PORT=$[10000 + RANDOM / 2]", ""),
+        ("export MASTER_PORT=$((10000 + 10#${SLURM_JOB_ID: -4}))", ""),
+        ("export MASTER_PORT=$(shuf -i 49152-65535 -n 1)", "49152-65535"),
+        ("export MASTER_PORT=`shuf -n1 -i 49152-65535`", "49152-65535"),
+        ("export MASTER_PORT=$(shuf -i 61000-65535 -n 1)", ""),
+        ("export MASTER_PORT=$(seq 20000 33000 | shuf | head -n 1)", "20000-33000"),
+        ("export MASTER_PORT=$(expr 40000 + $(echo -n $SLURM_JOBID | tail -c 4))", "40000-49999"),
+        ("export MASTER_PORT=$(expr 10000 + $(echo -n $SLURM_JOBID | tail -c 4))", ""),
+        ('export MASTER_PORT=$(echo "40000 + $SLURM_JOBID % 100" | bc)', "40000-40099"),
+        ("export MASTER_PORT=${MASTER_PORT:-$((40000 + RANDOM % 9))}", "40000-40008"),
+        ("export MASTER_PORT=$(python -c 'import free; print(free.port())')", ""),
+        ("srun -K torchrun --master_port=$((RANDOM + 30000)) t.py", "30000-62767"),
+        ("srun -K --export=ALL,MASTER_PORT=$((RANDOM + 9)),B=1 t.py", "9-32776"),
+        ("let MASTER_PORT=40000+SLURM_JOB_ID%1000", "40000-40999"),
+        ("PORT=50001; srun -K torchrun --rdzv-endpoint $(hostname):$PORT t.py", "50001"),
+        ("PORT=50001; PORT=20000; srun -K torchrun --rdzv-endpoint $(hostname):$PORT t.py", ""),
+        ('srun -K python t.py --dist-url "tcp://$MASTER:45678"', "45678"),
+        ("srun -K python t.py --init_method=tcp://$MASTER:${PORT:-45678}", "45678"),
+    ],
+)
+def test_all_that_a_port_may_be_is_told_from_its_text(line: str, ports: str) -> None:
+    found = check(f"{HEAD}#SBATCH --exclusive\n{line}\n")
+    said = [finding.reason.split()[1] for finding in found if finding.rule == "ephemeral-port"]
+    assert said == [ports] * bool(ports)
+
+
+def test_a_port_in_a_variable_is_named_where_the_variable_gets_it() -> None:
+    text = f"{HEAD}PORT=50001\nexport MASTER_PORT=$PORT\nsrun -K torchrun --rdzv-endpoint=$HOST:$PORT t.py\n"
+    assert rules_at(text) == [(3, "ephemeral-port")]
+    assert rules_at(text.replace("50001", "29500")) == [(3, "fixed-port")]
+
+
+@pytest.mark.parametrize(
     ("head", "body", "expected"),
     [
         ("--tasks-per-node=1", "srun python t.py\n", set()),

@@ -1,9 +1,11 @@
 """Rules about how ranks learn their place, and where they meet."""
 
+import math
 import re
 from collections.abc import Iterator
 
 from bertjob.launch.lint.found import Found
+from bertjob.launch.lint.ports import Span, span, spans
 from bertjob.launch.lint.script import Script
 from bertjob.launch.lint.work import inside, nodes, settings, starts
 
@@ -14,9 +16,9 @@ _RANKS = frozenset(
     }
 )
 _WRONG_UNDER_MPIRUN = frozenset({"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS"})
-_EPHEMERAL = range(32768, 61000)
+_EPHEMERAL = Span(32768, 60999)
 """net.ipv4.ip_local_port_range as Linux has it."""
-_PORTS = re.compile(r"MASTER_PORT|MAIN_PROCESS_PORT|RDZV_ENDPOINT|RDZV_PORT")
+_PORTS = re.compile(r"MASTER_PORT|MAIN_PROCESS_PORT|RDZV_ENDPOINT|RDZV_PORT|DIST_URL|(?:DIST_)?INIT_METHOD")
 _ADDRESSES = re.compile(r"MASTER_ADDR|MAIN_PROCESS_IP|RDZV_ENDPOINT")
 _OWN_NAME = re.compile(r"\bhostname\b|\$\{?HOSTNAME\b|\$\{?SLURMD_NODENAME\b|\buname -n\b")
 
@@ -65,28 +67,38 @@ def master_address(script: Script) -> Iterator[Found]:
 
 def ephemeral_port(script: Script) -> Iterator[Found]:
     """A port that an outgoing connection may hold."""
-    for line, port, _ in _ports(script):
-        if port in _EPHEMERAL:
-            yield Found(line, f"port {port} lies in the range 32768-60999 that outgoing connections take theirs from")
+    for line, port in _ports(script):
+        if _ephemeral(port):
+            shown = f"{port.least:.0f}-{port.most:.0f}" if port.least < port.most < math.inf else f"{port.least:.0f}"
+            lies = f"ports {shown} reach into" if "-" in shown else f"port {shown} lies in"
+            yield Found(line, f"{lies} the range 32768-60999 that outgoing connections take theirs from")
 
 
 def fixed_port(script: Script) -> Iterator[Found]:
     """A port that a second job on the node would want as well."""
     if script.option("exclusive"):
         return
-    for line, port, fixed in _ports(script):
-        if fixed and port not in _EPHEMERAL:
-            yield Found(line, f"two jobs that share a node would both want port {port}")
+    for line, port in _ports(script):
+        if 1000 <= port.least == port.most < 65536 and not _ephemeral(port):
+            yield Found(line, f"two jobs that share a node would both want port {port.least:.0f}")
 
 
-def _ports(script: Script) -> Iterator[tuple[int, int, bool]]:
-    """Line, number and whether it is that number alone, of each port that is set; ``$((40000 + …))`` is 40000."""
+def _ephemeral(port: Span) -> bool:
+    most = port.least if port.most == math.inf else port.most  # $((20000 + N)) is said to be 20000, for all we know
+    return most >= _EPHEMERAL.least and port.least <= _EPHEMERAL.most
+
+
+def _ports(script: Script) -> Iterator[tuple[int, Span]]:
+    """Line and numbers of each port that is set; a variable's are named once, where the variable gets them."""
+    assignments = [one for part in script.everything() for one in part.assignments]
+    known = spans((one.name, one.value.value if one.value else "") for one in assignments if one.name)
+    lines = {one.name: one.line for one in assignments if one.name}
+    seen: set[tuple[int, Span]] = set()
     for part in script.everything():
         for name, value, line in settings(part):
-            if not _PORTS.fullmatch(name):
-                continue
-            alone = re.fullmatch(r"(?:.*:)?(\d{4,5})", value) or re.fullmatch(r"\$\{\w+:?[-=](\d{4,5})\}", value)
-            summed = re.fullmatch(r"\$\(\(\s*(\d{4,5})\s*\+.*\)\)", value, re.DOTALL)
-            match = alone or summed
-            if match:
-                yield line, int(match[1]), alone is not None
+            found = span(value, known) if _PORTS.fullmatch(name) else None
+            variable = re.fullmatch(r"(?:.*:)?\$\{?(\w+)\}?", value, re.DOTALL)
+            at = lines.get(variable[1], line) if variable else line
+            if found and (at, found) not in seen:
+                seen.add((at, found))
+                yield at, found

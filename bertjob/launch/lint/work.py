@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from bertjob.launch.lint.commands import MPIRUNS, Layer, split
-from bertjob.launch.lint.script import Command, Script, Word
+from bertjob.launch.lint.script import Command, Expansion, Script, Word
 
 _SMALL = frozenset(
     {
@@ -48,6 +48,7 @@ _SMALL = frozenset(
 _TRAINER = re.compile(r"python[\d.]*|torchrun|deepspeed|accelerate")
 _NO_TRAINING = frozenset({"-c", "-V", "--version"})
 _TOOLS = frozenset({"venv", "pip", "http.server", "json.tool", "ensurepip"})
+_HOLE = "\0"
 _SETTING = re.compile(r"(?:^|[\s,])-{0,2}([A-Za-z][A-Za-z_-]*)=([^\s,]*)")
 
 _OPTION = re.compile(r"(?:^|\s)(--[A-Za-z][\w-]*)[=\s]+([^\s=-]\S*)")
@@ -168,8 +169,7 @@ def settings(script: Script) -> Iterator[tuple[str, str, int]]:
         if command.inside or command.name in {"echo", "printf", "export"}:
             continue
         for word, following in zip(command.words, (*command.words[1:], None), strict=True):
-            for name, value in _SETTING.findall(word.value):
-                yield _normal(name), value, word.line
+            yield from ((_normal(name), value, word.line) for name, value in _set_in(word))
             if word.value.startswith("--") and "=" not in word.value and following is not None:
                 yield _normal(word.value), following.value, word.line
 
@@ -198,6 +198,16 @@ def _prepares(program: tuple[Word, ...]) -> bool:
     """Whether Python is asked for a line of code, its version, or one of its own tools."""
     first, second = ([word.value for word in program[1:3]] + ["", ""])[:2]
     return first in _NO_TRAINING or (first == "-m" and second in _TOOLS)
+
+
+def _set_in(word: Word) -> Iterator[tuple[str, str]]:
+    """Names and values in a word; what the shell replaces is one piece, whatever blanks and commas are in it."""
+    sources = [part.source for part in word.parts if isinstance(part, Expansion)]
+    text = "".join(_HOLE if isinstance(part, Expansion) else part.replace(_HOLE, "") for part in word.parts)
+    for match in _SETTING.finditer(text):
+        first, holes = text[: match.start(2)].count(_HOLE), match[2].count(_HOLE)
+        pieces = [*sources[first : first + holes], ""]
+        yield match[1], "".join(map("".join, zip(match[2].split(_HOLE), pieces, strict=True)))
 
 
 def _normal(name: str) -> str:
