@@ -5,10 +5,45 @@ from collections.abc import Iterator
 
 from bertjob.launch.lint.found import Found
 from bertjob.launch.lint.script import Script
-from bertjob.launch.lint.work import Start, layered, starts, works
+from bertjob.launch.lint.unseen import runs_unseen
+from bertjob.launch.lint.work import Start, each, layered, starts, works
 
 _SIGNAL = re.compile(r"(?:([RB]+):)?(\w+)(?:@\d+)?", re.IGNORECASE)
 _TO_ITSELF = re.compile(r"\bkill\b[^\n;|&]*\$(?:\$|\{?BASHPID)|\bscancel\b")
+_BRIEF = frozenset(
+    {
+        *(
+            "trap",
+            "let",
+            "read",
+            "kill",
+            "scancel",
+            "disown",
+            "shift",
+            "return",
+            "local",
+            "declare",
+            "readonly",
+            "eval",
+        ),
+        *(
+            "break",
+            "continue",
+            "shopt",
+            "type",
+            "mapfile",
+            "readarray",
+            "getopts",
+            "pushd",
+            "popd",
+            "hash",
+            "alias",
+            "ml",
+        ),
+        *("awk", "grep", "cut", "sort", "head", "tail", "find", "seq", "tee", "bc", "basename", "dirname", "squeue"),
+    }
+)
+"""Builtins and programs that are soon over."""
 _NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "10": "USR1", "12": "USR2", "15": "TERM"}
 
 
@@ -21,6 +56,8 @@ def signal_to_nobody(script: Script) -> Iterator[Found]:
     signal, shell = _name(read[2]), "B" in (read[1] or "").upper()
     traps = _traps(script)
     work = list(works(script))
+    if signal not in traps and runs_unseen(script):
+        return
     if shell:
         if signal not in traps and not any(start.replaces_the_shell for start in work):
             yield Found(asked.line, f"B: sends {signal} to this shell alone, which has no trap for it and ends")
@@ -57,10 +94,11 @@ def foreground_launcher(script: Script) -> Iterator[Found]:
 
 
 def no_wait(script: Script) -> Iterator[Found]:
-    """A launcher in the background that nobody waits for."""
+    """A launcher in the background that nobody waits for, with no work in the foreground after it."""
     waits = any(script.named("wait", "fg")) or "--pid" in script.code or "kill -0" in script.code
+    held_until = max((_begin(start) for start in each(script) if _holds(start)), default=0)
     for start in starts(script):
-        if start.command.place.background and not waits:
+        if start.command.place.background and not waits and _begin(start) > held_until:
             yield Found(start.line, "the script ends at once, and Slurm ends its steps with it")
 
 
@@ -80,6 +118,19 @@ def lost_exit_code(script: Script) -> Iterator[Found]:
         return
     if outside and not _sets(script, "errexit"):
         yield from _covered(script, outside[-1])
+
+
+def _begin(start: Start) -> int:
+    return start.command.words[0].start
+
+
+def _holds(start: Start) -> bool:
+    """Whether a command may run for long in the foreground of the script."""
+    command = start.command
+    if command.place.background or command.place.substituted or command.place.function:
+        return False
+    for_ever = command.name == "sleep" and command.arguments[:1] in {("infinity",), ("inf",)}
+    return for_ever or not (start.small or command.name in _BRIEF)
 
 
 def _covered(script: Script, last: Start) -> Iterator[Found]:

@@ -20,9 +20,10 @@ def tree(source: bytes) -> tuple[Node, list[tuple[int, int]]]:
     Args:
         source: the script.
     """
-    parser, read, letters = Parser(_BASH), bytearray(source), list[tuple[int, int]]()
+    read, letters = bytearray(source), list[tuple[int, int]]()
     while True:
-        root = parser.parse(bytes(read)).root_node
+        text = bytes(read)
+        root = Parser(_BASH).parse(text).root_node
         cut = [match for at in _lone_dollars(root) if (match := _SIMPLE.match(source, at))]
         if not cut:
             return root, sorted(letters)

@@ -1,6 +1,5 @@
 """Rules about variables: set and never read, read and never set, and misspelt."""
 
-import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -9,16 +8,15 @@ from difflib import get_close_matches
 from bertjob.launch.lint.found import Found
 from bertjob.launch.lint.names import FAMILIES, FOR_PROGRAMS, KNOWN, OF_THE_SHELL, OPEN_ENDED
 from bertjob.launch.lint.script import Script
+from bertjob.launch.lint.unseen import runs_unseen
 
-_HARMLESS = ("activate", "bashrc", "profile", "modules.sh", "conda.sh", "setvars.sh", ".bashrc", ".profile", "bash")
-"""Ends of files that read no variables of the script which sources them."""
 _CLOSE = 0.85
 """How alike names must be: below it, a name of a newer version would pass for a misspelt one."""
 
 
 def unread_variable(script: Script) -> Iterator[Found]:
     """Set, not exported, and read nowhere."""
-    if _reads_elsewhere(script) or any("allexport" in c.arguments or "-a" in c.arguments for c in script.named("set")):
+    if runs_unseen(script) or any("allexport" in c.arguments or "-a" in c.arguments for c in script.named("set")):
         return
     exported = {assignment.name for assignment in script.assignments if assignment.exported}
     alone = [a for a in script.assignments if not (a.before_command or a.name in exported or _inherited(a.name))]
@@ -37,7 +35,7 @@ def unset_variable(script: Script) -> Iterator[Found]:
     """Read, and set nowhere that can be seen: only names that can hardly come from the environment."""
     ours = {assignment.name for part in script.everything() for assignment in part.assignments}
     known = ours | script.set_otherwise | {read.name for read in script.reads if read.guarded}
-    elsewhere = _reads_elsewhere(script)
+    elsewhere = runs_unseen(script)
     seen: set[str] = set()
     for read in script.reads:
         name = read.name
@@ -64,13 +62,6 @@ def misspelt_variable(script: Script) -> Iterator[Found]:
         close = _nearest(name, KNOWN)
         if close:
             yield Found((reads | assigned)[name], f"there is no {name}; did you mean {close}?")
-
-
-def _reads_elsewhere(script: Script) -> bool:
-    """Whether the script runs text in its own shell that is not to be seen here."""
-    sourced = [command.arguments[0] for command in script.named("source", ".") if command.arguments]
-    hidden = [path for path in sourced if not posixpath.basename(path).endswith(_HARMLESS)]
-    return bool(hidden) or any(script.named("eval"))
 
 
 def _inherited(name: str) -> bool:
