@@ -261,6 +261,23 @@ def test_what_sbatch_takes_beyond_its_manual(head: str, body: str, expected: set
     assert names_in(f"#!/bin/bash\n#SBATCH {head}\n{body}") == expected
 
 
+@pytest.mark.parametrize(
+    "first", ["/bin/tcsh", "/usr/bin/env python3", "/usr/bin/env -S A=1 python3 -u", "/opt/julia -O"]
+)
+def test_of_another_language_only_the_head_is_judged(first: str) -> None:
+    head = f"#!{first}\n#SBATCH --nodes=2 --signal=USR1@9 --cpus-per-task=4\n"
+    rest = "if ($A == b) then\n  print(f'{1}'\nendif\n#SBATCH -t 1\nMASTER_PORT=40000\n"
+    assert rules_at(head + rest) == [(3, "other-language")]
+    assert rules_at(f"{head}#SBATCH --node=2 --nonsense\n\n{rest}") == [(3, "unknown-option"), (5, "other-language")]
+    assert check(f"{head}# bertjob: ignore=other-language\n{rest}") == ()
+    assert rules_at(head) == [(3, "other-language")]
+
+
+@pytest.mark.parametrize("first", ["/bin/sh -l", "/usr/bin/env -S bash -e", "/usr/bin/bash", " /bin/zsh"])
+def test_a_shell_is_no_other_language(first: str) -> None:
+    assert rules_at(f"#!{first}\n#SBATCH --nodes=2\nif true\n") == [(3, "syntax")]
+
+
 WORD = st.lists(st.sampled_from(["$A", "$SLURM_PROCID", "$1", "$(b $A/$B/x)", *"/.-:,=_x"]), min_size=1).map("".join)
 
 

@@ -338,6 +338,11 @@ def test_what_cannot_be_ported_is_one_line(command: str, engine: str, message: s
     assert "\n" not in str(raised.value)
 
 
+def test_a_script_in_another_language_is_refused_by_its_name() -> None:
+    with pytest.raises(PreflightError, match="line 1: this is a script for python3, and only those for bash"):
+        port("#!/usr/bin/env python3\n#SBATCH --nodes=2\nimport os\n", "podman")
+
+
 PIECES = st.lists(
     st.sampled_from(
         [

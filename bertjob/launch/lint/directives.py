@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from bertjob.launch.lint.found import Found
+from bertjob.launch.lint.header import length
 from bertjob.launch.lint.script import Script
 from bertjob.launch.lint.slurm import SBATCH
 from bertjob.launch.lint.work import starts
@@ -18,6 +19,13 @@ def no_shebang(script: Script) -> Iterator[Found]:
     """What sbatch does not take for a batch script."""
     if script.first_line == 1 and not script.lines[0].startswith("#!"):
         yield Found(1, "sbatch refuses a script whose first line does not begin with #!")
+
+
+def other_language(script: Script) -> Iterator[Found]:
+    """What is not for a shell to run, and not for the other rules to judge."""
+    if script.language:
+        line = min(length(script.lines) + 1, len(script.lines))
+        yield Found(line, f"this is for {script.language}: only the #SBATCH lines above it are judged")
 
 
 def late_directive(script: Script) -> Iterator[Found]:

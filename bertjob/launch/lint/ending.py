@@ -56,7 +56,7 @@ def signal_to_nobody(script: Script) -> Iterator[Found]:
     signal, shell = _name(read[2]), "B" in (read[1] or "").upper()
     traps = _traps(script)
     work = list(works(script))
-    if signal not in traps and runs_unseen(script):
+    if script.language or (signal not in traps and runs_unseen(script)):
         return
     if shell:
         if signal not in traps and not any(start.replaces_the_shell for start in work):

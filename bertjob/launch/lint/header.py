@@ -1,14 +1,29 @@
-"""The #SBATCH lines of a script, as sbatch reads them."""
+"""The head of a script: its #SBATCH lines, as sbatch reads them, and the language of the rest."""
 
 import re
 import shlex
 from collections.abc import Iterable, Iterator
 
 from bertjob.launch.lint import slurm
+from bertjob.launch.lint.commands import SHELLS
 from bertjob.launch.lint.script import Directive
 
 _NEXT_COMPONENT = re.compile("hetjob|packjob", re.IGNORECASE)
 """What sbatch looks for anywhere in a line, whose other words it then drops."""
+
+
+def length(lines: tuple[str, ...]) -> int:
+    """How many lines there are before the first that is neither blank nor a comment."""
+    return next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+
+
+def other_language(lines: tuple[str, ...]) -> str | None:
+    """The interpreter that the first line names, if it is no shell with the grammar of bash."""
+    words = lines[0].removeprefix("#!").split() if lines[0].startswith("#!") else []
+    if words and words[0].rpartition("/")[2] == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    name = words[0].rpartition("/")[2] if words else ""
+    return name if name and name not in SHELLS else None
 
 
 def directives(
@@ -20,7 +35,7 @@ def directives(
         lines: of the script.
         comments: in the whole script: index of the line, and text from its #.
     """
-    first = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    first = length(lines)
     live = [
         Directive(name, slurm.long_name(name), value, number)
         for number, line in enumerate(lines[:first], start=1)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tree_sitter import Node
 
 from bertjob.launch.lint import commands
-from bertjob.launch.lint.header import directives
+from bertjob.launch.lint.header import directives, length, other_language
 from bertjob.launch.lint.script import Assignment, Command, Expansion, Place, Read, Script, Word
 from bertjob.launch.lint.tree import tree
 
@@ -36,11 +36,13 @@ def parse(text: str, first_line: int = 1, depth: int = 0) -> Script:
         first_line: number of its first line in the file.
         depth: how many shells are around it.
     """
-    source = text.replace("\r\n", "\n").encode(errors="replace")
+    lines = tuple(text.split("\n"))
+    language = None if depth else other_language(lines)
+    read = "\n".join(lines[: length(lines)]) if language else text
+    source = read.replace("\r\n", "\n").encode(errors="replace")
     root, letters = tree(source)
     found = _Reader(source, letters, first_line, depth)
     found.read(root)
-    lines = tuple(text.split("\n"))
     live, ignored = directives(lines, [(node.start_point[0], found.text(node)) for node in found.comments])
     return Script(
         lines=lines,
@@ -53,6 +55,7 @@ def parse(text: str, first_line: int = 1, depth: int = 0) -> Script:
         reads=tuple(sorted(found.reads, key=lambda read: read.line)),
         set_otherwise=frozenset(found.set_otherwise),
         statements=tuple((child.start_byte, child.end_byte) for child in root.children if _is_statement(child)),
+        language=language,
         wrong_at=min(found.wrong, default=None),
     )
 

@@ -31,6 +31,13 @@ RULES = (
     Rule("crlf", "error", "DOS line ends", "run `dos2unix` on the file", _crlf),
     Rule("no-shebang", "error", "no #! line", "begin with #!/usr/bin/env bash", directives.no_shebang),
     Rule(
+        "other-language",
+        "warning",
+        "a script that is not for a shell",
+        "start steps in a bash script to have them judged as well",
+        directives.other_language,
+    ),
+    Rule(
         "late-directive",
         "error",
         "#SBATCH that sbatch does not read",

@@ -194,6 +194,7 @@ class Script(msgspec.Struct, frozen=True):
         commands, assignments, reads: in the order of the text.
         set_otherwise: variables that ``read``, ``for``, ``mapfile`` … set.
         statements: where its outermost commands begin and end, in bytes.
+        language: the interpreter of a script in another language, of which only the head is read; None for shells.
         wrong_at: line of the first error of syntax.
     """
 
@@ -207,6 +208,7 @@ class Script(msgspec.Struct, frozen=True):
     reads: tuple[Read, ...]
     set_otherwise: frozenset[str]
     statements: tuple[tuple[int, int], ...]
+    language: str | None
     wrong_at: int | None
 
     def option(self, long: str) -> Directive | None:

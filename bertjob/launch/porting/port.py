@@ -59,6 +59,8 @@ def port(text: str, engine: str) -> Ported:
     if "\r" in text:
         raise PreflightError("line 1: the script has DOS line ends: run dos2unix on it first")
     script = parse(text)
+    if script.language:
+        raise PreflightError(f"line 1: this is a script for {script.language}, and only those for bash can be read")
     if script.wrong_at is not None:
         raise PreflightError(f"line {script.wrong_at}: this cannot be read as bash")
     source, job, row = text.encode(errors="replace"), _job(script), ENGINES[engine]
