@@ -1,7 +1,7 @@
 """From text to a `Script`, by the bash grammar of tree-sitter."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 
 from msgspec.structs import replace
@@ -9,23 +9,16 @@ from tree_sitter import Node
 
 from bertjob.launch.lint import commands
 from bertjob.launch.lint.header import directives, length, other_language
-from bertjob.launch.lint.script import Assignment, Command, Expansion, Place, Read, Script, Word
+from bertjob.launch.lint.script import Assignment, Command, Place, Read, Script, Word
 from bertjob.launch.lint.tree import tree
+from bertjob.launch.lint.words import Words, variable
 
 _DEEPEST = 3
 """Shells within shells that are looked into."""
-_EXPANSIONS = frozenset(
-    {
-        *("simple_expansion", "expansion", "command_substitution", "arithmetic_expansion"),
-        *("process_substitution", "brace_expression"),
-    }
-)
 _BLOCKS = frozenset({"if_statement", "elif_clause", "while_statement"})
 _SETTERS = frozenset({"read", "mapfile", "readarray", "getopts", "printf", "let"})
 _GUARDS = frozenset({"-", ":-", "=", ":=", "?", ":?", "+", ":+"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ESCAPE = re.compile(r"\\(\n|.)", re.DOTALL)
-_ESCAPE_IN_STRING = re.compile(r'\\([\\"$`]|\n)')
 
 
 def parse(text: str, first_line: int = 1, depth: int = 0) -> Script:
@@ -41,9 +34,9 @@ def parse(text: str, first_line: int = 1, depth: int = 0) -> Script:
     read = "\n".join(lines[: length(lines)]) if language else text
     source = read.replace("\r\n", "\n").encode(errors="replace")
     root, letters = tree(source)
-    found = _Reader(source, letters, first_line, depth)
+    found = _Reader(Words(source, letters, first_line), depth)
     found.read(root)
-    live, ignored = directives(lines, [(node.start_point[0], found.text(node)) for node in found.comments])
+    live, ignored = directives(lines, [(node.start_point[0], found.words.text(node)) for node in found.comments])
     return Script(
         lines=lines,
         code=_without(source, found.comments),
@@ -63,10 +56,8 @@ def parse(text: str, first_line: int = 1, depth: int = 0) -> Script:
 class _Reader:
     """Walks a tree with a stack of its own: text may be nested deeper than Python's."""
 
-    def __init__(self, source: bytes, letters: Sequence[tuple[int, int]], first_line: int, depth: int) -> None:
-        self.source = source
-        self.letters = letters
-        self.first_line = first_line
+    def __init__(self, words: Words, depth: int) -> None:
+        self.words = words
         self.depth = depth
         self.commands: list[Command] = []
         self.assignments: list[Assignment] = []
@@ -80,7 +71,7 @@ class _Reader:
         while waiting:
             node, place, document = waiting.pop()
             if node.is_error or node.is_missing:
-                self.wrong.append(self.line(node))
+                self.wrong.append(self.words.line(node))
             if node.type == "comment":
                 self.comments.append(node)
             elif node.type == "command":
@@ -89,11 +80,13 @@ class _Reader:
                 self.assignment(node, place)
             elif node.type in {"simple_expansion", "expansion"}:
                 self.expansion(node, place)
-            elif self.letters and not node.children:
-                for start, end in self.hidden(node):
-                    self.reading(self.between(start, end), self.line(node), False, place)
+            elif not node.children:
+                for start, end in self.words.hidden(node):
+                    self.reading(self.words.between(start, end), self.words.line(node), False, place)
             elif node.type in {"for_statement", "select_statement"}:
-                self.set_otherwise.update(self.text(child) for child in node.children if child.type == "variable_name")
+                self.set_otherwise.update(
+                    self.words.text(child) for child in node.children if child.type == "variable_name"
+                )
             waiting += self.below(node, place, document)
 
     def below(self, node: Node, place: Place, document: Node | None) -> Iterator[tuple[Node, Place, Node | None]]:
@@ -127,7 +120,7 @@ class _Reader:
         named = node.child_by_field_name("name")
         arguments = node.children_by_field_name("argument")
         nodes = [child for name in (named,) if name for child in name.children] + arguments
-        words = tuple(self.word(child) for child in nodes)
+        words = tuple(self.words.word(child) for child in nodes)
         if not words:
             return
         if words[0].value in _SETTERS:
@@ -141,8 +134,8 @@ class _Reader:
         if command is None or name is None:
             return False
         until_name = [node for node in command.children if assignment.start_byte <= node.start_byte <= name.start_byte]
-        gaps = (self.source[one.end_byte : other.start_byte] for one, other in pairwise(until_name))
-        return not any(b"\n" in gap.replace(b"\\\n", b"") for gap in gaps)
+        gaps = (self.words.between(one.end_byte, other.start_byte) for one, other in pairwise(until_name))
+        return not any("\n" in gap.replace("\\\n", "") for gap in gaps)
 
     def inside(self, words: tuple[Word, ...], document: Node | None) -> tuple[Script, ...]:
         if self.depth >= _DEEPEST:
@@ -152,7 +145,7 @@ class _Reader:
         if text is not None:
             return (parse(text.resolved, text.line, self.depth + 1),)
         if document is not None and layers and program and program[0].value.rpartition("/")[2] in commands.SHELLS:
-            return (parse(self.text(document), self.line(document), self.depth + 1),)
+            return (parse(self.words.text(document), self.words.line(document), self.depth + 1),)
         return ()
 
     def assignment(self, node: Node, place: Place) -> None:
@@ -161,83 +154,30 @@ class _Reader:
             exported = self.exports(node)
             names = (child for child in node.children if child.type == "variable_name")
             self.assignments += [
-                Assignment(self.text(name), None, self.line(name), exported, False, place) for name in names
+                Assignment(self.words.text(name), None, self.words.line(name), exported, False, place) for name in names
             ]
         elif parent is None or not (parent.type == "arithmetic_expansion" or self.for_program(node)):
             exported = parent is not None and parent.type == "declaration_command" and self.exports(parent)
             self.assignments.append(self.assigned(node, place, exported, before_command=False))
 
     def exports(self, node: Node) -> bool:
-        words = [self.text(child) for child in node.children]
+        words = [self.words.text(child) for child in node.children]
         return words[0] == "export" or any(re.fullmatch(r"-\w*x\w*", word) for word in words)
 
     def assigned(self, node: Node, place: Place, exported: bool, before_command: bool) -> Assignment:
         name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
-        word = None if value is None or value.type == "array" else self.word(value)
-        variable = _NAME.match(self.text(name)) if name else None
-        return Assignment(variable[0] if variable else "", word, self.line(node), exported, before_command, place)
+        word = None if value is None or value.type == "array" else self.words.word(value)
+        said = _NAME.match(self.words.text(name)) if name else None
+        return Assignment(said[0] if said else "", word, self.words.line(node), exported, before_command, place)
 
     def expansion(self, node: Node, place: Place) -> None:
         guarded = any(child.type in _GUARDS for child in node.children)
-        self.reading(self.text(node), self.line(node), guarded, place)
+        self.reading(self.words.text(node), self.words.line(node), guarded, place)
 
     def reading(self, expansion: str, line: int, guarded: bool, place: Place) -> None:
-        name = _variable(expansion)
+        name = variable(expansion)
         if name:
             self.reads.append(Read(name, line, guarded, place))
-
-    def word(self, node: Node) -> Word:
-        return Word(tuple(_joined(self.parts(node))), self.line(node), node.start_byte, node.end_byte)
-
-    def parts(self, node: Node) -> Iterator[str | Expansion]:
-        """Of a word; the text between the nodes counts, because the grammar leaves some blanks out."""
-        if node.type == "concatenation":
-            for child in node.children:
-                yield from self.parts(child)
-        elif node.type in _EXPANSIONS:
-            yield _expansion(self.text(node), quoted=False)
-        elif node.type == "raw_string":
-            yield self.text(node)[1:-1]
-        elif node.type == "ansi_c_string":
-            yield self.text(node)[2:-1]
-        elif node.type in {"string", "translated_string"}:
-            yield from self.in_quotes(node)
-        else:
-            yield from self.bare(node)
-
-    def bare(self, node: Node) -> Iterator[str | Expansion]:
-        at = node.start_byte
-        for start, end in self.hidden(node):
-            yield _unescaped(self.between(at, start))
-            yield _expansion(self.between(start, end), quoted=False)
-            at = end
-        yield _unescaped(self.between(at, node.end_byte))
-
-    def in_quotes(self, node: Node) -> Iterator[str | Expansion]:
-        at = node.start_byte + (2 if node.type == "translated_string" else 1)
-        inner = node.children[-1].children if node.type == "translated_string" else node.children
-        for child in inner:
-            if child.type in _EXPANSIONS:
-                yield self.unescaped(at, child.start_byte)
-                yield _expansion(self.text(child), quoted=True)
-                at = child.end_byte
-        yield self.unescaped(at, node.end_byte - 1)
-
-    def unescaped(self, start: int, end: int) -> str:
-        return _ESCAPE_IN_STRING.sub(lambda match: match[1].strip("\n"), self.between(start, end))
-
-    def hidden(self, node: Node) -> list[tuple[int, int]]:
-        """Begin and end of the expansions that the tree has as letters of a node."""
-        return [span for span in self.letters if node.start_byte <= span[0] < node.end_byte]
-
-    def text(self, node: Node) -> str:
-        return self.between(node.start_byte, node.end_byte)
-
-    def between(self, start: int, end: int) -> str:
-        return self.source[start:end].decode(errors="replace")
-
-    def line(self, node: Node) -> int:
-        return self.first_line + node.start_point[0]
 
 
 def _within(node: Node, place: Place) -> Place:
@@ -262,35 +202,6 @@ def _document(node: Node) -> Node | None:
     """The here-document of a redirected command."""
     documents = (child for child in node.children if child.type == "heredoc_redirect")
     return next((body for child in documents for body in child.children if body.type == "heredoc_body"), None)
-
-
-def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(lambda match: match[1].strip("\n"), text)
-
-
-def _expansion(source: str, quoted: bool) -> Expansion:
-    return Expansion(source, _variable(source), quoted)
-
-
-def _variable(source: str) -> str | None:
-    """The name in ``$NAME`` or ``${NAME…}``."""
-    match = re.match(r"\$\{?[#!]?([A-Za-z_][A-Za-z0-9_]*)", source)
-    return match[1] if match else None
-
-
-def _joined(parts: Iterator[str | Expansion]) -> Iterator[str | Expansion]:
-    """Literal text that stands side by side in one piece, and none that is empty."""
-    text = ""
-    for part in parts:
-        if isinstance(part, str):
-            text += part
-            continue
-        if text:
-            yield text
-        text = ""
-        yield part
-    if text:
-        yield text
 
 
 def _without(source: bytes, comments: list[Node]) -> str:
