@@ -18,7 +18,7 @@ from bertjob.train.optim.onebit import bits
 from bertjob.train.optim.onebit.buckets import fill
 from bertjob.train.optim.onebit.codec import Codec, codec_for
 from bertjob.train.optim.onebit.exchange import NodeExchange, OneBitExchange
-from bertjob.train.optim.onebit.layout import Layout, cut, line_up, pieces
+from bertjob.train.optim.onebit.layout import Layout, cut, line_up
 from bertjob.train.optim.onebit.transport.routes import Routes
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
@@ -130,31 +130,6 @@ def test_the_mean_over_any_number_of_ranks_is_that_of_the_definition(ranks):
             expected = mean([values[own] for values in drawn], live[own])
             assert torch.allclose(buffers[0][own], expected, rtol=1e-12, atol=1e-12)
         assert all(torch.equal(buffer, buffers[0]) for buffer in buffers)
-
-
-@given(st.lists(st.integers(1, 400_000), min_size=1, max_size=4), st.sampled_from([1, 2, 96, 1000, 1024]))
-def test_long_tensors_have_a_scale_for_each_piece_and_no_value_is_lost(sizes, ranks):
-    segments = line_up(sizes)
-    found = pieces(segments, ranks)
-    assert all(piece.start % 8 == 0 for piece in found)
-    values = torch.zeros(segments[-1].end, dtype=torch.int)
-    for piece in found:
-        values[piece.start : piece.start + piece.size] += 1
-    assert values.sum() == sum(sizes)
-    assert all(values[segment.start : segment.start + segment.size].all() for segment in segments)
-    row = Layout.of(found, ranks).row
-    assert row * ranks <= sum(sizes) / 8 * (1 + 1 / 64) + (len(found) + 8) * ranks
-
-
-def test_pieces_of_one_tensor_do_not_share_a_scale():
-    """Rare words of an embedding are told with small values, beside frequent ones with large values."""
-    values = torch.cat([torch.full((1 << 16,), 1.0), torch.full((1 << 16,), 0.001)])
-    sent = values.clone()
-    exchange = OneBitExchange(sent, line_up([len(values)]), Post(1).transports()[0])
-    exchange.keep(torch.ones(len(values), dtype=torch.bool))
-    for stage in (exchange.begin, exchange.relay, exchange.finish):
-        stage()
-    assert torch.allclose(sent, values, rtol=1e-3)
 
 
 @pytest.mark.parametrize("sizes", [[5], [3, 2], [30, 1]])

@@ -2,9 +2,8 @@
 
 Source: Tang et al., "1-bit Adam", arXiv 2102.02888, section 4 and figure 3. Each rank compresses what it has, with what
 it left unsaid before (the worker's error), and sends every other rank its share. Each rank averages its share over the
-ranks, compresses the mean likewise (the server's error), and sends it to all. The scale of a piece of a tensor, and of
-each part of it that is one rank's share, is its root mean square. (The paper has one scale for all values. With one a
-piece less is left unsaid.)
+ranks, compresses the mean likewise (the server's error), and sends it to all. The scale of a tensor, and of each part
+of it that is one rank's share, is its root mean square.
 """
 
 from typing import Protocol
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bertjob.train.optim.onebit.codec import codec_for, norms, share_of
-from bertjob.train.optim.onebit.layout import BYTE, Layout, Segment, cut, pieces, up_to
+from bertjob.train.optim.onebit.layout import BYTE, Layout, Segment, cut, up_to
 from bertjob.train.optim.onebit.transport import Transport, Work
 from bertjob.train.optim.onebit.transport.routes import Routes
 
@@ -47,7 +46,7 @@ class Exchange(Protocol):
 
 
 def exchange(values: Tensor, segments: tuple[Segment, ...], routes: Routes) -> Exchange:
-    """An exchange of flat `values` by these routes; each piece of a segment has a scale of its own."""
+    """An exchange of flat `values` by these routes; each segment has a scale of its own."""
     if routes.inside.size == 1:
         return OneBitExchange(values, segments, routes.between)
     return NodeExchange(values, segments, routes)
@@ -58,11 +57,11 @@ class OneBitExchange:
 
     def __init__(self, values: Tensor, segments: tuple[Segment, ...], transport: Transport) -> None:
         """Exchange `values`, flat, with the ranks of `transport`."""
-        layout = Layout.of(pieces(segments, transport.size), transport.size)
+        layout = Layout.of(segments, transport.size)
         own = [slice(BYTE * share.offset, BYTE * (share.offset + share.size)) for share in layout.shares]
         self._values, self._layout, self._transport = values, layout, transport
         self._codec = codec_for(layout, values.device)
-        self._worker = _Sender(torch.zeros_like(values), [slice(piece.start, piece.end) for piece in layout.segments])
+        self._worker = _Sender(torch.zeros_like(values), [slice(segment.start, segment.end) for segment in segments])
         self._server = _Sender(values.new_zeros(BYTE * layout.row), own)
         self._out, self._in, self._means = (_Message(layout, values, layout.ranks) for _ in range(3))
         self._mean = _Message(layout, values, 1)

@@ -9,8 +9,6 @@ from itertools import accumulate
 
 BYTE = 8
 """Values whose signs make one byte; tensors begin at multiples of it."""
-_PIECE = 1 << 16
-"""Values under one scale at most: one float32 more for 8 kB of bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +94,6 @@ def cut(segments: Iterable[Segment], start: int, end: int) -> tuple[Segment, ...
         Segment(max(segment.start, start) - start, min(segment.start + segment.size, end) - max(segment.start, start))
         for segment in segments
         if max(segment.start, start) < min(segment.start + segment.size, end)
-    )
-
-
-def pieces(segments: Iterable[Segment], ranks: int) -> tuple[Segment, ...]:
-    """The segments, long ones cut to pieces that have a scale each: rows of an embedding differ by their words' use.
-
-    Rounding up to whole bytes of each of `ranks` ranks costs a piece a 64th at most.
-    """
-    most = max(_PIECE, 64 * BYTE * ranks)
-    return tuple(
-        Segment(start, min(most, segment.start + segment.size - start))
-        for segment in segments
-        for start in range(segment.start, segment.start + segment.size, most)
     )
 
 
