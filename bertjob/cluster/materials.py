@@ -47,10 +47,8 @@ def _vocabulary_of(job: Job) -> int | None:
 def _pretraining(job: Job) -> tuple[Samples, str]:
     match _manifest_of(job):
         case {"train": {"documents": int(documents), "tokens": int(tokens)}} if documents and tokens:
-            document, whose = (
-                tokens / documents,
-                f"documents of {tokens / documents:.0f} tokens as in {job.data.shards}",
-            )
+            document = tokens / documents
+            whose = f"documents of {document:.0f} tokens as in {job.data.shards}"
         case _:
             document, whose = WIKIPEDIA, "documents like Wikipedia's"
     samples = pretraining_samples(job, document)
