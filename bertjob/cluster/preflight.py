@@ -69,6 +69,8 @@ def check_setup(site: Site) -> None:
     Raises:
         PreflightError: bash cannot read them; says why.
     """
+    if not site.setup:
+        return
     said = ask("bash", "-n", "-c", "\n".join(site.setup))
     if said.error and not said.absent:
         raise PreflightError(f"site {site.name}: setup: {said.error.removeprefix('bash: -c: ')}")
