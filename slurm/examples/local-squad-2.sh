@@ -5,7 +5,7 @@
 set -euo pipefail
 
 export OMP_NUM_THREADS=8
-export OMP_WAIT_POLICY=PASSIVE
+export GOMP_SPINCOUNT=10000
 # Left by another launcher in the calling shell, these would give every rank the same place.
 unset RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE
 
