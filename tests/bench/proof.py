@@ -1,4 +1,4 @@
-"""`make proof`: pre-training works, shown from raw text to answers in some minutes on two cores.
+"""`make proof`: pre-training works, shown from raw text to answers in under ten minutes on two cores.
 
 The project's own commands prepare the corpora of BERTJOB_TEST_DATA with a vocabulary of their own, pre-train BERT-tiny
 on 128 and then on 512 tokens, and fine-tune it on SQuAD. Then comes what it is compared with: the same fine-tuning from
@@ -6,11 +6,9 @@ random weights. It fails where
 
 - the loss of masked tokens in documents held back is not well below the entropy of single tokens (MARGIN nats),
 - next sentences are not told better than by always giving the more frequent answer,
-- the pre-trained model does not answer better than the one from random weights, or has no lower loss in the last
-  quarter of the steps, in which both see the same questions, and each for the first time,
-- or all but the comparison took more than BUDGET of processors' time: ten minutes of two cores.
-
-CPU time is what counts, because the machine may have other work.
+- the pre-trained model does not answer better than the one from random weights, or has no lower mean loss over the
+  steps, in which both see the same questions, and each for the first time,
+- or all but the comparison took more than BUDGET by the clock: a machine with other work fails here.
 """
 
 import json
@@ -25,9 +23,19 @@ from pathlib import Path
 from typing import Any
 
 MARGIN = 0.4
-BUDGET = 2 * 600.0
-"""Seconds."""
-CORPORA = ("gutenberg", "squad-train-contexts.sent.txt", "wikitext2-raw.test.sent.txt")
+BUDGET = 600.0
+"""Seconds, by the clock."""
+ARTICLES = ("squad-train-contexts.sent.txt", "wikitext2-raw.test.sent.txt")
+"""What SQuAD asks about. The vocabulary is theirs: one of novels would cut their words small."""
+NOVELS = (
+    "A-Tale-of-Two-Cities_98",
+    "Dracula_345",
+    "Great-Expectations_1400",
+    "Jane-Eyre_1260",
+    "Pride-and-Prejudice_1342",
+    "The-Adventures-of-Sherlock-Holmes_1661",
+)
+"""Their chapters teach next sentences: a hundred articles alone are too few."""
 TINY = (
     "model.init=random",
     "model.layers=2",
@@ -52,7 +60,7 @@ def main() -> int:
 
 
 class Commands:
-    """The command line in a folder of its own, and what it has cost."""
+    """The command line in a folder of its own, and the seconds that it has taken."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,33 +69,37 @@ class Commands:
     def __call__(self, *words: object) -> str:
         """The last line that ``bertjob WORDS`` prints; what it says on the way is shown."""
         print(f"\n$ bertjob {' '.join(map(str, words))}", flush=True)
-        before, began = cpu_seconds(), time.monotonic()
+        processors, began = cpu_seconds(), time.monotonic()
         command = [str(Path(sys.executable).with_name("bertjob")), *map(str, words)]
         own = {**os.environ, "XDG_STATE_HOME": str(self.folder / "state")}  # runs of this proof alone
         done = subprocess.run(command, cwd=self.folder, env=own, stdout=subprocess.PIPE, text=True, check=True)
-        spent = cpu_seconds() - before
+        spent = time.monotonic() - began
         self.seconds += spent
-        print(f"  {spent:.0f} s of processors, {time.monotonic() - began:.0f} s by the clock", flush=True)
+        print(f"  {spent:.0f} s, {cpu_seconds() - processors:.0f} s of processors", flush=True)
         return done.stdout.splitlines()[-1]
 
     def run(self, job: str, *changes: str) -> dict[str, Any]:
-        """The evaluation of a run, with the mean loss of its last quarter."""
+        """The evaluation of a run, with the mean loss of its steps."""
         folder = self.folder / self("run", job, *(word for change in changes for word in ("--set", change)))
         found: dict[str, Any] = json.loads((folder / "eval.json").read_text())
         lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
         losses = [line["loss"] for line in lines if "loss" in line]
-        return found | {"last_loss": statistics.fmean(losses[-len(losses) // 4 :])}
+        return found | {"mean_loss": statistics.fmean(losses)}
 
 
 def prove(data: Path, bertjob: Commands) -> bool:
     """All of it; whether everything is shown."""
-    corpora = [data / "corpora" / name for name in CORPORA]
-    bertjob("data", "prepare", *corpora, "--out", "corpus", "--train-vocab", 4096, "--validation", 0.02)
+    articles = [data / "corpora" / name for name in ARTICLES]
+    novels = [data / f"corpora/gutenberg/{name}.txt" for name in NOVELS]
+    bertjob("data", "prepare", *articles, "--out", "articles", "--train-vocab", 4096)
+    words = ("--vocab", "articles/tokenizer.json", "--validation", 0.02)
+    bertjob("data", "prepare", *articles, *novels, "--out", "corpus", *words)
     entropy = json.loads(bertjob("data", "info", "corpus", "--json"))["unigram_entropy"]
     (bertjob.folder / "dev.json").write_text(
         json.dumps(part_of(json.loads((data / "squad/dev-v1.1.json").read_text())))
     )
-    shards, questions = "data.shards=corpus", (f"data.train={data}/squad/train-v1.1.part.json", "data.dev=dev.json")
+    shards = "data.shards=corpus"
+    questions = (f"data.train={data}/squad/train-v1.1.part.json", "data.dev=dev.json", "train.log_every=1")
     short = bertjob.run("pretrain-tiny-seq128", shards)
     long = bertjob.run("pretrain-tiny-seq512", shards)
     tuned = bertjob.run("squad-tiny", *questions)
@@ -102,9 +114,9 @@ def prove(data: Path, bertjob: Commands) -> bool:
         f"next sentences: {short['nsp_accuracy']:.1f} % at 128 tokens, {long['nsp_accuracy']:.1f} % at 512; chance "
         f"{short['nsp_chance']:.1f} %, {long['nsp_chance']:.1f} %": telling,
         f"SQuAD: F1 {tuned['f1']:.1f} pre-trained, {untrained['f1']:.1f} from random weights; loss "
-        f"{tuned['last_loss']:.2f}, {untrained['last_loss']:.2f}": tuned["f1"] > untrained["f1"]
-        and tuned["last_loss"] < untrained["last_loss"],
-        f"{spent / 60:.1f} minutes of processors (budget {BUDGET / 60:.0f})": spent < BUDGET,
+        f"{tuned['mean_loss']:.2f}, {untrained['mean_loss']:.2f}": tuned["f1"] > untrained["f1"]
+        and tuned["mean_loss"] < untrained["mean_loss"],
+        f"{spent / 60:.1f} minutes (budget {BUDGET / 60:.0f})": spent < BUDGET,
     }
     print()
     for finding, holds in findings.items():
