@@ -7,7 +7,7 @@ random weights. It fails where
 - the loss of masked tokens in documents held back is not well below the entropy of single tokens (MARGIN nats),
 - next sentences are not told better than by always giving the more frequent answer,
 - the pre-trained model does not answer better than the one from random weights, or has no lower mean loss over the
-  steps, in which both see the same questions, and each for the first time,
+  steps, in which both see the same questions, and nearly all of them for the first time,
 - or all but the comparison took more than BUDGET by the clock: a machine with other work fails here.
 """
 
