@@ -3,7 +3,7 @@
 #   make test    all tests (BERTJOB_TEST_DATA=… for those on real SQuAD)
 #   make check   the fast gate: style, types, imports, shell, docs
 #   make bench   speed, as ratios of paired rounds
-#   make proof   pre-train from raw text to SQuAD, some 12 minutes on two cores (BERTJOB_TEST_DATA=…)
+#   make proof   pre-train from raw text to SQuAD, some 10 minutes on two cores (BERTJOB_TEST_DATA=…)
 #   make regen   write again what is generated: examples, key reference, schemas
 .PHONY: setup squad test check bench proof regen
 .DEFAULT_GOAL := check
