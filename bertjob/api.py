@@ -10,16 +10,16 @@ submitted = bertjob.submit(plan)          # submitted.job_id, submitted.run_dir
 from collections.abc import Iterable
 from pathlib import Path
 
-from bertjob.cluster.machine import here
-from bertjob.cluster.rundir import new_run_dir
-from bertjob.cluster.submit import Submitted
-from bertjob.cluster.submit import submit as _submit
+from bertjob.cluster.host.here import here
+from bertjob.cluster.runs.create import new_run_dir
+from bertjob.cluster.slurm.submit import Submitted
+from bertjob.cluster.slurm.submit import submit as _submit
+from bertjob.config import load
+from bertjob.config.job import Job
+from bertjob.config.site import Site
 from bertjob.launch.plan import Plan
 from bertjob.launch.plan import plan as _plan
-from bertjob.spec import load
-from bertjob.spec.job import Job
-from bertjob.spec.layout import RUNS
-from bertjob.spec.site import Site
+from bertjob.rundir.directory import RUNS
 
 
 def load_job(name: str, settings: Iterable[str] = ()) -> Job:

@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
+from bertjob.config.job import Data, Job, Model, Resources, Train
+from bertjob.config.site import Site
 from bertjob.launch.plan import Here, plan
 from bertjob.launch.script import script
-from bertjob.spec.job import Data, Job, Model, Resources, Train
-from bertjob.spec.site import Site
 
 HERE = Here(python="/venv/bin/python", cwd="/home/me")
 SLURM = Site(name="slurm", defaults=Resources(time="1:00:00", gpus_per_node=1))

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from bertjob.config.load import load_job, load_site
+from bertjob.config.reference import KINDS, reference
+from bertjob.config.search import shipped_folder
+from bertjob.config.site import Mount, Mpi, Site
 from bertjob.launch.plan import Here, plan
 from bertjob.launch.script import script
-from bertjob.spec.keys import KINDS, reference
-from bertjob.spec.load import load_job, load_site
-from bertjob.spec.shipped import shipped_folder
-from bertjob.spec.site import Mount, Mpi, Site
 from tests import schedules_page
 
 ROOT = Path(__file__).resolve().parent.parent

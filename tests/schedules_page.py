@@ -3,8 +3,8 @@
 import textwrap
 from dataclasses import dataclass
 
-from bertjob.spec.job import Job, Schedule
-from bertjob.spec.load import load_job
+from bertjob.config.job import Job, Schedule
+from bertjob.config.load import load_job
 from bertjob.train.schedule import learning_rate, warmup_steps
 from tests.plots import Band, Curve, Plot
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bertjob.config.checks.batch_size import divisors, solve, total_steps
+from bertjob.config.job import LARGEST
 from bertjob.errors import SpecError
-from bertjob.spec.batch import divisors, solve, total_steps
-from bertjob.spec.job import LARGEST
 
 sizes = st.integers(1, 4096)
 

@@ -9,11 +9,11 @@ from click.testing import CliRunner, Result
 from fakes.commands import Commands
 
 from bertjob.cli.main import cli
-from bertjob.cluster import runs
-from bertjob.cluster.runs import Run
+from bertjob.cluster.runs import catalog
+from bertjob.cluster.runs.catalog import Run
 from bertjob.errors import BertjobError
-from bertjob.spec.layout import RunDir
-from bertjob.spec.state import Phase, RunState, write_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import Phase, RunState, write_state
 
 STATES = {"1": "COMPLETED", "2": "FAILED", "3": "CANCELLED by 0", "4": "TIMEOUT", "5": "RUNNING", "6": "FAILED"}
 
@@ -35,18 +35,18 @@ def job(name: str, job_id: str) -> RunDir:
     run_dir = RunDir(Path.cwd() / "runs" / name)
     run_dir.logs.mkdir(parents=True)
     run_dir.job.write_text(f"name: {name}\n")
-    runs.record(run_dir, job_id=job_id, site="generic", scheduler="slurm")
+    catalog.record(run_dir, job_id=job_id, site="generic", scheduler="slurm")
     return run_dir
 
 
 def local(name: str, phase: Phase | None, host: str = "") -> Run:
     run_dir = RunDir(Path.cwd() / "runs" / name)
     run_dir.path.mkdir(parents=True)
-    run = runs.record(run_dir, job_id="local", site="local", scheduler="none", pid=1)
+    run = catalog.record(run_dir, job_id="local", site="local", scheduler="none", pid=1)
     if host:  # as if it had been started there, long ago
         line = {"job_id": "local", "site": "local", "scheduler": "none", "time": 1.0, "host": host}
         run_dir.submissions.write_text(json.dumps(line) + "\n")
-        runs.rebuild([])
+        catalog.rebuild([])
     if phase is not None:
         write_state(run_dir.state, RunState(phase=phase, time=run.submission.time + 1))
     return run
@@ -84,7 +84,7 @@ def test_without_a_name_what_left_nothing_to_go_on_from_is_removed(folder: Path)
         "local-lost",
     }
     assert left() == {"done", "timed-out", "running", "with-model", "unknown", "local-done", "elsewhere"}
-    assert {run.name for run in runs.known()} == left()
+    assert {run.name for run in catalog.known()} == left()
     assert clean("--yes").stderr == "removed: 0 runs, 0.0 MB\n"
 
 
@@ -131,7 +131,7 @@ def test_on_a_terminal_it_asks(
     folder: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, stays: set[str]
 ) -> None:
     job("failed", "2")
-    monkeypatch.setattr("bertjob.cli.clean._can_answer", lambda: True)
+    monkeypatch.setattr("bertjob.cli.verbs.clean._can_answer", lambda: True)
     done = clean(typed=answer)
     assert (done.exit_code, left()) == (code, stays)
     assert "failed  failed  0.0 MB\nremove 1 run, 0.0 MB? [y/N]" in done.stderr

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from fakes.commands import Commands
 
-from bertjob.cluster import runs
-from bertjob.spec.layout import RunDir
-from bertjob.spec.load import dump, load_job
-from bertjob.spec.shipped import names
+from bertjob.cluster.runs import catalog
+from bertjob.config.load import dump, load_job
+from bertjob.config.search import names
+from bertjob.rundir.directory import RunDir
 
 LIMITS = ["plain,train.max_seq_length=", "plain,train.max_query_length="]
 BERTJOB = str(Path(sys.executable).with_name("bertjob"))
@@ -381,7 +381,7 @@ def test_completion_knows_runs_the_newest_first(bertjob, tmp_path, monkeypatch, 
     for name in ("squad-1", "other", "squad-2"):
         run_dir = RunDir(bertjob.folder / "runs" / name)
         run_dir.path.mkdir(parents=True)
-        runs.record(run_dir, job_id="local", site="local", scheduler="none")
+        catalog.record(run_dir, job_id="local", site="local", scheduler="none")
     assert completed(bertjob, f"bertjob {verb} squ") == ["plain,squad-2", "plain,squad-1"]
     assert completed(bertjob, f"bertjob {verb} ")[:1] == ["plain,squad-2"]
 

@@ -9,15 +9,26 @@ import pytest
 from click.testing import CliRunner
 from planned import HERE, LOCAL
 
-from bertjob.cli.run import verb
+from bertjob.cli.verbs.run import verb
 from bertjob.cluster import local
 from bertjob.cluster.preflight import check_continues
+from bertjob.config.job import (
+    Checkpoint,
+    Data,
+    Evaluation,
+    Image,
+    Job,
+    Model,
+    Optimizer,
+    Resources,
+    Schedule,
+    Train,
+)
+from bertjob.config.load import dump
 from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan, plan
-from bertjob.spec.continuing import command, differences
-from bertjob.spec.job import Checkpoint, Data, Evaluation, Image, Job, Model, Optimizer, Resources, Schedule, Train
-from bertjob.spec.layout import RunDir
-from bertjob.spec.load import dump
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.resume import command, differences
 
 JOB = Job(
     name="squad", model=Model(init="demo"), data=Data(train="/t.json"), train=Train(global_batch=4, micro_batch=2)

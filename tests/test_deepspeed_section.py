@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertjob.errors import SpecError
-from bertjob.spec.deepspeed import (
+from bertjob.config.checks.deepspeed_config import (
     NOT_DONE_HERE,
     PASSED_ON,
     REMOVED,
@@ -16,7 +15,8 @@ from bertjob.spec.deepspeed import (
     cuts_tensors,
     enabled_precision,
 )
-from bertjob.spec.load import load_job
+from bertjob.config.load import load_job
+from bertjob.errors import SpecError
 
 ZERO = "zero_optimization"
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 import bertjob
 from bertjob.cli.main import VERBS, cli
-from bertjob.spec.keys import KINDS, reference
-from bertjob.spec.shipped import names
+from bertjob.config.reference import KINDS, reference
+from bertjob.config.search import names
 from bertjob.train.schedule import DECAYS
 from tests import schedules_page
 

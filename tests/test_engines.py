@@ -10,16 +10,16 @@ import pytest
 from msgspec.structs import replace
 from planned import SMALL, made
 
-from bertjob.cluster.machine import linked
+from bertjob.cluster.host.here import linked
+from bertjob.config.job import Data, Engine, Image, Job, Model, Resources
+from bertjob.config.site import Mount, Site
 from bertjob.errors import PreflightError
-from bertjob.launch.engines import ENGINES, Bind, Container, fit
+from bertjob.launch.argv import Word, parse, variable
+from bertjob.launch.engines import ENGINES, Bind, Container, limits
 from bertjob.launch.mounts import binds
 from bertjob.launch.plan import plan
 from bertjob.launch.resolve import Here
 from bertjob.launch.script import script as text_of
-from bertjob.launch.words import Word, parse, variable
-from bertjob.spec.job import Data, Engine, Image, Job, Model, Resources
-from bertjob.spec.site import Mount, Site
 
 CONTAINER = Container(
     image="registry.org/group/image:1",
@@ -162,7 +162,7 @@ def problems(engine: Engine, image: str | None = "group/name:1", slurm: bool = T
     """What stands against a job whose data lie in /data."""
     asked = Resources(gpus_per_node=1)
     job = Job(name="j", engine=engine, image=Image(ref=image), data=Data(train="/data/t.json"), resources=asked)
-    return list(fit.problems(job, Site(name="s", scheduler="slurm" if slurm else "none", **keys)))
+    return list(limits.problems(job, Site(name="s", scheduler="slurm" if slurm else "none", **keys)))
 
 
 @pytest.mark.parametrize("engine", [name for name in ENGINES if name != "docker"])
@@ -225,7 +225,7 @@ def test_a_path_that_a_variable_begins_is_absolute_and_what_a_shell_would_run_is
     for path in ("$(id)", "${X-/a}", "`id`", "$"):
         assert problems("apptainer", mounts=(Mount(source=path),)) == [f"mounts: {path!r} is no absolute path"]
         overlaid = Job(name="j", engine="sarus", image=Image(ref="b:1", overlay=path))
-        assert list(fit.problems(overlaid, SITE)) == [f"image.overlay: {path!r} is no absolute path"]
+        assert list(limits.problems(overlaid, SITE)) == [f"image.overlay: {path!r} is no absolute path"]
 
 
 @pytest.mark.parametrize("engine", ["pyxis", "edf"])

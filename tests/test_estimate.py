@@ -6,16 +6,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bertjob.cluster.materials import samples_of, sizes_of
+from bertjob.config.job import Data, Job, Model, Train
+from bertjob.config.load import load_job
+from bertjob.config.site import Gpu
 from bertjob.errors import SpecError
-from bertjob.launch.estimate.estimate import Estimate, estimate
-from bertjob.launch.estimate.memory import activation_bytes, state_bytes
-from bertjob.launch.estimate.network import exposed_seconds, ring_bytes
-from bertjob.launch.estimate.samples import Samples, squad_samples
-from bertjob.launch.estimate.sizes import KNOWN, Sizes, flops, parameters
-from bertjob.spec.job import Data, Job, Model, Train
-from bertjob.spec.load import load_job
-from bertjob.spec.site import Gpu
+from bertjob.estimate.estimate import Estimate, estimate
+from bertjob.estimate.job_files import samples_of, sizes_of
+from bertjob.estimate.memory import activation_bytes, state_bytes
+from bertjob.estimate.model_size import KNOWN, Sizes, flops, parameters
+from bertjob.estimate.network import exposed_seconds, ring_bytes
+from bertjob.estimate.sample_counts import Samples, squad_samples
 
 LARGE, BASE, MINILM = KNOWN["bert-large-uncased"], KNOWN["bert-base-uncased"], KNOWN["demo"]
 V100 = Gpu(name="V100 32 GB", memory_gib=32, tflops=125, tflops_fp32=15.7)

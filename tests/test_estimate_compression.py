@@ -12,16 +12,16 @@ import pytest
 from click.testing import CliRunner
 
 from bertjob.cli.main import cli
+from bertjob.config.job import Job, OneBit, Optimizer, Train
+from bertjob.config.load import load_job
+from bertjob.config.site import Gpu
 from bertjob.errors import SpecError
-from bertjob.launch.estimate.compression import Compression, Load, compression, full_seconds, one_bit_bytes
-from bertjob.launch.estimate.estimate import Estimate, estimate
-from bertjob.launch.estimate.memory import compression_bytes
-from bertjob.launch.estimate.rounds import Rounds, rounds
-from bertjob.launch.estimate.samples import Samples
-from bertjob.launch.estimate.sizes import KNOWN, parameters
-from bertjob.spec.job import Job, OneBit, Optimizer, Train
-from bertjob.spec.load import load_job
-from bertjob.spec.site import Gpu
+from bertjob.estimate.communication import Compression, Load, compression, full_seconds, one_bit_bytes
+from bertjob.estimate.estimate import Estimate, estimate
+from bertjob.estimate.memory import compression_bytes
+from bertjob.estimate.model_size import KNOWN, parameters
+from bertjob.estimate.rounds import Rounds, rounds
+from bertjob.estimate.sample_counts import Samples
 
 LARGE = KNOWN["bert-large-uncased"]
 A100 = Gpu(name="A100 40 GB", memory_gib=40, tflops=312, tflops_fp32=19.5)

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from planned import SLURM, made, with_
 
+from bertjob.config.fabric import Preset
+from bertjob.config.load import dump, load_site, read_site
+from bertjob.config.search import names
+from bertjob.config.site import Fabric, Site
+from bertjob.config.validate import build
+from bertjob.config.yaml import read_tree
 from bertjob.errors import PreflightError, SpecError
-from bertjob.launch.world import FAST_FABRIC
-from bertjob.spec.build import build
-from bertjob.spec.fabric import Preset
-from bertjob.spec.load import dump, load_site, read_site
-from bertjob.spec.shipped import names
-from bertjob.spec.site import Fabric, Site
-from bertjob.spec.tree import read_tree
+from bertjob.rundir.world import FAST_FABRIC
 
 
 def preset(name: str) -> Preset:

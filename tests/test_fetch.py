@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from bertjob.cluster import fetch
+from bertjob.cluster import datasets
 from bertjob.errors import DataError, SpecError
 
 CONTENT = {"train-v1.1.json": b'{"data": []}' * 20_000, "dev-v1.1.json": b'{"version": "1.1"}'}
@@ -28,8 +28,8 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[st
     folder.mkdir()
     for name, content in CONTENT.items():
         (folder / name).write_bytes(content)
-    files = tuple(fetch.File(n, len(c), hashlib.sha256(c).hexdigest()) for n, c in CONTENT.items())
-    monkeypatch.setitem(fetch.DATA_SETS, "squad", fetch.DataSet("http://127.0.0.1:1/", files))
+    files = tuple(datasets.File(n, len(c), hashlib.sha256(c).hexdigest()) for n, c in CONTENT.items())
+    monkeypatch.setitem(datasets.DATA_SETS, "squad", datasets.DataSet("http://127.0.0.1:1/", files))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", folder
@@ -39,7 +39,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[st
 
 def test_files_arrive_whole_and_progress_is_told(mirror: tuple[str, Path], tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    paths = fetch.fetch("squad", tmp_path / "new" / "data", lambda *seen: told.append(seen), mirror[0])
+    paths = datasets.fetch("squad", tmp_path / "new" / "data", lambda *seen: told.append(seen), mirror[0])
     assert {path.name: path.read_bytes() for path in paths} == CONTENT
     assert [path.name for path in paths[0].parent.iterdir() if path.name.startswith(".")] == []
     size = len(CONTENT["train-v1.1.json"])
@@ -50,10 +50,10 @@ def test_files_arrive_whole_and_progress_is_told(mirror: tuple[str, Path], tmp_p
 def test_good_files_are_kept_and_broken_ones_replaced(mirror: tuple[str, Path], tmp_path: Path) -> None:
     address, served = mirror
     to = tmp_path / "data"
-    fetch.fetch("squad", to, address=address)
+    datasets.fetch("squad", to, address=address)
     (to / "dev-v1.1.json").write_bytes(b"cut")
     (served / "train-v1.1.json").unlink()  # asking for it again would fail
-    fetch.fetch("squad", to, address=address)
+    datasets.fetch("squad", to, address=address)
     assert (to / "dev-v1.1.json").read_bytes() == CONTENT["dev-v1.1.json"]
 
 
@@ -64,7 +64,7 @@ def test_a_wrong_body_is_refused_and_leaves_nothing(
     address, served = mirror
     (served / "dev-v1.1.json").write_bytes(body)
     with pytest.raises(DataError, match=says):
-        fetch.fetch("squad", tmp_path / "data", address=address)
+        datasets.fetch("squad", tmp_path / "data", address=address)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["train-v1.1.json"]
 
 
@@ -77,7 +77,7 @@ def test_no_network_says_on_one_line_what_to_do(tmp_path: Path, monkeypatch: pyt
         monkeypatch.delenv(proxy, raising=False)
     (tmp_path / "kept").mkdir()
     with pytest.raises(DataError) as refused:
-        fetch.fetch("squad", tmp_path / "kept" / "new" / "data")
+        datasets.fetch("squad", tmp_path / "kept" / "new" / "data")
     assert list((tmp_path / "kept").iterdir()) == []
     line = str(refused.value)
     assert "\n" not in line
@@ -91,15 +91,15 @@ def test_a_server_that_has_no_such_file_is_named_with_its_answer(mirror: tuple[s
     address, served = mirror
     (served / "train-v1.1.json").unlink()
     with pytest.raises(DataError, match=r"404 File not found"):
-        fetch.fetch("squad", tmp_path, address=address)
+        datasets.fetch("squad", tmp_path, address=address)
 
 
 def test_an_unknown_set_names_the_known_one(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="did you mean 'squad'"):
-        fetch.fetch("sqaud", tmp_path)
+        datasets.fetch("sqaud", tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"file.*cannot be written"):
-        fetch.fetch("squad", tmp_path / "file" / "data")
+        datasets.fetch("squad", tmp_path / "file" / "data")

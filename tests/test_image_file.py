@@ -7,10 +7,10 @@ import pytest
 from planned import HERE, SLURM, SMALL, with_
 
 from bertjob.cluster.image_file import check_image
+from bertjob.config.job import Engine, Image, Job
+from bertjob.config.site import Mount
 from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan, plan
-from bertjob.spec.job import Engine, Image, Job
-from bertjob.spec.site import Mount
 
 
 def planned(engine: Engine, image: str, run_dir: Path, *mounts: Mount) -> Plan:

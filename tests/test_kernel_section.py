@@ -4,13 +4,21 @@ import msgspec
 import pytest
 from planned import HERE, SLURM
 
-from bertjob.cluster.chain import check_layers
 from bertjob.cluster.preflight import check_kernel
+from bertjob.cluster.slurm.chain import check_layers
+from bertjob.config.checks.kernel import (
+    Flags,
+    advice,
+    dropout_advice,
+    mark,
+    memory_flags,
+    mismatch,
+    too_large,
+)
+from bertjob.config.job import Job, Kernel, Model
+from bertjob.config.load import load_job
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.plan import Plan, plan
-from bertjob.spec.job import Job, Kernel, Model
-from bertjob.spec.kernel import Flags, advice, dropout_advice, mark, memory_flags, mismatch, too_large
-from bertjob.spec.load import load_job
 
 ON = Kernel(enabled=True)
 

@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
+from bertjob.config.job import Launcher, SrunMpi
+from bertjob.config.site import Mpi
 from bertjob.launch.launchers import LAUNCHERS, Start
-from bertjob.spec.job import Launcher, SrunMpi
-from bertjob.spec.site import Mpi
 
 
 def start(mpi: Mpi | None = None, interface: str | None = None, srun_mpi: SrunMpi = "none") -> Start:

@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bertjob.cli.main import cli
-from bertjob.launch.lint.parse import parse
-from bertjob.launch.lint.rules import RULES, check
+from bertjob.lint.bash.parse import parse
+from bertjob.lint.rules import RULES, check
 
 FOLDER = Path(__file__).parent / "lint"
 EXAMPLES = sorted(Path(__file__).parent.parent.glob("slurm/examples/*"))

@@ -3,13 +3,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bertjob.config.job import Job
+from bertjob.config.load import dump, load_job, load_site, read_job
+from bertjob.config.search import names
+from bertjob.config.site import Site
+from bertjob.config.validate import build
+from bertjob.config.yaml import read_tree
 from bertjob.errors import SpecError
-from bertjob.spec.build import build
-from bertjob.spec.job import Job
-from bertjob.spec.load import dump, load_job, load_site, read_job
-from bertjob.spec.shipped import names
-from bertjob.spec.site import Site
-from bertjob.spec.tree import read_tree
 
 
 @pytest.fixture

@@ -13,16 +13,17 @@ from pathlib import Path
 import pytest
 from planned import HERE, SMALL
 
-from bertjob.cluster import preflight, process_group, runs
-from bertjob.cluster.cancel import cancel
+from bertjob.cluster import preflight
 from bertjob.cluster.local import run_here
-from bertjob.cluster.status import status
+from bertjob.cluster.runs import catalog, process_group
+from bertjob.cluster.runs.control import cancel
+from bertjob.cluster.runs.status import status
+from bertjob.config.job import Job, Resources
+from bertjob.config.site import Site
 from bertjob.errors import BertjobError, PreflightError
 from bertjob.launch.plan import Here, Plan, plan
-from bertjob.spec.job import Job, Resources
-from bertjob.spec.layout import RunDir
-from bertjob.spec.site import Site
-from bertjob.spec.state import RunState, read_state, write_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import RunState, read_state, write_state
 
 HOSTILE = "run dir with 'quotes' and $(x)"
 Planned = Callable[..., Plan]
@@ -181,7 +182,7 @@ def start_in_background(wanted: Plan, log: Path) -> threading.Thread:
 def test_a_run_is_seen_running_is_not_started_twice_and_can_be_cancelled(planned: Planned, tmp_path: Path) -> None:
     wanted = planned(GRACEFUL)
     thread = start_in_background(wanted, RunDir(tmp_path / HOSTILE).log("local"))
-    run = runs.find(str(tmp_path / HOSTILE))
+    run = catalog.find(str(tmp_path / HOSTILE))
     assert status([run]).rows[0].state == "running"
     with pytest.raises(PreflightError, match="is still running here as process"):
         run_here(wanted)
@@ -193,9 +194,9 @@ def test_a_run_is_seen_running_is_not_started_twice_and_can_be_cancelled(planned
 
 def test_a_run_of_another_machine_is_cancelled_there(planned: Planned, tmp_path: Path) -> None:
     run_here(planned(""))
-    run = runs.find(str(tmp_path / HOSTILE))
-    elsewhere = runs.Run(
-        run.path, runs.Submission(job_id="local", site="x", scheduler="none", time=0, host="elsewhere")
+    run = catalog.find(str(tmp_path / HOSTILE))
+    elsewhere = catalog.Run(
+        run.path, catalog.Submission(job_id="local", site="x", scheduler="none", time=0, host="elsewhere")
     )
     with pytest.raises(BertjobError, match="was started on elsewhere: cancel it there"):
         cancel([elsewhere])
@@ -222,7 +223,7 @@ def test_a_training_that_could_not_say_so_has_failed(
     assert state is not None
     assert (state.phase, state.exit_code) == ("failed", code)
     assert state.error.startswith(cause)
-    assert status([runs.find(str(run_dir.path))]).rows[0].state == "failed"
+    assert status([catalog.find(str(run_dir.path))]).rows[0].state == "failed"
 
 
 def test_what_the_training_said_of_its_failure_stays(planned: Planned, tmp_path: Path) -> None:
@@ -263,4 +264,4 @@ def test_what_the_training_refuses_before_it_begins_leaves_nothing(planned: Plan
     with pytest.raises(PreflightError, match=r"^no GPU here$"):
         run_here(planned(body))
     assert not (tmp_path / HOSTILE).exists()
-    assert runs.known() == []
+    assert catalog.known() == []

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bertjob.cluster import logs, runs, wait, watch
-from bertjob.cluster.runs import Run
-from bertjob.cluster.slurm import Answer, JobInfo, JobState
-from bertjob.cluster.tail import Tail
-from bertjob.cluster.watch import Watch
+from bertjob.cluster.runs import catalog, logs, wait, watch
+from bertjob.cluster.runs.catalog import Run
+from bertjob.cluster.runs.tail import Tail
+from bertjob.cluster.runs.watch import Watch
+from bertjob.cluster.slurm.queue import Answer, JobInfo, JobState
 from bertjob.errors import DataError
-from bertjob.spec.layout import RunDir
-from bertjob.spec.state import Phase, RunState, write_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import Phase, RunState, write_state
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(wait, "_POLL_S", 0.01)
     run_dir = RunDir(tmp_path / "squad-1")
     run_dir.logs.mkdir(parents=True)
-    return runs.record(run_dir, job_id="7", site="daint", scheduler="slurm")
+    return catalog.record(run_dir, job_id="7", site="daint", scheduler="slurm")
 
 
 def beat(run: Run, phase: Phase) -> None:

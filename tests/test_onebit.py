@@ -9,12 +9,12 @@ import pytest
 from planned import LOCAL, SLURM, SMALL, made, with_
 
 from bertjob.cluster.preflight import check_freeze
+from bertjob.config.checks.deepspeed_config import check_deepspeed
+from bertjob.config.job import ONE_BIT, Data, Job, OneBit, Optimizer, Resources, Schedule, Train
+from bertjob.config.load import dump, load_job
+from bertjob.config.site import Fabric, Mpi, Site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.plan import Here, Plan, plan
-from bertjob.spec.deepspeed import check_deepspeed
-from bertjob.spec.job import ONE_BIT, Data, Job, OneBit, Optimizer, Resources, Schedule, Train
-from bertjob.spec.load import dump, load_job
-from bertjob.spec.site import Fabric, Mpi, Site
 
 HERE = Here(python="/venv/bin/python", cwd="/home/me", run=lambda name: f"/runs/{name}")
 BATCH = Train(global_batch=8, micro_batch=1)

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from planned import with_
 
+from bertjob.config.job import Checkpoint, Data, Image, Job, Model, Optimizer, Resources, Train
+from bertjob.config.site import Fabric, Limits, Mount, Site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.plan import Here, Plan, plan
-from bertjob.spec.job import Checkpoint, Data, Image, Job, Model, Optimizer, Resources, Train
-from bertjob.spec.site import Fabric, Limits, Mount, Site
 
 HERE = Here(
     python="/venv/bin/python", cwd="/home/me", cpus=8, gpus=2, environment={"HOME": "/home/me", "SCRATCH": "/scratch"}

@@ -8,12 +8,12 @@ from typing import Any, get_args
 import pytest
 from planned import HERE, LOCAL, SLURM, SMALL, made, with_
 
+from bertjob.config.job import Image, Job, Launcher, Library, Resources
+from bertjob.config.site import Mpi
 from bertjob.errors import PreflightError
-from bertjob.launch.choice import facts
+from bertjob.launch.auto_launcher import facts
 from bertjob.launch.plan import Plan, plan
 from bertjob.launch.pmi import Facts, Verdict, verdicts
-from bertjob.spec.job import Image, Job, Launcher, Library, Resources
-from bertjob.spec.site import Mpi
 
 TYPES = ("none", "pmi2", "pmix", "pmix_v4")
 DEBIAN = Library(family="openmpi", version="4.1.4", pmi=("pmix",))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bertjob.errors import PreflightError
 from bertjob.launch.engines import ENGINES
-from bertjob.launch.lint.parse import parse
-from bertjob.launch.porting import port
+from bertjob.lint.bash.parse import parse
+from bertjob.port import port
 
 NAMES = sorted(set(ENGINES) - {"none"})
 EXAMPLES = sorted(Path(__file__).parent.parent.glob("slurm/examples/*.sbatch"))

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from bertjob.cluster.preflight import check_inputs
+from bertjob.config.job import Job, Model
 from bertjob.errors import PreflightError
-from bertjob.launch.paths import needs
-from bertjob.spec.job import Job, Model
-from bertjob.spec.pretrained import Pretrained, recognise
+from bertjob.formats.pretrained import Pretrained, recognise
+from bertjob.launch.input_paths import needs
 
 HF = ("config.json", "model.safetensors")
 STATES = "mp_rank_00_model_states.pt"

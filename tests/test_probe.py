@@ -5,10 +5,11 @@ import time
 
 import pytest
 
-from bertjob.cluster.command import ask
-from bertjob.cluster.probe import places, programs, scheduler
-from bertjob.spec.job import Library
-from bertjob.spec.site import Site
+from bertjob.cluster.host import filesystem, programs
+from bertjob.cluster.process import ask
+from bertjob.cluster.slurm import facts
+from bertjob.config.job import Library
+from bertjob.config.site import Site
 
 SINFO = """\
 normal*|up|1-00:00:00|1-infinite|4|12|64000|gpu:1|gpu|0/4
@@ -45,7 +46,7 @@ mca:ess:pmi:version:"mca:2.1.0"
 
 
 def test_partitions_of_sinfo():
-    normal, urgent, debug = scheduler.parse_sinfo(SINFO)
+    normal, urgent, debug = facts.parse_sinfo(SINFO)
     assert (normal.partition, normal.default, normal.up, normal.time, normal.idle) == (
         "normal",
         True,
@@ -69,23 +70,23 @@ def test_partitions_of_sinfo():
     ],
 )
 def test_gpus_of_a_gres(text, found):
-    assert scheduler.parse_gres(text) == found
+    assert facts.parse_gres(text) == found
 
 
 def test_types_of_srun_mpi_list():
-    assert scheduler.parse_mpi_list(MPI_22_05) == ("cray_shasta", "none", "pmi2", "pmix", "pmix_v4")
-    assert scheduler.parse_mpi_list(MPI_20_11) == ("cray_shasta", "none", "pmi2", "pmix", "pmix_v3")
-    assert scheduler.parse_mpi_list("srun: error: Unable to contact slurm controller") == ()
+    assert facts.parse_mpi_list(MPI_22_05) == ("cray_shasta", "none", "pmi2", "pmix", "pmix_v4")
+    assert facts.parse_mpi_list(MPI_20_11) == ("cray_shasta", "none", "pmi2", "pmix", "pmix_v3")
+    assert facts.parse_mpi_list("srun: error: Unable to contact slurm controller") == ()
 
 
 def test_a_plugin_of_one_pmix_version_is_a_pmix():
-    found = scheduler.Scheduler(mpi_types=("none", "pmix_v4"))
+    found = facts.Scheduler(mpi_types=("none", "pmix_v4"))
     assert found.offers("pmix")
     assert not found.offers("pmi2")
 
 
 def test_settings_that_are_not_set_are_left_out():
-    assert scheduler.parse_config(CONFIG) == {
+    assert facts.parse_config(CONFIG) == {
         "AccountingStorageType": "accounting_storage/slurmdbd",
         "ClusterName": "bj0",
         "SchedulerParameters": "batch_sched_delay=0,sched_interval=2",
@@ -94,22 +95,22 @@ def test_settings_that_are_not_set_are_left_out():
 
 def test_the_controllers_clock():
     said = time.mktime((2026, 11, 20, 13, 51, 50, 0, 0, -1))
-    assert scheduler.parse_clock(CONFIG, said + 0.7) == 0  # it says whole seconds
-    assert scheduler.parse_clock(CONFIG, said - 60) == 60
-    assert scheduler.parse_clock(CONFIG, said + 60) == -60
-    assert scheduler.parse_clock("no such line", said) is None
+    assert facts.parse_clock(CONFIG, said + 0.7) == 0  # it says whole seconds
+    assert facts.parse_clock(CONFIG, said - 60) == 60
+    assert facts.parse_clock(CONFIG, said + 60) == -60
+    assert facts.parse_clock("no such line", said) is None
 
 
 def test_without_slurm_conf_the_last_complaint_is_put_in_words():
     said = "scontrol: error: DNS SRV lookup failed; scontrol: fatal: Could not establish a configuration source"
-    assert scheduler._last_words(said) == scheduler.NO_CONFIGURATION
-    assert scheduler._last_words("scontrol: error: slurm is odd") == "slurm is odd"
+    assert facts._last_words(said) == facts.NO_CONFIGURATION
+    assert facts._last_words("scontrol: error: slurm is odd") == "slurm is odd"
 
 
 def test_ping_says_which_controllers_are_down():
     up, down = "Slurmctld(primary) at ctl is UP", "Slurmctld(backup) at ctl2 is DOWN"
-    assert scheduler.parse_ping(f"{up}\n{down}\n") == ""
-    assert scheduler.parse_ping("Slurmctld(primary) at ctl is DOWN\n") == "slurmctld(primary) at ctl is DOWN"
+    assert facts.parse_ping(f"{up}\n{down}\n") == ""
+    assert facts.parse_ping("Slurmctld(primary) at ctl is DOWN\n") == "slurmctld(primary) at ctl is DOWN"
 
 
 @pytest.mark.parametrize(
@@ -122,8 +123,8 @@ def test_ping_says_which_controllers_are_down():
     ],
 )
 def test_slurms_version(output, version, release):
-    assert scheduler.parse_version(output) == version
-    assert scheduler.Scheduler(version=version).release == release
+    assert facts.parse_version(output) == version
+    assert facts.Scheduler(version=version).release == release
 
 
 @pytest.mark.parametrize(
@@ -191,10 +192,10 @@ def test_modules_that_cannot_be_loaded_are_one_line():
 
 def test_space_of_df():
     output = "Type  1B-blocks  Avail IFree Mounted on\nlustre 270553174016 72513036288 15956407 /scratch with spaces\n"
-    found = places.parse_df("/scratch/me", output)
+    found = filesystem.parse_df("/scratch/me", output)
     assert (found.kind, found.size, found.free, found.free_files) == ("lustre", 270553174016, 72513036288, 15956407)
     assert found.shared
-    assert places.parse_df("/", "df: /: Permission denied") is None
+    assert filesystem.parse_df("/", "df: /: Permission denied") is None
 
 
 @pytest.mark.parametrize(
@@ -210,11 +211,11 @@ def test_space_of_df():
 )
 def test_quota_of_quota_and_lustre(line, found):
     header = "Disk quotas for user joe (uid 1000):\n     Filesystem  kbytes   quota   limit   grace   files\n"
-    assert places.parse_quota(f"{header}{line}\n") == found
+    assert filesystem.parse_quota(f"{header}{line}\n") == found
 
 
 def test_a_folder_that_is_not_there_yet_is_judged_by_the_one_above(tmp_path):
-    assert places.place(str(tmp_path / "new" / "er")).path == str(tmp_path)
+    assert filesystem.place(str(tmp_path / "new" / "er")).path == str(tmp_path)
 
 
 def test_a_command_that_is_missing_fails_or_hangs_is_a_line():

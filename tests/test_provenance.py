@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 import bertjob
-from bertjob.cluster import provenance
+from bertjob.cluster.runs import provenance
 
 
 def git(folder: Path, *arguments: str) -> str:

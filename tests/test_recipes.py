@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from bertjob.spec import batch
-from bertjob.spec.job import Job, Kernel
-from bertjob.spec.load import load_job
+from bertjob.config.checks import batch_size
+from bertjob.config.job import Job, Kernel
+from bertjob.config.load import load_job
 
 
 def job(name: str) -> Job:
@@ -89,7 +89,7 @@ def test_the_adam_job_is_the_tutorials_json():
 )
 def test_batches_come_out_even_as_the_comments_say(name, ranks, accumulation):
     train = job(name).train
-    assert batch.solve(train.global_batch, train.micro_batch, ranks) == accumulation
+    assert batch_size.solve(train.global_batch, train.micro_batch, ranks) == accumulation
 
 
 def test_the_job_with_the_kernel_is_the_tutorials_table():

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bertjob.cluster import index, rundir, runs
-from bertjob.cluster.machine import here, model_of_run
+from bertjob.cluster.host.here import here, model_of_run
 from bertjob.cluster.preflight import check_inputs
-from bertjob.cluster.runs import Run
+from bertjob.cluster.runs import catalog, create, index
+from bertjob.cluster.runs.catalog import Run
+from bertjob.config import search
 from bertjob.errors import PreflightError, SpecError
-from bertjob.spec import shipped
-from bertjob.spec.layout import RunDir
+from bertjob.rundir.directory import RunDir
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +24,11 @@ def _own_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def started(tmp_path: Path, name: str, job_id: str = "17") -> Run:
     run_dir = RunDir(tmp_path / "runs" / name)
     run_dir.path.mkdir(parents=True)
-    return runs.record(run_dir, job_id=job_id, site="daint", scheduler="none" if job_id == "local" else "slurm")
+    return catalog.record(run_dir, job_id=job_id, site="daint", scheduler="none" if job_id == "local" else "slurm")
 
 
 def test_names_hold_the_job_and_the_time_and_differ(tmp_path: Path) -> None:
-    first, second = (rundir.new_run_dir(tmp_path, "squad", now=0) for _ in range(2))
+    first, second = (create.new_run_dir(tmp_path, "squad", now=0) for _ in range(2))
     assert first.name.startswith("squad-1970")
     assert first.path != second.path
     assert not first.path.exists()
@@ -36,7 +36,7 @@ def test_names_hold_the_job_and_the_time_and_differ(tmp_path: Path) -> None:
 
 def test_a_run_directory_is_made_with_its_files_and_logs(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "deep" / "run dir with 'quotes' and $(x)")
-    with rundir.made(run_dir, {"job.yaml": "name: é\n", "git.diff": b"\xff"}):
+    with create.made(run_dir, {"job.yaml": "name: é\n", "git.diff": b"\xff"}):
         assert run_dir.logs.is_dir()
     assert run_dir.job.read_text(encoding="utf-8") == "name: é\n"
     assert run_dir.git_diff.read_bytes() == b"\xff"
@@ -44,7 +44,7 @@ def test_a_run_directory_is_made_with_its_files_and_logs(tmp_path: Path) -> None
 
 def test_nothing_is_left_when_the_body_fails(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(RuntimeError), rundir.made(RunDir(tmp_path / "there" / "new" / "run"), {"job.yaml": ""}):
+    with pytest.raises(RuntimeError), create.made(RunDir(tmp_path / "there" / "new" / "run"), {"job.yaml": ""}):
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     assert list((tmp_path / "there").iterdir()) == []
@@ -52,67 +52,67 @@ def test_nothing_is_left_when_the_body_fails(tmp_path: Path) -> None:
 
 def test_a_run_that_goes_on_keeps_its_files_when_the_body_fails(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
-    with rundir.made(run_dir, {"job.yaml": "old"}):
+    with create.made(run_dir, {"job.yaml": "old"}):
         run_dir.metrics.write_text("kept")
-    with pytest.raises(RuntimeError), rundir.made(run_dir, {"job.yaml": "new"}):
+    with pytest.raises(RuntimeError), create.made(run_dir, {"job.yaml": "new"}):
         raise RuntimeError
     assert (run_dir.job.read_text(), run_dir.metrics.read_text()) == ("old", "kept")
-    with rundir.made(run_dir, {"job.yaml": "new"}):
+    with create.made(run_dir, {"job.yaml": "new"}):
         pass
     assert (run_dir.job.read_text(), run_dir.metrics.read_text()) == ("new", "kept")
 
 
 def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(PreflightError, match="choose another --run-dir"), rundir.made(RunDir(tmp_path), {}):
+    with pytest.raises(PreflightError, match="choose another --run-dir"), create.made(RunDir(tmp_path), {}):
         pass
     assert (tmp_path / "thesis.tex").exists()
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with rundir.made(RunDir(tmp_path / "mine"), {"job.yaml": ""}):
+    with create.made(RunDir(tmp_path / "mine"), {"job.yaml": ""}):
         pass
 
 
 def test_a_path_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PreflightError, match=r"file: is there and no run directory"):
-        rundir.made(RunDir(tmp_path / "file" / "run"), {}).__enter__()
+        create.made(RunDir(tmp_path / "file" / "run"), {}).__enter__()
 
 
 def test_runs_are_found_by_path_name_id_and_beginning(tmp_path: Path) -> None:
     run = started(tmp_path, "squad-20261120-101500-3fa9", "4711")
     for text in (run.path, "runs/squad-20261120-101500-3fa9", run.name, "4711", "squad-2026"):
-        assert runs.find(text) == run
+        assert catalog.find(text) == run
 
 
 def test_a_beginning_that_several_have_names_the_newest(tmp_path: Path) -> None:
     for name in ("squad-1", "squad-2"):
         started(tmp_path, name)
     with pytest.raises(SpecError, match="squad: 2 runs begin like this, the newest are squad-2, squad-1"):
-        runs.find("squad")
+        catalog.find("squad")
 
 
 def test_an_id_that_came_twice_is_the_newer_run(tmp_path: Path) -> None:
     started(tmp_path, "squad-1", "5")
-    assert runs.find("5") != started(tmp_path, "squad-2", "5")
-    assert runs.find("5").name == "squad-2"
+    assert catalog.find("5") != started(tmp_path, "squad-2", "5")
+    assert catalog.find("5").name == "squad-2"
 
 
 def test_unknown_runs_name_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="none has been started yet"):
-        runs.find("squad")
+        catalog.find("squad")
     started(tmp_path, "squad-1")
     with pytest.raises(SpecError, match="did you mean 'squad-1'"):
-        runs.find("suqad-1")
+        catalog.find("suqad-1")
 
 
 def test_the_newest_submission_counts(tmp_path: Path) -> None:
     run = started(tmp_path, "squad-1", "5")
-    again = runs.record(run.run_dir, job_id="6", site="daint", scheduler="slurm")
-    assert runs.known() == [again]
-    assert runs.read(run.run_dir) == again
+    again = catalog.record(run.run_dir, job_id="6", site="daint", scheduler="slurm")
+    assert catalog.known() == [again]
+    assert catalog.read(run.run_dir) == again
     assert len(run.run_dir.submissions.read_text().splitlines()) == 2
 
 
@@ -120,7 +120,7 @@ def test_a_run_that_was_deleted_is_no_longer_known(tmp_path: Path) -> None:
     run = started(tmp_path, "squad-1")
     run.run_dir.submissions.unlink()
     run.run_dir.path.rmdir()
-    assert runs.known() == []
+    assert catalog.known() == []
 
 
 def broken(path: Path) -> None:
@@ -140,9 +140,9 @@ def test_a_damaged_index_is_made_anew_from_the_run_directories(
     run = started(tmp_path, "squad-1")
     path = tmp_path / "state" / "bertjob" / "index.sqlite"
     damage(path)  # type: ignore[operator]
-    assert runs.known() == [run]
+    assert catalog.known() == [run]
     newer = started(tmp_path, "squad-2")
-    assert runs.known() == [run, newer]
+    assert catalog.known() == [run, newer]
     warned = [record for record in caplog.records if "made anew" in record.message]
     assert len(warned) == (0 if damage is Path.unlink else 1)
     assert len(list(path.parent.glob("index.sqlite.broken-*"))) == len(warned)
@@ -156,7 +156,7 @@ def test_a_stuck_lock_is_set_aside(
     holder = sqlite3.connect(tmp_path / "state" / "bertjob" / "index.sqlite", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     newer = started(tmp_path, "squad-2")
-    assert runs.known() == [run, newer]
+    assert catalog.known() == [run, newer]
     assert len([record for record in caplog.records if "locked" in record.message]) == 1
     holder.close()
 
@@ -167,7 +167,7 @@ def test_without_a_place_for_the_index_a_run_still_starts(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     run = started(tmp_path, "squad-1")
-    assert runs.find(run.path) == run
+    assert catalog.find(run.path) == run
     assert len(caplog.records) == 1
 
 
@@ -179,10 +179,10 @@ def test_a_run_that_only_its_script_has_written_down_is_found_from_where_it_was_
     (folder / "submissions.jsonl").write_text(
         '{"job_id":"7","site":"generic","scheduler":"slurm","time":1763600000,"host":"nid1"}\n'
     )
-    assert [run.path for run in runs.known()] == [str(folder)]
-    assert runs.find("7").path == runs.find("squad-7").path == runs.find("runs/squad-7").path == str(folder)
+    assert [run.path for run in catalog.known()] == [str(folder)]
+    assert catalog.find("7").path == catalog.find("squad-7").path == catalog.find("runs/squad-7").path == str(folder)
     monkeypatch.chdir("/")
-    assert runs.known() == []
+    assert catalog.known() == []
 
 
 def test_rebuild_takes_in_runs_of_other_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,9 +193,9 @@ def test_rebuild_takes_in_runs_of_other_folders(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "runs" / "half" / "submissions.jsonl").write_text('{"job_')
     (tmp_path / "state" / "bertjob" / "index.sqlite").unlink()
     (tmp_path / "state" / "bertjob" / "folders").unlink()
-    assert runs.known() == []
-    assert runs.rebuild([tmp_path / "runs", tmp_path / "nowhere"]) == 1
-    assert runs.known() == [run]
+    assert catalog.known() == []
+    assert catalog.rebuild([tmp_path / "runs", tmp_path / "nowhere"]) == 1
+    assert catalog.known() == [run]
 
 
 def test_a_working_directory_that_is_gone_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,14 +205,14 @@ def test_a_working_directory_that_is_gone_is_one_line(tmp_path: Path, monkeypatc
     with pytest.raises(PreflightError, match="the working directory is gone"):
         here()
     with pytest.raises(PreflightError, match="the working directory is gone"):
-        rundir.new_run_dir(Path("runs"), "squad")
+        create.new_run_dir(Path("runs"), "squad")
 
 
 def test_names_that_no_file_can_have_are_unknown(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no such run"):
-        runs.run_folder("x" * 300)
+        catalog.run_folder("x" * 300)
     with pytest.raises(SpecError, match="File name too long"):
-        shipped.find("job", f"./{'x' * 300}")
+        search.find("job", f"./{'x' * 300}")
 
 
 def test_what_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,9 +222,9 @@ def test_what_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Path, "open", refuse)  # root may read everything
     monkeypatch.setattr(Path, "stat", refuse)
     with pytest.raises(SpecError, match="you may not read it"):
-        runs.run_folder("somebody/run")
+        catalog.run_folder("somebody/run")
     with pytest.raises(SpecError, match="you may not read it"):
-        shipped.find("job", "somebody/job.yaml")
+        search.find("job", "somebody/job.yaml")
     with pytest.raises(PreflightError, match="you may not read it"):
         check_inputs({"data.train": "/somebody/train.json"})
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from planned import HOSTILE, LOCAL, SLURM, made, with_
 from regen import EXAMPLES, ROOT
 
+from bertjob.config.job import Data, Image, Model, Resources
+from bertjob.config.site import Fabric, Mount, Site
 from bertjob.errors import REQUEUE_EXIT_CODE
-from bertjob.launch import ending
 from bertjob.launch.engines import ENGINES
 from bertjob.launch.engines.references import PATH
 from bertjob.launch.launchers import LAUNCHERS
-from bertjob.spec.job import Data, Image, Model, Resources
-from bertjob.spec.site import Fabric, Mount, Site
+from bertjob.launch.schedulers import slurm
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -90,8 +90,8 @@ def test_a_description_cannot_leave_its_comment() -> None:
 
 
 def test_the_exit_code_of_a_checkpoint_is_the_one_that_training_has() -> None:
-    assert f'"$code" -eq {REQUEUE_EXIT_CODE} ]' in ending.REQUEUE
-    assert f"ended == {REQUEUE_EXIT_CODE}" in ending.WAIT_FOR_RANKS
+    assert f'"$code" -eq {REQUEUE_EXIT_CODE} ]' in slurm.REQUEUE
+    assert f"ended == {REQUEUE_EXIT_CODE}" in slurm.WAIT_FOR_RANKS
 
 
 def every_kind() -> dict[str, str]:

@@ -16,14 +16,14 @@ import pytest
 from fakes.commands import Commands
 from planned import HERE, HOSTILE, LOCAL, SLURM, SMALL, made, with_
 
+from bertjob.config.job import Image, Job, Resources
+from bertjob.config.load import dump, read_job
+from bertjob.config.site import Mount, Site
 from bertjob.errors import REQUEUE_EXIT_CODE
 from bertjob.launch.plan import plan
 from bertjob.launch.script import script as text_of
-from bertjob.spec.job import Image, Job, Resources
-from bertjob.spec.layout import RunDir
-from bertjob.spec.load import dump, read_job
-from bertjob.spec.site import Mount, Site
-from bertjob.spec.state import RunState, write_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import RunState, write_state
 
 
 def until(true: Callable[[], bool]) -> None:

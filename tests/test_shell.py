@@ -14,10 +14,10 @@ from planned import HERE, LOCAL, SLURM, with_
 
 from bertjob.cli.main import cli
 from bertjob.cluster.shell import run_shell
+from bertjob.config.job import Data, Image, Job, Resources
+from bertjob.config.site import Mount, Site
 from bertjob.errors import PreflightError, SchedulerError
 from bertjob.launch.shell import Shell, script, shell
-from bertjob.spec.job import Data, Image, Job, Resources
-from bertjob.spec.site import Mount, Site
 
 SARUS: dict[str, Any] = {"engine": "sarus", "image": Image(ref="group/name:1"), "mounts": (Mount(source="$SCRATCH"),)}
 

@@ -9,15 +9,15 @@ from click.testing import CliRunner
 from planned import HERE, SLURM, made, with_
 
 from bertjob.cli.main import cli
+from bertjob.config import walltime
+from bertjob.config.job import Resources
+from bertjob.config.load import load_job, load_site
+from bertjob.config.search import names, shipped_folder
+from bertjob.config.site import Fabric, Site
 from bertjob.errors import PreflightError
 from bertjob.launch.checks import refuse_unsaid
 from bertjob.launch.plan import Plan, plan
 from bertjob.launch.script import script
-from bertjob.spec import walltime
-from bertjob.spec.job import Resources
-from bertjob.spec.load import load_job, load_site
-from bertjob.spec.shipped import names, shipped_folder
-from bertjob.spec.site import Fabric, Site
 
 SITES = sorted(path.stem for path in shipped_folder("site").glob("*.yaml"))
 MACHINES = [name for name in SITES if name not in ("generic", "local")]

@@ -10,9 +10,9 @@ from types import FrameType
 import pytest
 from fakes.commands import Commands
 
-from bertjob.cluster import slurm
-from bertjob.cluster.command import one_line
-from bertjob.cluster.slurm import Answer, JobInfo, JobState
+from bertjob.cluster.process import one_line
+from bertjob.cluster.slurm import queue
+from bertjob.cluster.slurm.queue import Answer, JobInfo, JobState
 from bertjob.errors import SchedulerError
 
 SQUEUE = """\
@@ -54,7 +54,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
 
 
 def test_squeue_tells_state_nodes_and_reason() -> None:
-    jobs = slurm.parse_squeue(SQUEUE)
+    jobs = queue.parse_squeue(SQUEUE)
     assert jobs["3"] == JobInfo(JobState.RUNNING, "nid[00001-00004]")
     assert jobs["4"] == JobInfo(JobState.PENDING, "", "Resources")
     assert jobs["2"] == JobInfo(JobState.FAILED, "nid00001", "NonZeroExitCode")
@@ -62,18 +62,18 @@ def test_squeue_tells_state_nodes_and_reason() -> None:
 
 def test_reasons_may_hold_any_character() -> None:
     line = "7|PENDING||Nodes required for job are DOWN, DRAINED | reserved\n"
-    assert slurm.parse_squeue(line)["7"].reason == "Nodes required for job are DOWN, DRAINED | reserved"
+    assert queue.parse_squeue(line)["7"].reason == "Nodes required for job are DOWN, DRAINED | reserved"
 
 
 def test_sacct_tells_who_cancelled_after_the_state() -> None:
-    jobs = slurm.parse_sacct(SACCT)
+    jobs = queue.parse_sacct(SACCT)
     assert jobs["3"].state is JobState.CANCELLED
     assert jobs["5"] == JobInfo(JobState.PENDING)
 
 
 @pytest.mark.parametrize("output", ["", "\n", "slurm is upgraded, come back later\n", "1|COMPLETED\n", "|||\n||\n"])
 def test_other_output_is_no_job_and_no_crash(output: str) -> None:
-    assert not {job for job in (slurm.parse_squeue(output) | slurm.parse_sacct(output)) if job}
+    assert not {job for job in (queue.parse_squeue(output) | queue.parse_sacct(output)) if job}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_other_output_is_no_job_and_no_crash(output: str) -> None:
     ],
 )
 def test_words_become_states_and_new_words_are_unknown(word: str, state: JobState) -> None:
-    assert slurm.read_state(word) is state
+    assert queue.read_state(word) is state
 
 
 def test_an_unknown_state_is_neither_live_nor_ended() -> None:
@@ -100,38 +100,38 @@ def test_an_unknown_state_is_neither_live_nor_ended() -> None:
 
 
 def known(word: str) -> dict[str, JobInfo]:
-    return {"1": JobInfo(slurm.read_state(word))}
+    return {"1": JobInfo(queue.read_state(word))}
 
 
 @pytest.mark.parametrize("accounting", ["NODE_FAIL", "PREEMPTED", "REQUEUED", "FAILED", "COMPLETED"])
 def test_squeue_wins_for_a_job_that_came_back(accounting: str) -> None:
-    jobs = slurm.combine(known("PENDING"), known(accounting), controller_answered=True)
+    jobs = queue.combine(known("PENDING"), known(accounting), controller_answered=True)
     assert jobs["1"].state is JobState.PENDING
 
 
 def test_what_the_queue_forgot_is_in_the_accounting() -> None:
-    assert slurm.combine({}, known("TIMEOUT"), controller_answered=True)["1"].state is JobState.TIMEOUT
+    assert queue.combine({}, known("TIMEOUT"), controller_answered=True)["1"].state is JobState.TIMEOUT
 
 
 def test_node_failure_is_final_only_when_a_controller_that_answers_has_forgotten_the_job() -> None:
-    assert slurm.combine({}, known("NODE_FAIL"), controller_answered=True)["1"].state is JobState.NODE_FAIL
-    assert "1" not in slurm.combine({}, known("NODE_FAIL"), controller_answered=False)
+    assert queue.combine({}, known("NODE_FAIL"), controller_answered=True)["1"].state is JobState.NODE_FAIL
+    assert "1" not in queue.combine({}, known("NODE_FAIL"), controller_answered=False)
 
 
 def test_a_record_that_nobody_closed_is_not_running() -> None:
-    assert "1" not in slurm.combine({}, known("RUNNING"), controller_answered=True)
-    assert slurm.combine({}, known("RUNNING"), controller_answered=False)["1"].state is JobState.RUNNING
+    assert "1" not in queue.combine({}, known("RUNNING"), controller_answered=True)
+    assert queue.combine({}, known("RUNNING"), controller_answered=False)["1"].state is JobState.RUNNING
 
 
 def test_one_call_each_for_all_jobs(commands: Commands) -> None:
-    answer = slurm.ask(["1", "2", "3", "99"])
+    answer = queue.ask(["1", "2", "3", "99"])
     assert [len(commands.calls(name)) for name in ("squeue", "sacct")] == [1, 1]
     assert answer.job("3").state is JobState.RUNNING
     assert answer.job("99").state is JobState.UNKNOWN
 
 
 def test_no_jobs_no_call(commands: Commands) -> None:
-    assert slurm.ask([]) == Answer()
+    assert queue.ask([]) == Answer()
     assert commands.calls("squeue") == commands.calls("sacct") == []
 
 
@@ -156,7 +156,7 @@ def test_ten_thousand_jobs_are_one_call_each_and_little_work(commands: Commands)
     commands.make("squeue", "".join(f"{i}|RUNNING|nid[00001-00004]|None\n" for i in ids))
     commands.make("sacct", "".join(f"{i}|RUNNING|nid[00001-00004]\n" for i in ids))
     with python_calls() as made:
-        answer = slurm.ask(ids)
+        answer = queue.ask(ids)
     assert len(answer.jobs) == len(ids)
     assert [len(commands.calls(name)) for name in ("squeue", "sacct")] == [1, 1]
     for name in ("squeue", "sacct"):  # the kernel takes 128 KiB an argument
@@ -165,9 +165,9 @@ def test_ten_thousand_jobs_are_one_call_each_and_little_work(commands: Commands)
 
 
 def test_jobs_are_asked_for_by_number_while_that_is_short(commands: Commands) -> None:
-    slurm.ask(["7", "8"])
+    queue.ask(["7", "8"])
     assert "--jobs=7,8" in commands.calls("squeue")[0]
-    slurm.ask([str(number) for number in range(2000)])
+    queue.ask([str(number) for number in range(2000)])
     assert f"--user={os.getuid()}" in commands.calls("squeue")[1]
 
 
@@ -177,7 +177,7 @@ def test_what_would_change_slurms_answers_stays_out_of_its_environment(
     leftovers = {"SQUEUE_PARTITION": "gpu", "SLURM_TIME_FORMAT": "%s", "SBATCH_ACCOUNT": "x", "SLURM_JOB_ID": "3"}
     for name, value in {**leftovers, "SLURM_CONF": "/etc/there.conf"}.items():
         monkeypatch.setenv(name, value)
-    slurm.ask(["1"])
+    queue.ask(["1"])
     environment = commands.environment("squeue")
     assert environment["SLURM_CONF"] == "/etc/there.conf"
     assert not leftovers.keys() & environment.keys()
@@ -196,14 +196,14 @@ def test_what_would_change_slurms_answers_stays_out_of_its_environment(
 )
 def test_without_accounting_the_queue_answers(commands: Commands, complaint: str, line: str) -> None:
     commands.make("sacct", stderr=complaint, code=1)
-    answer = slurm.ask(["1", "3"])
+    answer = queue.ask(["1", "3"])
     assert answer.job("3").state is JobState.RUNNING
     assert (answer.controller, answer.accounting) == ("", line)
 
 
 def test_without_controller_the_accounting_answers(commands: Commands) -> None:
     commands.make("squeue", stderr=CONTROLLER_AWAY, code=1)
-    answer = slurm.ask(["1", "99"])
+    answer = queue.ask(["1", "99"])
     assert answer.job("1").state is JobState.COMPLETED
     assert answer.job("99").state is JobState.UNKNOWN
     assert answer.controller == "Unable to contact slurm controller (connect failure)"
@@ -211,21 +211,21 @@ def test_without_controller_the_accounting_answers(commands: Commands) -> None:
 
 def test_a_single_job_that_the_queue_forgot_is_no_failure_of_squeue(commands: Commands) -> None:
     commands.make("squeue", stderr="slurm_load_jobs error: Invalid job id specified\n", code=1)
-    answer = slurm.ask(["2"])
+    answer = queue.ask(["2"])
     assert (answer.controller, answer.job("2").state) == ("", JobState.FAILED)
 
 
 def test_machines_without_slurm_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    answer = slurm.ask(["1"])
+    answer = queue.ask(["1"])
     assert answer.job("1").state is JobState.UNKNOWN
     assert answer.controller == "there is no command squeue on this machine"
 
 
 def test_a_command_that_hangs_is_ended(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     (commands.folder / "squeue").write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr(slurm, "_TIMEOUT_S", 0.2)
-    answer = slurm.ask(["1"])
+    monkeypatch.setattr(queue, "_TIMEOUT_S", 0.2)
+    answer = queue.ask(["1"])
     assert answer.controller == "no answer within 0.2 s"
     assert answer.job("1").state is JobState.COMPLETED
 
@@ -240,10 +240,10 @@ def test_refusals_are_one_line_in_slurms_words() -> None:
 
 def test_cancel_is_one_call_and_says_why_not(commands: Commands) -> None:
     commands.make("scancel")
-    slurm.cancel(["1", "2"])
+    queue.cancel(["1", "2"])
     assert commands.calls("scancel") == [["1", "2"]]
-    slurm.stop("3")
+    queue.stop("3")
     assert commands.calls("scancel")[-1] == ["--batch", "--signal=TERM", "3"]
     commands.make("scancel", stderr="scancel: error: Kill job error on job id 1: Access/permission denied\n", code=1)
     with pytest.raises(SchedulerError, match=r"^scancel: Kill job error on job id 1: Access/permission denied$"):
-        slurm.cancel(["1"])
+        queue.cancel(["1"])

@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bertjob.cluster import outcome, runs
-from bertjob.cluster.runs import Run, Submission
-from bertjob.cluster.slurm import Answer, JobInfo, JobState
-from bertjob.cluster.status import Row, Status, rows, status
-from bertjob.spec.layout import RunDir
-from bertjob.spec.state import Phase, RunState, write_state
+from bertjob.cluster.runs import catalog, outcome
+from bertjob.cluster.runs.catalog import Run, Submission
+from bertjob.cluster.runs.status import Row, Status, rows, status
+from bertjob.cluster.slurm.queue import Answer, JobInfo, JobState
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import Phase, RunState, write_state
 
 NOW = 1_000_000.0
 
@@ -161,7 +161,9 @@ def test_one_question_for_all_jobs_and_none_for_local_runs(tmp_path: Path, monke
 def _recorded(tmp_path: Path, name: str, job_id: str) -> Run:
     folder = RunDir(tmp_path / name)
     folder.path.mkdir()
-    return runs.record(folder, job_id=job_id, site="x", scheduler="none" if job_id == "local" else "slurm", pid=2**22)
+    return catalog.record(
+        folder, job_id=job_id, site="x", scheduler="none" if job_id == "local" else "slurm", pid=2**22
+    )
 
 
 def test_a_controller_that_is_away_is_a_note() -> None:
@@ -182,7 +184,7 @@ def test_another_process_with_the_number_of_a_run_is_not_the_run(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     folder = RunDir(tmp_path / "run")
     folder.path.mkdir()
-    reused = runs.record(folder, job_id="local", site="x", scheduler="none", pid=os.getpid())
+    reused = catalog.record(folder, job_id="local", site="x", scheduler="none", pid=os.getpid())
     assert status([reused]).rows[0].state == "lost"
 
 
@@ -209,7 +211,7 @@ def test_a_cancelled_link_of_a_chain_says_which_job_before_it_failed_and_why(
         folder = RunDir(tmp_path / name)
         folder.path.mkdir()
         after = (links[-1].submission.job_id, links[-1].path) if links else ("", "")
-        links.append(runs.record(folder, job_id=str(number), site="x", scheduler="slurm", after=after))
+        links.append(catalog.record(folder, job_id=str(number), site="x", scheduler="slurm", after=after))
     write_state(links[0].run_dir.state, RunState(phase="failed", time=time.time(), job_id="12", error="no such file"))
     info = {"12": JobInfo(JobState.FAILED), "13": JobInfo(JobState.CANCELLED), "14": JobInfo(JobState.CANCELLED)}
 
@@ -220,5 +222,5 @@ def test_a_cancelled_link_of_a_chain_says_which_job_before_it_failed_and_why(
     assert [reason(link) for link in links[1:]] == ["job 12 (first) before it failed: no such file"] * 2
     assert reason(links[2], job12=JobInfo(JobState.COMPLETED)) == "job 13 (second) before it was cancelled"
     assert reason(links[1], job12=JobInfo(JobState.RUNNING)) == ""  # somebody cancelled it
-    runs.record(links[0].run_dir, job_id="20", site="x", scheduler="slurm")  # it goes on, by another job
+    catalog.record(links[0].run_dir, job_id="20", site="x", scheduler="slurm")  # it goes on, by another job
     assert reason(links[1]) == ""

@@ -10,10 +10,10 @@ import pytest
 from fakes.commands import Commands
 from rich.console import Console
 
-from bertjob.cli import status as command
-from bertjob.cluster import runs
-from bertjob.cluster.runs import Run
-from bertjob.spec.layout import RunDir
+from bertjob.cli.verbs import status as command
+from bertjob.cluster.runs import catalog
+from bertjob.cluster.runs.catalog import Run
+from bertjob.rundir.directory import RunDir
 
 AWAY = (
     "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
@@ -36,7 +36,7 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
 def submitted(folder: Path, name: str, job_id: str) -> Run:
     run_dir = RunDir(folder / "runs" / name)
     run_dir.path.mkdir(parents=True)
-    return runs.record(run_dir, job_id=job_id, site="generic", scheduler="slurm")
+    return catalog.record(run_dir, job_id=job_id, site="generic", scheduler="slurm")
 
 
 class Clock:
@@ -60,7 +60,7 @@ def test_watch_asks_every_ten_seconds_and_then_sees_new_runs(fakes, tmp_path, mo
     submitted(tmp_path, "squad-1", "11")
     clock = Clock(35, {3: lambda: submitted(tmp_path, "squad-2", "12")})
     monkeypatch.setattr(command, "time", clock)
-    monkeypatch.setattr("bertjob.cli.console.out", Console(width=200))
+    monkeypatch.setattr("bertjob.cli.output.out", Console(width=200))
     with pytest.raises(click.Abort):
         command.verb.main(["--watch"], standalone_mode=False)
     asked = [next(word for word in call if word.startswith("--jobs=")) for call in fakes.calls("squeue")]

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from bertjob.cli.status_table import status_table
-from bertjob.cluster.status import Row
+from bertjob.cluster.runs.status import Row
 
 RUNNING = Row(
     job_id="4711123",

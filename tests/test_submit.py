@@ -11,16 +11,16 @@ from fakes.commands import Commands
 from planned import HERE, SMALL
 
 from bertjob.cli.main import cli
-from bertjob.cluster import runs
-from bertjob.cluster.cancel import cancel
-from bertjob.cluster.chain import submit_chain
-from bertjob.cluster.submit import submit
+from bertjob.cluster.runs import catalog
+from bertjob.cluster.runs.control import cancel
+from bertjob.cluster.slurm.chain import submit_chain
+from bertjob.cluster.slurm.submit import submit
+from bertjob.config.job import Data, Job
+from bertjob.config.load import dump, read_job, read_site
+from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SchedulerError
 from bertjob.launch.plan import Here, Plan, plan
 from bertjob.launch.script import script
-from bertjob.spec.job import Data, Job
-from bertjob.spec.load import dump, read_job, read_site
-from bertjob.spec.site import Site
 
 HOSTILE = "run dir with 'quotes' and $(x) %j é"
 
@@ -67,7 +67,7 @@ def test_the_run_directory_is_enough_to_run_it_again(commands: Commands, tmp_pat
     assert {path.name for path in run_dir.path.iterdir()} == {
         *("job.yaml", "site.yaml", "job.sbatch", "provenance.json", "git.diff", "submissions.jsonl", "logs")
     }
-    assert runs.find("4711").run_dir == run_dir
+    assert catalog.find("4711").run_dir == run_dir
 
 
 def test_leftovers_of_the_shell_do_not_reach_sbatch(
@@ -158,7 +158,7 @@ def test_a_run_goes_on_in_its_directory_but_not_beside_its_own_job(commands: Com
     commands.make("sbatch", "Submitted batch job 4712\n")
     assert submit(planned(tmp_path / "run")).job_id == "4712"
     assert first.metrics.read_text() == "kept"
-    assert runs.find("run").submission.job_id == "4712"
+    assert catalog.find("run").submission.job_id == "4712"
 
 
 def test_a_refused_continuation_leaves_the_run_as_it_was(commands: Commands, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_job_that_was_queued_and_cannot_be_written_down_is_told_all_the_same(
     (tmp_path / "run" / "submissions.jsonl").mkdir()  # a file that cannot be opened for writing
     assert submit(planned(tmp_path / "run")).job_id == "4711"
     assert "job 4711 cannot be written down: Is a directory" in caplog.text
-    assert runs.find("4711").path == str(tmp_path / "run")
+    assert catalog.find("4711").path == str(tmp_path / "run")
 
 
 def test_a_job_that_ended_meanwhile_does_not_take_the_checkpoint_from_others(
@@ -203,7 +203,7 @@ def test_a_job_that_ended_meanwhile_does_not_take_the_checkpoint_from_others(
         f'#!/bin/sh\nprintf "%s\\0" "$@" >>{commands.folder}/scancel.calls; echo >>{commands.folder}/scancel.calls\n'
         'case "$*" in --batch*12) echo "scancel: error: Job has already finished" >&2; exit 1;; esac\n'
     )
-    cancel([runs.find("11"), runs.find("12")])
+    cancel([catalog.find("11"), catalog.find("12")])
     told = ["--batch", "--signal=TERM"]
     assert commands.calls("scancel") == [[*told, "11"], [*told, "12"], ["12"]]
 

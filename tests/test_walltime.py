@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bertjob.config import walltime
 from bertjob.errors import SpecError
-from bertjob.spec import walltime
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from bertjob.errors import WorldError
-from bertjob.launch.world import PLANNED_WORLD, World, check_world, world_from
+from bertjob.rundir.world import PLANNED_WORLD, World, check_world, world_from
 
 # The third of four processes, one a node, as printed by each launcher.
 SRUN = {

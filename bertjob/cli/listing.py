@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import click
 
+from bertjob.config.search import Kind, names
 from bertjob.errors import SpecError
-from bertjob.spec.shipped import Kind, names
 
 
 def show_names(kind: Kind, description: Callable[[str], str], as_json: bool) -> None:
@@ -28,7 +28,7 @@ def show_names(kind: Kind, description: Callable[[str], str], as_json: bool) -> 
     if as_json:
         click.echo(json.dumps(described, indent=2))
         return
-    from bertjob.cli.console import show
+    from bertjob.cli.output import show
     from bertjob.cli.views import names_table
 
     show(names_table(described))

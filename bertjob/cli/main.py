@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from bertjob.errors import BertjobError
-from bertjob.spec.nearest import did_you_mean
+from bertjob.text import did_you_mean
 from bertjob.version import __version__
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -48,7 +48,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = import_module(f"bertjob.cli.{cmd_name}").verb
+        command = import_module(f"bertjob.cli.verbs.{cmd_name}").verb
         assert isinstance(command, click.Command)
         return command
 

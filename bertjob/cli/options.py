@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from bertjob.cli import completion
 from bertjob.cli.settings import Settings, settings_of
-from bertjob.cluster.machine import here
+from bertjob.cluster.host.here import here
+from bertjob.config.job import Job
+from bertjob.config.load import Loaded, load_job, load_site
+from bertjob.config.search import Kind, names
+from bertjob.config.site import Site
 from bertjob.errors import SpecError
 from bertjob.launch.plan import Plan, plan
-from bertjob.spec.job import Job
-from bertjob.spec.load import Loaded, load_job, load_site
-from bertjob.spec.shipped import Kind, names
-from bertjob.spec.site import Site
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

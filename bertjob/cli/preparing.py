@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from bertjob.cluster.corpora import Progress
+from bertjob.cluster.training import Progress
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def showing() -> Iterator[Callable[[Progress], None]]:
     from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
 
-    from bertjob.cli.console import prose
+    from bertjob.cli.output import prose
 
     columns = (
         TextColumn("{task.description}"),

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from bertjob.errors import BertjobError
-from bertjob.spec.layout import RunDir
-from bertjob.spec.state import Phase, RunState, read_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import Phase, RunState, read_state
 
 _PREPARING: frozenset[Phase] = frozenset({"starting", "features", "failed"})
 _WORDS: Mapping[str, str] = {"checkpointed": "stopped"}
@@ -40,7 +40,7 @@ def showing(run_dir: RunDir) -> Iterator[Shown]:
 def _bar(run_dir: RunDir) -> Iterator[Shown]:
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from bertjob.cli.console import prose
+    from bertjob.cli.output import prose
 
     columns = (
         TextColumn("{task.description}"),

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bertjob.config.load import load_job
 from bertjob.errors import SpecError
-from bertjob.spec.load import load_job
 
 
 class Settings(NamedTuple):

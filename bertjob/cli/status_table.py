@@ -8,7 +8,7 @@ from rich.cells import chop_cells
 from rich.console import Group
 from rich.text import Text
 
-from bertjob.cluster.status import Row
+from bertjob.cluster.runs.status import Row
 
 _GAP = 2
 _STYLES = {"running": "green", "completed": "bold green", "pending": "yellow", "failed": "red", "lost": "red"}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from bertjob.cluster.training_side import lines
-from bertjob.spec.layout import RunDir
+from bertjob.rundir.directory import RunDir
 
 _PROGRESS = '{"read"'
 
@@ -38,14 +38,15 @@ def answers(
 
     Args:
         run_dir: a run with a model or a complete checkpoint.
-        arguments: those of bertjob.train.squad.ask: ``--start N --count N``, or ``--question Q --context-file F``.
+        arguments: those of bertjob.train.tasks.squad.ask: ``--start N --count N``, or
+            ``--question Q --context-file F``.
         show: is called with each step forward.
 
     Raises:
         DataError: torch is not installed here, or there is no model, or the questions cannot be read; in one line.
     """
     found = []
-    for line in lines("bertjob.train.squad.ask", str(run_dir.path), *arguments):
+    for line in lines("bertjob.train.tasks.squad.ask", str(run_dir.path), *arguments):
         if line.startswith(_PROGRESS):
             show(msgspec.json.decode(line, type=Progress))
         elif line.startswith("{"):

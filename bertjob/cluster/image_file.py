@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 from bertjob.errors import PreflightError
+from bertjob.launch.argv import parse, value
 from bertjob.launch.engines.references import PATH
 from bertjob.launch.mounts import binds
 from bertjob.launch.plan import Plan
-from bertjob.launch.words import parse, value
 
 _MADE_BY_CH_RUN = ("/dev", "/proc", "/sys", "/tmp")
 """Folders of the host that ch-run shows at their own place, with all that is below."""

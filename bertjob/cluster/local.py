@@ -15,15 +15,16 @@ from typing import Any
 
 import msgspec
 
-from bertjob.cluster import images, outcome, process_group, rundir, runs
-from bertjob.cluster.command import leftover
+from bertjob.cluster.images import engine
 from bertjob.cluster.preflight import check, check_continues, check_over
-from bertjob.cluster.tail import Tail
+from bertjob.cluster.process import leftover
+from bertjob.cluster.runs import catalog, create, outcome, process_group
+from bertjob.cluster.runs.tail import Tail
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SpecError
 from bertjob.launch.checks import refuse_here
 from bertjob.launch.plan import Plan
-from bertjob.spec.layout import RunDir
-from bertjob.spec.state import ENDED, RunState, read_state, write_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import ENDED, RunState, read_state, write_state
 
 JOB_ID = "local"
 """Stands in for the scheduler's id, also in the names of logs."""
@@ -63,13 +64,13 @@ def run_here(
     """
     run_dir = check_start(plan)
     with _Interrupts() as interrupts:
-        with rundir.make(run_dir, rundir.files(plan, run_dir, images.digest_of(plan))) as made:
+        with create.make(run_dir, create.files(plan, run_dir, engine.digest_of(plan))) as made:
             log = run_dir.log(JOB_ID)
             tail = Tail(log, log.stat().st_size if log.exists() else 0)
             process = _start(run_dir, log)
             undo = made.pop_all()  # from here on by a refusal alone: other errors are ours, and the job is at work
         interrupts.forward_to(process.pid)
-        run = runs.record(run_dir, job_id=JOB_ID, site=plan.site.name, scheduler="none", pid=process.pid)
+        run = catalog.record(run_dir, job_id=JOB_ID, site=plan.site.name, scheduler="none", pid=process.pid)
         try:
             while process.poll() is None:
                 on_text(tail.read())
@@ -98,7 +99,7 @@ def check_start(plan: Plan) -> RunDir:
     """
     refuse_here(plan.site)
     check(plan)
-    run_dir = rundir.of(plan)
+    run_dir = create.of(plan)
     check_over(run_dir)
     check_continues(plan, run_dir)
     return run_dir
@@ -109,7 +110,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not (leftover(name) or _LEFTOVERS.fullmatch(name))}
 
 
-def _refusal(run: runs.Run) -> BertjobError | None:
+def _refusal(run: catalog.Run) -> BertjobError | None:
     """In which words the training refused the job before it began, if it did."""
     said = outcome.own_state(run, read_state(run.run_dir.state))
     if said is None or not said.refused:
@@ -123,7 +124,7 @@ def _cause(code: int) -> str:
     return f"exit code {code}, see the log"
 
 
-def _record_failure(run: runs.Run, code: int, cause: str) -> None:
+def _record_failure(run: catalog.Run, code: int, cause: str) -> None:
     """Say in the state that the run failed, where its training was killed, or never began, and could not say so."""
     former = read_state(run.run_dir.state)
     own = outcome.own_state(run, former)

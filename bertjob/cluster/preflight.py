@@ -10,24 +10,25 @@ from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from bertjob.cluster import outcome, process_group, runs, slurm
-from bertjob.cluster.command import ask
 from bertjob.cluster.image_file import check_image
-from bertjob.cluster.materials import samples_of
+from bertjob.cluster.process import ask
+from bertjob.cluster.runs import catalog, outcome, process_group
+from bertjob.cluster.slurm import queue
+from bertjob.config.checks import kernel
+from bertjob.config.checks.freezing import complaint
+from bertjob.config.job import CkptType, Job
+from bertjob.config.load import read_job
+from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SpecError
+from bertjob.estimate.estimate import steps
+from bertjob.estimate.job_files import samples_of
+from bertjob.formats.corpus_splits import SPLITS, TRAIN
+from bertjob.formats.pretrained import CONFIG, recognise
 from bertjob.launch.checks import refuse_unsaid
-from bertjob.launch.estimate.estimate import steps
 from bertjob.launch.plan import Plan
-from bertjob.spec import kernel
-from bertjob.spec.continuing import command, differences
-from bertjob.spec.freezing import complaint
-from bertjob.spec.job import CkptType, Job
-from bertjob.spec.layout import RunDir
-from bertjob.spec.load import read_job
-from bertjob.spec.pretrained import CONFIG, recognise
-from bertjob.spec.site import Site
-from bertjob.spec.splits import SPLITS, TRAIN
-from bertjob.spec.state import read_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.resume import command, differences
+from bertjob.rundir.state import read_state
 
 NEEDED_BY_MODELS = {"torch": "train", "numpy": "train", "transformers": "train", "tokenizers": "train"}
 """Packages without which no model trains or answers, each with the extra of bertjob that brings it."""
@@ -116,7 +117,7 @@ def check_over(run_dir: RunDir) -> None:
     Raises:
         PreflightError: one is; says which.
     """
-    run = runs.read(run_dir)
+    run = catalog.read(run_dir)
     if run is None:
         return
     job_id = run.submission.job_id
@@ -129,7 +130,7 @@ def check_over(run_dir: RunDir) -> None:
             raise PreflightError(
                 f"{run.path}: is still running on {host}; stop it there, or wait two minutes if it was killed"
             )
-    if not run.local and (state := slurm.ask([job_id]).job(job_id).state).live:
+    if not run.local and (state := queue.ask([job_id]).job(job_id).state).live:
         raise PreflightError(f"{run.path}: its job {job_id} is still {state}; cancel it or wait for it")
 
 

@@ -3,7 +3,7 @@
 The blocks are bash as it stands in the script, whose working directory is the run directory.
 """
 
-from bertjob.launch.words import Word, variable
+from bertjob.launch.argv import Word, variable
 
 HOSTFILE = "hostfile"
 """Name of the list of hosts, which Open MPI and DeepSpeed read alike."""

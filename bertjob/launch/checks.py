@@ -4,15 +4,17 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import get_args
 
+from bertjob.config import walltime
+from bertjob.config.checks import consistency, kernel, onebit
+from bertjob.config.job import Family, Job
+from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SpecError
-from bertjob.launch import choice, environment, onebit, options, trainable
-from bertjob.launch.engines import Bind, fit
+from bertjob.launch import auto_launcher, environment
+from bertjob.launch.argv import has_control_characters
+from bertjob.launch.engines import Bind, limits
 from bertjob.launch.launchers import LAUNCHERS
 from bertjob.launch.resolve import shape
-from bertjob.launch.words import has_control_characters
-from bertjob.spec import kernel, walltime
-from bertjob.spec.job import Family, Job
-from bertjob.spec.site import Site
+from bertjob.launch.schedulers import options
 
 _INTERFACE = re.compile(r"[\w.:@-]{1,15}", re.ASCII)
 """What Linux takes, without its stranger characters."""
@@ -25,7 +27,7 @@ def refuse(job: Job, site: Site) -> None:
         SpecError: it could not train anywhere; one line with all that is wrong in itself.
         PreflightError: one line with all that stands against it at the site.
     """
-    if wrong := list(trainable.problems(job)):
+    if wrong := list(consistency.problems(job)):
         raise SpecError("; ".join(wrong))
     found = [*_at_the_site(job, site), *_reserve(job, site)]
     if found:
@@ -45,7 +47,7 @@ def refuse_shell(job: Job, site: Site) -> None:
 
 def _at_the_site(job: Job, site: Site) -> Iterator[str]:
     yield from _combination(job, site)
-    yield from fit.problems(job, site)
+    yield from limits.problems(job, site)
     yield from _variables(job, site)
     yield from _interface(site)
     if site.scheduler == "slurm":
@@ -105,7 +107,7 @@ def refuse_run_dir(run_dir: str, job: Job, site: Site) -> None:
     elif site.scheduler == "slurm" and "\\" in run_dir:
         reason = "Slurm takes backslashes out of the path of the log"
     elif job.engine is not None:
-        reason = fit.problem_of_path(run_dir, job.engine)
+        reason = limits.problem_of_path(run_dir, job.engine)
     if reason:
         raise PreflightError(f"run directory {run_dir!r}: {reason}")
 
@@ -121,7 +123,7 @@ def refuse_links(found: Iterable[Bind], job: Job, site: Site) -> None:
     Raises:
         PreflightError: one line.
     """
-    if job.engine is not None and (wrong := fit.problem_of_links(found, job.engine)):
+    if job.engine is not None and (wrong := limits.problem_of_links(found, job.engine)):
         raise PreflightError(f"site {site.name}: {wrong}")
 
 
@@ -161,7 +163,7 @@ def _combination(job: Job, site: Site) -> Iterator[str]:
     if job.launcher not in fitting:
         where = "under Slurm" if site.scheduler == "slurm" else "without a scheduler"
         yield f"launcher {job.launcher} does not work {where}; these do: {', '.join(fitting)}"
-    elif why := choice.refusal(job, site, shape(job).world_size):
+    elif why := auto_launcher.refusal(job, site, shape(job).world_size):
         yield why
     if site.scheduler == "none" and shape(job).nodes > 1:
         yield f"resources.nodes is {job.resources.nodes}, but without a scheduler there is this one machine"

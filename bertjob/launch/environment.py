@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable
 
-from bertjob.launch.words import Word, parse
-from bertjob.launch.world import FAST_FABRIC, JOB_ID, PLANNED_WORLD
-from bertjob.spec.job import Family, Job
-from bertjob.spec.site import Site
+from bertjob.config.job import Family, Job
+from bertjob.config.site import Site
+from bertjob.launch.argv import Word, parse
+from bertjob.rundir.world import FAST_FABRIC, JOB_ID, PLANNED_WORLD
 
 MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT")
 """Where the ranks meet; torch.distributed's names."""

@@ -1,17 +1,17 @@
 """Launchers: what stands before everything else and starts the ranks on all nodes.
 
 A new launcher is one function from `Start` to words and one row of `LAUNCHERS`; see also `spec.job.Launcher`. Each
-leaves the variables from which bertjob.launch.world reads the ranks, inside the step.
+leaves the variables from which bertjob.rundir.world reads the ranks, inside the step.
 """
 
 from collections.abc import Callable, Mapping
 
 import msgspec
 
+from bertjob.config.job import SrunMpi
+from bertjob.config.site import Mpi
 from bertjob.launch import agents
-from bertjob.launch.words import Word, variable
-from bertjob.spec.job import SrunMpi
-from bertjob.spec.site import Mpi
+from bertjob.launch.argv import Word, variable
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -3,11 +3,11 @@
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
 
+from bertjob.config.job import Job
+from bertjob.config.site import Site
+from bertjob.launch.argv import Word, parse, value
 from bertjob.launch.engines import ENGINES, Bind
-from bertjob.launch.paths import Need, needs
-from bertjob.launch.words import Word, parse, value
-from bertjob.spec.job import Job
-from bertjob.spec.site import Site
+from bertjob.launch.input_paths import Need, needs
 
 
 def binds(

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
+from bertjob.config.checks.batch_size import solve
+from bertjob.config.job import Job
+from bertjob.config.site import Site
 from bertjob.launch import checks
-from bertjob.launch.choice import explanation
-from bertjob.launch.containers import container, preparation, with_gpus
+from bertjob.launch.argv import Word, parse, variable
+from bertjob.launch.auto_launcher import explanation
+from bertjob.launch.container import container, preparation, with_gpus
 from bertjob.launch.engines import ENGINES
 from bertjob.launch.environment import OWN, exports
+from bertjob.launch.input_paths import needs
 from bertjob.launch.launchers import LAUNCHERS, Start
 from bertjob.launch.mounts import binds
-from bertjob.launch.paths import needs
 from bertjob.launch.resolve import Here, Shape, resolve, shape
-from bertjob.launch.words import Word, parse, variable
-from bertjob.spec.batch import solve
-from bertjob.spec.job import Job
-from bertjob.spec.site import Site
 
 __all__ = ["Here", "Layer", "Plan", "plan"]
 

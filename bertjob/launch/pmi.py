@@ -18,7 +18,7 @@ from typing import Literal
 
 import msgspec
 
-from bertjob.spec.job import Launcher, Library, SrunMpi
+from bertjob.config.job import Launcher, Library, SrunMpi
 
 Outcome = Literal["works", "unknown", "absent", "singletons", "aborts"]
 """`absent`: the launcher itself is not there or does not go with the engine; `singletons`: every process becomes rank

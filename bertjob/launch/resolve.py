@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 from msgspec.structs import asdict, replace
 
+from bertjob.config import walltime
+from bertjob.config.checks import onebit
+from bertjob.config.job import Data, Image, Job, Model, Resources
+from bertjob.config.site import Site
 from bertjob.errors import PreflightError
-from bertjob.launch import onebit
-from bertjob.launch.choice import choose, family_of
-from bertjob.launch.words import Text, parse
-from bertjob.spec import walltime
-from bertjob.spec.job import Data, Image, Job, Model, Resources
-from bertjob.spec.site import Site
+from bertjob.launch.argv import Text, parse
+from bertjob.launch.auto_launcher import choose, family_of
 
 _RUN = "run:"
 _PATH = re.compile(r"[/.~$]|.*/.*/")

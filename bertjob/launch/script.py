@@ -7,17 +7,18 @@ where the ranks meet, then launcher, engine and program, one layer a line, and w
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from bertjob.launch import ending, ports
-from bertjob.launch.containers import presence
-from bertjob.launch.directives import directives
+from bertjob.config.job import Job
+from bertjob.config.load import dump
+from bertjob.config.site import Site
+from bertjob.launch import ports
+from bertjob.launch.argv import Word, fold, parse, quote
+from bertjob.launch.container import presence
 from bertjob.launch.environment import RANK, fabric
-from bertjob.launch.paths import needs
+from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
-from bertjob.launch.words import Word, fold, parse, quote
-from bertjob.launch.world import JOB_ID, PLANNED_WORLD
-from bertjob.spec.job import Job
-from bertjob.spec.load import dump
-from bertjob.spec.site import Site
+from bertjob.launch.schedulers import slurm
+from bertjob.launch.schedulers.directives import directives
+from bertjob.rundir.world import JOB_ID, PLANNED_WORLD
 
 _WIDTH = 112
 
@@ -166,12 +167,12 @@ def _meeting_point(plan: Plan, slurm: bool) -> str:
 
 
 def _batch(plan: Plan) -> list[str]:
-    return [ending.BEFORE_REQUEUE, _launch(plan), f"{ending.SIGNALS}\n{ending.WAIT}", ending.REQUEUE]
+    return [slurm.BEFORE_REQUEUE, _launch(plan), f"{slurm.SIGNALS}\n{slurm.WAIT}", slurm.REQUEUE]
 
 
 def _foreground(plan: Plan) -> list[str]:
     if plan.shape.launcher != "local":
-        return [_launch(plan), f"{ending.SIGNALS_HERE}\n{ending.WAIT}", ending.EXIT]
+        return [_launch(plan), f"{slurm.SIGNALS_HERE}\n{slurm.WAIT}", slurm.EXIT]
     size = plan.world_size
     ranks = f"""
 ranks=()
@@ -181,7 +182,7 @@ for ((rank = 0; rank < {size}; rank++)); do
   ranks+=("$!")
 done
 """
-    return [_notes(plan) + ranks.rstrip("\n"), ending.WAIT_FOR_RANKS, ending.EXIT]
+    return [_notes(plan) + ranks.rstrip("\n"), slurm.WAIT_FOR_RANKS, slurm.EXIT]
 
 
 def _launch(plan: Plan) -> str:

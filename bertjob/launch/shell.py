@@ -6,18 +6,18 @@ On a site with Slurm the script asks for an allocation, unless it runs in one, a
 import msgspec
 from msgspec.structs import replace
 
+from bertjob.config.job import Job
+from bertjob.config.site import Site
 from bertjob.launch import checks
-from bertjob.launch.containers import container, preparation, presence, with_gpus
-from bertjob.launch.directives import resources
+from bertjob.launch.argv import Word, fold, quote, variable
+from bertjob.launch.container import container, preparation, presence, with_gpus
 from bertjob.launch.engines import ENGINES, Bind
 from bertjob.launch.environment import exports
 from bertjob.launch.mounts import binds
 from bertjob.launch.plan import Layer
 from bertjob.launch.resolve import Here, resolve
+from bertjob.launch.schedulers.directives import resources
 from bertjob.launch.script import command, environment, modules
-from bertjob.launch.words import Word, fold, quote, variable
-from bertjob.spec.job import Job
-from bertjob.spec.site import Site
 
 _WIDTH = 112
 _CORES = "SLURM_CPUS_PER_TASK"

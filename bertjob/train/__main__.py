@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from bertjob.train.signals import StopSignals
+from bertjob.train.distributed.signals import StopSignals
 
 
 def _main() -> int:

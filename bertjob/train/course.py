@@ -3,9 +3,9 @@
 import logging
 
 from bertjob.errors import REQUEUE_EXIT_CODE
+from bertjob.train.context import Start
 from bertjob.train.loop import train
-from bertjob.train.stages import finish, is_finished, prepare
-from bertjob.train.start import Start
+from bertjob.train.trainer import finish, is_finished, prepare
 
 __all__ = ["is_finished", "run"]
 

@@ -5,7 +5,7 @@ import os
 import torch
 
 from bertjob.errors import WorldError
-from bertjob.launch.world import World
+from bertjob.rundir.world import World
 
 
 def choose_device(world: World, gpus_per_node: int | None) -> torch.device:

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import msgspec
 import torch
 
-from bertjob.spec.job import Job
+from bertjob.config.job import Job
 from bertjob.train.backends import Backend
-from bertjob.train.checkpoint import Progress, TrainState
-from bertjob.train.meter import Meter
-from bertjob.train.ranks import Ranks
-from bertjob.train.report import Report
+from bertjob.train.checkpoint.checkpoint import Progress, TrainState
+from bertjob.train.checkpoint.saver import Saver
+from bertjob.train.distributed.ranks import Ranks
+from bertjob.train.distributed.watchdog import Watch
+from bertjob.train.reporting.meter import Meter
+from bertjob.train.reporting.report import Report
 from bertjob.train.rng import seed_micro_batch
-from bertjob.train.saver import Saver
 from bertjob.train.schedule import learning_rate
-from bertjob.train.task import Task
-from bertjob.train.watch import Watch
+from bertjob.train.tasks import Task
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,19 @@ from typing import cast
 
 import torch.distributed as dist
 
+from bertjob.config.job import Job
+from bertjob.config.load import read_job
 from bertjob.errors import BertjobError
-from bertjob.launch.world import World, check_world, world_from
-from bertjob.spec.job import Job
-from bertjob.spec.layout import RunDir
-from bertjob.spec.load import read_job
-from bertjob.train import mpi, rendezvous, transport
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.world import World, check_world, world_from
+from bertjob.train.context import Start, Work
 from bertjob.train.device import choose_device, device_name
-from bertjob.train.logs import OWN_FILE_ONLY, Logs, job_id, open_logs
-from bertjob.train.notices import LOST_PEER, Departure
-from bertjob.train.report import Report
-from bertjob.train.signals import StopSignals
-from bertjob.train.start import Start, Work
-from bertjob.train.watch import Watch
+from bertjob.train.distributed import mpi, rendezvous, transport
+from bertjob.train.distributed.departure import LOST_PEER, Departure
+from bertjob.train.distributed.signals import StopSignals
+from bertjob.train.distributed.watchdog import Watch
+from bertjob.train.reporting.log_files import OWN_FILE_ONLY, Logs, job_id, open_logs
+from bertjob.train.reporting.report import Report
 from bertjob.version import __version__
 
 _LOG = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
 
 def _work(job: Job) -> Work:
     """The module that does what the job's task is; a proof of the launch needs nothing of a training."""
-    name = "smoke" if job.task == "smoke" else "course"
+    name = "tasks.smoke" if job.task == "smoke" else "course"
     return cast("Work", importlib.import_module(f"bertjob.train.{name}"))
 
 

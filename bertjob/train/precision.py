@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import distributed, nn
 
+from bertjob.config.job import Precision
 from bertjob.errors import SpecError
-from bertjob.spec.job import Precision
 
 Resolved = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -13,7 +13,7 @@ with the first step moved off 0 and the polynomial counted from the end of the w
 import math
 from collections.abc import Callable, Mapping
 
-from bertjob.spec.job import Schedule
+from bertjob.config.job import Schedule
 
 Decay = Callable[[Schedule, int, float], float]
 """The factor after the warm-up: of the schedule, the steps behind it, and their share of all that come after it."""

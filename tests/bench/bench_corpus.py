@@ -24,10 +24,10 @@ from bertjob.train.corpus.shard_making import Making, make_shard
 from bertjob.train.corpus.shards import open_shard
 from bertjob.train.corpus.sources import Span, find_sources, spans
 from bertjob.train.corpus.vocabulary import marks
-from bertjob.train.pretrain.assemble import Marks
-from bertjob.train.pretrain.masking import Masking, Vocabulary, mask
-from bertjob.train.pretrain.pairs import NextSentencePairs, PairSettings
-from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.tasks.pretraining.assemble import Marks
+from bertjob.train.tasks.pretraining.masking import Masking, Vocabulary, mask
+from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings
 
 ROUNDS, SPANS, MICRO_BATCH = 8, 3, 64
 GOAL = 3.0

@@ -15,20 +15,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bertjob.cluster.corpora import Request, prepare
-from bertjob.launch.estimate.estimate import memory
-from bertjob.launch.estimate.samples import Samples
-from bertjob.launch.estimate.sizes import KNOWN, Sizes, flops
-from bertjob.launch.world import World
-from bertjob.spec.job import Data, Job, Model, Optimizer, Pretraining, Train
+from bertjob.cluster.training import Request, prepare
+from bertjob.config.job import Data, Job, Model, Optimizer, Pretraining, Train
+from bertjob.estimate.estimate import memory
+from bertjob.estimate.model_size import KNOWN, Sizes, flops
+from bertjob.estimate.sample_counts import Samples
+from bertjob.rundir.world import World
 from bertjob.train.backends.torch import TorchBackend
-from bertjob.train.batch import Batch
-from bertjob.train.model.init import build
-from bertjob.train.model.pretraining import losses
-from bertjob.train.pretrain.masking import Vocabulary
-from bertjob.train.pretrain.source import open_sources
-from bertjob.train.pretrain.task import Maker
-from bertjob.train.tokenizer import load_tokenizer
+from bertjob.train.data.batch import Batch
+from bertjob.train.data.tokenizer import load_tokenizer
+from bertjob.train.model.heads import losses
+from bertjob.train.model.initialize import build
+from bertjob.train.tasks.pretraining.masking import Vocabulary
+from bertjob.train.tasks.pretraining.source import open_sources
+from bertjob.train.tasks.pretraining.task import Maker
 
 LARGE = KNOWN["bert-large-uncased"]
 GOALS = {128: 0.55, 512: 0.50}

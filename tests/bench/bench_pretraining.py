@@ -37,19 +37,19 @@ from transformers import (
     TrainingArguments,
 )
 
-from bertjob.cluster.corpora import Request, prepare
-from bertjob.launch.world import World
-from bertjob.spec.job import Data, Job, Model, Optimizer, Precision, Pretraining, Train
+from bertjob.cluster.training import Request, prepare
+from bertjob.config.job import Data, Job, Model, Optimizer, Precision, Pretraining, Train
+from bertjob.rundir.world import World
 from bertjob.train.backends.torch import TorchBackend
-from bertjob.train.model.init import build
-from bertjob.train.model.pretraining import losses
+from bertjob.train.data.ragged import Int64
+from bertjob.train.data.tokenizer import load_tokenizer
+from bertjob.train.model.heads import losses
+from bertjob.train.model.initialize import build
 from bertjob.train.precision import has_bf16
-from bertjob.train.pretrain.masking import Vocabulary
-from bertjob.train.pretrain.samples import Samples
-from bertjob.train.pretrain.source import open_sources
-from bertjob.train.pretrain.task import Maker
-from bertjob.train.ragged import Int64
-from bertjob.train.tokenizer import load_tokenizer
+from bertjob.train.tasks.pretraining.masking import Vocabulary
+from bertjob.train.tasks.pretraining.samples import Samples
+from bertjob.train.tasks.pretraining.source import open_sources
+from bertjob.train.tasks.pretraining.task import Maker
 
 GOAL = 2.0
 CPU = torch.device("cpu")

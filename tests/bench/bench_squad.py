@@ -21,20 +21,20 @@ from torch import nn
 from transformers import BertForQuestionAnswering
 from transformers.utils import logging as transformers_logging
 
-from bertjob.launch.world import World
-from bertjob.spec.job import Job, Model, Optimizer, Precision, Train
+from bertjob.config.job import Job, Model, Optimizer, Precision, Train
+from bertjob.formats.squad import read_squad
+from bertjob.rundir.world import World
 from bertjob.train.backends.torch import TorchBackend
+from bertjob.train.data.ragged import Int64
+from bertjob.train.data.tokenizer import load_tokenizer
 from bertjob.train.model.forward import span_logits
-from bertjob.train.model.init import build_question_answering
-from bertjob.train.model.source import model_folder
+from bertjob.train.model.initialize import build_question_answering
+from bertjob.train.model.locate import model_folder
 from bertjob.train.precision import has_bf16
-from bertjob.train.ragged import Int64
-from bertjob.train.squad.collate import packed, padded
-from bertjob.train.squad.features import Features, Settings, make_features
-from bertjob.train.squad.files import read_squad
-from bertjob.train.squad.loss import span_loss
-from bertjob.train.squad.order import Order
-from bertjob.train.tokenizer import load_tokenizer
+from bertjob.train.tasks.squad.batches import Order
+from bertjob.train.tasks.squad.collate import packed, padded
+from bertjob.train.tasks.squad.features import Features, Settings, make_features
+from bertjob.train.tasks.squad.loss import span_loss
 
 ROUNDS, WARM_UP, SAMPLES = 10, 2, 8
 GOALS = {"fp32": 2.5, "bf16": 4.0}

@@ -25,7 +25,7 @@ from face import Face
 from questions import first_questions
 from slurm.lab import Lab, free_slot
 
-from bertjob.spec.layout import RunDir
+from bertjob.rundir.directory import RunDir
 
 TRAIN, DEV, EPOCHS, BATCH = 800, 200, 2, 4
 """Questions, and passes over them: 400 steps."""

@@ -11,8 +11,8 @@ from face import Face
 from slurm.lab import Lab
 from until import until
 
-from bertjob.spec.layout import RunDir
-from bertjob.spec.state import read_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import read_state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -13,8 +13,8 @@ import pytest
 from face import Face
 from slurm.lab import Lab
 
-from bertjob.spec.layout import RunDir
-from bertjob.spec.proof import read_proof
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.proof import read_proof
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

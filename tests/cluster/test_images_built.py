@@ -11,7 +11,7 @@ import pytest
 from face import Face
 from provision import require, unavailable
 
-from bertjob.spec.layout import RunDir
+from bertjob.rundir.directory import RunDir
 from bertjob.version import __version__
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

@@ -17,11 +17,11 @@ from face import Face
 from slurm.lab import Lab
 from until import until
 
+from bertjob.config.job import Library
 from bertjob.launch.pmi import Facts, Outcome, verdicts
-from bertjob.spec.job import Library
-from bertjob.spec.layout import RunDir
-from bertjob.spec.proof import Proof, read_proof
-from bertjob.spec.state import read_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.proof import Proof, read_proof
+from bertjob.rundir.state import read_state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -6,8 +6,8 @@ import pytest
 from face import Face
 from slurm.lab import Lab
 
-from bertjob.spec.layout import RunDir
-from bertjob.spec.state import read_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import read_state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from face import Face
 from slurm.lab import Lab
 
-from bertjob.spec.layout import RunDir
+from bertjob.rundir.directory import RunDir
 
 SEEDS = {"pretrain-onebit": 23000 / 152000, "squad-onebit": 400 / 1850}
 """Jobs of DeepSpeed's tutorial, with their share of steps in full precision."""

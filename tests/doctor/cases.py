@@ -3,17 +3,17 @@
 import msgspec
 
 from bertjob.cluster.doctor.case import Case, Image
+from bertjob.cluster.doctor.proofs import Combination
 from bertjob.cluster.doctor.typed import Typed
-from bertjob.cluster.probe import Machine, Places, Programs, Scheduler
-from bertjob.cluster.probe.programs import HostMpi
-from bertjob.cluster.probe.scheduler import NodeGroup
-from bertjob.cluster.proofs import Combination
+from bertjob.cluster.host import Machine, Places, Programs, Scheduler
+from bertjob.cluster.host.programs import HostMpi
+from bertjob.cluster.slurm.facts import NodeGroup
+from bertjob.config.job import Image as JobImage
+from bertjob.config.job import Job, Library, Resources
+from bertjob.config.site import Site
 from bertjob.launch.plan import Here
-from bertjob.spec.image import ImageFacts
-from bertjob.spec.job import Image as JobImage
-from bertjob.spec.job import Job, Library, Resources
-from bertjob.spec.proof import AllReduce, Proof, Rank
-from bertjob.spec.site import Site
+from bertjob.rundir.image_contents import ImageFacts
+from bertjob.rundir.proof import AllReduce, Proof, Rank
 
 HERE = Here(python="/venv/bin/python", cwd="/home/me")
 GROUP = NodeGroup(partition="normal", default=True, time="1-00:00:00", nodes=4, idle=3, cpus=12, gpus=1)

@@ -7,16 +7,16 @@ import pytest
 from cases import DEBIAN, HERE, MPICH, OPEN_MPI_4, TYPED, WHEEL_5, case, holding, one, said
 from fakes.commands import Commands
 
-from bertjob.cluster.doctor import job, launching
+from bertjob.cluster.doctor import job_checks, launch
 from bertjob.cluster.doctor.case import Image
 from bertjob.cluster.doctor.examine import examine, refuses_root
-from bertjob.cluster.probe import Programs
-from bertjob.cluster.probe.programs import HostMpi
+from bertjob.cluster.host import Programs
+from bertjob.cluster.host.programs import HostMpi
+from bertjob.config.job import Image as JobImage
+from bertjob.config.job import Library, Resources
+from bertjob.config.load import load_job
+from bertjob.config.site import Mpi, Site
 from bertjob.launch.plan import plan
-from bertjob.spec.job import Image as JobImage
-from bertjob.spec.job import Library, Resources
-from bertjob.spec.load import load_job
-from bertjob.spec.site import Mpi, Site
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_the_failures_of_the_seeds_are_predicted(library, none, pmi2, pmix):
     for kind, outcome in outcomes.items():
         what = case(mpi=True, image=holding(library), engine="sarus")
         what = msgspec.structs.replace(what, job=msgspec.structs.replace(what.job, srun_mpi=kind))
-        (chosen,) = [finding for finding in launching.launchers(what) if finding.check == "launcher"]
+        (chosen,) = [finding for finding in launch.launchers(what) if finding.check == "launcher"]
         if outcome is not None:
             assert chosen.finding.startswith(f"srun --mpi={kind} {outcome}: ")
             assert chosen.level == ("ok" if outcome == "works" else "fail")
@@ -45,7 +45,7 @@ def test_the_failures_of_the_seeds_are_predicted(library, none, pmi2, pmix):
 def test_where_no_launcher_fits_the_remedy_is_another_image():
     """PMI-2 does not reach into podman's containers."""
     what = case(mpi=True, image=holding(MPICH))
-    (chosen,) = [finding for finding in launching.launchers(what) if finding.check == "launcher"]
+    (chosen,) = [finding for finding in launch.launchers(what) if finding.check == "launcher"]
     assert (chosen.level, chosen.remedy.partition(":")[0]) == ("fail", "no launcher fits")
 
 
@@ -75,13 +75,13 @@ def test_open_mpi_wants_to_be_told_that_root_is_meant(keys, variables, refused, 
 
 
 def test_root_without_leave_is_yellow():
-    finding = one(launching.root, case(launcher="openmpi", root_refused=True))
+    finding = one(launch.root, case(launcher="openmpi", root_refused=True))
     assert (finding.level, finding.finding) == (
         "warn",
         "launcher openmpi: Open MPI's mpirun refuses to run as root",
     )
     assert "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: 1" in finding.remedy
-    assert list(launching.root(case(launcher="openmpi"))) == []
+    assert list(launch.root(case(launcher="openmpi"))) == []
 
 
 SPEAKING = msgspec.structs.replace(DEBIAN, pmi=("pmix",))
@@ -97,19 +97,19 @@ SPEAKING = msgspec.structs.replace(DEBIAN, pmi=("pmix",))
 def test_what_auto_lacks_is_read_from_the_image(slurm, remedy):
     site = Site(name="s", engine="podman", launcher="auto", mpi=Mpi(slurm=slurm))
     what = case(site, mpi=True, launcher=None, image=holding(SPEAKING), refusal="cannot choose")
-    finding = one(job.plan, what)
+    finding = one(job_checks.plan, what)
     assert finding.level == "fail"
     assert finding.remedy.startswith("say image.mpi: {family: openmpi, version: 4.1.4, pmi: [pmix]}" + remedy)
-    assert "unknown" not in " ".join(finding.finding for finding in launching.launchers(what))
+    assert "unknown" not in " ".join(finding.finding for finding in launch.launchers(what))
 
 
 def test_an_image_of_which_nobody_knows_the_mpi_is_to_be_looked_at():
     unseen = case(mpi=True, launcher="openmpi", image=Image("img:1", error="no such image"))
-    (chosen,) = [finding for finding in launching.launchers(unseen) if finding.check == "launcher"]
+    (chosen,) = [finding for finding in launch.launchers(unseen) if finding.check == "launcher"]
     assert chosen.level == "warn"
     assert chosen.remedy == "`bertjob image check img:1 --site ./s.yaml` tells: say it as image.mpi"
     without = case(mpi=True, launcher="openmpi", image=holding(Library()))
-    (chosen,) = [finding for finding in launching.launchers(without) if finding.check == "launcher"]
+    (chosen,) = [finding for finding in launch.launchers(without) if finding.check == "launcher"]
     assert chosen.remedy.startswith("an image with an MPI")
 
 
@@ -129,19 +129,19 @@ def test_doctor_looks_into_the_image_of_the_site_where_no_launcher_can_be_chosen
 def test_an_mpirun_that_is_not_here_starts_nothing_whatever_the_site_file_says():
     site = Site(name="s", launcher="openmpi", mpi=Mpi(family="openmpi"))
     what = case(site, programs=Programs(), launcher="openmpi")
-    assert one(launching.host_mpi, what).level == "fail"
-    (chosen,) = [finding for finding in launching.launchers(what) if finding.check == "launcher"]
+    assert one(launch.host_mpi, what).level == "fail"
+    (chosen,) = [finding for finding in launch.launchers(what) if finding.check == "launcher"]
     assert (chosen.level, chosen.finding) == ("fail", "openmpi not here: Open MPI's mpirun was not found")
 
 
 def test_debians_open_mpi_under_srun_pmix_works_as_its_components_tell():
     what = case(mpi=True, image=holding(SPEAKING))
     what = msgspec.structs.replace(what, job=msgspec.structs.replace(what.job, srun_mpi="pmix"))
-    assert said(launching.launchers, what)["launcher"][1].startswith("srun --mpi=pmix works")
+    assert said(launch.launchers, what)["launcher"][1].startswith("srun --mpi=pmix works")
 
 
 def test_without_a_container_the_hosts_mpi_counts():
-    assert launching.facts(case(mpi=True)).program == OPEN_MPI_4.library
+    assert launch.facts(case(mpi=True)).program == OPEN_MPI_4.library
 
 
 @pytest.mark.parametrize(
@@ -157,21 +157,21 @@ def test_without_a_container_the_hosts_mpi_counts():
 )
 def test_the_hosts_mpirun_is_the_one_that_the_site_file_means(launcher, found, version, level):
     site = Site(name="s", mpi=Mpi(version=version))
-    assert one(launching.host_mpi, case(site, programs=Programs(mpi=found), launcher=launcher)).level == level
+    assert one(launch.host_mpi, case(site, programs=Programs(mpi=found), launcher=launcher)).level == level
 
 
 def test_modules_that_cannot_be_loaded():
     site = Site(name="s", modules=("nope",))
-    assert one(launching.modules, case(site, programs=Programs(modules_error="unknown module"))).level == "fail"
+    assert one(launch.modules, case(site, programs=Programs(modules_error="unknown module"))).level == "fail"
 
 
 def test_an_engine_that_is_not_here_and_what_there_is_instead():
-    finding = one(job.engine, case(image=Image("i"), programs=Programs(engines={"sarus": "1.7.0"})))
+    finding = one(job_checks.engine, case(image=Image("i"), programs=Programs(engines={"sarus": "1.7.0"})))
     assert (finding.level, finding.finding) == ("fail", "podman is not here")
     assert "sarus 1.7.0" in finding.remedy
 
 
 def test_an_image_is_missing_or_says_what_it_holds():
-    assert one(job.image, case(image=Image("i", error="podman: i: there is no such image here"))).level == "fail"
-    found = [finding.level for finding in job.image(case(image=holding(DEBIAN)))]
+    assert one(job_checks.image, case(image=Image("i", error="podman: i: there is no such image here"))).level == "fail"
+    found = [finding.level for finding in job_checks.image(case(image=holding(DEBIAN)))]
     assert found == ["ok", "fail", "ok", "fail"]  # it lacks torch and all else, and GPUs are asked for

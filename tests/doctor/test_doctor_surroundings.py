@@ -6,14 +6,14 @@ import msgspec
 import pytest
 from cases import ABOUT, GB, PROOF, TYPED, case, one, said
 
-from bertjob.cli.findings import proof_view, report
-from bertjob.cluster.doctor import SECTIONS, findings, job, surroundings
+from bertjob.cli.doctor_report import proof_view, report
+from bertjob.cluster.doctor import SECTIONS, findings, host, job_checks
 from bertjob.cluster.doctor.case import Case
-from bertjob.cluster.probe import Machine, Places, Programs
-from bertjob.cluster.probe.places import Place
+from bertjob.cluster.host import Machine, Places, Programs
+from bertjob.cluster.host.filesystem import Place
+from bertjob.config.job import Job
+from bertjob.config.site import Fabric, Site
 from bertjob.launch import ports
-from bertjob.spec.job import Job
-from bertjob.spec.site import Fabric, Site
 
 
 def place(**keys):
@@ -35,46 +35,48 @@ def place(**keys):
 )
 def test_space_of_the_run_directory(found, level):
     places = Places(folders={"run directory": found})
-    assert one(surroundings.folders, case(places=places)).level == level
+    assert one(host.folders, case(places=places)).level == level
 
 
 def test_a_file_system_is_told_once():
     places = Places(folders={"run directory": place(), "home": place(path="/y")})
-    assert len(list(surroundings.folders(case(places=places)))) == 1
+    assert len(list(host.folders(case(places=places)))) == 1
 
 
 def test_caches_on_a_shared_home():
-    homes = surroundings.cache_folders({"TRITON_CACHE_DIR": "/tmp/t"}, "/home/me")
+    homes = host.cache_folders({"TRITON_CACHE_DIR": "/tmp/t"}, "/home/me")
     assert homes["TRITON_CACHE_DIR"] == "/tmp/t"
     assert homes["TORCH_EXTENSIONS_DIR"] == "/home/me/.cache/torch_extensions"
     shared = Places(folders={"TRITON_CACHE_DIR": place(kind="nfs4"), "HF_HOME": place(kind="ext4")})
-    finding = one(surroundings.caches, case(places=shared))
+    finding = one(host.caches, case(places=shared))
     assert (finding.level, finding.finding.partition(":")[0]) == ("warn", "TRITON_CACHE_DIR")
 
 
 def test_ports_of_outgoing_connections():
-    assert one(surroundings.ports, case(places=Places(ephemeral=(32768, 60999)))).level == "ok"
-    assert one(surroundings.ports, case(places=Places(ephemeral=(10000, 60999)))).level == "warn"
-    assert f"$(({surroundings._FIRST_PORT} + " in ports.choice("0")
+    assert one(host.ports, case(places=Places(ephemeral=(32768, 60999)))).level == "ok"
+    assert one(host.ports, case(places=Places(ephemeral=(10000, 60999)))).level == "warn"
+    assert f"$(({host._FIRST_PORT} + " in ports.choice("0")
 
 
 def test_an_interface_that_does_not_exist():
     there = Places(interfaces=("eth0", "hsn0", "lo"))
     for wanted, level in (("hsn0", "ok"), ("hsn", "ok"), ("ib0", "warn")):
         site = Site(name="s", fabric=Fabric(interface=wanted))
-        assert one(surroundings.interface, case(site, places=there)).level == level
+        assert one(host.interface, case(site, places=there)).level == level
     here = Site(name="l", scheduler="none", launcher="local", fabric=Fabric(interface="ib0"))
-    assert one(surroundings.interface, case(here, places=there)).level == "fail"
+    assert one(host.interface, case(here, places=there)).level == "fail"
 
 
 def test_gpus_of_this_machine():
     here = Site(name="l", scheduler="none", launcher="local")
-    assert one(surroundings.gpus, case(here)).level == "fail"
-    assert one(surroundings.gpus, case(here, programs=Programs(gpus=("NVIDIA H200",)))).level == "ok"
+    assert one(host.gpus, case(here)).level == "fail"
+    assert one(host.gpus, case(here, programs=Programs(gpus=("NVIDIA H200",)))).level == "ok"
 
 
 def test_files_of_the_job():
-    found = said(job.files, case(problems={"data.train": "/x: there is no such file", "packages": "torch is missing"}))
+    found = said(
+        job_checks.files, case(problems={"data.train": "/x: there is no such file", "packages": "torch is missing"})
+    )
     assert {level for level, _ in found.values()} == {"fail"}
 
 

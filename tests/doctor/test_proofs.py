@@ -8,29 +8,28 @@ from cases import ABOUT, HERE, PROOF, case, one
 from click.testing import CliRunner
 from fakes.commands import Commands
 
-from bertjob.cli.launch_words import launch_words
 from bertjob.cli.main import cli
 from bertjob.cli.options import Request
-from bertjob.cluster import proofs
-from bertjob.cluster.doctor import advice, job, prove
+from bertjob.cli.verbs.launch_words import launch_words
+from bertjob.cluster.doctor import advice, job_checks, proofs, prove
+from bertjob.cluster.doctor.proofs import BadNode, Book, Proved
 from bertjob.cluster.doctor.typed import Typed
-from bertjob.cluster.proofs import BadNode, Book, Proved
+from bertjob.config.job import Image as JobImage
+from bertjob.config.job import Resources
+from bertjob.config.load import load_job
+from bertjob.config.site import Site
 from bertjob.launch.script import script
-from bertjob.spec.job import Image as JobImage
-from bertjob.spec.job import Resources
-from bertjob.spec.layout import RunDir
-from bertjob.spec.load import load_job
-from bertjob.spec.site import Site
+from bertjob.rundir.directory import RunDir
 
 
 def test_remedies_say_site_and_launch_as_they_were_given():
-    remedies = [finding.remedy for finding in job.proof(case(bad_nodes=(bad("n1"),)))]
+    remedies = [finding.remedy for finding in job_checks.proof(case(bad_nodes=(bad("n1"),)))]
     assert remedies == [
         "`bertjob doctor --prove --nodes 2 --site ./s.yaml --set mpi=true`",
         "repaired: `bertjob doctor --forget --site ./s.yaml`",
     ]
     here = Site(name="l", scheduler="none", launcher="local")
-    assert one(job.proof, case(here)).remedy == "`bertjob doctor --prove --site ./s.yaml --set mpi=true`"
+    assert one(job_checks.proof, case(here)).remedy == "`bertjob doctor --prove --site ./s.yaml --set mpi=true`"
     assert advice.said_of([bad("n 1")], Typed("a b.yaml")).endswith("bertjob doctor --forget --site 'a b.yaml'")
 
 
@@ -158,7 +157,7 @@ def test_an_interrupt_takes_the_proof_out_of_the_queue(tmp_path, monkeypatch):
         assert not commands.calls("scancel")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bertjob.cluster.wait.wait", interrupted)
+    monkeypatch.setattr("bertjob.cluster.runs.wait.wait", interrupted)
     result = CliRunner().invoke(cli, ["doctor", "--prove", "--site", "generic", "--run-dir", str(tmp_path / "p")])
     assert result.exit_code != 0
     assert commands.calls("scancel") == [["4711"]]

@@ -6,13 +6,13 @@ from cases import GROUP, OPEN_MPI_4, SLURM
 from click.testing import CliRunner
 
 from bertjob.cli.main import cli
-from bertjob.cluster.probe import Machine, Places, Programs
-from bertjob.cluster.probe.scheduler import NodeGroup
-from bertjob.cluster.site_file import site_file, site_name
+from bertjob.cluster.host import Machine, Places, Programs
+from bertjob.cluster.new_site import site_file, site_name
+from bertjob.cluster.slurm.facts import NodeGroup
+from bertjob.config.job import Resources
+from bertjob.config.load import load_site
+from bertjob.config.site import Mpi
 from bertjob.errors import SpecError
-from bertjob.spec.job import Resources
-from bertjob.spec.load import load_site
-from bertjob.spec.site import Mpi
 
 
 @pytest.mark.parametrize(

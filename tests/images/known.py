@@ -2,7 +2,7 @@
 
 from fakes.commands import Commands
 
-from bertjob.spec.image import NEEDED
+from bertjob.rundir.image_contents import NEEDED
 
 NGC = "nvcr.io/nvidia/pytorch:24.11-py3"
 SHA = "sha256:" + "ab" * 32

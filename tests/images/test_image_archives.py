@@ -9,9 +9,9 @@ import pytest
 from fakes.commands import Commands
 from planned import LOCAL, SLURM, with_
 
-from bertjob.cluster import images
+from bertjob.cluster.images import engine
+from bertjob.config.job import Image
 from bertjob.errors import BertjobError, DataError, PreflightError
-from bertjob.spec.job import Image
 
 MANIFEST = b'[{"Config": "c.json", "RepoTags": ["localhost/b:1"], "Layers": []}]'
 
@@ -34,9 +34,9 @@ def broken_manifest(path: Path) -> Path:
 
 def test_archives_of_images_are_taken(tmp_path: Path) -> None:
     good = archive(tmp_path / "a.tar", "ab/layer.tar", "manifest.json")
-    assert images.check_archive(good) == "localhost/b:1"
+    assert engine.check_archive(good) == "localhost/b:1"
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(good.read_bytes()))
-    assert images.check_archive(tmp_path / "a.tar.gz") == ""
+    assert engine.check_archive(tmp_path / "a.tar.gz") == ""
 
 
 def test_what_is_no_archive_of_an_image_is_said(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_what_is_no_archive_of_an_image_is_said(tmp_path: Path) -> None:
     }
     for path, told in cases.items():
         with pytest.raises(DataError, match=told) as raised:
-            images.check_archive(path)
+            engine.check_archive(path)
         assert "\n" not in str(raised.value)
 
 
@@ -61,34 +61,34 @@ def test_an_absent_engine_is_one_line(fakes: Commands) -> None:
     site = with_(SLURM, engine="sarus", image=Image(ref="b:1"))
     told = "there is no command sarus on this machine"
     with pytest.raises(PreflightError, match=told):
-        images.run([("sarus", "pull", "b:1")], site)
+        engine.run([("sarus", "pull", "b:1")], site)
     with pytest.raises(PreflightError, match=told):
-        images.inspect(site.image, site)
+        engine.inspect(site.image, site)
 
 
 def test_a_pull_without_a_network_says_what_to_do(fakes: Commands) -> None:
     fakes.make("sarus", stderr="[0.1] [h] [main] [ERROR] Failed to pull image 'docker.io/library/a:1'\n", code=1)
     with pytest.raises(PreflightError, match=r"sarus pull a:1: the registry cannot be reached .* image load FILE.tar"):
-        images.run([("sarus", "pull", "a:1")], with_(SLURM, engine="sarus"))
+        engine.run([("sarus", "pull", "a:1")], with_(SLURM, engine="sarus"))
 
 
 def test_other_failures_end_in_the_engines_last_words(fakes: Commands) -> None:
     fakes.make("podman", stdout="STEP 1\n", stderr="Error: no space left on device\n\n", code=125)
     seen: list[str] = []
     with pytest.raises(BertjobError, match=r"^podman build x: Error: no space left on device$"):
-        images.run([("podman", "build", "x")], SLURM, seen.append)
+        engine.run([("podman", "build", "x")], SLURM, seen.append)
     assert "STEP 1" in seen
 
 
 def test_an_image_file_that_is_not_there_is_one_line(fakes: Commands) -> None:
     fakes.make("apptainer")
     with pytest.raises(PreflightError, match=r"^image /no/a\.sif: there is no such file or folder$"):
-        images.inspect(Image(ref="/no/a.sif"), with_(SLURM, engine="apptainer"))
+        engine.inspect(Image(ref="/no/a.sif"), with_(SLURM, engine="apptainer"))
 
 
 def test_without_an_engine_podman_or_docker_is_taken(fakes: Commands) -> None:
     fakes.make("docker")
     fakes.make("podman")
-    assert images.engine_of(LOCAL) == "podman"
-    assert images.engine_of(LOCAL, "sarus") == "sarus"
-    assert images.engine_of(with_(SLURM, engine="shifter")) == "shifter"
+    assert engine.engine_of(LOCAL) == "podman"
+    assert engine.engine_of(LOCAL, "sarus") == "sarus"
+    assert engine.engine_of(with_(SLURM, engine="shifter")) == "shifter"

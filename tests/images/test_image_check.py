@@ -14,10 +14,10 @@ from known import FACTS, one_call
 from planned import LOCAL, with_
 
 from bertjob.cli.main import cli
-from bertjob.cluster import images, inside
-from bertjob.spec.image import ImageFacts
-from bertjob.spec.job import Image, Library
-from bertjob.spec.site import Mount
+from bertjob.cluster.images import engine, inside
+from bertjob.config.job import Image, Library
+from bertjob.config.site import Mount
+from bertjob.rundir.image_contents import ImageFacts
 
 
 def test_check_tells_what_is_missing_by_its_exit_code(fakes: Commands) -> None:
@@ -70,7 +70,7 @@ def test_mpich_speaks_what_it_was_configured_with(fakes: Commands, option: str, 
 def test_mounts_of_the_site_are_seen_in_a_check(fakes: Commands, tmp_path: Path) -> None:
     fakes.make("podman", stdout=json.dumps(FACTS))
     site = with_(LOCAL, engine="podman", mounts=(Mount(source=str(tmp_path)),))
-    facts = images.inspect(Image(ref="b:1", overlay=f"{tmp_path}/env"), site)
+    facts = engine.inspect(Image(ref="b:1", overlay=f"{tmp_path}/env"), site)
     assert facts.mpi == Library(family="openmpi", version="4.1.7")
     call = one_call(fakes, "podman")
     assert [word for word in call if word.startswith("--mount")] == [

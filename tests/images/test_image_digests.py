@@ -15,31 +15,32 @@ from known import SHA
 from planned import HERE, LOCAL, SLURM, with_
 
 from bertjob.cli.main import cli
-from bertjob.cluster import images, rundir
-from bertjob.cluster.registry import registry_digest
+from bertjob.cluster.images import engine
+from bertjob.cluster.images.registry import registry_digest
+from bertjob.cluster.runs import create
 from bertjob.errors import DataError, PreflightError, SpecError
 
 
 def test_provenance_holds_the_digest_where_the_engine_tells_it(fakes: Commands, tmp_path: Path) -> None:
+    from bertjob.config.job import Job
     from bertjob.launch.plan import plan
-    from bertjob.spec.job import Job
-    from bertjob.spec.layout import RunDir
+    from bertjob.rundir.directory import RunDir
 
     fakes.make("podman", stdout=f"{SHA}\n")
     run = RunDir(tmp_path / "run")
     keys = {"data": {"train": "demo"}, "model": {"init": "demo"}, "train": {"global_batch": 1, "micro_batch": 1}}
     job = msgspec.convert({"name": "j", **keys, "image": {"ref": "b:1"}}, Job)
     planned = plan(job, with_(LOCAL, engine="podman"), str(run.path), HERE)
-    written = json.loads(rundir.files(planned, run, images.digest_of(planned))["provenance.json"])
+    written = json.loads(create.files(planned, run, engine.digest_of(planned))["provenance.json"])
     assert (written["image"], written["image_digest"]) == ("b:1", SHA)
     fakes.make("podman", stderr="no such image", code=125)
-    assert images.digest_of(planned) is None
+    assert engine.digest_of(planned) is None
 
 
 def test_the_digest_of_an_image_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.sif").write_bytes(b"SIF")
-    assert images.digest("apptainer", str(tmp_path / "a.sif"), SLURM) == "sha256:" + hashlib.sha256(b"SIF").hexdigest()
-    assert images.digest("apptainer", str(tmp_path / "b.sif"), SLURM) is None
+    assert engine.digest("apptainer", str(tmp_path / "a.sif"), SLURM) == "sha256:" + hashlib.sha256(b"SIF").hexdigest()
+    assert engine.digest("apptainer", str(tmp_path / "b.sif"), SLURM) is None
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from known import FACTS, NGC
 from planned import LOCAL, SLURM, with_
 
 from bertjob.cli.main import cli
-from bertjob.cluster import images
-from bertjob.cluster.overlay import overlay_commands
+from bertjob.cluster.images import engine
+from bertjob.cluster.images.overlay import overlay_commands
+from bertjob.config.job import Image
+from bertjob.config.site import Mount
 from bertjob.errors import PreflightError
-from bertjob.spec.job import Image
-from bertjob.spec.site import Mount
 
 
 def test_an_overlay_is_made_inside_of_the_image_with_the_sites_mounts(
@@ -66,15 +66,15 @@ def test_an_engine_is_told_the_user_whom_the_environment_does_not_name(
     fakes.make("ch-run", stdout=json.dumps(FACTS))
     site = with_(LOCAL, engine="charliecloud")
     monkeypatch.setenv("USER", "said")
-    images.inspect(Image(ref=str(tmp_path)), site)
+    engine.inspect(Image(ref=str(tmp_path)), site)
     assert fakes.environment("ch-run")["USER"] == "said"
     monkeypatch.delenv("USER")
-    images.inspect(Image(ref=str(tmp_path)), site)
+    engine.inspect(Image(ref=str(tmp_path)), site)
     assert fakes.environment("ch-run")["USER"] == os.popen("id -un").read().strip()
 
 
 def test_a_relative_overlay_is_told_before_an_engine_is_asked(fakes: Commands) -> None:
     fakes.make("podman")
     with pytest.raises(PreflightError, match=r"^overlay env: an absolute path .* is wanted$"):
-        images.inspect(Image(ref="b:1", overlay="env"), with_(LOCAL, engine="podman"))
+        engine.inspect(Image(ref="b:1", overlay="env"), with_(LOCAL, engine="podman"))
     assert fakes.calls("podman") == []

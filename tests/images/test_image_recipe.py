@@ -13,10 +13,10 @@ from known import SHA
 from planned import HERE, SLURM, made, with_
 
 from bertjob.cli.main import cli
-from bertjob.cluster import recipe
+from bertjob.cluster.images import build
+from bertjob.config.job import Image
+from bertjob.config.load import load_site
 from bertjob.errors import PreflightError, SpecError
-from bertjob.spec.job import Image
-from bertjob.spec.load import load_site
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -25,7 +25,7 @@ def test_the_context_has_all_that_the_dockerfile_copies_and_nothing_else() -> No
     copied = set()
     for line in re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "container/Dockerfile").read_text(), re.MULTILINE):
         copied |= {word.split("/")[0] for word in line.split()}
-    with recipe.context() as folder:
+    with build.context() as folder:
         assert {path.name for path in folder.iterdir()} == copied
         assert not [*folder.rglob("__pycache__")]
         ours = subprocess.run(["git", "ls-files", "bertjob"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -51,32 +51,32 @@ def test_where_no_sources_stay_the_printed_commands_say_so(tmp_path: Path) -> No
 
 def test_what_builders_leave_out_of_a_checkout_is_what_the_context_leaves_out() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    with recipe.context() as folder:
+    with build.context() as folder:
         assert {path.name for path in folder.iterdir()} == kept - {"wheels"}
 
 
 def test_wheels_go_into_the_context(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="there are no wheels"), recipe.context(tmp_path):
+    with pytest.raises(SpecError, match="there are no wheels"), build.context(tmp_path):
         pass
     (tmp_path / "a-1-py3-none-any.whl").touch()
-    with recipe.context(tmp_path) as folder:
+    with build.context(tmp_path) as folder:
         assert [path.name for path in (folder / "wheels").iterdir()] == ["a-1-py3-none-any.whl"]
-    assert recipe.arguments("cpu", "b:1", wheels=True)["PIP_FIND_LINKS"] == "/context/wheels"
+    assert build.arguments("cpu", "b:1", wheels=True)["PIP_FIND_LINKS"] == "/context/wheels"
 
 
 def test_a_pinned_base_is_named_by_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "container/image.env").read_text()
     (tmp_path / "image.env").write_text(text)
-    monkeypatch.setattr(recipe, "_settings", lambda: tmp_path / "image.env")
-    recipe.pin({"gpu": SHA})
-    assert recipe.read_recipe().bases["gpu"].pinned == f"nvcr.io/nvidia/pytorch@{SHA}"
-    assert recipe.Base("a/b:1").pinned == "a/b:1"
+    monkeypatch.setattr(build, "_settings", lambda: tmp_path / "image.env")
+    build.pin({"gpu": SHA})
+    assert build.read_recipe().bases["gpu"].pinned == f"nvcr.io/nvidia/pytorch@{SHA}"
+    assert build.Base("a/b:1").pinned == "a/b:1"
     changed = (tmp_path / "image.env").read_text().splitlines()
     assert len([1 for old, new in zip(text.splitlines(), changed, strict=True) if old != new]) == 1
 
 
 def test_sites_take_the_base_that_the_image_is_built_on() -> None:
-    assert load_site("daint").value.image.ref == recipe.read_recipe().bases["gpu"].ref
+    assert load_site("daint").value.image.ref == build.read_recipe().bases["gpu"].ref
 
 
 def test_locks_pin_all_that_training_needs() -> None:

@@ -8,10 +8,10 @@ from fakes.commands import Commands
 from known import NGC, SHA
 
 from bertjob.cli.main import cli
+from bertjob.config.job import Engine
+from bertjob.config.load import load_site
 from bertjob.errors import PreflightError, SpecError
-from bertjob.launch.images import IMAGES, Order, commands, find_digest, image_file, in_job
-from bertjob.spec.job import Engine
-from bertjob.spec.load import load_site
+from bertjob.launch.engines.images import IMAGES, Order, commands, find_digest, image_file, in_job
 
 
 def words(engine: str, verb: Any, **keys: Any) -> list[str]:

@@ -21,16 +21,16 @@ import torch
 from torch import Tensor, distributed
 from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
+from bertjob.config.job import Job, Model, OneBit, Optimizer, Train
 from bertjob.errors import CheckpointError
-from bertjob.launch.world import World
-from bertjob.spec.job import Job, Model, OneBit, Optimizer, Train
+from bertjob.rundir.world import World
 from bertjob.train.backends import Backend, StepOutcome
-from bertjob.train.backends.make import make_backend
-from bertjob.train.batch import Batch
+from bertjob.train.data.batch import Batch
+from bertjob.train.make import make_backend
 from bertjob.train.model.forward import span_logits
-from bertjob.train.model.init import build_question_answering
+from bertjob.train.model.initialize import build_question_answering
 from bertjob.train.optim.onebit import CompressedOptimizer
-from bertjob.train.squad.loss import span_loss
+from bertjob.train.tasks.squad.loss import span_loss
 
 STEPS, HALF = 8, 4
 MICRO_BATCHES = 8  # of one step, over all ranks

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from bertjob.train.marks import ROBERTA
+from bertjob.train.data.special_tokens import ROBERTA
 
 
 def byte_level(folder: Path, texts: Iterable[str], size: int = 400) -> Path:

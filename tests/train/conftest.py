@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from bertjob.spec.job import Data, Job, Model, Train
-from bertjob.train.model.source import model_folder
-from bertjob.train.squad.demo import demo_set
-from bertjob.train.squad.features import Features, Settings, make_features
-from bertjob.train.squad.files import SquadSet, parse, read_squad
-from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.config.job import Data, Job, Model, Train
+from bertjob.formats.demo import demo_set
+from bertjob.formats.squad import SquadSet, parse, read_squad
+from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.model.locate import model_folder
+from bertjob.train.tasks.squad.features import Features, Settings, make_features
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def distance(layout: Layout, fused: Codec, device: torch.device) -> float:
 
 
 def main(*counts: int) -> None:
-    from bertjob.train.optim.onebit.triton_codec import TritonCodec
+    from bertjob.train.optim.onebit.codec_triton import TritonCodec
 
     for ranks in counts:
         layout = Layout.of(line_up([5, 64, 1000, 1, 9000]), ranks)

@@ -11,8 +11,8 @@ import torch
 from mpi4py import MPI
 from onebit_ranks import STEPS, build, take_steps
 
-from bertjob.train.optim.onebit.transport.mpi import MpiTransport
-from bertjob.train.optim.onebit.transport.routes import by_node
+from bertjob.train.optim.onebit.routes import by_node
+from bertjob.train.optim.onebit.routes_mpi import MpiTransport
 
 
 def main() -> None:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from bertjob.spec.job import Job
-from bertjob.spec.layout import RunDir
-from bertjob.train import stages, transport
-from bertjob.train.batch import Batch
-from bertjob.train.ranks import Ranks
-from bertjob.train.squad.task import SquadTask
+from bertjob.config.job import Job
+from bertjob.rundir.directory import RunDir
+from bertjob.train import trainer
+from bertjob.train.data.batch import Batch
+from bertjob.train.distributed import transport
+from bertjob.train.distributed.ranks import Ranks
+from bertjob.train.tasks.squad.task import SquadTask
 
 
 class _SlowSteps(SquadTask):
@@ -41,12 +42,12 @@ class _Broken(SquadTask):
 
 def slow_steps(rank: int) -> None:
     """A step takes a tenth of a second."""
-    stages.TASKS["squad"] = _SlowSteps.from_job
+    trainer.TASKS["squad"] = _SlowSteps.from_job
 
 
 def slow_answers(rank: int) -> None:
     """The evaluation takes a minute."""
-    stages.TASKS["squad"] = _SlowAnswers.from_job
+    trainer.TASKS["squad"] = _SlowAnswers.from_job
 
 
 def slow_features(rank: int) -> None:
@@ -58,18 +59,18 @@ def slow_features(rank: int) -> None:
         ranks.barrier()
         raise AssertionError("nobody comes here")
 
-    stages.TASKS["squad"] = make
+    trainer.TASKS["squad"] = make
 
 
 def not_a_number(rank: int) -> None:
     """The loss of the sixth step is not a number."""
-    stages.TASKS["squad"] = _NotANumber.from_job
+    trainer.TASKS["squad"] = _NotANumber.from_job
 
 
 def broken_rank_1(rank: int) -> None:
     """Rank 1 raises in its first step."""
     if rank == 1:
-        stages.TASKS["squad"] = _Broken.from_job
+        trainer.TASKS["squad"] = _Broken.from_job
 
 
 def small_files_rank_1(rank: int) -> None:

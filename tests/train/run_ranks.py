@@ -191,8 +191,8 @@ def _rank(run: str, env: dict[str, str], fault: Fault | None) -> None:
     log = os.open(Path(run) / "job.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    from bertjob.train.distributed.signals import StopSignals
     from bertjob.train.main import main
-    from bertjob.train.signals import StopSignals
 
     signals = StopSignals()
     if fault is not None:

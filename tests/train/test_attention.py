@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
-from bertjob.train.batch import Batch
+from bertjob.train.data.batch import Batch
 from bertjob.train.model.attention import NAME, Segments, by_flash, by_padding, by_sample
 from bertjob.train.model.forward import span_logits
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from backend_ranks import CPU, GPU_WAYS, HALF, LR, MICRO_BATCHES, WAYS, job, train
 
+from bertjob.config.checks.deepspeed_config import REMOVED, SECTIONS
+from bertjob.config.job import Optimizer
 from bertjob.errors import CheckpointError, SpecError
-from bertjob.launch.world import World
-from bertjob.spec.deepspeed import REMOVED, SECTIONS
-from bertjob.spec.job import Optimizer
+from bertjob.rundir.world import World
 from bertjob.train.backends.deepspeed import deepspeed_config
 from bertjob.train.backends.torch import STATE, TorchBackend
-from bertjob.train.model.init import build_question_answering
+from bertjob.train.model.initialize import build_question_answering
 
 RANKS = Path(__file__).with_name("backend_ranks.py")
 ONEBIT = [way for way in WAYS if way.endswith(("onebit", "zeroone"))]

@@ -13,15 +13,15 @@ import pytest
 import run_faults
 from run_ranks import finish, job_log, losses, make_run, run_to_end, start, state, wait_for
 
+from bertjob.config.job import Checkpoint
 from bertjob.errors import CheckpointError
-from bertjob.launch.world import World
-from bertjob.spec.job import Checkpoint
-from bertjob.spec.layout import RunDir
-from bertjob.train import checkpoint, manifest
-from bertjob.train.checkpoint import Progress
-from bertjob.train.metrics import cut
-from bertjob.train.ranks import Ranks
-from bertjob.train.saver import Saver
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.world import World
+from bertjob.train.checkpoint import checkpoint, hashes
+from bertjob.train.checkpoint.checkpoint import Progress
+from bertjob.train.checkpoint.saver import Saver
+from bertjob.train.distributed.ranks import Ranks
+from bertjob.train.reporting.metrics import cut
 
 NOTHING_DONE = Progress(step=0, samples=0, seed=7, global_batch=8, total_steps=12, world_size=1, versions={})
 ALONE = Ranks(World(0, 1, 0, 1, "no launcher"), group=None)  # one rank sends nothing
@@ -33,7 +33,7 @@ def make_checkpoint(run_dir: RunDir, step: int) -> Path:
     (folder / "backend").mkdir(parents=True)
     (folder / "backend" / "state.pt").write_bytes(os.urandom(1000))
     (folder / "progress.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(NOTHING_DONE, step=step)))
-    manifest.write_manifest(folder)
+    hashes.write_manifest(folder)
     return folder
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bertjob.cluster.materials import samples_of
+from bertjob.config.load import load_job
 from bertjob.errors import DataError
-from bertjob.spec.load import load_job
-from bertjob.train.corpus.facts import check, facts
+from bertjob.estimate.job_files import samples_of
 from bertjob.train.corpus.reader import open_corpus
-from bertjob.train.pretrain.assemble import Marks
-from bertjob.train.pretrain.pairs import NextSentencePairs, PairSettings
+from bertjob.train.corpus.statistics import check, facts
+from bertjob.train.tasks.pretraining.assemble import Marks
+from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings
 from tests.train.byte_level import byte_level
 
 BERTJOB = str(Path(sys.executable).with_name("bertjob"))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bertjob.errors import DataError
 from bertjob.train.corpus.encode import Encoder, word_by_word
 from bertjob.train.corpus.vocabulary import marks, train_vocabulary, write_vocabulary
-from bertjob.train.marks import BERT
-from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.data.special_tokens import BERT
+from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
 
 ODD = "aB9 .,'-_\t\r\x00\x1c\x7f\x85\xa0\u0301\u200b\u2028éÉßİΣσς中文。＠\ud7ff😀ﬁ"
 CORPUS = [f"the cat number {number} sat on the mat, naïvely; was it {number * 7}? Yes! 猫" for number in range(300)]

@@ -13,7 +13,7 @@ import zstandard
 
 from bertjob.errors import DataError
 from bertjob.train.corpus.prepare import Preparation, prepare
-from bertjob.train.tokenizer import BertTokenizer
+from bertjob.train.data.tokenizer import BertTokenizer
 from tests.train.corpora import read_back, silent, write_documents
 
 

@@ -23,7 +23,7 @@ from bertjob.train.corpus.reader import open_corpus
 from bertjob.train.corpus.shard_making import Making, for_validation, for_vocabulary
 from bertjob.train.corpus.sources import Span
 from bertjob.train.corpus.workers import make_shards
-from bertjob.train.tokenizer import BertTokenizer
+from bertjob.train.data.tokenizer import BertTokenizer
 from tests.train.corpora import read_back, silent, write_documents
 
 SMALL = 10_000

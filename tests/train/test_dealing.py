@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from bertjob.train.dealing import deal, hands_of
-from bertjob.train.ragged import Int64
+from bertjob.train.data.dealing import deal, hands_of
+from bertjob.train.data.ragged import Int64
 
 SIZE = 64
 BATCH = range(3 * 2**16, 4 * 2**16)

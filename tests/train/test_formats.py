@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import BertConfig, BertForPreTraining, RobertaConfig, RobertaForMaskedLM
 
+from bertjob.config.job import Job, Kernel, Model, Train
 from bertjob.errors import DataError
-from bertjob.spec.job import Job, Kernel, Model, Train
-from bertjob.train.batch import Batch
+from bertjob.train.data.batch import Batch
 from bertjob.train.model.formats import bundle
-from bertjob.train.model.init import build
-from bertjob.train.model.pretraining import predictions
+from bertjob.train.model.heads import predictions
+from bertjob.train.model.initialize import build
 
 WORDS, HIDDEN, HEADS, LAYERS = 40, 16, 2, 2
 MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -5,7 +5,7 @@ import pytest
 
 from bertjob.errors import SpecError
 from bertjob.train.corpus.reader import Corpus
-from bertjob.train.pretrain.full_sentences import FullSentences
+from bertjob.train.tasks.pretraining.full_sentences import FullSentences
 from tests.train.corpora import FIRST, MARKS, numbered_corpus, random_corpus
 
 SEED = 3

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from bertjob.launch.world import World
-from bertjob.spec.job import Data, Job
-from bertjob.train.hparams import hparams
+from bertjob.config.job import Data, Job
+from bertjob.rundir.world import World
+from bertjob.train.reporting.hparams import hparams
 
 CPU = torch.device("cpu")
 

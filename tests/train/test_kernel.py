@@ -16,15 +16,15 @@ from transformers import BertConfig, BertForQuestionAnswering, RobertaPreLayerNo
 from transformers.models.bert.modeling_bert import BertLayer
 from transformers.models.roberta_prelayernorm.modeling_roberta_prelayernorm import RobertaPreLayerNormLayer
 
+from bertjob.config.checks.kernel import Flags
+from bertjob.config.job import Evaluation, Job, Kernel, Model, Train
 from bertjob.errors import DataError, SpecError
-from bertjob.launch.world import World
-from bertjob.spec.job import Evaluation, Job, Kernel, Model, Train
-from bertjob.spec.kernel import Flags
+from bertjob.rundir.world import World
+from bertjob.train.checkpoint.export import write_model
 from bertjob.train.model import attention
-from bertjob.train.model.init import build_question_answering
+from bertjob.train.model.initialize import build_question_answering
 from bertjob.train.model.kernel.install import install, layer_settings, replace_layers
-from bertjob.train.model.kernel.layout import names, to_kernel, to_transformers
-from bertjob.train.pretrained import write_model
+from bertjob.train.model.kernel.weights import names, to_kernel, to_transformers
 
 SIZES = {
     "hidden_size": 32,

@@ -11,16 +11,16 @@ import transformers
 from byte_level import byte_level
 from run_ranks import job_log, losses, make_run, run_to_end
 
+from bertjob.config.load import read_job
 from bertjob.errors import DataError
-from bertjob.launch.world import World
-from bertjob.spec.layout import RunDir
-from bertjob.spec.load import read_job
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.world import World
 from bertjob.train.corpus.prepare import Preparation, prepare
-from bertjob.train.model.init import build
-from bertjob.train.pretrain.task import PretrainTask
-from bertjob.train.ranks import Ranks
-from bertjob.train.squad.task import SquadTask
-from bertjob.train.tokenizer import load_tokenizer
+from bertjob.train.data.tokenizer import load_tokenizer
+from bertjob.train.distributed.ranks import Ranks
+from bertjob.train.model.initialize import build
+from bertjob.train.tasks.pretraining.task import PretrainTask
+from bertjob.train.tasks.squad.task import SquadTask
 
 WORDS = [
     *("the", "a", "cat", "dog", "bird", "tree", "house", "river", "red", "old", "tall", "small", "saw", "found"),

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from bertjob.errors import BertjobError
-from bertjob.launch.world import World
+from bertjob.rundir.world import World
 from bertjob.train.backends import StepOutcome
-from bertjob.train.batch import Batch
+from bertjob.train.data.batch import Batch
+from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.loop import is_logged
-from bertjob.train.meter import Meter
-from bertjob.train.ranks import Ranks
+from bertjob.train.reporting.meter import Meter
 from bertjob.train.rng import micro_batch_seed, restore_rng_states, rng_states, seed_micro_batch
 
 ALONE = Ranks(World(0, 1, 0, 1, "test"), group=None)

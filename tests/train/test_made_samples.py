@@ -12,21 +12,21 @@ import numpy as np
 import pyarrow
 import pytest
 
+from bertjob.config.load import load_job
 from bertjob.errors import DataError
-from bertjob.spec.load import load_job
-from bertjob.train.marks import ROBERTA
-from bertjob.train.pretrain.assemble import Marks
-from bertjob.train.pretrain.made import MadeSamples
-from bertjob.train.pretrain.made.arrow import ArrowStore
-from bertjob.train.pretrain.made.bing import BingStore
-from bertjob.train.pretrain.made.checked import CheckedStore, Limits
-from bertjob.train.pretrain.made.hdf5 import KEYS, WEIGHTS, Hdf5Store
-from bertjob.train.pretrain.made.stream import Store
-from bertjob.train.pretrain.masking import Masking, Vocabulary, mask
-from bertjob.train.pretrain.pairs import NextSentencePairs, PairSettings
-from bertjob.train.pretrain.samples import Samples
-from bertjob.train.pretrain.source import open_sources
-from bertjob.train.tokenizer import BertTokenizer
+from bertjob.train.data.special_tokens import ROBERTA
+from bertjob.train.data.tokenizer import BertTokenizer
+from bertjob.train.tasks.pretraining.assemble import Marks
+from bertjob.train.tasks.pretraining.external import MadeSamples
+from bertjob.train.tasks.pretraining.external.bing_bert_shards import BingStore
+from bertjob.train.tasks.pretraining.external.datasets_arrow import ArrowStore
+from bertjob.train.tasks.pretraining.external.hdf5 import KEYS, WEIGHTS, Hdf5Store
+from bertjob.train.tasks.pretraining.external.store import CheckedStore, Limits
+from bertjob.train.tasks.pretraining.external.stream import Store
+from bertjob.train.tasks.pretraining.masking import Masking, Vocabulary, mask
+from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings
+from bertjob.train.tasks.pretraining.samples import Samples
+from bertjob.train.tasks.pretraining.source import open_sources
 from tests.train.corpora import random_corpus
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{number}" for number in range(3000)), "##ö", "東"]
@@ -304,11 +304,15 @@ def test_arrays_of_bing_bert_that_do_not_fit_are_named(fault: str, samples: Samp
 @pytest.mark.parametrize(
     ("module", "extra", "call"),
     [
-        ("h5py", "hdf5", "from bertjob.train.pretrain.made.hdf5 import Hdf5Store; Hdf5Store([Path('x.hdf5')])"),
+        (
+            "h5py",
+            "hdf5",
+            "from bertjob.train.tasks.pretraining.external.hdf5 import Hdf5Store; Hdf5Store([Path('x.hdf5')])",
+        ),
         (
             "pyarrow",
             "datasets",
-            "from bertjob.train.arrow import open_arrow; open_arrow(Path('x.arrow'))",
+            "from bertjob.train.data.arrow import open_arrow; open_arrow(Path('x.arrow'))",
         ),
     ],
 )

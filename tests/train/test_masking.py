@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bertjob.train.marks import ROBERTA
-from bertjob.train.pretrain.masking import Masked, Masking, Vocabulary, mask
-from bertjob.train.pretrain.samples import Samples, bounds
+from bertjob.train.data.special_tokens import ROBERTA
+from bertjob.train.tasks.pretraining.masking import Masked, Masking, Vocabulary, mask
+from bertjob.train.tasks.pretraining.samples import Samples, bounds
 
 TOLERANCE = 1e-3
 MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

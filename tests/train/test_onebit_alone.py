@@ -14,13 +14,13 @@ from packaging.requirements import Requirement
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bertjob.config.checks.freezing import complaint
+from bertjob.config.checks.settling import earliest
+from bertjob.config.job import ONE_BIT, OneBit, Optimizer
 from bertjob.errors import PreflightError
-from bertjob.spec.freezing import complaint
-from bertjob.spec.job import ONE_BIT, OneBit, Optimizer
-from bertjob.spec.settling import earliest
 from bertjob.train.optim import Lamb, OneBitAdam, OneBitLamb, ZeroOneAdam, parameter_groups
-from bertjob.train.optim.make import gauges, make_optimizer
-from bertjob.train.optim.onebit import agreement
+from bertjob.train.optim.factory import gauges, make_optimizer
+from bertjob.train.optim.onebit import consensus
 from bertjob.train.optim.onebit.freeze import Freeze
 from bertjob.train.optim.onebit.moments import hold, limit
 from bertjob.train.optim.onebit.sketch import WIDTH, Sketch
@@ -119,18 +119,18 @@ def test_directions_are_held_where_there_is_a_limit():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int8])
 def test_digests_tell_single_bits_and_exchanged_values(dtype, monkeypatch):
     values = (torch.randn(5, 7, generator=torch.Generator().manual_seed(2)) * 9).to(dtype)
-    whole = agreement.digest(values)
-    monkeypatch.setattr(agreement, "_AT_ONCE", 4)
-    assert torch.equal(agreement.digest(values), whole)
-    assert torch.equal(agreement.digest(values.t().contiguous().t()), whole)
+    whole = consensus.digest(values)
+    monkeypatch.setattr(consensus, "_AT_ONCE", 4)
+    assert torch.equal(consensus.digest(values), whole)
+    assert torch.equal(consensus.digest(values.t().contiguous().t()), whole)
     for bit in (0, 6, 7):
         other = values.clone()
         other.view(torch.uint8)[3, -1] ^= 1 << bit
-        assert not torch.equal(agreement.digest(other), whole)
+        assert not torch.equal(consensus.digest(other), whole)
     exchanged = values.clone()
     exchanged[[0, 4]] = values[[4, 0]]
-    assert agreement.digest(exchanged)[0] == whole[0]
-    assert agreement.digest(exchanged)[1] != whole[1]
+    assert consensus.digest(exchanged)[0] == whole[0]
+    assert consensus.digest(exchanged)[1] != whole[1]
 
 
 class Largest(TorchDispatchMode):
@@ -150,7 +150,7 @@ class Largest(TorchDispatchMode):
 def test_a_digest_takes_little_memory():
     values = torch.ones(5 << 20)
     with Largest(values) as largest:
-        agreement.digest(values)
+        consensus.digest(values)
     assert 0 < largest.bytes <= 8 << 20
 
 

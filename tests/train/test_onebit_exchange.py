@@ -19,7 +19,7 @@ from bertjob.train.optim.onebit.buckets import fill
 from bertjob.train.optim.onebit.codec import Codec, codec_for
 from bertjob.train.optim.onebit.exchange import NodeExchange, OneBitExchange
 from bertjob.train.optim.onebit.layout import Layout, cut, line_up
-from bertjob.train.optim.onebit.transport.routes import Routes
+from bertjob.train.optim.onebit.routes import Routes
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
 SIZES = st.lists(st.integers(1, 300), min_size=1, max_size=6)

@@ -8,7 +8,7 @@ import torch
 from deepspeed.ops import op_builder
 
 from bertjob.errors import PreflightError, SpecError
-from bertjob.train.operators import load_operator
+from bertjob.train.deepspeed_ops import load_operator
 
 
 class Builder:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from bertjob.config.job import Optimizer
 from bertjob.errors import SpecError
-from bertjob.spec.job import Optimizer
 from bertjob.train.optim import Lamb, clip, parameter_groups, set_learning_rate
-from bertjob.train.optim.make import gauges, make_optimizer
+from bertjob.train.optim.factory import gauges, make_optimizer
 
 
 class Layer(nn.Module):

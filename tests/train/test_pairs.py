@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bertjob.config.load import load_job
 from bertjob.errors import DataError, SpecError
-from bertjob.launch.estimate.samples import pretraining_samples
-from bertjob.spec.load import load_job
+from bertjob.estimate.sample_counts import pretraining_samples
 from bertjob.train.corpus.reader import Corpus
-from bertjob.train.pretrain.chance import keys
-from bertjob.train.pretrain.pairs import NextSentencePairs, PairSettings, _truncated
-from bertjob.train.pretrain.samples import Samples
+from bertjob.train.tasks.pretraining.chance import keys
+from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings, _truncated
+from bertjob.train.tasks.pretraining.samples import Samples
 from tests.train.corpora import FIRST, MARKS, numbered_corpus, random_corpus
 
 SEED = 3

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from bertjob.train.pretrain.collate import packed, padded
-from bertjob.train.pretrain.full_sentences import FullSentences
-from bertjob.train.pretrain.masking import Masked, Masking, Vocabulary, mask
-from bertjob.train.pretrain.pairs import NextSentencePairs, PairSettings
-from bertjob.train.pretrain.samples import Samples
+from bertjob.train.tasks.pretraining.collate import packed, padded
+from bertjob.train.tasks.pretraining.full_sentences import FullSentences
+from bertjob.train.tasks.pretraining.masking import Masked, Masking, Vocabulary, mask
+from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings
+from bertjob.train.tasks.pretraining.samples import Samples
 from tests.train.corpora import MARKS, random_corpus
 
 VOCABULARY = Vocabulary(103, np.isin(np.arange(200_000), [MARKS.cls, MARKS.sep]), np.zeros(200_000, np.bool_))

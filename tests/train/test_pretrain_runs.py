@@ -13,12 +13,12 @@ import transformers
 from run_faults import slow_steps
 from run_ranks import finish, job_log, lines, losses, make_run, run_to_end, start, state, wait_for
 
-from bertjob.launch.world import World
-from bertjob.spec.layout import RunDir
-from bertjob.spec.load import read_job
+from bertjob.config.load import read_job
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.world import World
 from bertjob.train.corpus.prepare import Preparation, prepare
-from bertjob.train.pretrain.task import PretrainTask
-from bertjob.train.ranks import Ranks
+from bertjob.train.distributed.ranks import Ranks
+from bertjob.train.tasks.pretraining.task import PretrainTask
 
 WORDS = [
     "the",

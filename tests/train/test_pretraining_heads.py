@@ -7,11 +7,11 @@ import torch
 import transformers
 from torch.nn import functional
 
-from bertjob.train.batch import Batch
+from bertjob.train.checkpoint.export import write_model
+from bertjob.train.data.batch import Batch
 from bertjob.train.model.attention import NAME
+from bertjob.train.model.heads import losses
 from bertjob.train.model.networks import FAMILIES
-from bertjob.train.model.pretraining import losses
-from bertjob.train.pretrained import write_model
 
 LENGTHS = (5, 9, 3)
 WIDTH, WORDS = 9, 50

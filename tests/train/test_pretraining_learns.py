@@ -12,8 +12,8 @@ import pytest
 from questions import first_questions
 from run_ranks import finish, job_log, losses, make_run, start
 
-from bertjob.train.corpus.facts import facts
 from bertjob.train.corpus.prepare import Preparation, prepare
+from bertjob.train.corpus.statistics import facts
 
 BOOKS = ("Frankenstein_84.txt", "The-Adventures-of-Sherlock-Holmes_1661.txt", "The-Voyage-of-the-Beagle_944.txt")
 SIZES = {"init": "random", "layers": 2, "hidden": 64, "heads": 2, "ff": 256, "initializer_range": 0.06, "dropout": 0.0}

@@ -12,9 +12,9 @@ import torch.distributed as dist
 from run_ranks import finish, free_port, job_log, make_run, run_to_end, start, start_rank, state, wait_for
 
 from bertjob.errors import WorldError
-from bertjob.launch.world import World
-from bertjob.train import network, peers, rendezvous
-from bertjob.train.peers import Place
+from bertjob.rundir.world import World
+from bertjob.train.distributed import interfaces, peers, rendezvous
+from bertjob.train.distributed.peers import Place
 
 HOST = socket.gethostname()
 
@@ -233,9 +233,9 @@ def test_absent_ranks_read_well():
 
 
 def test_the_address_of_an_interface_and_back():
-    assert network.interface_address("lo") == "127.0.0.1"
-    assert network.interface_of("127.0.0.1") == "lo"
-    assert network.interface_of("192.0.2.1") is None
+    assert interfaces.interface_address("lo") == "127.0.0.1"
+    assert interfaces.interface_of("127.0.0.1") == "lo"
+    assert interfaces.interface_of("192.0.2.1") is None
 
 
 def test_the_deadline_is_a_minute_unless_the_environment_says_otherwise():

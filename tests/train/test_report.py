@@ -11,14 +11,14 @@ import pytest
 from run_ranks import make_run, run_to_end, state
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from bertjob.launch.world import World
-from bertjob.spec.layout import RunDir
-from bertjob.spec.state import RunState, read_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import RunState, read_state
+from bertjob.rundir.world import World
 from bertjob.train.backends import StepOutcome
-from bertjob.train.heartbeat import Heartbeat
-from bertjob.train.meter import Reading
-from bertjob.train.metrics import MetricsFile
-from bertjob.train.report import Report, console_line, metrics_line
+from bertjob.train.reporting.heartbeat import Heartbeat
+from bertjob.train.reporting.meter import Reading
+from bertjob.train.reporting.metrics import MetricsFile
+from bertjob.train.reporting.report import Report, console_line, metrics_line
 
 FIRST = World(0, 2, 0, 2, "test")
 READING = Reading(loss=2.34123, samples_per_second=212.44, tokens_per_second=31000.04, seconds_per_step=0.113)
@@ -122,8 +122,8 @@ def beats(path: Path, work: bool, seconds: float) -> int:
 
 
 def test_the_heart_beats_in_a_long_phase_while_the_process_works_and_only_then(tmp_path, monkeypatch):
-    monkeypatch.setattr("bertjob.train.heartbeat._WORKING_EVERY_SECONDS", 0.3)
-    monkeypatch.setattr("bertjob.train.heartbeat._BUSY", 0.2)  # waiting, the test itself looks at a file
+    monkeypatch.setattr("bertjob.train.reporting.heartbeat._WORKING_EVERY_SECONDS", 0.3)
+    monkeypatch.setattr("bertjob.train.reporting.heartbeat._BUSY", 0.2)  # waiting, the test itself looks at a file
     assert beats(tmp_path / "busy.json", work=True, seconds=1.5) >= 2
     assert beats(tmp_path / "idle.json", work=False, seconds=1.5) == 0
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertjob.spec.job import Schedule
+from bertjob.config.job import Schedule
 from bertjob.train.schedule import DECAYS, factor, learning_rate, warmup_steps
 
 

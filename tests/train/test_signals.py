@@ -14,7 +14,7 @@ from run_ranks import finish, free_port, job_log, make_run, start_rank, state, w
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
     """Run code that begins to listen in its main thread, in a process of its own."""
-    modules = "import hashlib, os, signal, threading, time\nfrom bertjob.train.signals import StopSignals\n"
+    modules = "import hashlib, os, signal, threading, time\nfrom bertjob.train.distributed.signals import StopSignals\n"
     start = f"{modules}signals = StopSignals()\n"
     return subprocess.run(
         [sys.executable, "-c", start + textwrap.dedent(code)], capture_output=True, text=True, timeout=120
@@ -62,7 +62,7 @@ def test_a_signal_while_torch_is_imported_ends_with_requeue(tmp_path: Path):
     )
     assert process.stderr is not None
     for line in process.stderr:  # of -X importtime: listening begins after this import
-        if line.rstrip().endswith(b"bertjob.train.signals"):
+        if line.rstrip().endswith(b"bertjob.train.distributed.signals"):
             break
     time.sleep(0.2)
     os.kill(process.pid, signal.SIGUSR1)

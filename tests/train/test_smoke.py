@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from run_ranks import finish, job_log, make_run, run_to_end, start, state, wait_for
 
-from bertjob.spec.proof import Proof, read_proof
-from bertjob.train import smoke
+from bertjob.rundir.proof import Proof, read_proof
+from bertjob.train.tasks import smoke
 
 HOST = socket.gethostname()
 
@@ -112,5 +112,5 @@ def test_a_signal_ends_it_at_once(run: Path) -> None:
 
 
 def test_it_needs_nothing_of_a_training() -> None:
-    told = "import bertjob.train.main, bertjob.train.smoke, sys; sys.exit('transformers' in sys.modules)"
+    told = "import bertjob.train.main, bertjob.train.tasks.smoke, sys; sys.exit('transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0

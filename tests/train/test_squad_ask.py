@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bertjob.spec.job import Job
-from bertjob.spec.layout import RunDir
-from bertjob.spec.load import dump
-from bertjob.train.model.init import build_question_answering
-from bertjob.train.squad.ask import main
-from bertjob.train.squad.files import SquadSet
-from bertjob.train.tokenizer import BertTokenizer
+from bertjob.config.job import Job
+from bertjob.config.load import dump
+from bertjob.formats.squad import SquadSet
+from bertjob.rundir.directory import RunDir
+from bertjob.train.data.tokenizer import BertTokenizer
+from bertjob.train.model.initialize import build_question_answering
+from bertjob.train.tasks.squad.ask import main
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,10 @@ def test_what_is_wrong_is_said_in_one_line(
 
 def test_it_runs_as_a_module(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bertjob.train.squad.ask", str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "bertjob.train.tasks.squad.ask", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert done.stdout == ""

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from bertjob.errors import DataError
-from bertjob.train.squad import cache
-from bertjob.train.squad.cache import cached_features, shared_features
-from bertjob.train.squad.features import Features, Settings, make_features
-from bertjob.train.squad.files import SquadSet
-from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.formats.squad import SquadSet
+from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.tasks.squad import cache
+from bertjob.train.tasks.squad.cache import cached_features, shared_features
+from bertjob.train.tasks.squad.features import Features, Settings, make_features
 
 SETTINGS = Settings(96, 32, 24)
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bertjob.train.squad.collate import collate, packed, padded
-from bertjob.train.squad.features import Features
-from bertjob.train.squad.loss import span_loss
+from bertjob.train.tasks.squad.collate import collate, packed, padded
+from bertjob.train.tasks.squad.features import Features
+from bertjob.train.tasks.squad.loss import span_loss
 
 SAMPLES = np.array([5, 0, 17, 5])
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bertjob.train.squad.decode import Answer, best_answers, window_candidates
-from bertjob.train.squad.features import Features, Settings, make_features
-from bertjob.train.squad.files import Paragraph, Question, SquadSet
-from bertjob.train.tokenizer import BertTokenizer
+from bertjob.formats.squad import Paragraph, Question, SquadSet
+from bertjob.train.data.tokenizer import BertTokenizer
+from bertjob.train.tasks.squad.decode import Answer, best_answers, window_candidates
+from bertjob.train.tasks.squad.features import Features, Settings, make_features
 
 Logits = NDArray[np.float32]
 

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import pytest
 
-from bertjob.train.squad.demo import demo_set, passages
-from bertjob.train.squad.demo.names import PATTERNS, THINGS, Part, words
-from bertjob.train.squad.demo.scenes import SCENES
-from bertjob.train.squad.files import SquadSet, parse
+from bertjob.formats.demo import demo_set, passages
+from bertjob.formats.demo.names import PATTERNS, THINGS, Part, words
+from bertjob.formats.demo.scenes import SCENES
+from bertjob.formats.squad import SquadSet, parse
 
 TRAIN = passages("train")
 DEV = passages("dev")

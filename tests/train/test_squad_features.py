@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from bertjob.config.job import Train
 from bertjob.errors import DataError, SpecError
-from bertjob.spec.job import Train
-from bertjob.train.squad.features import Features, Settings, make_features
-from bertjob.train.squad.files import Answer, Paragraph, Question, SquadSet
-from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.formats.squad import Answer, Paragraph, Question, SquadSet
+from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.tasks.squad.features import Features, Settings, make_features
 
 
 class Window(NamedTuple):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertjob.errors import DataError
-from bertjob.train.squad.files import Answer, describe, load, parse, read_squad
+from bertjob.formats.squad import Answer, describe, load, parse, read_squad
 
 CONTEXT = "Ada Lovelace was born in London in 1815."
 

@@ -9,16 +9,16 @@ import msgspec
 import pytest
 import torch
 
-from bertjob.launch.world import World
-from bertjob.spec.job import Data, Job
-from bertjob.spec.layout import RunDir
-from bertjob.spec.load import load_job
-from bertjob.train.backends.make import make_backend
-from bertjob.train.ranks import Ranks
+from bertjob.config.job import Data, Job
+from bertjob.config.load import load_job
+from bertjob.formats.demo import demo_set
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.world import World
+from bertjob.train.distributed.ranks import Ranks
+from bertjob.train.make import make_backend
 from bertjob.train.rng import seed_micro_batch
 from bertjob.train.schedule import learning_rate
-from bertjob.train.squad.demo import demo_set
-from bertjob.train.squad.task import SquadTask
+from bertjob.train.tasks.squad.task import SquadTask
 
 CPU = torch.device("cpu")
 ALONE = World(0, 1, 0, 1, "test")

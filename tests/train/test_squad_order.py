@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertjob.train.squad.order import Order, evaluation_shares, stream
+from bertjob.train.tasks.squad.batches import Order, evaluation_shares, stream
 
 LENGTHS = np.random.default_rng(0).integers(20, 384, 1000)
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from bertjob.errors import DataError
-from bertjob.train.squad.files import Answer, Paragraph, Question, SquadSet
-from bertjob.train.squad.score import Predictions, normalise, read_predictions, score, word_f1
+from bertjob.formats.squad import Answer, Paragraph, Question, SquadSet
+from bertjob.formats.squad_score import Predictions, normalise, read_predictions, score, word_f1
 
 
 def squad(*answers: tuple[str, tuple[str, ...]]) -> SquadSet:

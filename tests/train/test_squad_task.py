@@ -9,14 +9,14 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
+from bertjob.config.job import Data, Job, Train
 from bertjob.errors import DataError, SpecError
-from bertjob.launch.world import World
-from bertjob.spec.job import Data, Job, Train
-from bertjob.spec.layout import RunDir
-from bertjob.train.ranks import Ranks
-from bertjob.train.squad.collate import packed
-from bertjob.train.squad.files import SquadSet
-from bertjob.train.squad.task import SquadTask
+from bertjob.formats.squad import SquadSet
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.world import World
+from bertjob.train.distributed.ranks import Ranks
+from bertjob.train.tasks.squad.collate import packed
+from bertjob.train.tasks.squad.task import SquadTask
 
 CPU = torch.device("cpu")
 

@@ -10,12 +10,12 @@ import torch
 from run_ranks import job_log, make_run, run_to_end, state
 
 from bertjob.errors import WorldError
-from bertjob.launch.world import FAST_FABRIC, World
-from bertjob.spec.layout import RunDir
-from bertjob.spec.state import read_state
-from bertjob.train import network
-from bertjob.train.report import Report
-from bertjob.train.transport import Transport, check_interface, fault, listen, parse
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import read_state
+from bertjob.rundir.world import FAST_FABRIC, World
+from bertjob.train.distributed import interfaces
+from bertjob.train.distributed.transport import Transport, check_interface, fault, listen, parse
+from bertjob.train.reporting.report import Report
 
 CUDA = torch.device("cuda")
 OTHER_NODES = {"LOCAL_WORLD_SIZE": "1"}
@@ -166,7 +166,7 @@ def test_nccls_own_rules_say_which_interfaces_are_meant(wanted: str) -> None:
 
 @pytest.mark.parametrize("wanted", ["hsn7", "=l", "hsn0,hsn1", "^ALL"])
 def test_an_interface_that_nccl_would_not_find_is_one_line(wanted: str) -> None:
-    wanted = wanted.replace("ALL", ",".join(network.interfaces()))
+    wanted = wanted.replace("ALL", ",".join(interfaces.interfaces()))
     with pytest.raises(WorldError) as raised:
         listen(CUDA, {"NCCL_SOCKET_IFNAME": wanted}, Path("log"))
     assert str(raised.value).startswith(

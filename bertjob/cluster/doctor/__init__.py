@@ -2,36 +2,36 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from bertjob.cluster.doctor import job, launching, scheduler, surroundings
+from bertjob.cluster.doctor import host, job_checks, launch, slurm_checks
 from bertjob.cluster.doctor.case import Case
 from bertjob.cluster.doctor.finding import Finding
 
 Check = Callable[[Case], Iterable[Finding]]
 
 SLURM: tuple[Check, ...] = (
-    scheduler.controller,
-    scheduler.release,
-    scheduler.partition,
-    scheduler.gpu_option,
-    scheduler.accounting,
-    scheduler.pmi_types,
-    scheduler.clock,
-    scheduler.leftovers,
+    slurm_checks.controller,
+    slurm_checks.release,
+    slurm_checks.partition,
+    slurm_checks.gpu_option,
+    slurm_checks.accounting,
+    slurm_checks.pmi_types,
+    slurm_checks.clock,
+    slurm_checks.leftovers,
 )
 """Checks where a scheduler starts jobs."""
 SECTIONS: Mapping[str, tuple[Check, ...]] = {
     "scheduler": SLURM,
     "launching": (
-        launching.modules,
-        launching.host_mpi,
-        job.engine,
-        job.image,
-        launching.launchers,
-        launching.root,
-        job.proof,
+        launch.modules,
+        launch.host_mpi,
+        job_checks.engine,
+        job_checks.image,
+        launch.launchers,
+        launch.root,
+        job_checks.proof,
     ),
-    "job": (job.plan, job.files, surroundings.gpus),
-    "machine": (surroundings.folders, surroundings.caches, surroundings.ports, surroundings.interface),
+    "job": (job_checks.plan, job_checks.files, host.gpus),
+    "machine": (host.folders, host.caches, host.ports, host.interface),
 }
 """All checks in the order in which they are shown."""
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from bertjob.cluster import proofs
+from bertjob.cluster.doctor import proofs
+from bertjob.cluster.doctor.proofs import BadNode, Combination
 from bertjob.cluster.doctor.typed import Typed
-from bertjob.cluster.probe import scheduler
-from bertjob.cluster.proofs import BadNode, Combination
+from bertjob.cluster.slurm import facts
 from bertjob.launch.plan import Plan
 
 
@@ -45,7 +45,7 @@ def unproved(plan: Plan, digest: str | None, typed: Typed) -> str:
         digest: of its image.
         typed: what to type again.
     """
-    about = combination(plan, scheduler.version(), digest)
+    about = combination(plan, facts.version(), digest)
     if proofs.read().proof(about) is not None:
         return ""
     return f"no launch was proved yet by {about}: {typed.to_prove(slurm=True)}"

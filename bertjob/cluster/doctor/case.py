@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import msgspec
 
+from bertjob.cluster.doctor.proofs import BadNode, Proved
 from bertjob.cluster.doctor.typed import Typed
-from bertjob.cluster.probe import Machine
-from bertjob.cluster.proofs import BadNode, Proved
+from bertjob.cluster.host import Machine
+from bertjob.config.job import Job
+from bertjob.config.site import Site
 from bertjob.launch.plan import Plan
-from bertjob.spec.image import ImageFacts
-from bertjob.spec.job import Job
-from bertjob.spec.site import Site
+from bertjob.rundir.image_contents import ImageFacts
 
 
 class Image(msgspec.Struct, frozen=True):

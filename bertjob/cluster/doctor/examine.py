@@ -4,22 +4,24 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bertjob.cluster import images, probe, proofs
-from bertjob.cluster.command import leftover
+from bertjob.cluster import host
+from bertjob.cluster.doctor import proofs
 from bertjob.cluster.doctor.advice import combination
 from bertjob.cluster.doctor.case import Case, Image
-from bertjob.cluster.doctor.launching import AS_ROOT
-from bertjob.cluster.doctor.surroundings import cache_folders
+from bertjob.cluster.doctor.host import cache_folders
+from bertjob.cluster.doctor.launch import AS_ROOT
 from bertjob.cluster.doctor.typed import Typed
+from bertjob.cluster.host import programs
+from bertjob.cluster.host.here import here
+from bertjob.cluster.images import engine as images
 from bertjob.cluster.local import clean_environment
-from bertjob.cluster.machine import here
 from bertjob.cluster.preflight import check_inputs, check_packages
-from bertjob.cluster.probe import programs
+from bertjob.cluster.process import leftover
+from bertjob.config.job import Job
+from bertjob.config.site import Site
 from bertjob.errors import BertjobError
 from bertjob.launch.plan import Plan, plan
 from bertjob.launch.resolve import placed, resolve
-from bertjob.spec.job import Job
-from bertjob.spec.site import Site
 
 _IMAGE_S = 60.0
 """To start the image and load torch in it; a cold file system takes most of that."""
@@ -50,7 +52,7 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
     folders |= {"data.cache": job.data.cache} if named and job.data.cache else {}
     folders |= cache_folders(variables, home)
     with ThreadPoolExecutor() as pool:
-        looked = pool.submit(probe.look, site, folders, tuple(filter(leftover, os.environ)))
+        looked = pool.submit(host.look, site, folders, tuple(filter(leftover, os.environ)))
         image = _image(job, site)
     machine, book = looked.result(), proofs.read()
     digest = None if image is None else image.digest

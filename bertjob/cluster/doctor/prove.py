@@ -6,16 +6,16 @@ import time
 import msgspec
 from msgspec.structs import replace
 
-from bertjob.cluster.proofs import BadNode, Book, Combination, Proved
+from bertjob.cluster.doctor.proofs import BadNode, Book, Combination, Proved
+from bertjob.config.job import Job
+from bertjob.config.site import Site
+from bertjob.launch.argv import variable
 from bertjob.launch.plan import Layer, Plan, plan
 from bertjob.launch.resolve import Here
 from bertjob.launch.script import command
-from bertjob.launch.words import variable
-from bertjob.spec.job import Job
-from bertjob.spec.layout import RunDir
-from bertjob.spec.proof import Proof, read_proof
-from bertjob.spec.site import Site
-from bertjob.spec.state import read_state
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.proof import Proof, read_proof
+from bertjob.rundir.state import read_state
 
 _STARTED = "started"
 _LONGEST_REASON = 160

@@ -5,9 +5,9 @@ A new engine is one function from `Container` to words and one row of `ENGINES`;
 
 from collections.abc import Mapping
 
-from bertjob.launch.engines import hpc, oci, of_srun
-from bertjob.launch.engines.container import Bind, Container, Engine, GpuVendor
+from bertjob.launch.engines import apptainer, docker, enroot
 from bertjob.launch.engines.references import ENROOT, PATH, REFERENCE, TYPED, URI
+from bertjob.launch.engines.types import Bind, Container, Engine, GpuVendor
 
 __all__ = ["ENGINES", "Bind", "Container", "Engine"]
 
@@ -20,7 +20,7 @@ _ENROOT_MOUNT = {**_COLON, ",": "mounts", " ": "the fields of a mount"}
 ENGINES: Mapping[str, Engine] = {
     "none": Engine(lambda container: (), "", takes_args=False),
     "apptainer": Engine(
-        hpc.apptainer,
+        apptainer.apptainer,
         "apptainer inherits the environment; env lets what is exported above win over the image's own variables.",
         program="apptainer",
         images=(PATH, URI, REFERENCE),
@@ -28,7 +28,7 @@ ENGINES: Mapping[str, Engine] = {
         gpu_vendors=_BOTH,
     ),
     "charliecloud": Engine(
-        hpc.charliecloud,
+        apptainer.charliecloud,
         "ch-run with the host's environment; what it mounts must be there as a folder in the image.",
         setup='export USER="${USER:-$(id -un)}" # ch-run stops without it',
         program="ch-run",
@@ -38,7 +38,7 @@ ENGINES: Mapping[str, Engine] = {
         gpu_vendors=_BOTH,
     ),
     "docker": Engine(
-        oci.docker,
+        docker.docker,
         "docker's daemon starts the containers, so each variable of the ranks is handed in by its name.",
         setup="GID=$(id -g) # files that the ranks write are the user's, not the daemon's",
         program="docker",
@@ -47,10 +47,10 @@ ENGINES: Mapping[str, Engine] = {
         batch=False,
     ),
     "edf": Engine(
-        of_srun.edf,
+        enroot.edf,
         "CSCS's Container Engine, a part of srun: the container is what the file says.",
         srun_option="--environment",
-        file=(of_srun.EDF_FILE, of_srun.definition),
+        file=(enroot.EDF_FILE, enroot.definition),
         images=(PATH, ENROOT, REFERENCE),
         separators=_ENROOT_MOUNT,
         annotations=True,
@@ -58,7 +58,7 @@ ENGINES: Mapping[str, Engine] = {
         takes_args=False,
     ),
     "podman": Engine(
-        oci.podman,
+        docker.podman,
         "podman with the host's environment and namespaces: that is how the ranks find their variables and each other.",
         program="podman",
         separators=_QUOTED_FIELDS,
@@ -66,14 +66,14 @@ ENGINES: Mapping[str, Engine] = {
         annotations=True,
     ),
     "podman-hpc": Engine(
-        oci.podman_hpc,
+        docker.podman_hpc,
         "podman-hpc with the host's environment and namespaces: so the ranks find their variables and each other.",
         program="podman-hpc",
         separators=_QUOTED_FIELDS,
         annotations=True,
     ),
     "pyxis": Engine(
-        of_srun.pyxis,
+        enroot.pyxis,
         "pyxis, a part of srun: the image would win over the variables that --container-env does not name.",
         srun_option="--container-image",
         images=(PATH, ENROOT, REFERENCE),
@@ -81,21 +81,21 @@ ENGINES: Mapping[str, Engine] = {
         gpu_environment={"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"},
     ),
     "sarus": Engine(
-        oci.sarus,
+        docker.sarus,
         "sarus without --tty: a batch job has no terminal, and sarus stops when it finds none.",
         program="sarus",
         separators=_FIELDS,
         annotations=True,
     ),
     "shifter": Engine(
-        hpc.shifter,
+        apptainer.shifter,
         "shifter inherits the environment; --env lets what is exported above win over the image's own variables.",
         program="shifter",
         images=(TYPED, REFERENCE),
         separators={**_COLON, ";": "mounts"},
     ),
     "singularity": Engine(
-        hpc.singularity,
+        apptainer.singularity,
         "singularity inherits the environment; env lets what is exported above win over the image's own variables.",
         program="singularity",
         images=(PATH, URI, REFERENCE),

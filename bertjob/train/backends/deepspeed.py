@@ -24,16 +24,16 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from bertjob.config.checks.deepspeed_config import check_deepspeed, cuts_tensors, enabled_precision
+from bertjob.config.job import ONE_BIT, Job
 from bertjob.errors import CheckpointError, SpecError
-from bertjob.launch.world import World
-from bertjob.spec.deepspeed import check_deepspeed, cuts_tensors, enabled_precision
-from bertjob.spec.job import ONE_BIT, Job
+from bertjob.rundir.world import World
 from bertjob.train.backends import StepOutcome
-from bertjob.train.backends.own import load_own, save_own
+from bertjob.train.backends.rank_state import load_own, save_own
 from bertjob.train.backends.trouble import cannot_write, first_line
-from bertjob.train.operators import deepspeed_package
-from bertjob.train.optim import clip, set_learning_rate, together
-from bertjob.train.optim.make import gauges, make_optimizer
+from bertjob.train.deepspeed_ops import deepspeed_package
+from bertjob.train.optim import clip, rank_hooks, set_learning_rate
+from bertjob.train.optim.factory import gauges, make_optimizer
 from bertjob.train.precision import InPrecision, loss_scaler, resolve
 
 FOLDER = "deepspeed"
@@ -99,17 +99,17 @@ class DeepSpeedBackend:
         self._full_weight = deepspeed.utils.safe_get_full_fp32_param
         self._bare, self._device, self._world = model, device, world
         self._stage = int(config.get("zero_optimization", {}).get("stage", 0))
-        together.meet(optimizer)
+        rank_hooks.meet(optimizer)
         self._onebit = job.optimizer.name in ONE_BIT
         self._max_norm = job.optimizer.max_grad_norm if self._onebit else None  # the engine clips for the others
         self._scaler = loss_scaler(
-            precision if self._onebit else "fp32", device, together=together.exchanges(optimizer)
+            precision if self._onebit else "fp32", device, together=rank_hooks.exchanges(optimizer)
         )
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Add one micro batch's gradients; the engine divides by the accumulation."""
         self.model.set_gradient_accumulation_boundary(last)
-        self.model.enable_backward_allreduce = not together.wants_local_gradients(self._own)
+        self.model.enable_backward_allreduce = not rank_hooks.wants_local_gradients(self._own)
         self.model.backward(self._scaler.scale(loss))
 
     def step(self, lr: float) -> StepOutcome:
@@ -136,8 +136,8 @@ class DeepSpeedBackend:
             CheckpointError: there is too little room (on all ranks), or this rank's part cannot be written.
         """
         self._check_room(folder)
-        own = together.own_state(self._own)
-        with together.common_weights(self._own):
+        own = rank_hooks.own_state(self._own)
+        with rank_hooks.common_weights(self._own):
             self.model.save_checkpoint(
                 str(folder / FOLDER), tag=_TAG, save_latest=False, client_state={_SCALER: self._scaler.state_dict()}
             )
@@ -160,7 +160,7 @@ class DeepSpeedBackend:
         self._check_fit(own)
         try:
             found, client = self.model.load_checkpoint(str(own), tag=_TAG)
-            together.load_own_state(self._own, load_own(folder, self._world.rank))
+            rank_hooks.load_own_state(self._own, load_own(folder, self._world.rank))
             if self._scaler.is_enabled() and client[_SCALER]:  # what has begun in bf16 or fp32 has none
                 self._scaler.load_state_dict(client[_SCALER])
         except Exception as error:  # DeepSpeed's readers raise whatever broke
@@ -171,7 +171,7 @@ class DeepSpeedBackend:
     def weights(self) -> dict[str, Tensor] | None:
         """A copy of the weights, on rank 0; gathered where they are partitioned, from the float32 masters if any."""
         gathered = {}
-        with together.common_weights(self._own):
+        with rank_hooks.common_weights(self._own):
             for name, parameter in self._bare.named_parameters():
                 full = self._full_weight(parameter)  # all ranks; None where weights and optimizer are whole
                 if self._world.rank == 0:
@@ -183,12 +183,12 @@ class DeepSpeedBackend:
 
     def common_weights(self) -> AbstractContextManager[None]:
         """Within, all ranks have the same weights, those that `weights` copies."""
-        return together.common_weights(self._own)
+        return rank_hooks.common_weights(self._own)
 
     def _client_step(self) -> StepOutcome:
         """A step of a 1-bit optimizer; where a gradient overflowed in fp16, on any rank, nothing is changed."""
         self._scaler.unscale_(self._own)
-        norm = clip(self._bare.parameters(), self._max_norm, partial(together.norm_over_ranks, self._own)).item()
+        norm = clip(self._bare.parameters(), self._max_norm, partial(rank_hooks.norm_over_ranks, self._own)).item()
         if not self._scaler.is_enabled():
             self.model.step()
             return StepOutcome(norm, skipped=False, loss_scale=None)

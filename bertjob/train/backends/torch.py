@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from bertjob.config.job import Job
 from bertjob.errors import CheckpointError
-from bertjob.launch.world import World
-from bertjob.spec.job import Job
+from bertjob.rundir.world import World
 from bertjob.train.backends import StepOutcome
-from bertjob.train.backends.own import load_own, save_own
+from bertjob.train.backends.rank_state import load_own, save_own
 from bertjob.train.backends.trouble import cannot_write, first_line
-from bertjob.train.optim import clip, set_learning_rate, together
-from bertjob.train.optim.make import gauges, make_optimizer
+from bertjob.train.optim import clip, rank_hooks, set_learning_rate
+from bertjob.train.optim.factory import gauges, make_optimizer
 from bertjob.train.precision import InPrecision, loss_scaler, resolve
 
 STATE = "torch.pt"
@@ -39,9 +39,9 @@ class TorchBackend:
         self._accumulation = accumulation
         self._max_norm = job.optimizer.max_grad_norm
         self._optimizer = make_optimizer(model, job.optimizer, mpi=job.mpi)
-        together.meet(self._optimizer)
+        rank_hooks.meet(self._optimizer)
         precision = resolve(job.precision, device)
-        self.scaler = loss_scaler(precision, device, together=together.exchanges(self._optimizer))
+        self.scaler = loss_scaler(precision, device, together=rank_hooks.exchanges(self._optimizer))
         replica = _Replica(model, precision, device)
         self.model: nn.Module = replica if world.size == 1 else _in_parallel(replica, device)
         self._await_micro_batch(1)
@@ -57,7 +57,7 @@ class TorchBackend:
         """Clip, update, clear; in fp16 nothing is changed where a gradient overflowed."""
         set_learning_rate(self._optimizer, lr)
         self.scaler.unscale_(self._optimizer)
-        norm = clip(self._bare.parameters(), self._max_norm, partial(together.norm_over_ranks, self._optimizer))
+        norm = clip(self._bare.parameters(), self._max_norm, partial(rank_hooks.norm_over_ranks, self._optimizer))
         scale = self.scaler.get_scale()
         self.scaler.step(self._optimizer)
         self.scaler.update()
@@ -79,7 +79,7 @@ class TorchBackend:
             CheckpointError: it cannot be written; on this rank alone.
         """
         weights = self.weights()
-        save_own(folder, self._rank, together.own_state(self._optimizer))
+        save_own(folder, self._rank, rank_hooks.own_state(self._optimizer))
         if self._rank != 0:
             return
         state = {
@@ -103,7 +103,7 @@ class TorchBackend:
             state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
             self._bare.load_state_dict(state["weights"])
             self._optimizer.load_state_dict(state["optimizer"])
-            together.load_own_state(self._optimizer, load_own(folder, self._rank))
+            rank_hooks.load_own_state(self._optimizer, load_own(folder, self._rank))
             if self.scaler.is_enabled() and state["scaler"]:  # what has begun in bf16 or fp32 has none: it begins anew
                 self.scaler.load_state_dict(state["scaler"])
         except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
@@ -112,7 +112,7 @@ class TorchBackend:
 
     def weights(self) -> dict[str, Tensor] | None:
         """A copy of the weights, on rank 0."""
-        with together.common_weights(self._optimizer):
+        with rank_hooks.common_weights(self._optimizer):
             if self._rank != 0:
                 return None
             state = self._bare.state_dict()
@@ -120,7 +120,7 @@ class TorchBackend:
 
     def common_weights(self) -> AbstractContextManager[None]:
         """Within, all ranks have the same weights, those that `weights` copies."""
-        return together.common_weights(self._optimizer)
+        return rank_hooks.common_weights(self._optimizer)
 
     def _await_micro_batch(self, number: int) -> None:
         """Prepare for a step's micro batch, from 1: the last one's backward pass exchanges the gradients.
@@ -129,7 +129,7 @@ class TorchBackend:
         """
         self._micro_batch = number
         if isinstance(self.model, DistributedDataParallel):
-            averaged = not together.wants_local_gradients(self._optimizer)
+            averaged = not rank_hooks.wants_local_gradients(self._optimizer)
             self.model.require_backward_grad_sync = averaged and number == self._accumulation
 
 

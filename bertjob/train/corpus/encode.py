@@ -19,8 +19,8 @@ from typing import Final
 import numpy as np
 from tokenizers import Encoding
 
-from bertjob.train.ragged import Int32, Int64, ragged_places
-from bertjob.train.tokenizer import BertTokenizer
+from bertjob.train.data.ragged import Int32, Int64, ragged_places
+from bertjob.train.data.tokenizer import BertTokenizer
 
 KNOWN_WORDS: Final = 1 << 18
 """Distinct words that are remembered, some 60 MB; more are forgotten together."""

@@ -40,7 +40,7 @@ from bertjob.train.corpus.shards import Part, ShardRecord, is_whole, record_file
 from bertjob.train.corpus.sources import Source, find_sources, spans
 from bertjob.train.corpus.vocabulary import SAMPLE_BYTES, marks, train_vocabulary, write_vocabulary
 from bertjob.train.corpus.workers import make_shards
-from bertjob.train.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
 
 _SHARDS: Final = 128
 """Shards that a corpus should have at least, so that many processes have work: those of a small one are smaller,"""

@@ -19,9 +19,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bertjob.train.checkpoint.hashes import Entry, flush_path
 from bertjob.train.corpus.encode import Encoded
-from bertjob.train.manifest import Entry, flush_path
-from bertjob.train.ragged import Int32, Int64
+from bertjob.train.data.ragged import Int32, Int64
 
 ARRAYS: Final = ("tokens", "sentences", "documents")
 

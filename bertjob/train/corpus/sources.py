@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, Literal, cast
 import msgspec
 
 from bertjob.errors import DataError
-from bertjob.train.arrow import STATE, dataset_files, open_arrow
+from bertjob.train.data.arrow import STATE, dataset_files, open_arrow
 
 Form = Literal["sentences", "prose", "jsonl"]
 """One sentence a line and an empty line between documents; running text with two; one JSON object a document."""

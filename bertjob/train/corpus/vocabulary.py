@@ -9,8 +9,8 @@ from typing import Final
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from bertjob.errors import DataError
-from bertjob.train.marks import BERT
-from bertjob.train.tokenizer import BertTokenizer
+from bertjob.train.data.special_tokens import BERT
+from bertjob.train.data.tokenizer import BertTokenizer
 
 ALPHABET: Final = 1000
 """Characters at most, the most frequent ones, as in BERT's own vocabularies; rarer ones become [UNK]."""

@@ -93,7 +93,7 @@ def _work(way: Connection, making: Making, vocabulary: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end gets it too, and closes
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there is a process a core already
     from bertjob.train.corpus.encode import Encoder
-    from bertjob.train.tokenizer import load_tokenizer
+    from bertjob.train.data.tokenizer import load_tokenizer
 
     encoder = Encoder(load_tokenizer(vocabulary))
     while True:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from bertjob.train.batch import Batch
+from bertjob.train.data.batch import Batch
 from bertjob.train.model.attention import Segments
 
 

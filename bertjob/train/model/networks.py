@@ -12,11 +12,12 @@ from transformers import (
     RobertaPreLayerNormConfig,
 )
 
+from bertjob.config.job import Job, Kind, Model, Norm
 from bertjob.errors import DataError, SpecError
-from bertjob.spec.job import Job, Kind, Model, Norm
 from bertjob.train.model import attention
-from bertjob.train.model.kernel.layout import NORMS
-from bertjob.train.model.pretraining import MaskedLM, MaskedLMAndNextSentence
+from bertjob.train.model.heads import MaskedLM, MaskedLMAndNextSentence
+from bertjob.train.model.kernel.weights import NORMS
+from bertjob.train.model.locate import Words
 from bertjob.train.model.roberta import (
     PreNormMaskedLM,
     PreNormMaskedLMAndNextSentence,
@@ -24,7 +25,6 @@ from bertjob.train.model.roberta import (
     RobertaMaskedLM,
     RobertaSpans,
 )
-from bertjob.train.model.source import Words
 
 KERNEL_GELU: Final = "gelu_new"
 """The approximation by tanh, as DeepSpeed's transformer kernel computes it."""

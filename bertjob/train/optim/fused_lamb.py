@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from bertjob.spec.job import Optimizer
-from bertjob.train.operators import load_operator
+from bertjob.config.job import Optimizer
+from bertjob.train.deepspeed_ops import load_operator
 
 
 def fused_lamb(groups: list[dict[str, Any]], said: Optimizer) -> torch.optim.Optimizer:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertjob.errors import DataError
-from bertjob.spec.pretrained import INDEX
+from bertjob.formats.pretrained import INDEX
 
 _FOOTER: Final = 48
 _MAGIC: Final = 0xDB4775248B80FB57

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from bertjob.config.checks.kernel import Flags, memory_flags, too_large
+from bertjob.config.job import Job
 from bertjob.errors import SpecError
-from bertjob.launch.world import World
-from bertjob.spec.job import Job
-from bertjob.spec.kernel import Flags, memory_flags, too_large
+from bertjob.rundir.world import World
+from bertjob.train.deepspeed_ops import load_operator
 from bertjob.train.model.kernel.encoder import KernelEncoder
-from bertjob.train.model.kernel.layout import NORMS, to_kernel
-from bertjob.train.operators import load_operator
+from bertjob.train.model.kernel.weights import NORMS, to_kernel
 from bertjob.train.precision import resolve
 
 _LOG = logging.getLogger(__name__)

@@ -86,7 +86,7 @@ def norms(values: Tensor, spans: Sequence[slice]) -> Tensor:
 def codec_for(layout: Layout, device: torch.device) -> Codec:
     """The fastest there is for this device."""
     if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
-        from bertjob.train.optim.onebit.triton_codec import TritonCodec  # only torch for GPUs brings Triton
+        from bertjob.train.optim.onebit.codec_triton import TritonCodec  # only torch for GPUs brings Triton
 
         return TritonCodec(layout, device)
     return Codec(layout)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from bertjob.train.optim.onebit.codec import codec_for, norms, share_of
+from bertjob.train.optim.onebit.init_transport import Transport, Work
 from bertjob.train.optim.onebit.layout import BYTE, Layout, Segment, cut, up_to
-from bertjob.train.optim.onebit.transport import Transport, Work
-from bertjob.train.optim.onebit.transport.routes import Routes
+from bertjob.train.optim.onebit.routes import Routes
 
 
 class Exchange(Protocol):

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from bertjob.spec.settling import LOOKS, look_every
+from bertjob.config.checks.settling import LOOKS, look_every
 
 SETTLED = 0.96
 """Least ratio of the smaller norm to the greater one."""

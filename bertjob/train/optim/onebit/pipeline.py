@@ -6,7 +6,7 @@ from torch import Tensor
 
 from bertjob.train.optim.onebit.buckets import Bucket
 from bertjob.train.optim.onebit.exchange import exchange
-from bertjob.train.optim.onebit.transport.routes import Routes
+from bertjob.train.optim.onebit.routes import Routes
 
 
 class Pipeline:

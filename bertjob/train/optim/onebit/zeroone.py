@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertjob.train.optim.onebit import agreement
+from bertjob.train.optim.onebit import consensus
 from bertjob.train.optim.onebit.adam import OneBitAdam
 from bertjob.train.optim.onebit.buffers import FIRST
-from bertjob.train.optim.onebit.engine import Params
 from bertjob.train.optim.onebit.freeze import FreezeStep
-from bertjob.train.optim.onebit.transport import Transport
+from bertjob.train.optim.onebit.init_transport import Transport
+from bertjob.train.optim.onebit.optimizer import Params
 
 _ANCHOR = "anchor"
 """Weights after the last exchange, the same on all ranks."""
@@ -144,7 +144,7 @@ class ZeroOneAdam(OneBitAdam):
             yield
             return
         own = self._gathered_weights()
-        self._set_weights(agreement.average(own, self._transport))
+        self._set_weights(consensus.average(own, self._transport))
         try:
             yield
         finally:

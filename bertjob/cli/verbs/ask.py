@@ -1,0 +1,76 @@
+"""``bertjob ask``: a trained model answers questions, highlighted in their paragraphs."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from bertjob.cli import completion
+from bertjob.cli.options import json_option
+
+if TYPE_CHECKING:
+    from bertjob.cluster.answers import Progress
+
+
+@click.command("ask")
+@click.argument("run", metavar="RUN", shell_complete=completion.runs)
+@click.option(
+    "--start", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="First dev question."
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), default=3, show_default=True, metavar="N", help="How many of them."
+)
+@click.option("--question", metavar="Q", help="A question of your own; goes with --context.")
+@click.option("--context", metavar="FILE", help="Text file with the paragraph that holds the answer; - is stdin.")
+@json_option
+def verb(run: str, start: int, count: int, question: str | None, context: str | None, as_json: bool) -> None:
+    """Let a trained model answer questions.
+
+    RUN is the name of a run or its folder. The questions are those of the run's dev set, or one of your own.
+    """
+    if (question is None) != (context is None):
+        raise click.UsageError("--question and --context go together", click.get_current_context())
+    if question is not None and not question.strip():
+        raise click.UsageError("--question: a question is wanted, got nothing", click.get_current_context())
+    from bertjob.cluster.answers import answers
+    from bertjob.cluster.preflight import NEEDED_BY_MODELS, check_installed
+    from bertjob.cluster.runs.catalog import run_folder
+
+    run_dir = run_folder(run)
+    check_installed("asking", NEEDED_BY_MODELS)
+    own = [f"--question={question}", f"--context-file={context}"]
+    with _showing() as show_progress:
+        found = answers(run_dir, [f"--start={start}", f"--count={count}"] if question is None else own, show_progress)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    from bertjob.cli.output import show
+    from bertjob.cli.views import answer_text
+
+    for answer in found:
+        show(answer_text(answer), end="\n\n")
+
+
+@contextmanager
+def _showing() -> "Iterator[Callable[[Progress], None]]":
+    """Give a function that moves a bar on a terminal: a book for a context takes minutes. The bar goes at the end."""
+    if not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    from bertjob.cli.output import prose
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("ETA"))
+    with Bars(*columns, TimeRemainingColumn(), console=prose, transient=True) as bars:
+        task = bars.add_task("loading the model", total=None)
+
+        def show(progress: "Progress") -> None:
+            bars.update(task, description="reading", completed=progress.read, total=progress.pieces)
+
+        yield show

@@ -1,0 +1,98 @@
+"""``bertjob doctor``: is this machine, this site and this job fit for each other?"""
+
+import os
+import shutil
+from pathlib import Path
+
+import click
+import msgspec
+from msgspec.structs import replace
+
+from bertjob.cli.options import (
+    SITE_VARIABLE,
+    JobIsOptional,
+    Request,
+    SbatchCommand,
+    job_options,
+    json_option,
+)
+from bertjob.config.job import Job
+from bertjob.config.site import Site
+from bertjob.errors import PreflightError
+from bertjob.rundir.directory import RUNS
+
+SMOKE = "smoke"
+"""The job that proves a launch; also what is examined where no job is named."""
+
+
+class _Doctor(JobIsOptional, SbatchCommand):
+    """A job may be named, and what follows ``--`` goes to the sbatch of a proof."""
+
+
+@click.command("doctor", cls=_Doctor)
+@job_options(default_site="generic")
+@click.option("--image", metavar="I", help="Image in place of the job's or the site's.")
+@click.option("--prove", is_flag=True, help="Start a one-minute job on --nodes N and keep its proof for submit.")
+@click.option("--forget", is_flag=True, help="Forget the nodes that failed a proof at the site.")
+@json_option
+def verb(request: Request, image: str | None, prove: bool, forget: bool, as_json: bool) -> None:
+    """Check this machine, the site and the job, or prove a launch.
+
+    Without a JOB the launch alone is examined. The default site is that of submit; without Slurm, this machine. Exits
+    with 3 when a line is red.
+    """
+    request = _at_site(request, image)
+    site = request.load()[1].value
+    if forget:
+        _forget(site)
+        return
+    if prove:
+        from bertjob.cli.verbs.prove import show_proof
+
+        show_proof(request, as_json)
+        return
+    _examine(request, site, as_json)
+
+
+def _at_site(request: Request, image: str | None) -> Request:
+    """The request with the smoke job where none is named, on this machine where no site is and Slurm is not here."""
+    source = click.get_current_context().get_parameter_source("site")
+    nobody_said = source is click.core.ParameterSource.DEFAULT and SITE_VARIABLE not in os.environ
+    site = "local" if nobody_said and shutil.which("sinfo") is None else request.site
+    settings = request.settings if image is None else (*request.settings, f"image.ref={image}")
+    return replace(request, job=request.job or SMOKE, site=site, settings=settings)
+
+
+def _examine(request: Request, site: Site, as_json: bool) -> None:
+    from bertjob.cli.verbs.launch_words import launch_words
+    from bertjob.cluster.doctor import findings
+    from bertjob.cluster.doctor.examine import examine
+    from bertjob.cluster.host.here import working_directory
+
+    job = _with_sbatch(request)
+    run_dir = Path(request.run_dir).absolute() if request.run_dir else working_directory() / RUNS / job.name
+    found = findings(examine(job, site, run_dir, launch_words(request), named=request.job != SMOKE))
+    everything = [finding for section in found.values() for finding in section]
+    red = [finding for finding in everything if finding.level == "fail"]
+    if as_json:
+        click.echo(msgspec.json.encode(everything).decode())
+    else:
+        from bertjob.cli.doctor_report import report
+        from bertjob.cli.output import show
+
+        show(report(f"{job.name} at {site.name}", found))
+    if red:
+        raise click.exceptions.Exit(PreflightError.exit_code)
+
+
+def _with_sbatch(request: Request) -> Job:
+    job = request.load()[0].value
+    return replace(job, resources=replace(job.resources, sbatch=(*job.resources.sbatch, *request.sbatch)))
+
+
+def _forget(site: Site) -> None:
+    from bertjob.cluster.doctor import proofs
+
+    known = [node.name for node in proofs.read().bad_nodes if node.site == site.name]
+    proofs.change(lambda book: book.without_bad(site.name))
+    click.echo(f"forgotten: {', '.join(known) or 'nothing, as no node is left out'}", err=True)

@@ -1,0 +1,22 @@
+"""``bertjob logs``: a job's log, whole or as it grows."""
+
+import sys
+
+import click
+
+from bertjob.cli import completion
+
+
+@click.command("logs")
+@click.argument("run", metavar="ID", shell_complete=completion.runs)
+@click.option("-f", "--follow", is_flag=True, help="From the start to the job's end, over requeues.")
+@click.option("--rank", type=click.IntRange(min=0), metavar="N", help="The own log of rank N.")
+def verb(run: str, follow: bool, rank: int | None) -> None:
+    """Print a job's log, or follow it."""
+    from bertjob.cluster.runs import logs
+    from bertjob.cluster.runs.catalog import find
+
+    found = find(run)
+    for text in logs.follow(found, rank) if follow else [logs.read(found, rank)]:
+        sys.stdout.write(text)
+        sys.stdout.flush()

@@ -1,0 +1,118 @@
+"""``bertjob doctor --prove``: submit the smoke job, wait for it, show and keep what it proved."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import msgspec
+from msgspec.structs import replace
+
+from bertjob.cli.doctor_report import proof_view
+from bertjob.cli.options import Request
+from bertjob.cli.verbs.doctor import SMOKE
+from bertjob.cli.verbs.launch_words import launch_words
+from bertjob.cluster.doctor import proofs, prove
+from bertjob.cluster.doctor.advice import combination, excluding, left_out, said_of
+from bertjob.cluster.host.here import here
+from bertjob.cluster.images import engine
+from bertjob.cluster.runs import catalog
+from bertjob.cluster.runs.create import new_run_dir
+from bertjob.cluster.slurm import facts, queue
+from bertjob.config.job import Job
+from bertjob.config.load import load_job
+from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
+from bertjob.launch.plan import Plan
+from bertjob.rundir.directory import RUNS, RunDir
+from bertjob.rundir.state import read_state
+
+_NODES = 2
+
+
+def show_proof(request: Request, as_json: bool) -> None:
+    """Prove the launch of the requested job at its site; the proof goes to stdout, all else to stderr.
+
+    Raises:
+        BertjobError: the launch failed; says which nodes, or why.
+    """
+    job, site = request.load()
+    wanted = prove.smoke(job.value, load_job(SMOKE).value)
+    queued = site.value.scheduler == "slurm"
+    if queued and wanted.resources.nodes is None and site.value.defaults.nodes is None:
+        wanted = replace(wanted, resources=replace(wanted.resources, nodes=_NODES))
+    run_dir = RunDir(Path(request.run_dir).absolute()) if request.run_dir else new_run_dir(Path(RUNS), "proof")
+    sbatch = (*wanted.resources.sbatch, *request.sbatch)
+    planned = prove.proving(_with(wanted, sbatch), site.value, str(run_dir.path), here())
+    if bad := left_out(planned):
+        click.echo(said_of(bad, launch_words(request)), err=True)
+        sbatch += excluding(planned.job.resources.sbatch, bad)
+        planned = prove.proving(_with(wanted, sbatch), site.value, str(run_dir.path), here())
+    about = combination(planned, facts.version() if queued else "", engine.digest_of(planned))
+    _run(planned, run_dir)
+    found = prove.verdict(run_dir)
+    proofs.change(lambda book: prove.noted(book, found, about, run_dir))
+    if found.proof is None:
+        raise BertjobError(_failure(found, run_dir))
+    if as_json:
+        click.echo(msgspec.json.encode(found.proof).decode())
+        return
+    from bertjob.cli.output import show
+
+    show(proof_view(found.proof, str(about)))
+
+
+def _with(job: Job, sbatch: tuple[str, ...]) -> Job:
+    return replace(job, resources=replace(job.resources, sbatch=sbatch))
+
+
+def _run(planned: Plan, run_dir: RunDir) -> None:
+    """Run the job to its end, whatever that is; an interrupt takes it out of the queue."""
+    if planned.site.scheduler != "slurm":
+        from bertjob.cluster.local import run_here
+
+        if run_here(planned) == REQUEUE_EXIT_CODE:
+            raise BertjobError("interrupted")
+        return
+    from bertjob.cluster.runs.wait import wait
+    from bertjob.cluster.slurm.submit import submit
+
+    submitted = submit(planned)
+    click.echo(f"job {submitted.job_id}, run directory {run_dir.path}", err=True)
+    run = catalog.find(str(run_dir.path))
+    try:
+        with _progress(run_dir, submitted.job_id) as show:
+            wait([run], show)
+    except KeyboardInterrupt:  # nobody waits for what it would prove
+        queue.cancel([submitted.job_id])
+        click.echo(f"job {submitted.job_id} is cancelled", err=True)
+        raise
+
+
+@contextlib.contextmanager
+def _progress(run_dir: RunDir, job_id: str) -> Iterator[Callable[[], None]]:
+    """A line on a terminal that says how far the job is; nothing elsewhere."""
+    from bertjob.cli.output import prose
+
+    begin = time.monotonic()
+    with prose.status(f"job {job_id} waits in the queue") as status:
+
+        def show() -> None:
+            status.update(f"job {job_id} {_stage(run_dir)}, {time.monotonic() - begin:.0f} s")
+
+        yield show
+
+
+def _stage(run_dir: RunDir) -> str:
+    state = read_state(run_dir.state)
+    if state is not None:
+        return f"{state.phase}, {state.world_size} ranks"
+    started = (run_dir.logs / "start.nodes").exists()
+    return "starts the program on every node" if started else "waits in the queue"
+
+
+def _failure(found: prove.Verdict, run_dir: RunDir) -> str:
+    if found.bad:
+        named = "; ".join(f"{name}: {reason}" for name, reason in found.bad.items())
+        return f"no proof: {named} (submit leaves {'it' if len(found.bad) == 1 else 'them'} out for a week)"
+    return f"no proof: {found.error} (logs in {run_dir.logs})"

@@ -1,0 +1,106 @@
+"""``bertjob status``: where jobs stand, from one question to the scheduler."""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from bertjob.cli import completion
+from bertjob.cli.options import json_option
+from bertjob.errors import SchedulerError
+
+if TYPE_CHECKING:
+    from bertjob.cluster.runs.catalog import Run
+    from bertjob.cluster.runs.status import Status
+    from bertjob.cluster.slurm.queue import Answer
+
+ASK_EVERY_S = 10.0
+"""Seconds between questions to the scheduler under --watch: clusters are shared."""
+_REDRAW_S = 1.0
+_SHOWN = 20
+
+
+@click.command("status")
+@click.argument("runs", metavar="[ID...]", nargs=-1, shell_complete=completion.runs)
+@click.option("-w", "--watch", is_flag=True, help="Refresh in place until interrupted.")
+@click.option("-a", "--all", "everything", is_flag=True, help=f"All runs, not only the newest {_SHOWN}.")
+@json_option
+def verb(runs: tuple[str, ...], watch: bool, everything: bool, as_json: bool) -> None:
+    """Show where jobs stand."""
+    from bertjob.cluster.runs.catalog import find, known
+
+    named = [find(run) for run in runs]
+
+    def choose() -> "Sequence[Run]":
+        return named or known()[0 if everything else -_SHOWN :]
+
+    if as_json:
+        if watch:
+            raise click.UsageError(
+                "--watch is for people, --json for programs: choose one", click.get_current_context()
+            )
+        import msgspec
+
+        from bertjob.cluster.runs.status import status
+
+        now = status(choose())
+        for note in now.notes:
+            click.echo(note, err=True)
+        click.echo(msgspec.json.encode(now.rows).decode())
+        _end(now)
+    elif watch:
+        _watch(choose)
+    else:
+        _show(choose())
+
+
+def _show(runs: "Sequence[Run]") -> None:
+    from bertjob.cli.output import out, prose, show
+    from bertjob.cli.status_table import status_table
+    from bertjob.cluster.runs.status import status
+
+    now = status(runs)
+    for note in now.notes:
+        prose.print(note, style="yellow", markup=False)
+    if now.rows:
+        show(status_table(now.rows, out.width))
+    else:
+        prose.print("no runs yet: bertjob run squad-demo")
+    _end(now)
+
+
+def _end(now: "Status") -> None:
+    if now.away:
+        raise click.exceptions.Exit(SchedulerError.exit_code)
+
+
+def _known(answer: "Answer", job_ids: Collection[str]) -> "Answer":
+    return answer
+
+
+def _watch(choose: "Callable[[], Sequence[Run]]") -> None:
+    """Redraw every second from the runs' own heartbeats; ask the scheduler, and for new runs, every ten."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    from bertjob.cli.output import out
+    from bertjob.cli.status_table import status_table
+    from bertjob.cluster.runs.catalog import with_those_before
+    from bertjob.cluster.runs.status import status
+    from bertjob.cluster.slurm import queue
+
+    runs: Sequence[Run] = ()
+    with Live(console=out, auto_refresh=False) as live:
+        asked, answer = float("-inf"), queue.Answer()
+        while True:
+            if time.monotonic() - asked >= ASK_EVERY_S:
+                runs = choose()
+                jobs = [run.submission.job_id for run in with_those_before(runs) if not run.local]
+                answer, asked = queue.ask(jobs), time.monotonic()
+            now = status(runs, partial(_known, answer))
+            table = status_table(now.rows, out.width)
+            live.update(Group(table, *(Text(note, style="yellow") for note in now.notes)), refresh=True)
+            time.sleep(_REDRAW_S)

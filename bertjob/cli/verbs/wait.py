@@ -1,0 +1,38 @@
+"""``bertjob wait``: return when jobs have ended."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from bertjob.cli import completion
+
+if TYPE_CHECKING:
+    from bertjob.cluster.runs.catalog import Run
+
+
+@click.command("wait")
+@click.argument("runs", metavar="ID...", nargs=-1, required=True, shell_complete=completion.runs)
+def verb(runs: tuple[str, ...]) -> None:
+    """Wait until jobs have ended.
+
+    An ID is the scheduler's, the name of a run or its folder. Exits with 0 when all of them succeeded, else with 1.
+    """
+    from bertjob.cluster.runs.catalog import find
+
+    wait_for([find(run) for run in runs])
+
+
+def wait_for(runs: "Sequence[Run]") -> None:
+    """Block until all have ended; say how on stderr, and end with exit code 1 unless all succeeded."""
+    from bertjob.cluster.runs.status import status
+    from bertjob.cluster.runs.wait import wait
+
+    outcomes = wait(runs)
+    fallen = [run for run, outcome in zip(runs, outcomes, strict=True) if not outcome.success]
+    reasons = {row.run_dir: row.reason for row in status(fallen).rows}
+    for run, outcome in zip(runs, outcomes, strict=True):
+        why = f": {reason}" if (reason := reasons.get(run.path)) else ""
+        click.echo(f"{run.name} ({run.submission.job_id}) {outcome.word}{why}", err=True)
+    if not all(outcome.success for outcome in outcomes):
+        raise click.exceptions.Exit(1)

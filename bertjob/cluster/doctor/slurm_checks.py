@@ -1,0 +1,147 @@
+"""Checks of Slurm: does it answer, what are its release's traps, does it have what the job asks for."""
+
+from collections.abc import Iterator
+
+from bertjob.cluster.doctor.case import Case
+from bertjob.cluster.doctor.finding import Finding, fail, ok, warn
+from bertjob.cluster.doctor.traps import traps
+from bertjob.cluster.slurm.facts import NO_CONFIGURATION, NodeGroup
+from bertjob.config import walltime
+from bertjob.text import did_you_mean
+
+_CLOCK_WARN_S, _CLOCK_FAIL_S = 5, 240
+"""Munge refuses messages that are five minutes old; bertjob tells stale heartbeats by two."""
+
+
+def controller(case: Case) -> Iterator[Finding]:
+    """Whether Slurm answers at all."""
+    slurm = case.machine.scheduler
+    if not slurm.installed:
+        yield fail("Slurm", slurm.error, "use a login node of the cluster, or `--site local` for this machine")
+    elif slurm.error == NO_CONFIGURATION:
+        yield fail("Slurm", slurm.error, "a login node of the cluster, or SLURM_CONF=/path/of/slurm.conf")
+    elif slurm.error:
+        away = "nothing can be submitted until the controller is back; jobs that run go on, and tell by their heartbeat"
+        yield fail("Slurm", slurm.error, away)
+    else:
+        yield ok("Slurm", f"{slurm.version}, cluster {slurm.cluster}: the controller answers")
+
+
+def release(case: Case) -> Iterator[Finding]:
+    """The traps of this release of Slurm, all of which bertjob knows about."""
+    slurm = case.machine.scheduler
+    if slurm.release is None:
+        return
+    for trap in traps(slurm.release):
+        yield ok("trap", f"{trap.what}: {trap.answer}")
+
+
+def partition(case: Case) -> Iterator[Finding]:
+    """Whether a partition takes the job; Slurm itself accepts many that then wait for ever."""
+    groups, wanted = case.machine.scheduler.groups, case.job.resources.partition
+    if not groups:
+        return
+    names = list(dict.fromkeys(group.partition for group in groups))
+    default = next((group.partition for group in groups if group.default), None)
+    name = wanted.partition(",")[0] if wanted else default
+    if name is None:
+        yield fail("partition", "there is no default partition", f"say --partition: {', '.join(names)}")
+        return
+    if name not in names:
+        yield fail("partition", f"there is no partition {name}", did_you_mean(name, names))
+        return
+    group = max((group for group in groups if group.partition == name), key=lambda group: (group.gpus, group.cpus))
+    total = sum(group.nodes for group in groups if group.partition == name)
+    if problems := list(_too_much(case, group, total)):
+        yield fail("partition", f"{name}: {'; '.join(problems)}", "ask for less, or for another --partition")
+    elif not group.up:
+        yield fail("partition", f"{name} is down: jobs wait in it", f"another --partition: {', '.join(names)}")
+    else:
+        yield ok("partition", f"{name}: {_described(group, total)}")
+
+
+def gpu_option(case: Case) -> Iterator[Finding]:
+    """Whether Slurm knows the option by which the site asks for GPUs."""
+    select = case.machine.scheduler.settings.get("SelectType", "")
+    asked = case.job.resources.gpus_per_node or 0
+    if asked and case.site.gpu_option == "gpus-per-node" and select and select != "select/cons_tres":
+        how = "`gpu_option: gres` in the site file"
+        yield fail("GPU option", f"{select} knows no --gpus-per-node", how)
+
+
+def accounting(case: Case) -> Iterator[Finding]:
+    """Whether ended jobs are remembered, and whether one must say whom to charge."""
+    settings = case.machine.scheduler.settings
+    if not settings:
+        return
+    if settings.get("AccountingStorageType", "accounting_storage/none").endswith("/none"):
+        lost = "Slurm keeps no accounts: it forgets jobs soon after their end"
+        yield warn("accounting", lost, "none needed: bertjob goes by the runs' own heartbeats; sacct will not work")
+    elif "associations" in settings.get("AccountingStorageEnforce", "") and not case.job.resources.account:
+        who = "jobs without an account are refused, unless you have a default one"
+        yield warn("accounting", who, "--account NAME, or `defaults: {account: NAME}` in the site file")
+    else:
+        yield ok("accounting", "sacct remembers ended jobs")
+
+
+def pmi_types(case: Case) -> Iterator[Finding]:
+    """What srun offers to MPI."""
+    slurm = case.machine.scheduler
+    if not slurm.settings:
+        return
+    default = slurm.settings.get("MpiDefault", "none")
+    if not slurm.mpi_types:
+        yield warn("PMI types", "srun --mpi=list names none", "ask the site's support whether srun is a wrapper here")
+        return
+    if missing := [kind for kind in case.site.mpi.slurm if not slurm.offers(kind)]:
+        said = f"the site file says {', '.join(missing)}, which srun does not offer"
+        yield warn("PMI types", said, f"`mpi: {{slurm: [{', '.join(slurm.mpi_types)}]}}` in the site file")
+        return
+    yield ok("PMI types", f"{', '.join(slurm.mpi_types)}; srun's default is {default}")
+
+
+def clock(case: Case) -> Iterator[Finding]:
+    """Whether this machine and the controller agree on the time."""
+    ahead = case.machine.scheduler.clock
+    if ahead is None:
+        return
+    if abs(ahead) < _CLOCK_WARN_S:
+        yield ok("clock", "as the controller's")
+        return
+    apart = f"the controller's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
+    level = fail if abs(ahead) > _CLOCK_FAIL_S else warn
+    yield level("clock", apart, "ask the site's support: NTP; Slurm refuses messages that are five minutes off")
+
+
+def leftovers(case: Case) -> Iterator[Finding]:
+    """Variables in this shell that change what sbatch does."""
+    found = case.machine.places.leftovers
+    if not found:
+        yield ok("environment", "no variables of another job")
+        return
+    shown = ", ".join(list(found)[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    inside = "this shell is inside of a job" if "SLURM_JOB_ID" in found else "sbatch by hand would obey"
+    yield warn("environment", f"{shown}: {inside}", "none needed for bertjob, which submits without; else unset")
+
+
+def _too_much(case: Case, group: NodeGroup, total: int) -> Iterator[str]:
+    asked = case.job.resources
+    nodes, gpus = asked.nodes or 1, asked.gpus_per_node or 0
+    cpus = (asked.tasks_per_node or 1) * (asked.cpus_per_task or 1)
+    most = min(total, group.most_nodes or total)
+    if nodes > most:
+        yield f"{nodes} nodes are asked for, a job may have {most}"
+    if gpus > group.gpus and case.site.gpu_option != "none":
+        yield f"{gpus} GPUs a node are asked for, there are {group.gpus}"
+    if cpus > group.cpus:
+        yield f"{cpus} CPUs a node are asked for, there are {group.cpus}"
+    if asked.time and group.time and walltime.parse(asked.time) > walltime.parse(group.time):
+        yield f"{asked.time} is asked for, the limit is {group.time}"
+
+
+def _described(group: NodeGroup, total: int) -> str:
+    gpus = (
+        f", {group.gpus} {group.gpu or 'GPU'}{'s' * (group.gpus > 1 and not group.gpu)}" if group.gpus else ", no GPU"
+    )
+    limit = f"up to {group.time}" if group.time else "no time limit"
+    return f"{total} nodes, {group.idle} idle, {group.cpus} CPUs{gpus} each, {limit}"

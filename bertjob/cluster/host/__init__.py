@@ -1,0 +1,40 @@
+"""Facts about the machine that one stands on, each asked once with a short timeout; never raises.
+
+`scheduler` asks Slurm, `programs` what is installed, `places` folders and network. Parsers are pure functions of the
+text that the real commands print.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from bertjob.cluster.host import filesystem, programs
+from bertjob.cluster.host.filesystem import Places
+from bertjob.cluster.host.programs import Programs
+from bertjob.cluster.slurm import facts
+from bertjob.cluster.slurm.facts import Scheduler
+from bertjob.config.site import Site
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """All that was asked."""
+
+    scheduler: Scheduler = Scheduler()
+    programs: Programs = Programs()
+    places: Places = Places()
+
+
+def look(site: Site, folders: Mapping[str, str], leftovers: tuple[str, ...] = ()) -> Machine:
+    """Ask everything at the same time; takes as long as the slowest answer, a few seconds at most.
+
+    Args:
+        site: whose modules are loaded before programs are asked, and whether there is a scheduler at all.
+        folders: absolute paths by what they are for.
+        leftovers: names of environment variables to report.
+    """
+    with ThreadPoolExecutor() as pool:
+        slurm = pool.submit(facts.look) if site.scheduler == "slurm" else None
+        installed = pool.submit(programs.look, site)
+        around = pool.submit(filesystem.look, folders, leftovers)
+        return Machine(Scheduler() if slurm is None else slurm.result(), installed.result(), around.result())

@@ -1,0 +1,185 @@
+"""Programs of the host: the site's modules, mpirun and mpiexec, container engines, GPUs."""
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from bertjob.cluster.process import ask
+from bertjob.config.job import Library
+from bertjob.config.site import Site
+
+_MODULES_TIMEOUT_S = 20.0
+"""`module load` reads hundreds of small files, often from a parallel file system."""
+
+Environment = Mapping[str, str]
+
+
+class HostMpi(msgspec.Struct, frozen=True):
+    """An mpirun or mpiexec of the host.
+
+    Attributes:
+        command: what it is called, e.g. ``mpirun``.
+        kind: ``openmpi``; ``hydra`` for MPICH and MVAPICH, ``intel`` for Intel's hydra.
+        version: e.g. ``4.1.4``.
+        pmix: components of Open MPI 4's pmix framework, e.g. ext3x; empty in version 5, which has it built in.
+    """
+
+    command: str
+    kind: Literal["openmpi", "hydra", "intel"]
+    version: str
+    pmix: tuple[str, ...] = ()
+
+    @property
+    def major(self) -> int:
+        """Open MPI 4 and 5 have different words for the same."""
+        return int(self.version.partition(".")[0]) if self.version else 0
+
+    @property
+    def library(self) -> Library:
+        """The same as launching sees it; what descends from MPICH is of one family."""
+        return Library(
+            family="openmpi" if self.kind == "openmpi" else "mpich", version=self.version, pmi=spoken(self.pmix)
+        )
+
+
+class Programs(msgspec.Struct, frozen=True, kw_only=True):
+    """What is installed here, with the site's modules loaded.
+
+    Attributes:
+        modules: the module command's version; empty where there is none.
+        modules_error: why the site's modules cannot be loaded, on one line.
+        mpi: every mpirun and mpiexec.
+        engines: version by name of the container engine, e.g. ``{"podman": "4.3.1"}``.
+        gpus: one name each, e.g. ``NVIDIA H200``.
+    """
+
+    modules: str = ""
+    modules_error: str = ""
+    mpi: tuple[HostMpi, ...] = ()
+    engines: Mapping[str, str] = {}
+    gpus: tuple[str, ...] = ()
+
+
+_ENGINES = {
+    "apptainer": ("apptainer", "--version"),
+    "charliecloud": ("ch-run", "--version"),
+    "docker": ("docker", "--version"),
+    "enroot": ("enroot", "version"),
+    "podman": ("podman", "--version"),
+    "podman-hpc": ("podman-hpc", "--version"),
+    "sarus": ("sarus", "--version"),
+    "shifter": ("shifter", "--version"),
+    "singularity": ("singularity", "--version"),
+}
+"""How each engine says its version."""
+_PLUGINS = {"pyxis": "--container-image", "edf": "--environment"}
+"""Engines that are plugins of srun, and the option of ``srun --help`` that tells."""
+_STARTERS = ("mpirun", "mpiexec", "mpiexec.hydra")
+
+
+def look(site: Site) -> Programs:
+    """Ask the programs, all at the same time, in the environment that the site's scripts make."""
+    environment, error = loaded(site)
+    with ThreadPoolExecutor() as pool:
+        module = pool.submit(ask, "bash", "-lc", "module --version", environment=environment)
+        starters = [pool.submit(_mpi, name, environment) for name in _STARTERS]
+        engines = {name: pool.submit(_engine, words, environment) for name, words in _ENGINES.items()}
+        srun = pool.submit(ask, "srun", "--help", environment=environment)
+        gpus = pool.submit(_gpus)
+    found = {name: version for name, asked in engines.items() if (version := asked.result()) is not None}
+    plugins = {name: "plugin of srun" for name, option in _PLUGINS.items() if f"{option}=" in srun.result().output}
+    said = module.result()
+    return Programs(
+        modules="" if said.error else parse_version(said.text),
+        modules_error=error,
+        mpi=tuple(mpi for asked in starters if (mpi := asked.result()) is not None),
+        engines=found | plugins,
+        gpus=gpus.result(),
+    )
+
+
+def loaded(site: Site) -> tuple[Environment, str]:
+    """The environment after the site's modules and setup lines, and why they fail, on one line."""
+    lines = [*(f"module load {shlex.quote(module)}" for module in site.modules), *site.setup]
+    if not lines:
+        return os.environ, ""
+    code = "\n".join(["set -e", "{", *lines, "} >&2", "env -0"])
+    shell = ("bash", "-l") if site.login_shell else ("bash",)
+    reply = ask(*shell, "-c", code, timeout=_MODULES_TIMEOUT_S)
+    if reply.error:
+        return os.environ, reply.error
+    return dict(entry.partition("=")[::2] for entry in reply.output.split("\0") if "=" in entry), ""
+
+
+def _mpi(name: str, environment: Environment) -> HostMpi | None:
+    if shutil.which(name, path=environment.get("PATH")) is None:
+        return None
+    said = ask(name, "--version", environment=environment).text
+    mpi = parse_mpi(name, said)
+    if mpi is None or mpi.kind != "openmpi" or mpi.major != 4:
+        return mpi
+    return msgspec.structs.replace(mpi, pmix=parse_pmix(ask("ompi_info", "--parsable", environment=environment).output))
+
+
+def parse_mpi(command: str, output: str) -> HostMpi | None:
+    """What ``mpirun --version`` tells; None for one that is not known."""
+    if match := re.search(r"\((?:Open MPI|OpenRTE)\) (\d[\w.]*)", output):
+        return HostMpi(command, "openmpi", match[1])
+    if match := re.search(r"Intel\(R\) MPI Library.*Version (\S+)", output):
+        return HostMpi(command, "intel", match[1])
+    if match := re.search(r"HYDRA build details:\s+Version:\s+(\S+)", output):
+        return HostMpi(command, "hydra", match[1])
+    return None
+
+
+def parse_pmix(output: str) -> tuple[str, ...]:
+    """Components in the lines ``mca:pmix:NAME:version:…`` of ``ompi_info --parsable``, sorted."""
+    return tuple(sorted(set(re.findall(r"^mca:pmix:(\w+):", output, flags=re.MULTILINE))))
+
+
+def spoken(components: Iterable[str]) -> tuple[str, ...]:
+    """What Open MPI 4 speaks to Slurm, by the components of its pmix framework; isolated and flux are neither."""
+    known = {"s1": "pmi1", "s2": "pmi2"}
+    said = {known.get(name, "pmix" if name.startswith(("ext", "pmix")) else "") for name in components}
+    return tuple(sorted(said - {""}))
+
+
+def _engine(command: tuple[str, ...], environment: Environment) -> str | None:
+    """The engine's version, empty when it does not say one; None without the engine."""
+    if shutil.which(command[0], path=environment.get("PATH")) is None:
+        return None
+    reply = ask(*command, environment=environment)
+    return "" if reply.error else parse_version(reply.text)
+
+
+def parse_version(output: str) -> str:
+    """The first word that is a version, e.g. of ``podman version 4.3.1``, ``Modules Release 5.2.0 (2022-11-08)``."""
+    match = re.search(r"\b\d+\.\d+[\w.+-]*", output)
+    return match[0] if match else ""
+
+
+def _gpus() -> tuple[str, ...]:
+    said = ask("nvidia-smi", "--list-gpus")
+    if not said.error:
+        return parse_gpus(said.output)
+    nodes = Path("/sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id")
+    return tuple("AMD GPU" for node in nodes if _text(node) not in ("", "0"))
+
+
+def parse_gpus(output: str) -> tuple[str, ...]:
+    """Names in the lines ``GPU 0: NVIDIA H200 (UUID: GPU-…)``."""
+    return tuple(re.findall(r"^GPU \d+: (.+?) \(UUID", output, flags=re.MULTILINE))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

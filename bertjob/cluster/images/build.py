@@ -1,0 +1,173 @@
+"""What bertjob's own image is built from: a folder with the sources, and the names of its bases.
+
+The sources of a checkout and those in an installed wheel make the same folder; pyproject.toml says for both where each
+part lies.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from bertjob.cluster.runs.provenance import repository
+from bertjob.errors import DataError, PreflightError, SpecError
+from bertjob.version import __version__
+
+Variant = Literal["gpu", "cpu"]
+WHEELS = "wheels"
+"""Folder of wheels in the context."""
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+_SETTING = re.compile(r"(?m)^([A-Z_]+)=(\S*)$")
+
+
+class Base(msgspec.Struct, frozen=True):
+    """An image that bertjob's is built on.
+
+    Attributes:
+        ref: with its tag.
+        digest: ``sha256:…``; empty while nobody has pinned it.
+        index: where pip finds torch; empty: the base has it.
+    """
+
+    ref: str
+    digest: str = ""
+    index: str = ""
+
+    @property
+    def pinned(self) -> str:
+        """By digest where there is one; engines take no tag beside it."""
+        return f"{self.ref.rpartition(':')[0]}@{self.digest}" if self.digest else self.ref
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """The content of container/image.env.
+
+    Attributes:
+        name: of bertjob's image.
+        bases: by variant.
+    """
+
+    name: str
+    bases: Mapping[Variant, Base]
+
+    def ref(self, variant: Variant) -> str:
+        """Name and tag of bertjob's image."""
+        return f"localhost/{self.name}:{__version__}{'-cpu' if variant == 'cpu' else ''}"
+
+
+def read_recipe() -> Recipe:
+    """The name and the bases, from container/image.env."""
+    said = dict(_SETTING.findall(_settings().read_text(encoding="utf-8")))
+    bases: dict[Variant, Base] = {
+        "gpu": Base(said["GPU_BASE"], said["GPU_BASE_DIGEST"]),
+        "cpu": Base(said["CPU_BASE"], said["CPU_BASE_DIGEST"], said["CPU_INDEX"]),
+    }
+    return Recipe(said["NAME"], bases)
+
+
+def pin(digests: Mapping[Variant, str]) -> Path:
+    """Write the bases' digests into container/image.env; gives its path.
+
+    Raises:
+        PreflightError: bertjob is installed, and not a checkout.
+    """
+    path = _settings()
+    if not _is_checkout():
+        raise PreflightError(f"{path}: belongs to an installed bertjob; pin the digests in a checkout")
+    text = path.read_text(encoding="utf-8")
+    for variant, digest in digests.items():
+        text = re.sub(rf"(?m)^({variant.upper()}_BASE_DIGEST=).*$", rf"\g<1>{digest}", text)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def arguments(variant: Variant, base: str, wheels: bool) -> dict[str, str]:
+    """Arguments of the Dockerfile.
+
+    Args:
+        variant: which packages the base lacks.
+        base: the image to build on.
+        wheels: whether the context has a folder of wheels that stands in for all indices.
+    """
+    checkout = repository(_PACKAGE.parent, own="bertjob/__init__.py")
+    revision = "" if checkout is None else checkout.commit + "-dirty" * checkout.dirty
+    index = read_recipe().bases[variant].index
+    pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"/context/{WHEELS}"} if wheels else {"PIP_EXTRA_INDEX_URL": index}
+    said = {"BASE_IMAGE": base, "VARIANT": variant, "VERSION": __version__, "REVISION": revision, **pip}
+    return {name: value for name, value in said.items() if value}
+
+
+@contextlib.contextmanager
+def context(wheels: Path | None = None, *, printed: bool = False) -> Iterator[Path]:
+    """A folder with all that container/Dockerfile copies; it goes at the end.
+
+    Args:
+        wheels: a folder of wheels to put in.
+        printed: the folder is named in commands that nobody runs now: it shall stay, where it can (`stays`).
+
+    Raises:
+        SpecError: there are no wheels in it.
+        DataError: the folder cannot be written.
+    """
+    if wheels is not None and not any(wheels.glob("*.whl")):
+        raise SpecError(f"--wheels {wheels}: there are no wheels; `pip wheel --wheel-dir {wheels} …` makes some")
+    if printed and stays(wheels):
+        yield _PACKAGE.parent
+        return
+    with tempfile.TemporaryDirectory(prefix="bertjob-image-") as made:
+        folder = Path(made)
+        try:
+            for name, source in _sources().items():
+                _copy(source, folder / name)
+            if wheels is not None:
+                shutil.copytree(wheels, folder / WHEELS, copy_function=_link)
+        except OSError as error:
+            raise DataError(f"{error.filename or folder}: {error.strerror}") from None
+        yield folder
+
+
+def stays(wheels: Path | None) -> bool:
+    """Whether there is a folder of sources that stays: a checkout, of which .dockerignore leaves out the rest."""
+    return wheels is None and _is_checkout()
+
+
+def _is_checkout() -> bool:
+    return (_PACKAGE.parent / "pyproject.toml").is_file()
+
+
+def _settings() -> Path:
+    return _sources()["container"] / "image.env"
+
+
+def _sources() -> dict[str, Path]:
+    """Where each part is, by its place in the folder."""
+    checkout = _PACKAGE.parent
+    installed = not _is_checkout()
+    project = _PACKAGE / "_shipped/pyproject.toml" if installed else checkout / "pyproject.toml"
+    hatch = tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["hatch"]
+    shipped: dict[str, str] = hatch["build"]["targets"]["wheel"]["force-include"]
+    return {"bertjob": _PACKAGE, **{own: checkout / (there if installed else own) for own, there in shipped.items()}}
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "_shipped"))
+    else:
+        shutil.copy(source, target)
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for the same bytes where the file system allows: wheels of torch are large."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,256 @@
+"""Images by the engine of a site: run the verbs, tell digests, look inside."""
+
+import collections
+import contextlib
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import tarfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from bertjob.cluster.host import programs
+from bertjob.cluster.images.exec import expanded, overlay_folder, starter
+from bertjob.cluster.process import Process, Reply, ask, start
+from bertjob.config.job import Image
+from bertjob.config.site import Site
+from bertjob.errors import BertjobError, DataError, PreflightError
+from bertjob.launch.engines import Bind
+from bertjob.launch.engines.images import IMAGES, Command, Order, commands, find_digest
+from bertjob.launch.plan import Plan
+from bertjob.rundir.image_contents import NEEDED, OPTIONAL, ImageFacts
+
+OnLine = Callable[[str], object]
+
+_PATIENCE_S = 10.0
+"""A submission waits no longer for the digest of its image."""
+_LOOK_S = 180.0
+"""torch alone takes seconds to load, from a cold parallel file system a minute."""
+_CHUNK = 1 << 20
+_KEPT_LINES = 20
+_PROGRAM = Path(__file__).with_name("inside.py")
+_BUILDERS = ("podman", "docker")
+_RIGHT_ARCHIVE = "a docker-archive is wanted, as `podman save --format docker-archive` makes it"
+_MEANINGS = (
+    (
+        ("Failed to pull image", "initializing source", "Unable to find image"),
+        "the registry cannot be reached from here or lacks the image; without a network: `bertjob image load FILE.tar`",
+    ),
+    (
+        ("is not available", "image not known", "No such image", "no such image"),
+        "there is no such image here: bring it by `bertjob image pull` or `bertjob image load`",
+    ),
+)
+"""What engines say, and what it means to somebody who has not seen it before."""
+
+
+def engine_of(site: Site, named: str | None = None) -> str:
+    """The engine for images: the one named, the site's, or on a site without one podman or docker if they are here.
+
+    Raises:
+        PreflightError: there is none.
+    """
+    engine = named or site.engine
+    if engine != "none":
+        return engine
+    found = next((builder for builder in _BUILDERS if shutil.which(builder)), None)
+    if found is None:
+        raise PreflightError(f"site {site.name} has no engine, and neither podman nor docker is here: say --engine")
+    return found
+
+
+def run(sequence: Iterable[Command], site: Site, on_line: OnLine = lambda line: None) -> None:
+    """Run commands one after the other, in the environment that the site's modules make.
+
+    Args:
+        sequence: commands.
+        site: whose modules are loaded.
+        on_line: is given each line that they print.
+
+    Raises:
+        PreflightError: a command is not here, or the site's modules cannot be loaded.
+        BertjobError: a command failed; in its last words.
+    """
+    environment = _environment(site)
+    for command in sequence:
+        _run(command, environment, site, on_line)
+
+
+def check_archive(path: Path) -> str:
+    """The file is an archive as ``podman save --format docker-archive`` and ``docker save`` write them.
+
+    Returns:
+        The image's name in it; empty for one without a name, and for a compressed one, which would have to be read
+        to its end.
+
+    Raises:
+        DataError: it is not; says what it is.
+    """
+    try:
+        return _archived(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except (tarfile.TarError, EOFError, msgspec.MsgspecError):
+        raise DataError(f"{path}: is no archive of an image; {_RIGHT_ARCHIVE}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def digest(engine: str, ref: str, site: Site) -> str | None:
+    """The content digest ``sha256:…`` of an image that is here, or None: nobody can tell within seconds.
+
+    Of an image that is a file it is the digest of its bytes.
+    """
+    if ref.startswith("/"):
+        return _file_digest(Path(ref))
+    if engine not in IMAGES or isinstance(IMAGES[engine].actions["digest"], str):
+        return None
+    environment, error = programs.loaded(site)
+    order = Order(ref=ref)
+    (command,) = commands(engine, "digest", order)
+    reply = ask(*command, timeout=_PATIENCE_S, environment=environment)
+    return None if error or reply.error else find_digest(engine, order, reply.output)
+
+
+def digest_of(plan: Plan) -> str | None:
+    """The digest of a plan's image; None without a container too."""
+    return None if plan.engine == "none" or plan.image is None else digest(plan.engine, plan.image, plan.site)
+
+
+def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, timeout: float = _LOOK_S) -> ImageFacts:
+    """Start an image, as a job of the site would, and look what it holds.
+
+    Args:
+        image: its `ref`, and the overlay whose Python is used in place of the image's.
+        site: whose engine, mounts, modules and Python are taken.
+        engine: another engine than the site's.
+        gpus: GPUs to ask the engine for.
+        timeout: seconds until the program in the image is ended.
+
+    Raises:
+        PreflightError: the engine is not here, or there is no such image.
+        BertjobError: the image does not start, or its Python failed or gave no answer in time.
+    """
+    name = engine_of(site, engine)
+    if image.ref is None:
+        raise PreflightError(f"site {site.name} names no image: give one")
+    overlay = overlay_folder(image.overlay, site) if image.overlay else None
+    python = f"{overlay}/bin/python" if overlay else expanded(site.python or "python3", site)
+    program = (python, "-c", _PROGRAM.read_text(encoding="utf-8"), *NEEDED, *OPTIONAL)
+    environment = _environment(site)
+    with starter(name, image.ref, site, (Bind(overlay, overlay),) if overlay else (), gpus) as command:
+        reply = ask(*command(program), timeout=timeout, environment=environment)
+    if reply.absent:
+        raise _not_started(reply, site)
+    if reply.error:
+        raise _failure(f"{name}: {image.ref}", reply.error, (reply.complaint or reply.output).splitlines())
+    try:
+        return msgspec.json.decode(reply.output.rstrip().rpartition("\n")[2], type=ImageFacts)
+    except msgspec.DecodeError:
+        raise BertjobError(f"{name}: {image.ref}: {python} in it gives no answer") from None
+
+
+def _environment(site: Site) -> dict[str, str]:
+    """What the site's modules make of ours; with USER, without which ch-run stops, and which a container may lack."""
+    environment, error = programs.loaded(site)
+    if error:
+        raise PreflightError(f"site {site.name}: its modules cannot be loaded here: {error}")
+    return {"USER": _user(), **environment}
+
+
+def _user() -> str:
+    """As ``id -un`` says, or the number of a user who has no name here."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnLine) -> None:
+    process = start(command, environment, watched=True)
+    if isinstance(process, Reply):
+        raise _not_started(process, site)
+    assert process.stdout is not None
+    last: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
+    with process, _ended_with_us(process):
+        for line in process.stdout:
+            last.append(line.rstrip("\n"))
+            on_line(last[-1])
+    if process.returncode:
+        raise _failure(" ".join(command[:3]), f"exit code {process.returncode}", last)
+
+
+@contextlib.contextmanager
+def _ended_with_us(process: Process) -> Iterator[None]:
+    """Inside, what ends us ends the process: a terminal sends ^C to both, but nobody else does.
+
+    TERM is an interrupt here; Python would die of it at once.
+    """
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _failure(what: str, error: str, lines: Iterable[str]) -> BertjobError:
+    """The error for a command that failed: what its words mean, where that is known, else the last of them."""
+    said = [line.strip() for line in lines if line.strip()]
+    for signs, meaning in _MEANINGS:
+        if any(sign in line for sign in signs for line in said):
+            return PreflightError(f"{what}: {meaning}")
+    return BertjobError(f"{what}: {said[-1] if said and 'no answer' not in error else error}")
+
+
+def _not_started(reply: Reply, site: Site) -> PreflightError:
+    modules = f", with the modules of site {site.name} loaded" if site.modules else ""
+    return PreflightError(f"{reply.error}{modules}{': go where the engine is' * reply.absent}")
+
+
+def _archived(path: Path) -> str:
+    try:
+        with tarfile.open(path, "r:") as archive:
+            return _name_in(archive, path)
+    except tarfile.ReadError:
+        with tarfile.open(path) as compressed:
+            compressed.next()
+        return ""
+
+
+def _name_in(archive: tarfile.TarFile, path: Path) -> str:
+    members = {member.name.removeprefix("./"): member for member in archive}
+    if "manifest.json" not in members:
+        kind = "an image in OCI's form" if "oci-layout" in members else "an archive of files and not of an image"
+        raise DataError(f"{path}: is {kind}; {_RIGHT_ARCHIVE}")
+    file = archive.extractfile(members["manifest.json"])
+    assert file is not None
+    images = msgspec.json.decode(file.read(), type=tuple[_Archived, ...])
+    return images[0].names[0] if images and images[0].names else ""
+
+
+class _Archived(msgspec.Struct):
+    """An entry of a docker-archive's manifest.json."""
+
+    names: list[str] | None = msgspec.field(default=None, name="RepoTags")
+
+
+def _file_digest(path: Path) -> str | None:
+    content, end = hashlib.sha256(), time.monotonic() + _PATIENCE_S
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                content.update(chunk)
+                if time.monotonic() > end:
+                    return None
+    except OSError:
+        return None
+    return f"sha256:{content.hexdigest()}"

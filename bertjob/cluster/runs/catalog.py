@@ -1,0 +1,223 @@
+"""Runs: write down that one was started, list them, find one by what a person calls it."""
+
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from bertjob.cluster.runs.index import Entry, Index, state_folder
+from bertjob.errors import SpecError
+from bertjob.rundir.directory import RUNS, RunDir
+from bertjob.text import did_you_mean
+
+_log = logging.getLogger(__name__)
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of submissions.jsonl: a run was handed to a scheduler, or started on a machine."""
+
+    job_id: str
+    """The scheduler's id; ``local`` without a scheduler."""
+    site: str
+    scheduler: Literal["slurm", "none"]
+    time: float
+    """Seconds since the epoch."""
+    host: str
+    """Where it was submitted or started."""
+    pid: int = 0
+    """The process group of a local run."""
+    after: str = ""
+    """Id of the job in the scheduler that must succeed before this one may start; empty unless it is of a chain."""
+    after_dir: str = ""
+    """Run directory of that job."""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A run directory and its newest submission."""
+
+    path: str
+    submission: Submission
+
+    @property
+    def run_dir(self) -> RunDir:
+        """The paths of the run."""
+        return RunDir(Path(self.path))
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return os.path.basename(self.path)  # noqa: PTH119  # pathlib is slow for thousands of runs
+
+    @property
+    def local(self) -> bool:
+        """The run has no scheduler."""
+        return self.submission.scheduler == "none"
+
+
+def record(
+    run_dir: RunDir,
+    *,
+    job_id: str,
+    site: str,
+    scheduler: Literal["slurm", "none"],
+    pid: int = 0,
+    after: tuple[str, str] = ("", ""),
+) -> Run:
+    """Write down that the run was submitted or started: in its directory, which is the truth, and in the index.
+
+    The job is at work by then, so where nothing can be written, a warning says its id. `after` has the id and the run
+    directory of the job before it in a chain.
+    """
+    submission = Submission(
+        job_id=job_id,
+        site=site,
+        scheduler=scheduler,
+        time=time.time(),
+        host=socket.gethostname(),
+        pid=pid,
+        after=after[0],
+        after_dir=after[1],
+    )
+    try:
+        with run_dir.submissions.open("ab") as file:
+            file.write(msgspec.json.encode(submission) + b"\n")
+    except OSError as error:
+        _log.warning("%s: job %s cannot be written down: %s", run_dir.submissions, job_id, error.strerror)
+    run = Run(str(run_dir.path), submission)
+    _index().add(run.path, msgspec.json.encode(submission))
+    return run
+
+
+def forget(path: str) -> None:
+    """Take a run whose directory is gone out of the index."""
+    _index().drop(path)
+
+
+def read(run_dir: RunDir) -> Run | None:
+    """The run by its directory alone; None where nothing was submitted yet, or what is there cannot be read."""
+    try:
+        lines = run_dir.submissions.read_bytes().splitlines()
+        return Run(str(run_dir.path), msgspec.json.decode(lines[-1], type=Submission))
+    except (OSError, IndexError, msgspec.DecodeError):
+        return None
+
+
+def before(run: Run) -> Run | None:
+    """The run whose success a link of a chain waits for; None where there is none, or it went on by another job."""
+    said = run.submission
+    found = read(RunDir(Path(said.after_dir))) if said.after else None
+    return found if found is not None and found.submission.job_id == said.after else None
+
+
+def with_those_before(some: Iterable[Run]) -> list[Run]:
+    """Runs, and behind them all that links of chains among them wait for; each once."""
+    found = {run.path: run for run in some}
+    waiting = [run for run in found.values() if run.submission.after]
+    while waiting:
+        one = before(waiting.pop())
+        if one is not None and one.path not in found:
+            found[one.path] = one
+            waiting.append(one)
+    return list(found.values())
+
+
+def known() -> list[Run]:
+    """All runs of this user that are still there, the oldest first.
+
+    Those in the working directory's ``runs`` are among them in any case: plain sbatch tells the index nothing.
+    """
+    entries = dict(_index().entries())
+    there = _folders_in({os.path.dirname(path) for path in entries})  # noqa: PTH120  # pathlib is slow for thousands
+    runs = [run for path in _near() - entries.keys() if (run := read(RunDir(Path(path))))]
+    for path, submission in entries.items():
+        with contextlib.suppress(msgspec.DecodeError):
+            if path in there:
+                runs.append(Run(path, _DECODER.decode(submission)))
+    return sorted(runs, key=lambda run: run.submission.time)
+
+
+def rebuild(folders: Collection[Path]) -> int:
+    """Make the index anew from the run directories in `folders` and in those it knew; says how many there are."""
+    return _index().rebuild([folder.absolute() for folder in folders])
+
+
+def find(text: str) -> Run:
+    """The run that a person means by a path, a run's name, a scheduler's id or the beginning of a name.
+
+    The newest run has an id that several have: schedulers count anew when they are set up again.
+
+    Raises:
+        SpecError: no run is called so, or several are; names the nearest or some of them. Or it may not be read.
+    """
+    path = RunDir(Path(text).absolute())
+    if _can_open(path.submissions) and (run := read(path)):
+        return run
+    runs = known()
+    if not runs:
+        raise SpecError(f"{text}: no such run: none has been started yet, or give the path of its directory")
+    if same := [
+        run for run in runs if text in (run.name, run.path) or (run.submission.job_id == text and not run.local)
+    ]:
+        return same[-1]
+    alike = [run for run in runs if run.name.startswith(text)]
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        newest = ", ".join(run.name for run in reversed(alike[-4:]))
+        raise SpecError(f"{text}: {len(alike)} runs begin like this, the newest are {newest}")
+    raise SpecError(f"{text}: no such run: {did_you_mean(text, [run.name for run in runs[-8:]])}")
+
+
+def _near() -> set[str]:
+    with contextlib.suppress(OSError):  # somebody has removed the working directory
+        return _folders_in({str(Path.cwd() / RUNS)})
+    return set()
+
+
+def _folders_in(parents: Collection[str]) -> set[str]:
+    found: set[str] = set()
+    for parent in parents:
+        with contextlib.suppress(OSError), os.scandir(parent) as entries:
+            found.update(entry.path for entry in entries)
+    return found
+
+
+def run_folder(text: str) -> RunDir:
+    """The run directory that a person means: any folder with a resolved job, submitted or not, or as `find` takes it.
+
+    Raises:
+        SpecError: as `find`.
+    """
+    path = RunDir(Path(text).absolute())
+    return path if _can_open(path.job) else find(text).run_dir
+
+
+def _can_open(path: Path) -> bool:
+    """Whether the file is there; a name that no file can have is none."""
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        raise SpecError(f"{path}: you may not read it") from None
+    except OSError:
+        return False
+    return True
+
+
+def _index() -> Index:
+    return Index(state_folder(), _scan)
+
+
+def _scan(folder: Path) -> Iterator[Entry]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if run := read(RunDir(Path(entry.path))):
+                yield run.path, msgspec.json.encode(run.submission)
+
+
+_DECODER = msgspec.json.Decoder(Submission)

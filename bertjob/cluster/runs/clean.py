@@ -1,0 +1,107 @@
+"""Remove the folders of runs: those that came to nothing, or those that a person names."""
+
+import os
+import shutil
+import socket
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bertjob.cluster.runs import catalog, outcome
+from bertjob.cluster.runs.catalog import Run
+from bertjob.cluster.runs.status import Row
+from bertjob.cluster.slurm.queue import JobState
+from bertjob.errors import BertjobError, PreflightError
+from bertjob.rundir.directory import RunDir
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """What is left of a run that has ended."""
+
+    name: str
+    state: str
+    """As in `status`."""
+    run_dir: str
+    bytes: int
+    """Size of all its files."""
+
+
+def came_to_nothing(found: Sequence[Run], rows: Sequence[Row]) -> list[Rest]:
+    """What is left of those runs that ended without success and have neither a model nor a checkpoint to go on from.
+
+    Args:
+        found: runs.
+        rows: where each of them stands.
+    """
+    here = socket.gethostname()
+    return [
+        _rest(row)
+        for run, row in zip(found, rows, strict=True)
+        if row.state != JobState.COMPLETED and not _keeps_something(run.run_dir) and not refusal(run, row, here)
+    ]
+
+
+def named(found: Sequence[Run], rows: Sequence[Row]) -> list[Rest]:
+    """What is left of runs that a person names, whatever they hold.
+
+    Raises:
+        PreflightError: one has not ended, or nobody can tell, or its folder holds other things; says which.
+    """
+    here = socket.gethostname()
+    for run, row in zip(found, rows, strict=True):
+        if why := refusal(run, row, here):
+            raise PreflightError(f"{row.name} {why}")
+    return [_rest(row) for row in rows]
+
+
+def refusal(run: Run, row: Row, here: str) -> str:
+    """Why the folder of a run must stay; empty where nothing speaks for it.
+
+    Args:
+        run: the run.
+        row: where it stands.
+        here: name of this machine.
+    """
+    if not row.over:
+        return (
+            "may be at work: nobody can tell" if row.state == JobState.UNKNOWN else f"is {row.state}: cancel it first"
+        )
+    if run.local and row.state == outcome.LOST and run.submission.host != here:
+        return f"was started on {run.submission.host}, which alone can tell whether it has ended"
+    if other := _others(Path(row.run_dir)):
+        return f"holds {', '.join(sorted(other))}, which bertjob has not put there: remove {row.run_dir} yourself"
+    return ""
+
+
+def remove(rests: Collection[Rest]) -> None:
+    """Remove the folders, and what the index says of them.
+
+    Raises:
+        BertjobError: one cannot be removed.
+    """
+    for rest in rests:
+        try:
+            shutil.rmtree(rest.run_dir)
+        except OSError as error:
+            raise BertjobError(
+                f"{error.filename or rest.run_dir}: cannot be removed: {error.strerror or error}"
+            ) from None
+        catalog.forget(rest.run_dir)
+
+
+def _rest(row: Row) -> Rest:
+    return Rest(row.name, row.state, row.run_dir, _size(row.run_dir))
+
+
+def _keeps_something(run_dir: RunDir) -> bool:
+    return run_dir.model.exists() or any(run_dir.checkpoints.glob("step-*"))
+
+
+def _others(path: Path) -> set[str]:
+    """Entries that belong to no run; what is written aside begins with a dot."""
+    return {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - RunDir.entries()
+
+
+def _size(folder: str) -> int:
+    return sum(os.lstat(f"{path}/{file}").st_size for path, _, files in os.walk(folder) for file in files)

@@ -1,0 +1,110 @@
+"""Make a run directory, or nothing."""
+
+import contextlib
+import secrets
+import shutil
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from bertjob.cluster.host.here import working_directory
+from bertjob.cluster.runs import provenance
+from bertjob.config.load import dump
+from bertjob.errors import PreflightError
+from bertjob.launch.plan import Plan
+from bertjob.launch.script import script
+from bertjob.rundir.directory import RunDir
+
+
+def of(plan: Plan) -> RunDir:
+    """The run directory of a plan; only scripts for others to submit are planned without one."""
+    assert plan.run_dir is not None
+    return RunDir(Path(plan.run_dir))
+
+
+def new_run_dir(folder: Path, job_name: str, now: float | None = None) -> RunDir:
+    """A path that no run has, like ``squad-20261120-101500-3fa9``; makes nothing.
+
+    Raises:
+        PreflightError: the working directory is gone.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    return RunDir(working_directory() / folder / f"{job_name}-{stamp}-{secrets.token_hex(2)}")
+
+
+def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | bytes]:
+    """The content of the files of a run directory, by their names.
+
+    Args:
+        plan: how the run starts.
+        run_dir: where it is.
+        digest: of its image (images.digest_of).
+    """
+    image = None if plan.engine == "none" else plan.image
+    origin = provenance.collect(plan.job.name, plan.site.name, image, image_digest=digest)
+    return {
+        run_dir.job.name: dump(plan.job),
+        run_dir.site.name: dump(plan.site),
+        run_dir.script.name: script(plan),
+        run_dir.provenance.name: provenance.encode(origin),
+        run_dir.git_diff.name: provenance.git_diff(Path.cwd()),
+    }
+
+
+@contextlib.contextmanager
+def made(run_dir: RunDir, content: Mapping[str, str | bytes]) -> Iterator[None]:
+    """Make a run directory as `make` does, undone when the body fails.
+
+    Raises:
+        PreflightError: the folder cannot be made, or holds something that is no run.
+    """
+    with make(run_dir, content) as undo:
+        yield
+        undo.pop_all()
+
+
+def make(run_dir: RunDir, content: Mapping[str, str | bytes]) -> contextlib.ExitStack:
+    """Make a run directory with its files, or renew the files of a run that goes on.
+
+    Returns:
+        What undoes it when it is closed, so that nothing is left: a new run directory goes, with the folders that were
+        made above it, and an old one has its former files.
+
+    Raises:
+        PreflightError: the folder cannot be made, or holds something that is no run.
+    """
+    with contextlib.ExitStack() as undo:
+        try:
+            if run_dir.job.exists():
+                undo.callback(_write, run_dir.path, _former(run_dir, content))
+            else:
+                _make_folder(run_dir.path, undo)
+            run_dir.logs.mkdir(exist_ok=True)
+            _write(run_dir.path, content)
+        except FileExistsError as error:
+            raise PreflightError(f"{error.filename}: is there and no run directory; choose another --run-dir") from None
+        except OSError as error:
+            raise PreflightError(f"{run_dir.path}: the run directory cannot be made: {error.strerror}") from None
+        return undo.pop_all()
+
+
+def _former(run_dir: RunDir, names: Iterable[str]) -> dict[str, bytes]:
+    return {name: (run_dir.path / name).read_bytes() for name in names if (run_dir.path / name).exists()}
+
+
+def _make_folder(path: Path, undo: contextlib.ExitStack) -> None:
+    undo.callback(_remove_empty, [folder for folder in path.parents if not folder.exists()])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(exist_ok=path.is_dir() and not any(path.iterdir()))  # an empty folder may have been made for us
+    undo.callback(shutil.rmtree, path, ignore_errors=True)
+
+
+def _write(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).write_bytes(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
+
+
+def _remove_empty(folders: Collection[Path]) -> None:
+    for folder in folders:  # the deepest first
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,90 @@
+"""Watch runs until they end: look at their heartbeats often and ask the scheduler seldom."""
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from bertjob.cluster.runs import outcome, process_group
+from bertjob.cluster.runs.catalog import Run
+from bertjob.cluster.runs.outcome import Outcome
+from bertjob.cluster.slurm import queue
+from bertjob.cluster.slurm.queue import Answer
+from bertjob.rundir.state import ENDED, RunState, read_state
+
+ASK_EVERY_S = 10.0
+"""Seconds between questions to the scheduler."""
+_LAST_WORD_S = 2.0
+"""A training that says it has ended leaves the queue about this much later: then one question comes early."""
+
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """Watches runs. A `look` is cheap: the scheduler is asked about all of them at once, and every ten seconds only."""
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        ask: Callable[[Collection[str]], Answer] = queue.ask,
+        clock: Callable[[], float] = time.monotonic,
+        first_gap: float = ASK_EVERY_S,
+    ) -> None:
+        """Watch `runs`.
+
+        Args:
+            runs: the runs.
+            ask: who says where jobs stand.
+            clock: seconds that only go up.
+            first_gap: seconds from the first question to the second; each gap is twice the one before, up to ten
+                seconds. A short one tells soon of jobs that fail at once.
+        """
+        self._going = list(runs)
+        self._ended: dict[str, Outcome] = {}
+        self._ask = ask
+        self._clock = clock
+        self._answer = Answer(controller="not asked yet")
+        self._next_ask = float("-inf")
+        self._gap = first_gap
+        self._said_to_end: set[str] = set()
+        self._host = socket.gethostname()
+
+    def look(self) -> dict[str, Outcome]:
+        """The outcomes of the runs that have ended, by their paths."""
+        states = {run.path: read_state(run.run_dir.state) for run in self._going}
+        jobs = [run.submission.job_id for run in self._going if not run.local]
+        if self._due(states) and jobs:
+            self._answer = self._asked(jobs)
+            self._next_ask = self._clock() + min(self._gap, ASK_EVERY_S)
+            self._gap *= 2
+        for run in list(self._going):
+            ended = self._judge(run, states[run.path])
+            if ended is not None:
+                self._ended[run.path] = ended
+                self._going.remove(run)
+        return self._ended
+
+    def _due(self, states: dict[str, RunState | None]) -> bool:
+        said = {run.path for run in self._going if _says_it_ended(outcome.own_state(run, states[run.path]))}
+        if said - self._said_to_end:
+            self._next_ask = min(self._next_ask, self._clock() + _LAST_WORD_S)
+        self._said_to_end = said
+        return self._clock() >= self._next_ask
+
+    def _asked(self, jobs: Collection[str]) -> Answer:
+        answer = self._ask(jobs)
+        if answer.controller and answer.controller != self._answer.controller:
+            _log.warning("squeue: %s; watching the run's own heartbeat", answer.controller)
+        return answer
+
+    def _judge(self, run: Run, state: RunState | None) -> Outcome | None:
+        now = time.time()
+        if run.local:
+            here = run.submission.host == self._host
+            return outcome.of_local(run, state, now, alive=here and process_group.alive(run), here=here)
+        info = self._answer.job(run.submission.job_id)
+        return outcome.of_job(run, info, state, now, controller_answered=not self._answer.controller)
+
+
+def _says_it_ended(state: RunState | None) -> bool:
+    return state is not None and state.phase in ENDED

@@ -1,0 +1,1 @@
+"""The only package that calls sbatch, squeue, sacct, scontrol and scancel."""

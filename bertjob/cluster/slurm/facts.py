@@ -1,0 +1,198 @@
+"""What Slurm says about itself: version, settings, partitions, PMI types."""
+
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from bertjob.cluster.process import ask
+
+
+class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Nodes of one partition that are alike; a line of sinfo."""
+
+    partition: str
+    default: bool = False
+    up: bool = True
+    time: str | None = None
+    """Walltime at most, in Slurm's form; None: no limit."""
+    most_nodes: int | None = None
+    """Nodes a job at most; None: no limit."""
+    nodes: int
+    idle: int = 0
+    cpus: int
+    memory: int = 0
+    """MB a node."""
+    gpus: int = 0
+    gpu: str = ""
+    """What the site calls its GPUs, e.g. ``a100``; empty where it gives them no name."""
+    features: tuple[str, ...] = ()
+
+
+class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
+    """Slurm as it is seen from here.
+
+    Attributes:
+        installed: its commands are here.
+        error: why the controller cannot be asked; empty when it can.
+        version: as in ``22.05.8``; empty when not even sinfo says it.
+        settings: ``scontrol show config``; empty when the controller is away.
+        groups: partitions and their nodes.
+        mpi_types: what ``srun --mpi=list`` names, e.g. none, pmi2, pmix, pmix_v4.
+        clock: seconds by which the controller's clock is ahead of this machine's; None: not known.
+    """
+
+    installed: bool = False
+    error: str = ""
+    version: str = ""
+    settings: Mapping[str, str] = {}
+    groups: tuple[NodeGroup, ...] = ()
+    mpi_types: tuple[str, ...] = ()
+    clock: float | None = None
+
+    @property
+    def cluster(self) -> str:
+        """Slurm's ClusterName."""
+        return self.settings.get("ClusterName", "")
+
+    def offers(self, kind: str) -> bool:
+        """Whether ``srun --mpi=KIND`` works: ``pmix_v4`` is a ``pmix``."""
+        return any(offered == kind or offered.startswith(f"{kind}_") for offered in self.mpi_types)
+
+    @property
+    def release(self) -> tuple[int, int] | None:
+        """Year and month, which is what Slurm calls a major release."""
+        match = re.match(r"(\d+)\.(\d+)", self.version)
+        return (int(match[1]), int(match[2])) if match else None
+
+
+NO_CONFIGURATION = "Slurm's commands are here, but find no slurm.conf"
+_SINFO = "%P|%a|%l|%s|%D|%c|%m|%G|%f|%A"
+
+
+def look() -> Scheduler:
+    """Ask Slurm. The controller is pinged first, because all else waits nine seconds for one that is away."""
+    if shutil.which("sinfo") is None or shutil.which("scontrol") is None:
+        return Scheduler(error="there is no command sinfo or scontrol here")
+    with ThreadPoolExecutor() as pool:
+        said_version, said_types = pool.submit(version), pool.submit(ask, "srun", "--mpi=list")
+        ping = ask("scontrol", "ping")
+        if (error := parse_ping(ping.output)) or ping.error:
+            return Scheduler(installed=True, error=error or _last_words(ping.error), version=said_version.result())
+        said_config = pool.submit(ask, "scontrol", "show", "config")
+        said_groups = pool.submit(ask, "sinfo", "--noheader", f"--format={_SINFO}")
+    config, now = said_config.result(), time.time()
+    return Scheduler(
+        installed=True,
+        error=config.error or said_groups.result().error,
+        version=said_version.result(),
+        settings=parse_config(config.output),
+        groups=parse_sinfo(said_groups.result().output),
+        mpi_types=parse_mpi_list(said_types.result().text),
+        clock=parse_clock(config.output, now),
+    )
+
+
+def version() -> str:
+    """Slurm's version as its commands say it, e.g. ``22.05.8``; empty without Slurm."""
+    return parse_version(ask("sinfo", "--version").output)
+
+
+def parse_version(output: str) -> str:
+    """The version in ``slurm 23.11.4`` or ``slurm-wlm 22.05.8``."""
+    match = re.search(r"\d+\.\d+(\.\d+)?\S*", output)
+    return match[0] if match else ""
+
+
+def parse_ping(output: str) -> str:
+    """Why no controller answers by ``Slurmctld(primary) at HOST is DOWN``; empty when one does."""
+    lines = [line for line in output.splitlines() if line.startswith("Slurmctld(")]
+    if any(line.endswith("is UP") for line in lines):
+        return ""
+    return "; ".join(lines).replace("Slurmctld", "slurmctld")
+
+
+def parse_config(output: str) -> dict[str, str]:
+    """The settings of ``scontrol show config``; what is not set there is left out."""
+    settings = {}
+    for line in output.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and value.strip() not in ("", "(null)", "N/A"):
+            settings[name.strip()] = value.strip()
+    return settings
+
+
+def parse_clock(output: str, now: float) -> float | None:
+    """Seconds that the controller is ahead, from ``Configuration data as of 2026-11-20T13:51:50``, its local time."""
+    match = re.search(r"Configuration data as of (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", output)
+    if not match:
+        return None
+    ahead = time.mktime(time.strptime(match[1], "%Y-%m-%dT%H:%M:%S")) - now
+    return 0.0 if -1 <= ahead <= 0 else ahead  # it says whole seconds
+
+
+def parse_sinfo(output: str) -> tuple[NodeGroup, ...]:
+    """Groups of nodes from lines of the format above; lines of another form are passed over."""
+    groups = []
+    for line in output.splitlines():
+        fields = line.split("|")
+        if len(fields) != 10:
+            continue
+        name, available, limit, size, nodes, cpus, memory, gres, features, states = fields
+        gpu, gpus = parse_gres(gres)
+        most = size.rpartition("-")[2]
+        groups.append(
+            NodeGroup(
+                partition=name.rstrip("*"),
+                default=name.endswith("*"),
+                up=available == "up",
+                time=None if limit in ("infinite", "n/a") else limit,
+                most_nodes=int(most) if most.isdecimal() else None,
+                nodes=_number(nodes),
+                idle=_number(states.rpartition("/")[2]),
+                cpus=_number(cpus),
+                memory=_number(memory),
+                gpus=gpus,
+                gpu=gpu,
+                features=() if features in ("(null)", "") else tuple(features.split(",")),
+            )
+        )
+    return tuple(groups)
+
+
+def parse_gres(text: str) -> tuple[str, int]:
+    """Name and number of the GPUs a node in ``gpu:a100:4(S:0-3),nvme:1``; several kinds are added up."""
+    name, number = "", 0
+    for part in re.sub(r"\([^)]*\)", "", text).split(","):
+        kind, *rest = part.split(":")
+        if kind == "gpu" and rest:
+            number += _number(rest[-1])
+            name = name or (rest[0] if len(rest) > 1 else "")
+    return name, number
+
+
+def parse_mpi_list(output: str) -> tuple[str, ...]:
+    """The types of ``srun --mpi=list``, sorted; before 21.08 each line begins with ``srun:``."""
+    found: set[str] = set()
+    for line in output.splitlines():
+        words = line.removeprefix("srun:").strip()
+        if words.startswith("specific pmix plugin versions available:"):
+            found.update(re.findall(r"pmix_v\d+", words))
+        elif re.fullmatch(r"[a-z][a-z0-9_]*", words):
+            found.add(words)
+    return tuple(sorted(found))
+
+
+def _last_words(error: str) -> str:
+    """The last complaint of several; without slurm.conf it is about a "configuration source"."""
+    last = re.sub(r"^\w+: (error|fatal): ", "", error.rpartition("; ")[2])
+    return NO_CONFIGURATION if "configuration source" in last else last
+
+
+def _number(text: str) -> int:
+    """The number that a field begins with: ``12`` and also ``12+``, sinfo's word for at least."""
+    match = re.match(r"\d+", text)
+    return int(match[0]) if match else 0

@@ -1,0 +1,103 @@
+"""Submit a plan: check its files, write the run directory, hand the script to sbatch; or leave nothing behind."""
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertjob.cluster.images import engine
+from bertjob.cluster.preflight import check, check_continues, check_over
+from bertjob.cluster.process import leftover, one_line
+from bertjob.cluster.runs import catalog, create
+from bertjob.errors import SchedulerError
+from bertjob.launch.checks import refuse_submit
+from bertjob.launch.plan import Plan
+from bertjob.rundir.directory import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What came of a submission."""
+
+    job_id: str
+    run_dir: RunDir
+    image_digest: str | None = None
+    """Of the image that the job starts; None without one, and where the engine does not tell it."""
+
+
+def submit(plan: Plan, coming: Collection[str] = (), after: Submitted | None = None) -> Submitted:
+    """Queue a job. A run directory that exists is continued: the training goes on from its newest checkpoint.
+
+    Args:
+        plan: what to run, with its run directory.
+        coming: paths that jobs before it will make.
+        after: the job before it in a chain, for the records: that it waits for this one is said in the plan.
+
+    Raises:
+        PreflightError: the site has no scheduler, a file is missing, or the run directory cannot be made,
+            its job is not over or is another one.
+        SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
+    """
+    run_dir = check_submission(plan, coming)
+    digest = engine.digest_of(plan)
+    with create.made(run_dir, create.files(plan, run_dir, digest)):
+        job_id = _sbatch(run_dir.script)
+    waits_for = ("", "") if after is None else (after.job_id, str(after.run_dir.path))
+    catalog.record(run_dir, job_id=job_id, site=plan.site.name, scheduler="slurm", after=waits_for)
+    return Submitted(job_id, run_dir, digest)
+
+
+def check_submission(plan: Plan, coming: Collection[str] = ()) -> RunDir:
+    """All that is checked before a job is queued; its run directory.
+
+    Raises:
+        PreflightError: as for `submit`.
+    """
+    refuse_submit(plan.site)
+    check(plan, coming)
+    run_dir = create.of(plan)
+    check_over(run_dir)
+    check_continues(plan, run_dir)
+    return run_dir
+
+
+def _sbatch(path: Path) -> str:
+    """Submit a script through submitit; the job's id."""
+    for command in ("sbatch", "srun"):  # submitit wants both
+        if shutil.which(command) is None:
+            raise SchedulerError(f"there is no command {command} here: submit from a login node of the cluster")
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    # submitit keeps a copy of the script in its folder, which nobody needs afterwards.
+    # It also prints what sbatch complained about, which is in its error and is said once, in our line.
+    quiet = contextlib.redirect_stderr(io.StringIO())
+    with tempfile.TemporaryDirectory(prefix="bertjob-") as folder, quiet:
+        try:
+            job: Any = _executor(folder, path)._submit_command("")
+        except FailedJobError as error:
+            raise SchedulerError(f"sbatch: {one_line(str(error)) or 'refused without a word'}") from None
+        except FailedSubmissionError as error:
+            raise SchedulerError(str(error).partition("\n")[0]) from None  # it told no job id
+        return str(job.job_id)
+
+
+def _executor(folder: str, path: Path) -> Any:
+    from submitit.slurm.slurm import SlurmExecutor
+
+    leftovers = [f"--unset={name}" for name in os.environ if leftover(name)]
+
+    class ScriptExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit is imported late, untyped
+        """Submits the run's own script, in a clean environment, in place of one that submitit makes."""
+
+        def _make_submission_file_text(self, command: str, uid: str) -> str:
+            return path.read_text(encoding="utf-8", errors="replace")  # of which sbatch gets the original
+
+        def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+            return ["env", *leftovers, "sbatch", str(path)]
+
+    return ScriptExecutor(folder)

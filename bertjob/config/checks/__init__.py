@@ -1,0 +1,1 @@
+"""Checks across keys that need no site and no machine."""

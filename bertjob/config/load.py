@@ -1,0 +1,190 @@
+"""Jobs and sites from files and options, every value with the place it came from."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import yaml
+
+from bertjob.config import walltime
+from bertjob.config.fabric import lay_under, preset_of
+from bertjob.config.job import ONE_BIT, UNREAD, Job, OneBit, Resources
+from bertjob.config.search import find
+from bertjob.config.site import Site
+from bertjob.config.validate import build, origins
+from bertjob.config.yaml import Branch, Leaf, Origin, Tree, merge, nest, read_tree, scalar
+from bertjob.errors import SpecError
+
+Value = TypeVar("Value", Job, Site)
+
+
+class Loaded(msgspec.Struct, Generic[Value], frozen=True):
+    """A job or site and where each of its keys was said; keys that are not there have their default."""
+
+    value: Value
+    origins: Mapping[str, Origin]
+
+
+def load_job(
+    name: str, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None, own: Iterable[str] = ()
+) -> Loaded[Job]:
+    """A job by name or path, with ``key.path=value`` settings, then options, then its own settings laid over it.
+
+    Args:
+        name: ``squad``, or the path of a YAML file.
+        settings: as after ``--set``, e.g. ``train.epochs=1``; values are YAML.
+        options: values of dotted keys, each with the name of the option that said it, e.g.
+            ``{"resources.nodes": ("--nodes", 4)}``.
+        own: settings for this job alone, where the others are said to several.
+
+    Raises:
+        SpecError: no such job, not YAML, an unknown key or a wrong value; one line with file, line and key.
+    """
+    tree = _with_bases(find("job", name), ())
+    for setting in settings:
+        tree = merge(tree, _setting(setting))
+    for key, (option, value) in (options or {}).items():
+        tree = merge(tree, nest(key, _option(value, Origin(option)), Origin(option)))
+    for setting in own:
+        tree = merge(tree, _setting(setting))
+    return _load(tree, Job)
+
+
+def load_site(name: str) -> Loaded[Site]:
+    """A site by name or path.
+
+    What its `fabric.preset` says is laid under it.
+
+    Raises:
+        SpecError: as for jobs.
+    """
+    path = find("site", name)
+    return _load(_with_preset(_read(path), path.parent), Site)
+
+
+def read_job(path: Path) -> Job:
+    """The resolved job of a run directory."""
+    return _load(_read(path), Job).value
+
+
+def read_site(path: Path) -> Site:
+    """The resolved site of a run directory."""
+    return _load(_read(path), Site).value
+
+
+def dump(value: msgspec.Struct) -> str:
+    """YAML of a job or site, sections without sub-sections on one line, keys that say nothing left out.
+
+    So are sections of a job that its task or its optimizer does not read, unless they say something.
+    """
+    said = _said(value)
+    if isinstance(value, Job):
+        for name in _unread(value):
+            said.pop(name, None)
+        if value.optimizer.name not in ONE_BIT and value.optimizer.onebit == OneBit():
+            said.get("optimizer", {}).pop("onebit", None)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return yaml.dump(said, Dumper=dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+
+
+def _unread(job: Job) -> Iterator[str]:
+    default = Job(name=job.name)
+    for name in UNREAD[job.task]:
+        if getattr(job, name) == getattr(default, name):
+            yield name
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        fields = {field.name: (getattr(value, field.name), field.default) for field in msgspec.structs.fields(value)}
+        said = {name: _said(item) for name, (item, default) in fields.items() if item is not None or default}
+        return {name: item for name, item in said.items() if item not in ({}, [])}
+    if isinstance(value, Mapping):
+        return {key: _said(item) for key, item in value.items()}
+    return [_said(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _load(tree: Tree, kind: type[Value]) -> Loaded[Value]:
+    value = build(tree, kind)
+    said = dict(origins(tree))
+    if isinstance(value, Job):
+        if section := value.deepspeed:
+            from bertjob.config.checks.deepspeed_config import check_deepspeed  # few jobs have one
+
+            precision, optimizer = value.precision, value.optimizer.name
+            _at("deepspeed", said, lambda: check_deepspeed(section, precision, optimizer))
+        _check_resources(value.resources, "resources", said)
+    else:
+        _check_resources(value.defaults, "defaults", said)
+        if value.limits.time:
+            limit = value.limits.time
+            _at("limits.time", said, lambda: walltime.parse(limit))
+    return Loaded(value, said)
+
+
+def _check_resources(resources: Resources, section: str, said: Mapping[str, Origin]) -> None:
+    time = resources.time
+    if time is not None:
+        _at(f"{section}.time", said, lambda: walltime.parse(time))
+
+
+def _at(key: str, said: Mapping[str, Origin], check: Callable[[], object]) -> None:
+    """Run a check of one key and put the key's place before its message."""
+    try:
+        check()
+    except SpecError as error:
+        place = said.get(key) or next((at for name, at in said.items() if name.startswith(f"{key}.")), None)
+        raise SpecError(f"{place}: {key}: {error}" if place else f"{key}: {error}") from None
+
+
+def _with_bases(path: Path, above: tuple[Path, ...]) -> Tree:
+    if path.resolve() in above:
+        raise SpecError(f"{path}: base: the files build on each other in a circle")
+    tree = _read(path)
+    if not isinstance(tree, Branch) or "base" not in tree.children:
+        return tree
+    base = tree.children["base"]
+    if not isinstance(base, Leaf) or not isinstance(base.value, str):
+        raise SpecError(f"{tree.key_origins['base']}: base: the name or path of a job is wanted")
+    try:
+        lower = find("job", base.value, beside=path.parent)
+    except SpecError as error:
+        raise SpecError(f"{base.origin}: base: {error}") from None
+    own = Branch({key: child for key, child in tree.children.items() if key != "base"}, tree.origin, tree.key_origins)
+    return merge(_with_bases(lower, (*above, path.resolve())), own)
+
+
+def _with_preset(site: Tree, folder: Path) -> Tree:
+    named = preset_of(site)
+    if named is None:
+        return site
+    try:
+        path = find("fabric", named.text, beside=folder)
+    except SpecError as error:
+        raise SpecError(f"{named.origin}: fabric.preset: {error}") from None
+    return lay_under(site, _read(path))
+
+
+def _read(path: Path) -> Tree:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SpecError(f"{path}: cannot be read: {reason}") from None
+    return read_tree(text, str(path))
+
+
+def _setting(setting: str) -> Tree:
+    key, equals, text = setting.partition("=")
+    origin = Origin(f"--set {setting}")
+    if not equals:
+        raise SpecError(f"{origin}: write it as --set key.path=value, e.g. --set train.epochs=1")
+    # Only what opens like a YAML collection or quotation is one: file names may hold any other character.
+    is_yaml = text[:1] in {"{", "[", '"', "'"}
+    tree = read_tree(text, str(origin), lines=False) if is_yaml else Leaf(scalar(text), text, origin)
+    return nest(key.strip(), tree, origin)
+
+
+def _option(value: Any, origin: Origin) -> Tree:
+    return Leaf(value, str(value), origin)

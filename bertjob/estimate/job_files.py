@@ -1,0 +1,90 @@
+"""What an estimate needs to know of a job's files: the sizes of its model, the lengths of its data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bertjob.config.job import Job
+from bertjob.errors import SpecError
+from bertjob.estimate.model_size import KNOWN, Sizes, sizes
+from bertjob.estimate.sample_counts import SQUAD, WIKIPEDIA, Samples, pretraining_samples, squad_samples
+from bertjob.formats.pretrained import CONFIG, TF_CONFIG, recognise
+
+
+def sizes_of(job: Job) -> Sizes:
+    """The sizes of a resolved job's model.
+
+    Raises:
+        SpecError: the model is neither known by its name nor a folder here.
+    """
+    place = Path(job.model.init)
+    there = recognise(place, job.model.ckpt_type)
+    folder = place if isinstance(there, str) else there.folder
+    configs = (_read(folder / name) for name in (CONFIG, TF_CONFIG) if folder.is_absolute())
+    config = next(filter(None, configs), None)
+    found = sizes(job.model, config if isinstance(config, dict) else None, _vocabulary_of(job))
+    if found is None:
+        raise SpecError(
+            f"model.init {job.model.init}: its sizes are not known here; give a folder with its config.json, or one of "
+            f"{', '.join(KNOWN)}"
+        )
+    return found
+
+
+def _manifest_of(job: Job) -> Any:
+    """Of the prepared corpus, where it is here."""
+    return None if job.data.shards is None else _read(Path(job.data.shards).expanduser() / "manifest.json")
+
+
+def _vocabulary_of(job: Job) -> int | None:
+    """Tokens of the vocabulary of a prepared corpus, where it is here."""
+    match _manifest_of(job):
+        case {"vocabulary": {"size": int(size)}}:
+            return size
+    return None
+
+
+def _pretraining(job: Job) -> tuple[Samples, str]:
+    match _manifest_of(job):
+        case {"train": {"documents": int(documents), "tokens": int(tokens)}} if documents and tokens:
+            document = tokens / documents
+            whose = f"documents of {document:.0f} tokens as in {job.data.shards}"
+        case _:
+            document, whose = WIKIPEDIA, "documents like Wikipedia's"
+    samples = pretraining_samples(job, document)
+    made = f"samples of {samples.tokens:.0f} tokens"
+    return samples, made if samples.tokens == job.train.max_seq_length else f"{made}, from {whose}"
+
+
+def samples_of(job: Job) -> tuple[Samples, str]:
+    """What a resolved job trains on, and where that is from, in words.
+
+    Raises:
+        SpecError: the data are no SQuAD file.
+    """
+    if job.task in ("pretrain", "mlm"):
+        return _pretraining(job)
+    if job.task == "smoke":
+        raise SpecError("task smoke takes no steps: there is nothing to estimate")
+    place = job.data.train
+    if place is None or not Path(place).is_file():
+        return SQUAD, "SQuAD v1.1 by its published numbers"
+    whole = _read(Path(place))
+    try:
+        texts = [
+            (len(asked["question"]), len(paragraph["context"]))
+            for article in whole["data"]
+            for paragraph in article["paragraphs"]
+            for asked in paragraph["qas"]
+        ]
+    except (KeyError, TypeError):
+        raise SpecError(f"data.train: {place}: no SQuAD v1.1 file") from None
+    return squad_samples(texts, job.train), f"{len(texts)} questions of {place}"
+
+
+def _read(path: Path) -> Any:
+    """The JSON of a file; None where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

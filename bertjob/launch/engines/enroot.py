@@ -1,0 +1,66 @@
+"""Engines that are plugins of srun: more of its options in place of a command."""
+
+import json
+from collections.abc import Iterable
+
+from bertjob.launch.argv import Ref, Text, Word
+from bertjob.launch.engines.references import enroot
+from bertjob.launch.engines.types import Bind, Container
+
+EDF_FILE = "environment.toml"
+"""Name of the environment definition file in the run directory."""
+
+
+def pyxis(container: Container) -> tuple[Word, ...]:
+    """NVIDIA's plugin around enroot: the environment is inherited, but the image wins over what is not named."""
+    mounts: Word = ""
+    for bind in container.binds:
+        mounts = mounts + ("," if mounts else "") + _mount(bind)
+    return (
+        "--container-image=" + enroot(container.image),
+        *(("--container-mounts=" + mounts,) if mounts else ()),
+        "--container-workdir=" + container.workdir,
+        "--no-container-entrypoint",
+        *((f"--container-env={','.join(container.environment)}",) if container.environment else ()),
+        *container.args,
+    )
+
+
+def edf(container: Container) -> tuple[Word, ...]:
+    """The Container Engine of CSCS: all but the name of a file stands in that file."""
+    return ("--environment=" + container.folder + f"/{EDF_FILE}",)
+
+
+def definition(container: Container) -> str:
+    """The environment definition file, TOML; the engine replaces ``${NAME}`` from its environment.
+
+    Reference: https://docs.cscs.ch/software/container-engine/edf
+    """
+    lines = [
+        f"image = {_toml(enroot(container.image))}",
+        f"mounts = {_array(_mount(bind) for bind in container.binds)}",
+        f"workdir = {_toml(container.workdir)}",
+        "entrypoint = false",
+    ]
+    if container.annotations:
+        lines += ["", "[annotations]", *(f"{key} = {_toml(value)}" for key, value in container.annotations.items())]
+    if container.environment:
+        # Else the image's own values would win over those that are exported.
+        lines += ["", "[env]", *(f"{name} = {_toml(value)}" for name, value in container.environment.items())]
+    return "\n".join(lines)
+
+
+def _mount(bind: Bind) -> Word:
+    return bind.source + (":" + bind.target) + ":ro" * bind.readonly
+
+
+def _array(words: Iterable[Word]) -> str:
+    items = [f"  {_toml(word)}," for word in words]
+    return "\n".join(["[", *items, "]"])
+
+
+def _toml(word: Word) -> str:
+    """A TOML string, whose escapes are JSON's but for DEL; a literal ``$`` is doubled, or it would be expanded."""
+    parts = word.parts if isinstance(word, Text) else (word,)
+    text = "".join(f"${{{part.name}}}" if isinstance(part, Ref) else part.replace("$", "$$") for part in parts)
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,1 @@
+"""What a scheduler needs in a script: header, signals, variables."""

@@ -1,0 +1,1 @@
+"""Reading Bash scripts; no knowledge of Slurm."""

@@ -1,0 +1,1 @@
+"""The run directory: the contract between script, ranks and login node."""

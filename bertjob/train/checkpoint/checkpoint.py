@@ -1,0 +1,213 @@
+"""Checkpoints: a folder that is complete or absent.
+
+step-000400/
+    model/           the weights in Hugging Face layout, float32, with the tokenizer
+    backend/         what the back end needs to take the next step: optimizer, loss scaler, weights as it keeps them
+    rank-00000.pt    states of one rank's random number generators
+    progress.json    how far the training is, and what must not change
+    MANIFEST.json    every file with its size and SHA-256
+
+It is written aside, flushed to the disk, and renamed. A killed run leaves a `.partial` behind, which the next start
+removes.
+"""
+
+import io
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+
+from bertjob.config.job import Checkpoint
+from bertjob.errors import CheckpointError
+from bertjob.rundir.directory import RunDir, checkpoint_step
+from bertjob.rundir.world import World
+from bertjob.train.backends import Backend
+from bertjob.train.checkpoint import hashes
+from bertjob.train.checkpoint.export import write_model
+from bertjob.train.checkpoint.writing import write_together
+from bertjob.train.distributed.ranks import Ranks
+from bertjob.train.rng import restore_rng_states, rng_states
+from bertjob.train.tasks import Task
+
+_MODEL, _BACKEND, _PROGRESS = "model", "backend", "progress.json"
+_PARTIAL = ".partial"
+_RANK = re.compile(r"(?:rank|optimizer)[-_](\d+)")
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a training is; its position in the data is the step alone."""
+
+    step: int
+    """Optimizer steps done."""
+    samples: int
+    """Samples seen."""
+    seed: int
+    global_batch: int
+    total_steps: int
+    world_size: int
+    """Ranks that wrote it; a back end may insist on as many."""
+    versions: Mapping[str, str]
+    """Packages that wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainState:
+    """What a checkpoint holds: all that the next step depends on, beside the random number generators."""
+
+    progress: Progress
+    backend: Backend
+    task: Task
+
+
+def save(run_dir: RunDir, state: TrainState, ranks: Ranks) -> None:
+    """Write the checkpoint of this step; called by all ranks.
+
+    Raises:
+        CheckpointError: on all ranks, when one could not write; nothing is left of it and the older ones stay.
+    """
+    final = run_dir.checkpoint(state.progress.step)
+    partial = _partial(final)
+    try:
+        write_together(ranks, lambda: _make(partial) if ranks.first else None)
+        write_together(ranks, lambda: state.backend.save(partial / _BACKEND))
+        weights = state.backend.weights()
+        write_together(ranks, lambda: _write(partial, state, weights, ranks.world))
+        # Each file is flushed by who wrote it: another node has nothing of it to flush, and a thousand ranks have many.
+        write_together(ranks, lambda: hashes.flush(partial, lambda name: writer(name) == ranks.world.rank))
+        write_together(ranks, lambda: _complete(partial, final, run_dir.latest) if ranks.first else None)
+    except CheckpointError:
+        if ranks.first:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def load(folder: Path, expected: Progress, backend: Backend, ranks: Ranks) -> Progress:
+    """Read a whole checkpoint back, on all ranks.
+
+    Args:
+        folder: the checkpoint.
+        expected: what a checkpoint of this job says; step, samples and versions may differ.
+        backend: takes the state.
+        ranks: all ranks.
+
+    Raises:
+        CheckpointError: it belongs to another seed, batch or length of training, or does not fit the back end.
+    """
+    try:
+        progress = msgspec.json.decode((folder / _PROGRESS).read_bytes(), type=Progress)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CheckpointError(f"{folder / _PROGRESS} cannot be read: {error}") from None
+    for key in ("seed", "global_batch", "total_steps"):
+        was, now = getattr(progress, key), getattr(expected, key)
+        if was != now:
+            raise CheckpointError(f"{folder} was made with {key} {was}, the job now says {now}: start a new run")
+    backend.load(folder / _BACKEND)
+    own = _rng_file(folder, ranks.world)
+    if own.exists():  # a rank that was not there before has none; dropout is seeded by the step anyway
+        restore_rng_states(torch.load(own, weights_only=True))
+    return progress
+
+
+def newest_whole(run_dir: RunDir) -> tuple[int | None, list[str]]:
+    """The step of the newest checkpoint that is whole, and what is wrong with those after it."""
+    damages: list[str] = []
+    for step in sorted(_steps(run_dir), reverse=True):
+        damage = hashes.damage(run_dir.checkpoint(step))
+        if not damage:
+            return step, damages
+        damages.append(f"checkpoint {run_dir.checkpoint(step).name} is not whole: {damage}")
+    return None, damages
+
+
+def remove_leftovers(run_dir: RunDir) -> None:
+    """Remove what killed runs were still writing or removing."""
+    for path in run_dir.checkpoints.glob(f".*{_PARTIAL}"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove_old(run_dir: RunDir, newest: int, rule: Checkpoint) -> None:
+    """Remove the checkpoints that `kept` leaves out."""
+    steps = set(_steps(run_dir))
+    for step in steps - kept(steps, newest, rule):
+        _remove(run_dir.checkpoint(step))
+
+
+def kept(steps: Iterable[int], newest: int, rule: Checkpoint) -> set[int]:
+    """Which checkpoints stay: up to step `newest`, the newest `rule.keep`, and each `rule.keep_every`-th step's.
+
+    Later ones are not of this course: they were damaged, and the training went on from one before them.
+    """
+    course = sorted(step for step in steps if step <= newest)
+    milestones = [step for step in course if is_milestone(step, rule)]
+    return {*course[-rule.keep :], *milestones}
+
+
+def writer(name: str) -> int:
+    """The rank that writes a file of a checkpoint, or makes a folder; DeepSpeed's names have ranks in them too."""
+    found = _RANK.search(name)
+    return int(found[1]) if found else 0
+
+
+def is_milestone(step: int, rule: Checkpoint) -> bool:
+    """Whether the checkpoint of step `step` is one that stays for good."""
+    return rule.keep_every is not None and step % rule.keep_every == 0
+
+
+def _make(partial: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / _BACKEND).mkdir(parents=True)
+
+
+def _write(partial: Path, state: TrainState, weights: Mapping[str, Tensor] | None, world: World) -> None:
+    buffer = io.BytesIO()  # torch's own writer turns an OSError into a RuntimeError
+    torch.save(rng_states(), buffer)
+    _rng_file(partial, world).write_bytes(buffer.getbuffer())
+    if world.rank == 0:
+        assert weights is not None
+        write_model(partial / _MODEL, state.task.model, weights, state.task.save_tokenizer)
+        (partial / _PROGRESS).write_bytes(msgspec.json.format(msgspec.json.encode(state.progress), indent=1) + b"\n")
+
+
+def _complete(partial: Path, final: Path, latest: Path) -> None:
+    hashes.write_manifest(partial)
+    hashes.flush_path(partial / hashes.MANIFEST)
+    hashes.flush_path(partial)
+    pointer = latest.with_name(f".{latest.name}{_PARTIAL}")
+    pointer.write_text(f"{final.name}\n")
+    hashes.flush_path(pointer)
+    if final.exists():  # damaged, else the training would have gone on from it
+        _remove(final)
+    partial.rename(final)
+    pointer.replace(latest)
+    hashes.flush_path(latest.parent)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint, so that a half removed one is not taken for one."""
+    aside = folder.with_name(f".{folder.name}.{time.time_ns()}.old{_PARTIAL}")  # one may be left that did not go
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _partial(final: Path) -> Path:
+    return final.with_name(f".{final.name}{_PARTIAL}")
+
+
+def _rng_file(folder: Path, world: World) -> Path:
+    return folder / f"rank-{world.rank:05d}.pt"
+
+
+def _steps(run_dir: RunDir) -> Iterator[int]:
+    for path in run_dir.checkpoints.glob("step-*"):
+        step = checkpoint_step(path.name)
+        if step is not None:
+            yield step

@@ -1,0 +1,64 @@
+"""A model as a folder in Hugging Face layout: config.json, model.safetensors and the tokenizer's files."""
+
+import copy
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers.utils import logging as transformers_logging
+
+from bertjob.formats.pretrained import FURTHER
+from bertjob.train.checkpoint import hashes
+from bertjob.train.model.kernel.weights import NORMS, to_transformers
+
+
+def write_model(
+    folder: Path, model: nn.Module, weights: Mapping[str, Tensor], save_tokenizer: Callable[[str], object]
+) -> None:
+    """Write a model that `from_pretrained` of its own class loads with no key missing or left over.
+
+    Args:
+        folder: is made.
+        model: a transformers model, or a subclass that names one as its `stock`; only class and config are read, for a
+            back end may have emptied or halved it.
+        weights: its whole state dict, float32; layers of DeepSpeed's kernel are written as transformers' own.
+        save_tokenizer: writes the tokenizer's files into a folder.
+
+    Raises:
+        OSError: a file cannot be written; safetensors raises its own SafetensorError.
+    """
+    pretrained: Any = model
+    with torch.device("meta"):
+        shell: Any = getattr(pretrained, "stock", type(pretrained))(copy.deepcopy(pretrained.config))
+    bars: Any = transformers_logging
+    bars.disable_progress_bar()
+    weights = to_transformers(weights, NORMS[pretrained.config.model_type])
+    places = shell.state_dict()
+    shell.save_pretrained(folder, state_dict={name: tensor for name, tensor in weights.items() if name in places})
+    if further := {name: tensor for name, tensor in weights.items() if name not in places}:
+        save_file(further, folder / FURTHER, {"format": "pt"})
+    save_tokenizer(str(folder))
+
+
+def export_model(
+    folder: Path, model: nn.Module, weights: Mapping[str, Tensor], save_tokenizer: Callable[[str], object]
+) -> None:
+    """Replace `folder` by the model: a reader finds the old one or the new one, whole.
+
+    Raises:
+        OSError: as for `write_model`; the old one stays.
+    """
+    aside, former = (folder.with_name(f".{folder.name}.{what}") for what in ("partial", "former"))
+    for leftover in (aside, former):
+        shutil.rmtree(leftover, ignore_errors=True)
+    write_model(aside, model, weights, save_tokenizer)
+    hashes.flush(aside)
+    if folder.exists():
+        folder.rename(former)
+    aside.rename(folder)
+    hashes.flush_path(folder.parent)
+    shutil.rmtree(former, ignore_errors=True)

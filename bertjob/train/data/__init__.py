@@ -1,0 +1,1 @@
+"""Batches and tokenizers, shared by the tasks."""

@@ -1,0 +1,1 @@
+"""Ranks, rendezvous, transport and the failure of peers."""

@@ -1,0 +1,136 @@
+"""The watch of one rank: a thread that sees to it that ranks leave together, and soon.
+
+A rank that waits in a collective for a rank that has left would wait for a very long time. So each rank looks twice a
+second whether another one has announced its departure, and then leaves as well. Signals are the loop's business while
+it trains (it writes a checkpoint at the next step); in all other phases nothing would be lost, and the watch leaves at
+once on behalf of the main thread, which may be in the middle of making features or in a collective.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from bertjob.errors import REQUEUE_EXIT_CODE
+from bertjob.train.distributed.departure import LOST_PEER, Departure, Notices, leave_note, take_note
+from bertjob.train.distributed.signals import StopSignals
+
+_POLL_SECONDS = 0.5
+_FAREWELL_SECONDS = 3.0
+_RANK_0_FIRST_SECONDS = 0.2
+_TERMINATED = 128 + 15
+_ENDED_EARLY = "ended by SIGTERM before the ranks had met, as when another one has failed"
+_RANK_0_IS_GONE = "rank 0 is gone: it was killed, or its node failed"
+
+
+class Watch:
+    """Watches from its creation until `stop`."""
+
+    def __init__(
+        self, signals: StopSignals, who: str, tell: Callable[[Departure, list[str]], object], note: Path | None
+    ) -> None:
+        """Begin, on a thread of its own.
+
+        Args:
+            signals: where stop signals arrive.
+            who: this rank in a departure.
+            tell: says why this process ends and, on rank 0, which ranks are silent; called once, from any thread.
+            note: where ranks that have not met leave word for each other; None for a rank alone.
+        """
+        self._signals = signals
+        self._who = who
+        self._tell = tell
+        self._note = note
+        self._notices: Notices | None = None
+        self._met = note is None
+        self._deferred = False
+        self._over = threading.Event()
+        self._departing = threading.Lock()
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    @property
+    def signalled(self) -> bool:
+        """Whether a stop signal came to this rank."""
+        return bool(self._signals.received)
+
+    def connect(self, notices: Notices | None) -> None:
+        """Watch the other ranks as well, if there are any."""
+        self._notices = notices
+
+    def met(self) -> None:
+        """All ranks have come."""
+        self._met = True
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside, a signal to this rank only sets `signalled`."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def stop(self) -> None:
+        """Watch no more: the ranks end in good order."""
+        self._over.set()
+
+    def depart(self, code: int, line: str) -> NoReturn:
+        """End this process, and with it the run; if another rank announced its departure before, for that reason."""
+        if self._who:
+            if self._notices is None and self._note is not None:
+                leave_note(self._note, Departure(code, self._who, line))
+            time.sleep(_RANK_0_FIRST_SECONDS)  # what went wrong on all ranks is rank 0's to tell
+        self._leave(self._announce(Departure(code, self._who, line)))
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            signal = self._signals.wait(_POLL_SECONDS)
+            departure = self._announced()
+            if departure is None and signal and not self._deferred and not self._over.is_set():
+                departure = self._told_by(signal)
+            if departure is not None and not self._over.is_set():
+                self._leave(departure)
+
+    def _told_by(self, signal: str) -> Departure:
+        """What a signal outside of the loop means.
+
+        Before the ranks have met, TERM comes from a launcher that ends all of them because one has failed, and whose
+        exit code might be ours: this is no reason to start again.
+        """
+        if signal != "SIGTERM" or self._met:
+            line = f"stopped by a signal ({signal}); start again to go on"
+            return self._announce(Departure(REQUEUE_EXIT_CODE, self._who, line))
+        ended = Departure(_TERMINATED, self._who, _ENDED_EARLY)
+        if self._who or self._note is None:
+            return ended
+        return self._announce(take_note(self._note) or ended)
+
+    def _announce(self, own: Departure) -> Departure:
+        if self._notices is None:
+            return own
+        try:
+            return self._notices.announce(own)
+        except RuntimeError:  # so nobody can hear it
+            return Departure(1, self._who, _RANK_0_IS_GONE) if own.line.startswith(LOST_PEER) else own
+
+    def _announced(self) -> Departure | None:
+        if self._notices is None:
+            return None
+        try:
+            return self._notices.departure()
+        except RuntimeError:
+            return Departure(1, self._who, _RANK_0_IS_GONE)
+
+    def _leave(self, departure: Departure) -> NoReturn:
+        self._departing.acquire()  # for good: one thread is enough to end a process
+        try:
+            silent: list[str] = []
+            with contextlib.suppress(RuntimeError):
+                if self._notices is not None:
+                    silent = self._notices.leave(_FAREWELL_SECONDS)
+            self._tell(departure, silent)
+        finally:
+            os._exit(departure.code)

@@ -1,5 +1,0 @@
-"""Samples that others have made: as many as there are, in any order, under the protocol of our own."""
-
-from bertjob.train.pretrain.made.stream import MadeSamples
-
-__all__ = ["MadeSamples"]

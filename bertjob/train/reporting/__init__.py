@@ -1,0 +1,1 @@
+"""What a rank writes for people and for `status`."""

@@ -1,0 +1,94 @@
+"""state.json, kept fresh by work that is really done.
+
+While it trains, a run that makes no step is hung, so only the loop writes. Between steps there are long phases without
+any: features, answers, checkpoints. There a thread writes, but only while this process uses its processor: a rank that
+waits for a dead file system or a dead peer does not.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bertjob.rundir.state import RunState, write_state
+
+_AT_MOST_EVERY_SECONDS = 1.0
+_WORKING_EVERY_SECONDS = 2.0
+_BUSY = 0.02
+"""Share of one processor from which on a process is at work."""
+
+
+class Heartbeat:
+    """Writes one state file."""
+
+    def __init__(self, path: Path, state: RunState) -> None:
+        """Write `state` to `path`."""
+        self._path = path
+        self._state = state
+        self._lock = threading.Lock()
+        self._written = 0.0
+        self._over = False
+        self.update()
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the state, and write it now.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._lock:
+            self._write(changes)
+
+    def end(self, **changes: Any) -> None:
+        """The last word: what other threads have to say after it is not written any more.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._lock:
+            self._write(changes)
+            self._over = True
+
+    def beat(self, **changes: Any) -> None:
+        """Change fields of the state, and write them if nothing was written within the last second.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if time.monotonic() - self._written >= _AT_MOST_EVERY_SECONDS:
+            self.update(**changes)
+        else:
+            with self._lock:
+                self._state = msgspec.structs.replace(self._state, **changes)
+
+    def _write(self, changes: dict[str, Any]) -> None:
+        if self._over:
+            return
+        self._state = msgspec.structs.replace(self._state, **changes, time=time.time())
+        self._written = time.monotonic()
+        write_state(self._path, self._state)
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Inside, a thread writes as long as this process uses its processor."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._while_busy, args=(over,), name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _while_busy(self, over: threading.Event) -> None:
+        used = time.process_time()
+        while not over.wait(_WORKING_EVERY_SECONDS):
+            now = time.process_time()
+            if now - used >= _BUSY * _WORKING_EVERY_SECONDS:
+                with contextlib.suppress(OSError):
+                    self.update()
+            used = now

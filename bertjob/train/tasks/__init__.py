@@ -1,0 +1,41 @@
+"""What the loop asks of a task. A task is a small module: batches, a loss, an evaluation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from bertjob.train.data.batch import Batch
+
+
+class Task(Protocol):
+    """One kind of training: squad, mlm or pretrain."""
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The Hugging Face model with its first weights, float32, on the CPU; the same on every rank."""
+
+    def micro_batches(self, step: int, rank: int, world_size: int) -> Sequence[Batch]:
+        """The `accumulation` micro batches that `rank` takes in optimizer step `step` (from 0).
+
+        A pure function of (seed, step): which samples share a micro batch, and in which order, does not depend on the
+        world size; rank r of N takes each N-th of the step's micro batches, starting at r. So the position in the data
+        is the step alone, and 1, 2 or 4 ranks see the same micro batches.
+        """
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean loss over the samples of one micro batch: a scalar, float32."""
+
+    def evaluate(self, model: nn.Module, *, final: bool = True) -> Mapping[str, float]:
+        """Evaluate on all ranks, gather once; the metrics on rank 0, else empty.
+
+        The final evaluation also writes the task's files, on rank 0.
+        Called by every rank at the same time; every rank does the same number of forward passes (ZeRO 3 needs it).
+        """
+
+    def save_tokenizer(self, folder: str) -> None:
+        """Write the tokenizer's files beside a saved model."""

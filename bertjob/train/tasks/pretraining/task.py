@@ -1,0 +1,141 @@
+"""Pre-training as a task of the training: masked tokens, with next sentences (`pretrain`) or without (`mlm`)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bertjob.config.job import Job
+from bertjob.errors import SpecError
+from bertjob.rundir.directory import RunDir
+from bertjob.train.data.batch import Batch
+from bertjob.train.data.dealing import hands_of
+from bertjob.train.data.ragged import Int64
+from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
+from bertjob.train.distributed.ranks import Ranks
+from bertjob.train.model.heads import losses
+from bertjob.train.model.initialize import build
+from bertjob.train.model.locate import bring, tokenizer_folder
+from bertjob.train.tasks.pretraining.ahead import Ahead
+from bertjob.train.tasks.pretraining.collate import packed, padded
+from bertjob.train.tasks.pretraining.evaluate import evaluate
+from bertjob.train.tasks.pretraining.masking import Masking, Vocabulary, mask
+from bertjob.train.tasks.pretraining.samples import SampleSource
+from bertjob.train.tasks.pretraining.source import open_sources
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes micro batches of the samples of a source.
+
+    Attributes:
+        job: what to train.
+        source: of the samples.
+        vocabulary: what masking must know.
+        seed: of the masks.
+    """
+
+    job: Job
+    source: SampleSource
+    vocabulary: Vocabulary
+    seed: int
+
+    def batch(self, positions: Int64) -> Batch:
+        """The samples at these positions of the source, masked."""
+        train, said = self.job.train, self.job.pretraining
+        samples = self.source.samples(positions)
+        if self.job.task == "mlm":  # which asks nothing of pairs that others have made
+            samples = replace(samples, random_next=np.full(len(samples), -1))
+        masking = Masking(
+            said.masked, said.mask_token, said.random_token, said.whole_words, said.max_predictions_per_seq
+        )
+        masked = mask(samples, positions, self.seed, masking, self.vocabulary)
+        return padded(samples, masked, train.max_seq_length) if train.batching == "padded" else packed(samples, masked)
+
+    def of_step(self, step: int, rank: int, world_size: int) -> list[Batch]:
+        """The micro batches that `rank` takes in step `step`, dealt so that all have about as many tokens."""
+        train = self.job.train
+        positions = range(step * train.global_batch, (step + 1) * train.global_batch)
+        wanted = np.arange(rank, train.global_batch // train.micro_batch, world_size)
+        return [self.batch(hand) for hand in hands_of(positions, train.micro_batch, wanted, self.source.lengths)]
+
+
+@dataclass(frozen=True)
+class PretrainTask:
+    """The tasks `pretrain` and `mlm`; see bertjob.train.tasks.Task.
+
+    Attributes:
+        job: what to train.
+        run_dir: where eval.json goes.
+        ranks: all ranks.
+        device: where the model is.
+        model: with its first weights.
+        tokenizer: the model's.
+        total_steps: optimizer steps of the whole training.
+        batches: of the training samples.
+        validation: of samples from other documents.
+    """
+
+    job: Job
+    run_dir: RunDir
+    ranks: Ranks
+    device: torch.device
+    model: nn.Module
+    tokenizer: BertTokenizer
+    total_steps: int
+    batches: Ahead
+    validation: Maker
+
+    @classmethod
+    def from_job(cls, job: Job, run_dir: RunDir, ranks: Ranks, device: torch.device) -> "PretrainTask":
+        """Open the shards, build the model; called by all ranks at the same time.
+
+        Raises:
+            SpecError: the job says no shards or no number of steps.
+            DataError: the data, the tokenizer or the model cannot be read, or they do not fit together.
+        """
+        if job.train.max_steps is None:
+            raise SpecError(f"train.max_steps is not said: task {job.task} counts steps, not epochs")
+        ranks.from_first(lambda: bring(job))  # so that the hub is asked by one rank and not by all at once
+        tokenizer = load_tokenizer(tokenizer_folder(job))
+        train, validation = open_sources(job, tokenizer)
+        vocabulary = Vocabulary.of(tokenizer.tokenizer.get_vocab(), tokenizer.marks, byte_level=tokenizer.byte_level)
+        return cls(
+            job,
+            run_dir,
+            ranks,
+            device,
+            build(job, "masked" if job.task == "mlm" else "masked and next"),
+            tokenizer,
+            job.train.max_steps,
+            Ahead(Maker(job, train, vocabulary, job.seed).of_step, job.train.max_steps),
+            Maker(job, validation, vocabulary, job.seed),
+        )
+
+    def micro_batches(self, step: int, rank: int, world_size: int) -> Sequence[Batch]:
+        """The micro batches that `rank` takes in step `step` (from 0)."""
+        return self.batches.take(step, rank, world_size)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The sum of the losses of one micro batch: a scalar, float32."""
+        return torch.stack(list(losses(model, batch).values())).sum()
+
+    def evaluate(self, model: nn.Module, *, final: bool = True) -> Mapping[str, float]:
+        """Evaluate on the validation samples; the metrics on rank 0, which at the end writes eval.json; else nothing.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        evaluation = self.job.evaluation
+        positions = np.arange(self.job.pretraining.validation_samples)
+        run_dir = self.run_dir if final else None
+        return evaluate(
+            model, self.validation.batch, positions, evaluation.micro_batch, self.device, self.ranks, run_dir
+        )
+
+    def save_tokenizer(self, folder: str) -> None:
+        """Write the tokenizer's files beside a saved model."""
+        self.tokenizer.save(Path(folder))

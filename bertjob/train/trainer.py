@@ -1,0 +1,188 @@
+"""What comes before and after the loop: task, back end, resume; answers, the trained model."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import torch
+
+from bertjob.config.checks import batch_size, freezing
+from bertjob.config.job import Job
+from bertjob.errors import CheckpointError, SpecError
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import read_state
+from bertjob.train.backends import Backend
+from bertjob.train.checkpoint import checkpoint
+from bertjob.train.checkpoint.checkpoint import Progress
+from bertjob.train.checkpoint.export import export_model
+from bertjob.train.checkpoint.saver import Saver
+from bertjob.train.checkpoint.writing import write_together
+from bertjob.train.distributed.ranks import Ranks
+from bertjob.train.distributed.watchdog import Watch
+from bertjob.train.loop import Training
+from bertjob.train.make import make_backend
+from bertjob.train.model.kernel.install import install
+from bertjob.train.reporting.hparams import hparams, versions, write_hparams, write_provenance
+from bertjob.train.reporting.report import Report
+from bertjob.train.tasks import Task
+from bertjob.train.tasks.pretraining.task import PretrainTask
+from bertjob.train.tasks.squad.task import SquadTask
+
+_LOG = logging.getLogger(__name__)
+TASKS: dict[str, Callable[[Job, RunDir, Ranks, torch.device], Task]] = {
+    "squad": SquadTask.from_job,
+    "pretrain": PretrainTask.from_job,
+    "mlm": PretrainTask.from_job,
+}
+"""What makes each task; called by all ranks at the same time."""
+
+
+def is_finished(run_dir: RunDir, job: Job) -> bool:
+    """Whether nothing is left to do: trained, answered where there are questions, exported."""
+    state = read_state(run_dir.state)
+    return (
+        state is not None
+        and state.phase == "done"
+        and run_dir.model.is_dir()
+        and (not evaluates(job) or read_evaluation(run_dir) is not None)
+    )
+
+
+def evaluates(job: Job) -> bool:
+    """Whether the job says what to evaluate on; shards have documents for it."""
+    return job.data.dev is not None or job.data.shards is not None
+
+
+def prepare(
+    job: Job,
+    run_dir: RunDir,
+    ranks: Ranks,
+    device: torch.device,
+    devices: Sequence[str],
+    watch: Watch,
+    report: Report,
+) -> Training:
+    """Make the task and the back end, and go back to the newest checkpoint; called by all ranks.
+
+    Args:
+        job: what to train.
+        run_dir: where.
+        ranks: all ranks.
+        device: this rank's.
+        devices: every rank's, in words.
+        watch: this rank's.
+        report: this rank's.
+
+    Raises:
+        BertjobError: the batches do not come out even, the data or model is no good, the checkpoint does not fit.
+    """
+    accumulation = batch_size.solve(job.train.global_batch, job.train.micro_batch, ranks.world.size)
+    report.phase("features")
+    task = TASKS[job.task](job, run_dir, ranks, device)
+    if ranks.world.size > 1 and (wrong := freezing.complaint(job.optimizer, task.total_steps)):
+        raise SpecError(wrong)
+    flags = install(task.model, job, ranks.world, device)
+    backend = make_backend(task.model, job, ranks.world, device, accumulation)
+    values = hparams(job, ranks.world, device, devices, accumulation, task.total_steps, task.model)
+    values["kernel_flags"] = msgspec.to_builtins(flags)
+    if ranks.first:
+        _LOG.info(
+            "%d steps of %d samples = %d x %d x %d (micro batch x accumulation x ranks), %s, %s, %.3g M parameters",
+            *(task.total_steps, job.train.global_batch, job.train.micro_batch, accumulation, ranks.world.size),
+            *(values["precision"], job.backend, values["parameters"] / 1e6),
+        )
+    start = _resume(run_dir, _nothing_done(job, task, ranks), backend, ranks, report)
+    if ranks.first:  # only now: a job that does not fit the run must not describe it
+        write_hparams(run_dir, values)
+        write_provenance(run_dir, job)
+    answered = start.step == task.total_steps and read_evaluation(run_dir) is not None
+    if ranks.first and not answered:
+        run_dir.evaluation.unlink(missing_ok=True)  # of another training
+    report.resume(start.step, task.total_steps, evaluations=answered or start.step < task.total_steps)
+    saver = Saver(run_dir, job.checkpoint, ranks, start.step)
+    return Training(job, task, backend, device, ranks, watch, report, saver, start)
+
+
+def finish(training: Training, run_dir: RunDir) -> Mapping[str, float]:
+    """Answer the dev questions unless that is done, and export the model; called by all ranks.
+
+    Returns:
+        The metrics, on rank 0; empty on others and where the job has no dev questions.
+
+    Raises:
+        CheckpointError: the model cannot be written.
+    """
+    ranks, task, report = training.ranks, training.task, training.report
+    if training.job.optimizer.freeze_step == "auto" and training.backend.gauges().get("frozen") == 0.0:
+        report.warn("optimizer.freeze_step auto: the variance was never frozen, so nothing was compressed")
+    metrics: Mapping[str, float] = {}
+    if evaluates(training.job):
+        answered = ranks.from_first(lambda: read_evaluation(run_dir))
+        if answered is None:
+            report.phase("evaluating")
+            with training.backend.common_weights():
+                metrics = task.evaluate(training.backend.model)
+            report.evaluated(task.total_steps, metrics)
+        else:
+            metrics = answered
+    weights = training.backend.weights()
+
+    def export() -> None:
+        if weights is not None:  # rank 0's
+            export_model(run_dir.model, task.model, weights, task.save_tokenizer)
+
+    try:
+        write_together(ranks, export)
+    except CheckpointError as error:
+        raise CheckpointError(f"the trained model could not be written: {error}") from None
+    return metrics
+
+
+def read_evaluation(run_dir: RunDir) -> dict[str, float] | None:
+    """The metrics of eval.json, or None where there is none."""
+    try:
+        found = msgspec.json.decode(run_dir.evaluation.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return {name: value for name, value in found.items() if isinstance(value, float)}
+
+
+def _nothing_done(job: Job, task: Task, ranks: Ranks) -> Progress:
+    return Progress(
+        step=0,
+        samples=0,
+        seed=job.seed,
+        global_batch=job.train.global_batch,
+        total_steps=task.total_steps,
+        world_size=ranks.world.size,
+        versions=versions(),
+    )
+
+
+def _resume(run_dir: RunDir, nothing_done: Progress, backend: Backend, ranks: Ranks, report: Report) -> Progress:
+    """Load the newest whole checkpoint; where there is none, nothing is done yet."""
+    if ranks.first:
+        checkpoint.remove_leftovers(run_dir)
+    step, damages = ranks.from_first(lambda: checkpoint.newest_whole(run_dir))
+    goes_on = "training starts from the beginning" if step is None else f"training goes on from {step}"
+    if damages:
+        report.warn(f"{'; '.join(damages)}; {goes_on}")
+    if step is None:
+        return nothing_done
+    progress = checkpoint.load(run_dir.checkpoint(step), nothing_done, backend, ranks)
+    if ranks.first:
+        _LOG.info("training goes on from checkpoint %s%s", run_dir.checkpoint(step).name, _on_others(progress, ranks))
+    return msgspec.structs.replace(nothing_done, step=progress.step, samples=progress.samples)
+
+
+def _on_others(progress: Progress, ranks: Ranks) -> str:
+    """What there is to say where not as many ranks go on as began."""
+    here, there = ranks.world.size, progress.world_size
+    if here == there:
+        return ""
+    return f", on {_counted(here)} what {_counted(there)} began: the same samples and rates, sums round otherwise"
+
+
+def _counted(ranks: int) -> str:
+    return f"{ranks} rank{'s' * (ranks > 1)}"
