@@ -12,18 +12,7 @@ from planned import HERE, LOCAL
 from bertjob.cli.verbs.run import verb
 from bertjob.cluster import local
 from bertjob.cluster.preflight import check_continues
-from bertjob.config.job import (
-    Checkpoint,
-    Data,
-    Evaluation,
-    Image,
-    Job,
-    Model,
-    Optimizer,
-    Resources,
-    Schedule,
-    Train,
-)
+from bertjob.config.job import Checkpoint, Data, Evaluation, Image, Job, Model, Optimizer, Resources, Schedule, Train
 from bertjob.config.load import dump
 from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan, plan

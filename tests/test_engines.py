@@ -15,8 +15,8 @@ from bertjob.config.job import Data, Engine, Image, Job, Model, Resources
 from bertjob.config.site import Mount, Site
 from bertjob.errors import PreflightError
 from bertjob.launch.argv import Word, parse, variable
+from bertjob.launch.container import binds
 from bertjob.launch.engines import ENGINES, Bind, Container, limits
-from bertjob.launch.mounts import binds
 from bertjob.launch.plan import plan
 from bertjob.launch.resolve import Here
 from bertjob.launch.script import script as text_of

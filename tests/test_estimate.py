@@ -10,11 +10,11 @@ from bertjob.config.job import Data, Job, Model, Train
 from bertjob.config.load import load_job
 from bertjob.config.site import Gpu
 from bertjob.errors import SpecError
+from bertjob.estimate.communication import exposed_seconds, ring_bytes
 from bertjob.estimate.estimate import Estimate, estimate
 from bertjob.estimate.job_files import samples_of, sizes_of
 from bertjob.estimate.memory import activation_bytes, state_bytes
 from bertjob.estimate.model_size import KNOWN, Sizes, flops, parameters
-from bertjob.estimate.network import exposed_seconds, ring_bytes
 from bertjob.estimate.sample_counts import Samples, squad_samples
 
 LARGE, BASE, MINILM = KNOWN["bert-large-uncased"], KNOWN["bert-base-uncased"], KNOWN["demo"]

@@ -16,11 +16,10 @@ from bertjob.config.job import Job, OneBit, Optimizer, Train
 from bertjob.config.load import load_job
 from bertjob.config.site import Gpu
 from bertjob.errors import SpecError
-from bertjob.estimate.communication import Compression, Load, compression, full_seconds, one_bit_bytes
+from bertjob.estimate.communication import Compression, Load, Rounds, compression, full_seconds, one_bit_bytes, rounds
 from bertjob.estimate.estimate import Estimate, estimate
 from bertjob.estimate.memory import compression_bytes
 from bertjob.estimate.model_size import KNOWN, parameters
-from bertjob.estimate.rounds import Rounds, rounds
 from bertjob.estimate.sample_counts import Samples
 
 LARGE = KNOWN["bert-large-uncased"]

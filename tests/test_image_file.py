@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from planned import HERE, SLURM, SMALL, with_
 
-from bertjob.cluster.image_file import check_image
+from bertjob.cluster.preflight import check_image
 from bertjob.config.job import Engine, Image, Job
 from bertjob.config.site import Mount
 from bertjob.errors import PreflightError

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bertjob.cluster.runs import catalog, logs, wait, watch
+from bertjob.cluster.runs import catalog, logs, watch
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.runs.tail import Tail
+from bertjob.cluster.runs.logs import Tail
 from bertjob.cluster.runs.watch import Watch
 from bertjob.cluster.slurm.queue import Answer, JobInfo, JobState
 from bertjob.errors import DataError
@@ -20,7 +20,7 @@ from bertjob.rundir.state import Phase, RunState, write_state
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(logs, "_POLL_S", 0.01)
-    monkeypatch.setattr(wait, "_POLL_S", 0.01)
+    monkeypatch.setattr(watch, "_POLL_S", 0.01)
     run_dir = RunDir(tmp_path / "squad-1")
     run_dir.logs.mkdir(parents=True)
     return catalog.record(run_dir, job_id="7", site="daint", scheduler="slurm")
@@ -143,8 +143,8 @@ def test_the_end_of_the_training_brings_one_question_forward(run: Run) -> None:
 
 
 def test_wait_tells_success_from_failure(run: Run) -> None:
-    assert [o.success for o in wait.wait([run], ask=Scheduler(JobState.COMPLETED))] == [True]
-    assert [o.word for o in wait.wait([run, run], ask=Scheduler(JobState.TIMEOUT))] == ["timeout", "timeout"]
+    assert [o.success for o in watch.wait([run], ask=Scheduler(JobState.COMPLETED))] == [True]
+    assert [o.word for o in watch.wait([run, run], ask=Scheduler(JobState.TIMEOUT))] == ["timeout", "timeout"]
 
 
 def test_wait_trusts_a_training_that_says_done_when_nobody_else_answers(
@@ -158,7 +158,7 @@ def test_wait_trusts_a_training_that_says_done_when_nobody_else_answers(
             beat(run, "done")
 
     beat(run, "training")
-    assert wait.wait([run], look, ask=Scheduler(None))[0].success
+    assert watch.wait([run], look, ask=Scheduler(None))[0].success
     assert len(looks) == 20
     assert [record.message for record in caplog.records] == [
         "squeue: Unable to contact slurm controller; watching the run's own heartbeat"

@@ -4,10 +4,10 @@ import socket
 import subprocess
 from pathlib import Path
 
-from bertjob.launch import ports
+from bertjob.launch import script
 
 EPHEMERAL = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-LINES = ports.choice("SLURM_JOB_ID + 997 * ${SLURM_RESTART_COUNT:-0}")
+LINES = script.port_choice("SLURM_JOB_ID + 997 * ${SLURM_RESTART_COUNT:-0}")
 
 
 def chosen(starts: list[tuple[int, int]]) -> list[int]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from planned import HERE, LOCAL, SLURM, with_
 
 from bertjob.cli.main import cli
-from bertjob.cluster.shell import run_shell
+from bertjob.cluster.local import run_shell
 from bertjob.config.job import Data, Image, Job, Resources
 from bertjob.config.site import Mount, Site
 from bertjob.errors import PreflightError, SchedulerError

@@ -60,7 +60,7 @@ def test_watch_asks_every_ten_seconds_and_then_sees_new_runs(fakes, tmp_path, mo
     submitted(tmp_path, "squad-1", "11")
     clock = Clock(35, {3: lambda: submitted(tmp_path, "squad-2", "12")})
     monkeypatch.setattr(command, "time", clock)
-    monkeypatch.setattr("bertjob.cli.output.out", Console(width=200))
+    monkeypatch.setattr("bertjob.cli.output.out", lambda: Console(width=200))
     with pytest.raises(click.Abort):
         command.verb.main(["--watch"], standalone_mode=False)
     asked = [next(word for word in call if word.startswith("--jobs=")) for call in fakes.calls("squeue")]

@@ -13,8 +13,7 @@ from planned import HERE, SMALL
 from bertjob.cli.main import cli
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.control import cancel
-from bertjob.cluster.slurm.chain import submit_chain
-from bertjob.cluster.slurm.submit import submit
+from bertjob.cluster.slurm.submit import submit, submit_chain
 from bertjob.config.job import Data, Job
 from bertjob.config.load import dump, read_job, read_site
 from bertjob.config.site import Site

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from bertjob.cli.views import origins_table
+from bertjob.cli.tables import origins_table
 
 LONG = "/scratch/project_465000123/experiments/squad/large/mine.yaml:14"
 ROWS = [

@@ -6,16 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertjob.launch.argv import (
-    Text,
-    Word,
-    fold,
-    has_control_characters,
-    parse,
-    quote,
-    quote_directive,
-    variable,
-)
+from bertjob.launch.argv import Text, Word, fold, has_control_characters, parse, quote, quote_directive, variable
 
 HOSTILE = [
     "a'; echo foo",

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bertjob.cluster.doctor.finding import Finding, Level
+from bertjob.cluster.doctor.case import Finding, Level
 from bertjob.cluster.doctor.launch import ASIDE
 from bertjob.rundir.proof import Proof
 

@@ -1,16 +1,14 @@
-"""The options that verbs share, named as Slurm names them."""
+"""The options that verbs share, named as Slurm names them; their values, and what the shell completes."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
 from msgspec.structs import replace
 
-from bertjob.cli import completion
-from bertjob.cli.settings import Settings, settings_of
 from bertjob.cluster.host.here import here
 from bertjob.config.job import Job
 from bertjob.config.load import Loaded, load_job, load_site
@@ -22,6 +20,91 @@ from bertjob.launch.plan import Plan, plan
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+
+def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Names of runs, the newest first; folders where no run is called so."""
+    from click.shell_completion import CompletionItem
+
+    from bertjob.cluster.runs.catalog import known
+
+    names = dict.fromkeys(run.name for run in reversed(known()))
+    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="dir")]
+
+
+def complete_settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Keys of jobs with the sign that their value follows."""
+    from bertjob.config.reference import keys
+
+    return [f"{key.path}=" for key in keys("job") if key.path != "base" and key.path.startswith(incomplete)]
+
+
+def complete_data_sets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of public data sets."""
+    from bertjob.cluster.datasets import DATA_SETS
+
+    return [name for name in DATA_SETS if name.startswith(incomplete)]
+
+
+class Settings(NamedTuple):
+    """Settings of one job, as ``key.path=value``.
+
+    Attributes:
+        shared: said to all jobs.
+        own: said to this one.
+    """
+
+    shared: tuple[str, ...]
+    own: tuple[str, ...]
+
+
+def settings_of(settings: Sequence[str], job: str, chain: Sequence[str]) -> Settings:
+    """The settings that are for a job.
+
+    Args:
+        settings: as they follow ``--set``.
+        job: one of the chain, by name or path.
+        chain: all jobs of the command line as they were given. A setting calls one so, or as its file does.
+
+    Raises:
+        SpecError: a setting is for a job that the chain lacks.
+    """
+    refuse_strangers(settings, chain)
+    parted = [_addressed(setting) for setting in settings]
+    shared = tuple(setting for to, setting in parted if to is None)
+    return Settings(shared, tuple(setting for to, setting in parted if to is not None and to in _names(job)))
+
+
+def refuse_strangers(settings: Sequence[str], chain: Sequence[str]) -> None:
+    """Refuse a setting for a job that is not there; see `settings_of`.
+
+    Raises:
+        SpecError: there is one.
+    """
+    for setting in settings:
+        to, _ = _addressed(setting)
+        if to is not None and not any(to in _names(job) for job in chain):
+            raise SpecError(f"--set {setting}: there is no job {to!r} here, but {', '.join(chain)}")
+
+
+def key_of(setting: str) -> str:
+    """The dotted key of ``key.path=value``."""
+    return setting.partition("=")[0].strip()
+
+
+def _addressed(setting: str) -> tuple[str | None, str]:
+    """The job that a setting names before a colon in front of the key, and the setting without it."""
+    words, equals, value = setting.partition("=")
+    to, colon, key = words.rpartition(":")
+    return (to.strip(), f"{key}{equals}{value}") if colon else (None, setting)
+
+
+def _names(job: str) -> tuple[str, str]:
+    return job, load_job(job).value.name
+
+
+SMOKE = "smoke"
+"""The job that proves a launch; doctor examines it where no job is named."""
 SITE_VARIABLE = "BERTJOB_SITE"
 """Environment variable that names the site of submit and script where no --site is given; `run` means this machine."""
 
@@ -168,7 +251,7 @@ def job_options(default_site: str) -> Callable[[Callable[..., Any]], Callable[..
             "settings",
             metavar="KEY.PATH=VALUE",
             multiple=True,
-            shell_complete=completion.settings,
+            shell_complete=complete_settings,
             help="Lay a value over the job, or over one of several as JOB:KEY.PATH=VALUE; repeatable.",
         )(decorated)
         decorated = click.option("--site", type=Names("site"), help=f"Name or file of the site (default: {default}).")(

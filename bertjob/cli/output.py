@@ -1,19 +1,40 @@
 """Where renderables go: one console for results (stdout) and one for prose (stderr)."""
 
+import json
 import sys
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
+import click
+
+from bertjob.config.search import Kind, names
+from bertjob.errors import SpecError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
 
 _WIDE = 10_000
 """Columns where there is no terminal: a pipe has room, and grep has no use for a cropped name or a folded line."""
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-"""Results: tables and answers."""
-prose = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
-"""Everything that is not a result."""
+
+@cache
+def out() -> "Console":
+    """The console of results: tables and answers. Made when first used, as importing rich takes time."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
-def show(renderable: RenderableType, end: str = "\n") -> None:
+@cache
+def prose() -> "Console":
+    """The console of everything that is not a result."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
+
+
+def show(renderable: "RenderableType", end: str = "\n") -> None:
     """Print a result; in a pipe without the blanks that rich fills lines up with.
 
     What the locale has no character for is printed as an escape, as on stderr: that shall not cost the answer.
@@ -22,10 +43,35 @@ def show(renderable: RenderableType, end: str = "\n") -> None:
         renderable: table, text or group.
         end: what follows it.
     """
-    with out.capture() as printed:
-        out.print(renderable, end=end)
+    console = out()
+    with console.capture() as printed:
+        console.print(renderable, end=end)
     text = printed.get()
-    if not out.is_terminal:
+    if not console.is_terminal:
         text = "\n".join(line.rstrip() for line in text.split("\n"))
     encoding = sys.stdout.encoding
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def show_names(kind: Kind, description: Callable[[str], str], as_json: bool) -> None:
+    """Print every name with its line; a file that is not well formed says what is wrong with it.
+
+    Args:
+        kind: job or site.
+        description: the line of the file at a path; may raise SpecError.
+        as_json: one JSON object in place of a table.
+    """
+
+    def line(path: str) -> str:
+        try:
+            return description(path)
+        except SpecError as error:
+            return f"not well formed: {error}"
+
+    described = {name: line(str(path)) for name, path in names(kind).items()}
+    if as_json:
+        click.echo(json.dumps(described, indent=2))
+        return
+    from bertjob.cli.tables import names_table
+
+    show(names_table(described))

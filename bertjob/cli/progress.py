@@ -1,4 +1,4 @@
-"""A running training on a terminal: a bar made from its heartbeat; anywhere else: its own lines.
+"""Progress on a terminal, as bars; anywhere else as lines.
 
 What a start says before it trains is held back: a job that is refused then is one line, and the caller says it.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from bertjob.cluster.training import PreparationProgress
 from bertjob.errors import BertjobError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import Phase, RunState, read_state
@@ -48,7 +49,7 @@ def _bar(run_dir: RunDir) -> Iterator[Shown]:
         TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
         TextColumn("{task.fields[details]}", style="dim"),
     )
-    with Progress(*columns, console=prose) as progress:
+    with Progress(*columns, console=prose()) as progress:
         bar = progress.add_task("starting", total=1, details="")
 
         def write(text: str) -> None:
@@ -120,3 +121,44 @@ def details(state: RunState) -> str:
         minutes, seconds = divmod(round(state.eta_seconds), 60)
         said.append(f"ETA {minutes}:{seconds:02}")
     return "  ".join(said)
+
+
+@contextmanager
+def showing_preparation() -> Iterator[Callable[[PreparationProgress], None]]:
+    """Give a function that is called with each step forward."""
+    if not sys.stderr.isatty():
+        shown: dict[str, int] = {}
+
+        def say(step: PreparationProgress) -> None:
+            tenth = 10 * step.done // max(step.total, 1)
+            if tenth > shown.get(step.phase, 0):
+                shown[step.phase] = tenth
+                print(f"{step.phase}: {10 * tenth} % of {step.total / 1e6:.1f} MB", file=sys.stderr, flush=True)
+
+        yield say
+        return
+    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    from bertjob.cli.output import prose
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[shards]}", style="dim"),
+    )
+    with Bars(*columns, console=prose()) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(step: PreparationProgress) -> None:
+            if step.phase not in tasks:
+                tasks[step.phase] = bars.add_task(step.phase, total=step.total, shards="")
+            kept = f", {step.kept} kept" if step.kept else ""
+            shards = f"{step.shards} shard{'s' * (step.shards != 1)}{kept}" if step.shards else ""
+            bars.update(tasks[step.phase], completed=step.done, total=step.total, shards=shards)
+
+        yield show

@@ -1,14 +1,17 @@
-"""Run a plan's script here, in the foreground: the same script, without a scheduler."""
+"""Run a plan's script here, in the foreground: the same script, without a scheduler; or a shell."""
 
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,11 +21,12 @@ import msgspec
 from bertjob.cluster.images import engine
 from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.cluster.process import leftover
-from bertjob.cluster.runs import catalog, create, outcome, process_group
-from bertjob.cluster.runs.tail import Tail
-from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SpecError
+from bertjob.cluster.runs import catalog, control, create, outcome
+from bertjob.cluster.runs.logs import Tail
+from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SchedulerError, SpecError
 from bertjob.launch.checks import refuse_here
 from bertjob.launch.plan import Plan
+from bertjob.launch.shell import Shell, script
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import ENDED, RunState, read_state, write_state
 
@@ -78,9 +82,9 @@ def run_here(
                     on_notice(line)
                 time.sleep(_POLL_S)
         except BaseException:  # nobody reads any more, as behind `| head`: no job goes on that nobody knows of
-            process_group.stop(process.pid)
+            control.stop(process.pid)
             raise
-        process_group.end(process.pid)
+        control.end(process.pid)
         on_text(tail.read())
         code = process.returncode if process.returncode >= 0 else 128 - process.returncode
         if code not in (0, REQUEUE_EXIT_CODE):
@@ -180,7 +184,7 @@ class _Interrupts:
         """Name the job's process; what came before it started is handed on now."""
         self._leader = leader
         if self._first is not None:
-            process_group.stop(leader)
+            control.stop(leader)
 
     def news(self) -> str:
         """A line on the first interrupt, once."""
@@ -194,7 +198,37 @@ class _Interrupts:
         if self._first is None:
             self._first = now
             if self._leader is not None:
-                process_group.stop(self._leader)
+                control.stop(self._leader)
         elif now - self._first > _NERVOUS_S and self._leader is not None:
             self.killed = True
-            process_group.kill(self._leader)
+            control.kill(self._leader)
+
+
+def run_shell(shell: Shell) -> int:
+    """Run a shell's script in the foreground until it ends.
+
+    Returns:
+        Its exit code; 128 + the signal's number when one has ended it.
+
+    Raises:
+        SchedulerError: the site has Slurm, and its commands are not here.
+    """
+    wanted = "srun" if "SLURM_JOB_ID" in os.environ else "salloc"
+    if shell.site.scheduler == "slurm" and shutil.which(wanted) is None:
+        raise SchedulerError(f"there is no command {wanted} here: go to a login node of the cluster, or --site local")
+    with tempfile.NamedTemporaryFile("w", prefix="bertjob-shell-", suffix=".sh") as file, _interrupts_are_the_shells():
+        file.write(script(shell))
+        file.flush()
+        bash = ["bash", "-l"] if shell.site.login_shell else ["bash"]
+        code = subprocess.run([*bash, file.name], check=False).returncode
+    return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def _interrupts_are_the_shells() -> Iterator[None]:
+    """Ctrl-C reaches all of the terminal's foreground; the shell decides what it means."""
+    former = signal.signal(signal.SIGINT, lambda *_: None)  # a handler, because a program would inherit SIG_IGN
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import socket
 import sys
 import time
@@ -10,12 +11,11 @@ from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from bertjob.cluster.image_file import check_image
 from bertjob.cluster.process import ask
-from bertjob.cluster.runs import catalog, outcome, process_group
+from bertjob.cluster.runs import catalog, control, outcome
 from bertjob.cluster.slurm import queue
 from bertjob.config.checks import kernel
-from bertjob.config.checks.freezing import complaint
+from bertjob.config.checks.onebit import complaint
 from bertjob.config.job import CkptType, Job
 from bertjob.config.load import read_job
 from bertjob.config.site import Site
@@ -24,11 +24,61 @@ from bertjob.estimate.estimate import steps
 from bertjob.estimate.job_files import samples_of
 from bertjob.formats.corpus_splits import SPLITS, TRAIN
 from bertjob.formats.pretrained import CONFIG, recognise
+from bertjob.launch.argv import parse, value
 from bertjob.launch.checks import refuse_unsaid
+from bertjob.launch.container import binds
+from bertjob.launch.engines.references import PATH
 from bertjob.launch.plan import Plan
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.resume import command, differences
 from bertjob.rundir.state import read_state
+
+_MADE_BY_CH_RUN = ("/dev", "/proc", "/sys", "/tmp")
+"""Folders of the host that ch-run shows at their own place, with all that is below."""
+_WANTED_BY_CH_RUN = ("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf")
+"""Files in whose place ch-run puts its own or the host's; without the last two no node is known inside by its name."""
+_WITHOUT_BERTJOB = re.compile(
+    r"(nvcr\.io[/#]nvidia|(docker\.io[/#])?(pytorch|rocm))/pytorch([:@].*)?|.*/lumi-multitorch[^/]*\.sif"
+)
+"""Images of others that have torch, and are named by sites and tutorials."""
+
+
+def check_image(plan: Plan) -> None:
+    """The image of a plan brings bertjob, as far as its name tells; and is there, where it is a path that is seen here.
+
+    Raises:
+        PreflightError: it does not, or is not, or Charliecloud could not start it; says what to do.
+    """
+    brought = plan.job.image.overlay or plan.job.image.source or plan.site.python
+    if plan.engine != "none" and not brought and _WITHOUT_BERTJOB.fullmatch(plan.image or ""):
+        raise PreflightError(
+            f"image.ref: {plan.image}: has no bertjob in it: make an environment that has by `bertjob image overlay`,"
+            " and say image.overlay; or name an image that `bertjob image build` has made"
+        )
+    path = _path(plan)
+    if path is None:
+        return
+    if not path.exists():
+        raise PreflightError(f"image.ref: {path}: there is no such file or folder")
+    if plan.engine == "charliecloud" and path.is_dir():
+        lacking = [name for name in (*_WANTED_BY_CH_RUN, *_targets(plan)) if not (path / name.lstrip("/")).exists()]
+        if lacking:
+            raise PreflightError(f"image.ref: {path}: has no {lacking[0]}, and ch-run makes none; make it in the image")
+
+
+def _path(plan: Plan) -> Path | None:
+    ref = plan.image or ""
+    path = value(parse(ref), os.environ) if plan.engine != "none" and PATH.fullmatch(ref) else None
+    return None if path is None else Path(path)
+
+
+def _targets(plan: Plan) -> list[str]:
+    """Where folders are mounted, as far as this machine knows the paths."""
+    assert plan.run_dir is not None
+    found = binds(plan.job, plan.site, str(Path(plan.run_dir).parent), lambda path: ())
+    known = (value(bind.target, os.environ) for bind in found)
+    return [path for path in known if path is not None and not path.startswith(_MADE_BY_CH_RUN)]
+
 
 NEEDED_BY_MODELS = {"torch": "train", "numpy": "train", "transformers": "train", "tokenizers": "train"}
 """Packages without which no model trains or answers, each with the extra of bertjob that brings it."""
@@ -122,7 +172,7 @@ def check_over(run_dir: RunDir) -> None:
         return
     job_id = run.submission.job_id
     host = run.submission.host
-    if run.local and process_group.alive(run):
+    if run.local and control.alive(run):
         raise PreflightError(f"{run.path}: is still running here as process {run.submission.pid}")
     if run.local and host != socket.gethostname():
         ended = outcome.of_local(run, read_state(run_dir.state), time.time(), alive=False, here=False)

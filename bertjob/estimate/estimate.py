@@ -10,11 +10,9 @@ from bertjob.config.checks.deepspeed_config import enabled_precision
 from bertjob.config.job import ONE_BIT, Job
 from bertjob.config.site import Gpu
 from bertjob.errors import SpecError
-from bertjob.estimate.communication import Compression, Load, compression, full_seconds
+from bertjob.estimate.communication import Compression, Load, compression, full_seconds, ring_bytes, rounds
 from bertjob.estimate.memory import Memory, activation_bytes, compression_bytes, state_bytes
 from bertjob.estimate.model_size import Sizes, flops, parameters
-from bertjob.estimate.network import ring_bytes
-from bertjob.estimate.rounds import rounds
 from bertjob.estimate.sample_counts import Samples
 
 PEAK_SHARE = 0.45

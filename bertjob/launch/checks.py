@@ -14,7 +14,7 @@ from bertjob.launch.argv import has_control_characters
 from bertjob.launch.engines import Bind, limits
 from bertjob.launch.launchers import LAUNCHERS
 from bertjob.launch.resolve import shape
-from bertjob.launch.schedulers import options
+from bertjob.launch.schedulers import slurm
 
 _INTERFACE = re.compile(r"[\w.:@-]{1,15}", re.ASCII)
 """What Linux takes, without its stranger characters."""
@@ -88,8 +88,8 @@ def refuse_unsaid(job: Job, site: Site) -> None:
 def unsaid(job: Job, site: Site) -> Iterator[str]:
     """What the site wants every job to say, and this one does not."""
     for key in site.needs:
-        long, short = f"--{key}", options.SHORT[key]
-        if not getattr(job.resources, key) and not options.said(job.resources.sbatch, long, short):
+        long, short = f"--{key}", slurm.SHORT_OPTIONS[key]
+        if not getattr(job.resources, key) and not slurm.has_option(job.resources.sbatch, long, short):
             yield f"jobs must say their {key} here: {short} {key.upper()}, or resources.{key}"
 
 
@@ -216,7 +216,7 @@ def _options(job: Job) -> Iterator[str]:
     asked = job.resources
     texts = (asked.partition, asked.account, asked.constraint, asked.qos, asked.reservation, asked.mem, *asked.sbatch)
     yield from (f"{text!r}: a control character cannot stand in an sbatch option" for text in texts if _broken(text))
-    yield from options.problems(asked.sbatch)
+    yield from slurm.option_problems(asked.sbatch)
 
 
 def _broken(text: str | None) -> bool:

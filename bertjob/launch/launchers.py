@@ -10,8 +10,68 @@ import msgspec
 
 from bertjob.config.job import SrunMpi
 from bertjob.config.site import Mpi
-from bertjob.launch import agents
 from bertjob.launch.argv import Word, variable
+
+HOSTFILE = "hostfile"
+"""Name of the list of hosts, which Open MPI and DeepSpeed read alike."""
+SRUN_AGENT = "srun-agent"
+"""Name of the program that mpirun calls in place of ssh. By its bare name, as Open MPI splits the value at blanks."""
+AGENT = "agent"
+"""Name of the program that starts torchrun or DeepSpeed's launcher on a node."""
+
+WRITE_SRUN_AGENT = f"""
+# What mpirun calls as it would call ssh: HOST COMMAND, the command for a shell.
+cat > {SRUN_AGENT} << 'END_OF_AGENT'
+host=$1
+shift
+exec srun --quiet --overlap --mpi=none --cpu-bind=none -N1 -n1 --ntasks-per-node=1 -w "$host" sh -c "$*"
+END_OF_AGENT
+""".strip()
+
+_IGNORES = f"""
+# USR1 is for the ranks, which srun tells of it as well; it would end the agent that starts them.
+cat > {AGENT} << 'END_OF_AGENT'
+trap '' USR1
+""".strip()
+
+WRITE_TORCHRUN_AGENT = f"""
+{_IGNORES}
+# The agents' own store keeps MASTER_PORT, so the ranks get another port.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+# Who keeps it is told, for torchrun knows a node by its own name, which that on the fabric may not be.
+[ "$SLURM_NODEID" -eq 0 ] && host=1 || host=0
+python=$1
+shift
+exec "$python" -u -m torch.distributed.run --rdzv-conf=join_timeout=60,is_host=$host "$@"
+END_OF_AGENT
+""".strip()
+
+
+def write_hostfile(tasks_per_node: int) -> str:
+    """The nodes in Slurm's order, each with its number of ranks."""
+    return f"scontrol show hostnames \"$SLURM_JOB_NODELIST\" | sed 's/$/ slots={tasks_per_node}/' > {HOSTFILE}"
+
+
+def write_deepspeed_agent(tasks_per_node: int) -> str:
+    """The node's place in the hostfile is known inside the step only."""
+    return f"""
+{_IGNORES}
+python=$1
+shift
+export LOCAL_WORLD_SIZE={tasks_per_node} # which this launcher leaves out
+exec "$python" -u -m deepspeed.launcher.runner --node_rank "$SLURM_NODEID" "$@"
+END_OF_AGENT
+""".strip()
+
+
+def agent_path() -> Word:
+    """The agent as a command inside a container finds it."""
+    return variable("RUN") + f"/{AGENT}"
+
+
+def hostfile_path() -> Word:
+    """The hostfile as a command inside a container finds it."""
+    return variable("RUN") + f"/{HOSTFILE}"
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -85,10 +145,10 @@ def openmpi_srun(start: Start) -> tuple[Word, ...]:
     """Open MPI's mpirun, which starts its daemons by a program of ours that calls srun, in place of ssh."""
     four = start.mpi.version == 4
     option, name = ("--mca", "rsh") if four else ("--prtemca", "ssh")
-    settings = {"plm": name, "ras": "^slurm", f"plm_{name}_agent": f"bash {agents.SRUN_AGENT}"}
+    settings = {"plm": name, "ras": "^slurm", f"plm_{name}_agent": f"bash {SRUN_AGENT}"}
     settings |= {f"plm_{name}_no_tree_spawn": "1"}  # else daemons start daemons, and our program is on one node only
     words = (word for key, value in settings.items() for word in (option, key, value))
-    return _mpirun(start, (*words, "--hostfile", agents.HOSTFILE))
+    return _mpirun(start, (*words, "--hostfile", HOSTFILE))
 
 
 def _mpirun(start: Start, daemons: tuple[Word, ...]) -> tuple[Word, ...]:
@@ -118,7 +178,7 @@ def one_a_node(start: Start) -> tuple[Word, ...]:
 def torchrun(start: Start, python: Word) -> tuple[Word, ...]:
     """Torchrun's agent, which meets the others by c10d at the place that the script chose."""
     return (
-        *("sh", agents.path(), python),
+        *("sh", agent_path(), python),
         *(f"--nnodes={start.nodes}", f"--nproc-per-node={start.tasks_per_node}", "--rdzv-backend=c10d"),
         "--rdzv-endpoint=" + variable("MASTER_ADDR") + ":" + variable("MASTER_PORT"),
         *("--rdzv-id=" + variable("SLURM_JOB_ID"), "-m"),
@@ -128,7 +188,7 @@ def torchrun(start: Start, python: Word) -> tuple[Word, ...]:
 def deepspeed(start: Start, python: Word) -> tuple[Word, ...]:
     """DeepSpeed's launcher in the form that needs no ssh: one a node, told its place in the hostfile."""
     return (
-        *("sh", agents.path(), python, "--hostfile", agents.hostfile(), "--no_ssh", "--no_local_rank", "--quiet"),
+        *("sh", agent_path(), python, "--hostfile", hostfile_path(), "--no_ssh", "--no_local_rank", "--quiet"),
         *("--master_addr", variable("MASTER_ADDR"), "--master_port", variable("MASTER_PORT"), "--module"),
     )
 
@@ -159,7 +219,7 @@ LAUNCHERS: Mapping[str, Launcher] = {
         openmpi_srun,
         _SLURM,
         lambda start: "mpirun of the host starts the ranks, and its daemons by srun: it was built without Slurm.",
-        files=lambda start: "\n".join([agents.write_hostfile(start.tasks_per_node), agents.WRITE_SRUN_AGENT]),
+        files=lambda start: "\n".join([write_hostfile(start.tasks_per_node), WRITE_SRUN_AGENT]),
     ),
     "hydra": Launcher(
         hydra,
@@ -171,7 +231,7 @@ LAUNCHERS: Mapping[str, Launcher] = {
         _SLURM,
         lambda start: "torchrun, one agent a node started by srun; its ranks take a port of their own to meet at.",
         python=torchrun,
-        files=lambda start: agents.WRITE_TORCHRUN_AGENT,
+        files=lambda start: WRITE_TORCHRUN_AGENT,
     ),
     "deepspeed": Launcher(
         one_a_node,
@@ -179,7 +239,7 @@ LAUNCHERS: Mapping[str, Launcher] = {
         lambda start: "DeepSpeed's launcher, one a node started by srun, so that it needs neither ssh nor pdsh.",
         python=deepspeed,
         files=lambda start: "\n".join(
-            [agents.write_hostfile(start.tasks_per_node), agents.write_deepspeed_agent(start.tasks_per_node)]
+            [write_hostfile(start.tasks_per_node), write_deepspeed_agent(start.tasks_per_node)]
         ),
     ),
 }

@@ -12,12 +12,11 @@ from bertjob.config.site import Site
 from bertjob.launch import checks
 from bertjob.launch.argv import Word, parse, variable
 from bertjob.launch.auto_launcher import explanation
-from bertjob.launch.container import container, preparation, with_gpus
+from bertjob.launch.container import binds, container, preparation, with_gpus
 from bertjob.launch.engines import ENGINES
 from bertjob.launch.environment import OWN, exports
 from bertjob.launch.input_paths import needs
 from bertjob.launch.launchers import LAUNCHERS, Start
-from bertjob.launch.mounts import binds
 from bertjob.launch.resolve import Here, Shape, resolve, shape
 
 __all__ = ["Here", "Layer", "Plan", "plan"]

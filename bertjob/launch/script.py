@@ -10,15 +10,33 @@ from collections.abc import Iterable, Mapping
 from bertjob.config.job import Job
 from bertjob.config.load import dump
 from bertjob.config.site import Site
-from bertjob.launch import ports
 from bertjob.launch.argv import Word, fold, parse, quote
 from bertjob.launch.container import presence
 from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
 from bertjob.launch.schedulers import slurm
-from bertjob.launch.schedulers.directives import directives
+from bertjob.launch.schedulers.slurm import directives
 from bertjob.rundir.world import JOB_ID, PLANNED_WORLD
+
+_CHOICE = r"""
+# Below the ports that the kernel gives to outgoing connections, which may be taken at any moment; another one for
+# each job and each of its starts; none that something listens at.
+read -r ephemeral _ < /proc/sys/net/ipv4/ip_local_port_range
+((ephemeral > 20000)) || ephemeral=32768
+MASTER_PORT=$((20000 + (NUMBER) % (ephemeral - 20000)))
+while (: < "/dev/tcp/localhost/$MASTER_PORT") 2> /dev/null; do MASTER_PORT=$((MASTER_PORT + 1)); done
+""".strip()
+
+
+def port_choice(number: str) -> str:
+    """Lines of bash that set MASTER_PORT.
+
+    Args:
+        number: arithmetic expression of bash that differs between the jobs that may share a node.
+    """
+    return _CHOICE.replace("NUMBER", number)
+
 
 _WIDTH = 112
 
@@ -158,7 +176,7 @@ def _meeting_point(plan: Plan, slurm: bool) -> str:
         address, job_id, number = ["MASTER_ADDR=127.0.0.1"], "local", "$$"
     lines = [
         *address,
-        ports.choice(number),
+        port_choice(number),
         "export MASTER_ADDR MASTER_PORT",
         "# Each rank reads its place inside the step, and stops when its world is not the planned one.",
         f"export {PLANNED_WORLD}={plan.world_size} {JOB_ID}={job_id}",

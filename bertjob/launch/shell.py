@@ -10,13 +10,12 @@ from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch import checks
 from bertjob.launch.argv import Word, fold, quote, variable
-from bertjob.launch.container import container, preparation, presence, with_gpus
+from bertjob.launch.container import binds, container, preparation, presence, with_gpus
 from bertjob.launch.engines import ENGINES, Bind
 from bertjob.launch.environment import exports
-from bertjob.launch.mounts import binds
 from bertjob.launch.plan import Layer
 from bertjob.launch.resolve import Here, resolve
-from bertjob.launch.schedulers.directives import resources
+from bertjob.launch.schedulers.slurm import resources
 from bertjob.launch.script import command, environment, modules
 
 _WIDTH = 112

@@ -1,5 +1,6 @@
-"""What a script starts: its steps and trainings, and what it asks for them."""
+"""What a script starts: its steps and trainings, and the resources it asks for."""
 
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -7,6 +8,17 @@ import msgspec
 
 from bertjob.lint.bash.commands import MPIRUNS, Layer, split
 from bertjob.lint.bash.sbatch_script import Command, Expansion, Script, Word
+
+_HARMLESS = ("activate", "bashrc", "profile", "modules.sh", "conda.sh", "setvars.sh", ".bashrc", ".profile", "bash")
+"""Ends of files that read no variables of the script which sources them, and set no traps."""
+
+
+def runs_unseen(script: Script) -> bool:
+    """Whether its own shell reads files that may do anything, or text that it makes: ``source FILE``, ``eval``."""
+    sourced = [command.arguments[0] for command in script.named("source", ".") if command.arguments]
+    hidden = [path for path in sourced if not posixpath.basename(path).endswith(_HARMLESS)]
+    return bool(hidden) or any(script.named("eval"))
+
 
 _SMALL = frozenset(
     {

@@ -9,7 +9,7 @@ from bertjob.lint.bash.commands import ENGINES as PROGRAMS
 from bertjob.lint.bash.commands import SHELLS
 from bertjob.lint.bash.sbatch_script import Script
 from bertjob.lint.steps import Start, each, layered
-from bertjob.port import gpus
+from bertjob.port import recognize
 from bertjob.port.recognize import Told
 from bertjob.port.render import RUN_ENTRY_POINTS, Job, constant_image, expansions
 
@@ -131,7 +131,7 @@ def _wanted(script: Script, start: Start, told: Told, engine: str, job: Job) -> 
         if missing:
             yield f"{engine} shows GPUs by variables: export {' '.join(missing)}"
     for layer in start.layers:
-        if not told.gpus and layer.name in gpus.SHOWN_UNTOLD and (needed := gpus.options(engine)):
+        if not told.gpus and layer.name in recognize.SHOWN_UNTOLD and (needed := recognize.gpu_options(engine)):
             yield f"{layer.name} shows GPUs untold, and none are asked for here: if the ranks use any, {needed}"
     if row.file:
         ours = {assignment.name for assignment in script.assignments} - set(job.exported)

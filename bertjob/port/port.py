@@ -17,7 +17,7 @@ from bertjob.lint.bash.commands import Layer
 from bertjob.lint.bash.parse import parse
 from bertjob.lint.bash.sbatch_script import Script
 from bertjob.lint.steps import Start, each
-from bertjob.port import gpus
+from bertjob.port import recognize
 from bertjob.port.notes import Note, notes_on_command, notes_on_script, one_of_a_kind
 from bertjob.port.recognize import Told, read
 from bertjob.port.render import Job, constant_image, expansions, file_name, write
@@ -72,7 +72,7 @@ def port(text: str, engine: str) -> Ported:
     files: dict[str, str] = {}
     for number, (start, layer) in enumerate(containers):
         told = read(layer, start.program, script)
-        told = msgspec.structs.replace(told, gpus=told.gpus or gpus.asked(script, start))
+        told = msgspec.structs.replace(told, gpus=told.gpus or recognize.gpu_vendor(script, start))
         _check(told, engine, start.line, constant_image(told, job))
         written = write(told, engine, job)
         notes += notes_on_command(script, start, told, engine, job)

@@ -7,8 +7,7 @@ import torch
 
 from bertjob.config.job import Job
 from bertjob.train.backends import Backend
-from bertjob.train.checkpoint.checkpoint import Progress, TrainState
-from bertjob.train.checkpoint.saver import Saver
+from bertjob.train.checkpoint.checkpoint import Progress, Saver, TrainState
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.distributed.watchdog import Watch
 from bertjob.train.reporting.meter import Meter

@@ -1,4 +1,4 @@
-"""What comes before and after the loop: task, back end, resume; answers, the trained model."""
+"""A training around its loop: task, back end and resume before it; evaluation and the trained model after it."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -6,28 +6,54 @@ from typing import Any
 
 import msgspec
 import torch
+from torch import nn
 
-from bertjob.config.checks import batch_size, freezing
+from bertjob.config.checks import batch_size, onebit
 from bertjob.config.job import Job
-from bertjob.errors import CheckpointError, SpecError
+from bertjob.errors import REQUEUE_EXIT_CODE, CheckpointError, SpecError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import read_state
+from bertjob.rundir.world import World
 from bertjob.train.backends import Backend
 from bertjob.train.checkpoint import checkpoint
-from bertjob.train.checkpoint.checkpoint import Progress
+from bertjob.train.checkpoint.checkpoint import Progress, Saver
 from bertjob.train.checkpoint.export import export_model
-from bertjob.train.checkpoint.saver import Saver
-from bertjob.train.checkpoint.writing import write_together
+from bertjob.train.checkpoint.hashes import write_together
+from bertjob.train.context import Start
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.distributed.watchdog import Watch
-from bertjob.train.loop import Training
-from bertjob.train.make import make_backend
+from bertjob.train.loop import Training, train
 from bertjob.train.model.kernel.install import install
 from bertjob.train.reporting.hparams import hparams, versions, write_hparams, write_provenance
 from bertjob.train.reporting.report import Report
 from bertjob.train.tasks import Task
 from bertjob.train.tasks.pretraining.task import PretrainTask
 from bertjob.train.tasks.squad.task import SquadTask
+
+
+def make_backend(model: nn.Module, job: Job, world: World, device: torch.device, accumulation: int) -> Backend:
+    """The job's back end around a model on the CPU, the same on every rank.
+
+    Args:
+        model: a task's model.
+        job: says which back end, its optimizer and its precision.
+        world: this rank's place; for more than one rank torch.distributed must be initialised.
+        device: where this rank trains.
+        accumulation: micro batches a rank takes in one step.
+
+    Raises:
+        SpecError: what the job says does not go together on this device.
+        PreflightError: the back end's package is missing.
+    """
+    # Either import takes seconds; DeepSpeed must not be imported before its back end has set its environment.
+    if job.backend == "deepspeed":
+        from bertjob.train.backends.deepspeed import DeepSpeedBackend
+
+        return DeepSpeedBackend(model, job, world, device, accumulation)
+    from bertjob.train.backends.torch import TorchBackend
+
+    return TorchBackend(model, job, world, device, accumulation)
+
 
 _LOG = logging.getLogger(__name__)
 TASKS: dict[str, Callable[[Job, RunDir, Ranks, torch.device], Task]] = {
@@ -80,7 +106,7 @@ def prepare(
     accumulation = batch_size.solve(job.train.global_batch, job.train.micro_batch, ranks.world.size)
     report.phase("features")
     task = TASKS[job.task](job, run_dir, ranks, device)
-    if ranks.world.size > 1 and (wrong := freezing.complaint(job.optimizer, task.total_steps)):
+    if ranks.world.size > 1 and (wrong := onebit.complaint(job.optimizer, task.total_steps)):
         raise SpecError(wrong)
     flags = install(task.model, job, ranks.world, device)
     backend = make_backend(task.model, job, ranks.world, device, accumulation)
@@ -186,3 +212,33 @@ def _on_others(progress: Progress, ranks: Ranks) -> str:
 
 def _counted(ranks: int) -> str:
     return f"{ranks} rank{'s' * (ranks > 1)}"
+
+
+def run(start: Start) -> int:
+    """Train from the newest checkpoint to the end, or until a signal; called by all ranks.
+
+    Returns:
+        The exit code: 0, or 85 after a signal.
+
+    Raises:
+        BertjobError: the job, its data, its model or a checkpoint is no good, or a file cannot be written.
+    """
+    ranks, watch, report, run_dir = start.ranks, start.watch, start.report, start.run_dir
+    with report.working():
+        training = prepare(start.job, run_dir, ranks, start.device, ranks.gather(start.here), watch, report)
+    report.phase("training")
+    with watch.deferred():
+        completed = train(training)
+        if not completed:
+            start.part()
+            report.end("checkpointed", REQUEUE_EXIT_CODE)
+            if ranks.first:
+                _LOG.info("stopped by a signal; start again to go on")
+            return REQUEUE_EXIT_CODE
+    with report.working():
+        metrics = finish(training, run_dir)
+    start.part()
+    report.end("done", 0, metrics=metrics)
+    if ranks.first:
+        _LOG.info("done: the model is in %s", run_dir.model)
+    return 0

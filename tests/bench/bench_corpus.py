@@ -18,16 +18,15 @@ from pathlib import Path
 import numpy as np
 
 from bertjob.train.corpus.encode import Encoder
-from bertjob.train.corpus.pieces import Piece
 from bertjob.train.corpus.reader import Corpus
-from bertjob.train.corpus.shard_making import Making, make_shard
 from bertjob.train.corpus.shards import open_shard
 from bertjob.train.corpus.sources import Span, find_sources, spans
 from bertjob.train.corpus.vocabulary import marks
+from bertjob.train.corpus.workers import Making, Piece, make_shard
 from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
-from bertjob.train.tasks.pretraining.assemble import Marks
 from bertjob.train.tasks.pretraining.masking import Masking, Vocabulary, mask
 from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings
+from bertjob.train.tasks.pretraining.samples import Marks
 
 ROUNDS, SPANS, MICRO_BATCH = 8, 3, 64
 GOAL = 3.0

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from bertjob.train.optim import OneBitAdam
-from bertjob.train.optim.onebit import bits
+from bertjob.train.optim.onebit import codec
 from bertjob.train.optim.onebit.codec import codec_for
 from bertjob.train.optim.onebit.layout import Layout, line_up
 
@@ -110,11 +110,11 @@ def packing() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     values, scale = torch.randn(1 << 24), torch.tensor(0.5)
-    packed, out = bits.pack(values), torch.empty(1, len(values))
+    packed, out = codec.pack(values), torch.empty(1, len(values))
     ways: dict[str, Callable[[], object]] = {
-        "pack": lambda: bits.pack(values),
-        "compress (pack, and keep the error)": lambda: bits.compress(values, scale),
-        "unpack": lambda: bits.unpack(packed[None], scale[None], out),
+        "pack": lambda: codec.pack(values),
+        "compress (pack, and keep the error)": lambda: codec.compress(values, scale),
+        "unpack": lambda: codec.unpack(packed[None], scale[None], out),
     }
     for name, way in ways.items():
         seconds = statistics.median(cpu_seconds(way) for _ in range(ROUNDS))

@@ -41,11 +41,11 @@ from bertjob.cluster.training import Request, prepare
 from bertjob.config.job import Data, Job, Model, Optimizer, Precision, Pretraining, Train
 from bertjob.rundir.world import World
 from bertjob.train.backends.torch import TorchBackend
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Int64
 from bertjob.train.data.tokenizer import load_tokenizer
+from bertjob.train.device import has_bf16
 from bertjob.train.model.heads import losses
 from bertjob.train.model.initialize import build
-from bertjob.train.precision import has_bf16
 from bertjob.train.tasks.pretraining.masking import Vocabulary
 from bertjob.train.tasks.pretraining.samples import Samples
 from bertjob.train.tasks.pretraining.source import open_sources

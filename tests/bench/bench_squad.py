@@ -25,16 +25,15 @@ from bertjob.config.job import Job, Model, Optimizer, Precision, Train
 from bertjob.formats.squad import read_squad
 from bertjob.rundir.world import World
 from bertjob.train.backends.torch import TorchBackend
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Int64
 from bertjob.train.data.tokenizer import load_tokenizer
-from bertjob.train.model.forward import span_logits
+from bertjob.train.device import has_bf16
+from bertjob.train.model.heads import span_logits
 from bertjob.train.model.initialize import build_question_answering
 from bertjob.train.model.locate import model_folder
-from bertjob.train.precision import has_bf16
-from bertjob.train.tasks.squad.batches import Order
-from bertjob.train.tasks.squad.collate import packed, padded
+from bertjob.train.tasks.squad.batches import Order, packed, padded
 from bertjob.train.tasks.squad.features import Features, Settings, make_features
-from bertjob.train.tasks.squad.loss import span_loss
+from bertjob.train.tasks.squad.task import span_loss
 
 ROUNDS, WARM_UP, SAMPLES = 10, 2, 8
 GOALS = {"fp32": 2.5, "bf16": 4.0}

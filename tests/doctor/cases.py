@@ -2,9 +2,8 @@
 
 import msgspec
 
-from bertjob.cluster.doctor.case import Case, Image
+from bertjob.cluster.doctor.case import Case, Image, Typed
 from bertjob.cluster.doctor.proofs import Combination
-from bertjob.cluster.doctor.typed import Typed
 from bertjob.cluster.host import Machine, Places, Programs, Scheduler
 from bertjob.cluster.host.programs import HostMpi
 from bertjob.cluster.slurm.facts import NodeGroup

@@ -5,7 +5,7 @@ import pytest
 from cases import SLURM, case, one
 
 from bertjob.cluster.doctor import findings, slurm_checks
-from bertjob.cluster.doctor.traps import traps
+from bertjob.cluster.doctor.slurm_checks import traps
 from bertjob.cluster.host import Places, Scheduler
 from bertjob.config.site import Mpi, Site
 

@@ -13,7 +13,7 @@ from bertjob.cluster.host import Machine, Places, Programs
 from bertjob.cluster.host.filesystem import Place
 from bertjob.config.job import Job
 from bertjob.config.site import Fabric, Site
-from bertjob.launch import ports
+from bertjob.launch import script
 
 
 def place(**keys):
@@ -55,7 +55,7 @@ def test_caches_on_a_shared_home():
 def test_ports_of_outgoing_connections():
     assert one(host.ports, case(places=Places(ephemeral=(32768, 60999)))).level == "ok"
     assert one(host.ports, case(places=Places(ephemeral=(10000, 60999)))).level == "warn"
-    assert f"$(({host._FIRST_PORT} + " in ports.choice("0")
+    assert f"$(({host._FIRST_PORT} + " in script.port_choice("0")
 
 
 def test_an_interface_that_does_not_exist():

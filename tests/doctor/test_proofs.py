@@ -10,10 +10,10 @@ from fakes.commands import Commands
 
 from bertjob.cli.main import cli
 from bertjob.cli.options import Request
-from bertjob.cli.verbs.launch_words import launch_words
+from bertjob.cli.proof import launch_words
 from bertjob.cluster.doctor import advice, job_checks, proofs, prove
+from bertjob.cluster.doctor.case import Typed
 from bertjob.cluster.doctor.proofs import BadNode, Book, Proved
-from bertjob.cluster.doctor.typed import Typed
 from bertjob.config.job import Image as JobImage
 from bertjob.config.job import Resources
 from bertjob.config.load import load_job
@@ -157,7 +157,7 @@ def test_an_interrupt_takes_the_proof_out_of_the_queue(tmp_path, monkeypatch):
         assert not commands.calls("scancel")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bertjob.cluster.runs.wait.wait", interrupted)
+    monkeypatch.setattr("bertjob.cluster.runs.watch.wait", interrupted)
     result = CliRunner().invoke(cli, ["doctor", "--prove", "--site", "generic", "--run-dir", str(tmp_path / "p")])
     assert result.exit_code != 0
     assert commands.calls("scancel") == [["4711"]]

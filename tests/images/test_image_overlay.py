@@ -13,7 +13,7 @@ from planned import LOCAL, SLURM, with_
 
 from bertjob.cli.main import cli
 from bertjob.cluster.images import engine
-from bertjob.cluster.images.overlay import overlay_commands
+from bertjob.cluster.images.build import overlay_commands
 from bertjob.config.job import Image
 from bertjob.config.site import Mount
 from bertjob.errors import PreflightError

@@ -26,11 +26,11 @@ from bertjob.errors import CheckpointError
 from bertjob.rundir.world import World
 from bertjob.train.backends import Backend, StepOutcome
 from bertjob.train.data.batch import Batch
-from bertjob.train.make import make_backend
-from bertjob.train.model.forward import span_logits
+from bertjob.train.model.heads import span_logits
 from bertjob.train.model.initialize import build_question_answering
 from bertjob.train.optim.onebit import CompressedOptimizer
-from bertjob.train.tasks.squad.loss import span_loss
+from bertjob.train.tasks.squad.task import span_loss
+from bertjob.train.trainer import make_backend
 
 STEPS, HALF = 8, 4
 MICRO_BATCHES = 8  # of one step, over all ranks

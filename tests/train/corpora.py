@@ -7,7 +7,7 @@ import numpy as np
 from bertjob.train.corpus.prepare import Progress
 from bertjob.train.corpus.reader import Corpus, open_corpus
 from bertjob.train.corpus.shards import Shard
-from bertjob.train.tasks.pretraining.assemble import Marks
+from bertjob.train.tasks.pretraining.samples import Marks
 
 WORDS = [
     "the",

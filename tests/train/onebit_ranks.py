@@ -24,8 +24,7 @@ from torch import Tensor, distributed, nn
 from bertjob.errors import WorldError
 from bertjob.train.optim import OneBitAdam, OneBitLamb, ZeroOneAdam
 from bertjob.train.optim.onebit import CompressedOptimizer
-from bertjob.train.optim.onebit.routes import by_node
-from bertjob.train.optim.onebit.torch import TorchTransport
+from bertjob.train.optim.onebit.routes import TorchTransport, by_node
 
 STEPS, HALF, FROZEN = 30, 21, 8
 SHAPES = [(7, 5), (64,), (3,), (40, 30), (1,)]

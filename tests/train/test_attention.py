@@ -6,7 +6,7 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from bertjob.train.data.batch import Batch
 from bertjob.train.model.attention import NAME, Segments, by_flash, by_padding, by_sample
-from bertjob.train.model.forward import span_logits
+from bertjob.train.model.heads import span_logits
 
 LENGTHS = (17, 5, 30, 5)
 WAYS = {"by_sample": by_sample, "by_padding": by_padding}

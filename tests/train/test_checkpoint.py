@@ -18,10 +18,9 @@ from bertjob.errors import CheckpointError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
 from bertjob.train.checkpoint import checkpoint, hashes
-from bertjob.train.checkpoint.checkpoint import Progress
-from bertjob.train.checkpoint.saver import Saver
+from bertjob.train.checkpoint.checkpoint import Progress, Saver
 from bertjob.train.distributed.ranks import Ranks
-from bertjob.train.reporting.metrics import cut
+from bertjob.train.reporting.heartbeat import cut
 
 NOTHING_DONE = Progress(step=0, samples=0, seed=7, global_batch=8, total_steps=12, world_size=1, versions={})
 ALONE = Ranks(World(0, 1, 0, 1, "no launcher"), group=None)  # one rank sends nothing

@@ -16,8 +16,8 @@ from bertjob.errors import DataError
 from bertjob.estimate.job_files import samples_of
 from bertjob.train.corpus.reader import open_corpus
 from bertjob.train.corpus.statistics import check, facts
-from bertjob.train.tasks.pretraining.assemble import Marks
 from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings
+from bertjob.train.tasks.pretraining.samples import Marks
 from tests.train.byte_level import byte_level
 
 BERTJOB = str(Path(sys.executable).with_name("bertjob"))

@@ -17,12 +17,10 @@ import pytest
 
 from bertjob.errors import DataError
 from bertjob.train.corpus.manifest import Manifest
-from bertjob.train.corpus.pieces import Piece
 from bertjob.train.corpus.prepare import Preparation, Progress, prepare
 from bertjob.train.corpus.reader import open_corpus
-from bertjob.train.corpus.shard_making import Making, for_validation, for_vocabulary
 from bertjob.train.corpus.sources import Span
-from bertjob.train.corpus.workers import make_shards
+from bertjob.train.corpus.workers import Making, Piece, for_validation, for_vocabulary, make_shards
 from bertjob.train.data.tokenizer import BertTokenizer
 from tests.train.corpora import read_back, silent, write_documents
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from bertjob.train.data.dealing import deal, hands_of
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Int64, deal, hands_of
 
 SIZE = 64
 BATCH = range(3 * 2**16, 4 * 2**16)

@@ -19,7 +19,7 @@ from transformers import BertConfig, BertForPreTraining, RobertaConfig, RobertaF
 from bertjob.config.job import Job, Kernel, Model, Train
 from bertjob.errors import DataError
 from bertjob.train.data.batch import Batch
-from bertjob.train.model.formats import bundle
+from bertjob.train.model.formats import tensorflow
 from bertjob.train.model.heads import predictions
 from bertjob.train.model.initialize import build
 
@@ -100,8 +100,8 @@ def test_numbers_of_every_size_are_read(tmp_path):
     tensors["bfloat"] = (array.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     tensors |= {"scalar": np.array(2.5, np.float32), "whole": np.arange(3), "empty": np.zeros((0, 4), np.float32)}
     tf_files.write(tmp_path / "x", tensors, {"bfloat": 14})
-    entries = bundle.read_index(tmp_path / "x")
-    found = dict(bundle.read_tensors(tmp_path / "x", entries))
+    entries = tensorflow.read_index(tmp_path / "x")
+    found = dict(tensorflow.read_tensors(tmp_path / "x", entries))
     assert found.keys() == tensors.keys() - {"whole"}
     for name in ("double", "half", "single", "bfloat"):
         assert np.array_equal(found[name], array)
@@ -122,7 +122,7 @@ DATA = "ADgAvAAAgD8AAABAAABAQAAAgEAAAKBAAADAQAcAAAAAAAAA"
 def test_what_tensorflow_itself_has_written_is_read(tmp_path):
     (tmp_path / "x.index").write_bytes(base64.b64decode(INDEX))
     (tmp_path / "x.data-00000-of-00001").write_bytes(base64.b64decode(DATA))
-    found = dict(bundle.read_tensors(tmp_path / "x", bundle.read_index(tmp_path / "x")))
+    found = dict(tensorflow.read_tensors(tmp_path / "x", tensorflow.read_index(tmp_path / "x")))
     assert found.keys() == {"bert/a/kernel", "bert/a/bias"}
     assert found["bert/a/kernel"].tolist() == [[1, 2, 3], [4, 5, 6]]
     assert found["bert/a/bias"].tolist() == [0.5, -1]

@@ -16,16 +16,14 @@ from bertjob.config.load import load_job
 from bertjob.errors import DataError
 from bertjob.train.data.special_tokens import ROBERTA
 from bertjob.train.data.tokenizer import BertTokenizer
-from bertjob.train.tasks.pretraining.assemble import Marks
 from bertjob.train.tasks.pretraining.external import MadeSamples
 from bertjob.train.tasks.pretraining.external.bing_bert_shards import BingStore
 from bertjob.train.tasks.pretraining.external.datasets_arrow import ArrowStore
 from bertjob.train.tasks.pretraining.external.hdf5 import KEYS, WEIGHTS, Hdf5Store
-from bertjob.train.tasks.pretraining.external.store import CheckedStore, Limits
-from bertjob.train.tasks.pretraining.external.stream import Store
+from bertjob.train.tasks.pretraining.external.store import CheckedStore, Limits, Store
 from bertjob.train.tasks.pretraining.masking import Masking, Vocabulary, mask
 from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings
-from bertjob.train.tasks.pretraining.samples import Samples
+from bertjob.train.tasks.pretraining.samples import Marks, Samples
 from bertjob.train.tasks.pretraining.source import open_sources
 from tests.train.corpora import random_corpus
 

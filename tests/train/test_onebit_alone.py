@@ -14,16 +14,16 @@ from packaging.requirements import Requirement
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bertjob.config.checks.freezing import complaint
+from bertjob.config.checks.onebit import complaint
 from bertjob.config.checks.settling import earliest
 from bertjob.config.job import ONE_BIT, OneBit, Optimizer
 from bertjob.errors import PreflightError
 from bertjob.train.optim import Lamb, OneBitAdam, OneBitLamb, ZeroOneAdam, parameter_groups
 from bertjob.train.optim.factory import gauges, make_optimizer
 from bertjob.train.optim.onebit import consensus
+from bertjob.train.optim.onebit.consensus import WIDTH, Sketch
 from bertjob.train.optim.onebit.freeze import Freeze
 from bertjob.train.optim.onebit.moments import hold, limit
-from bertjob.train.optim.onebit.sketch import WIDTH, Sketch
 from bertjob.train.optim.onebit.zeroone import steps_between_exchanges, updates_variance
 
 KINDS = [OneBitAdam, OneBitLamb, ZeroOneAdam]

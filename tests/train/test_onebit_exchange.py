@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from onebit_post import Post
 from onebit_simulation import OneBitMean
 
-from bertjob.train.optim.onebit import bits
-from bertjob.train.optim.onebit.buckets import fill
+from bertjob.train.optim.onebit import codec
 from bertjob.train.optim.onebit.codec import Codec, codec_for
 from bertjob.train.optim.onebit.exchange import NodeExchange, OneBitExchange
-from bertjob.train.optim.onebit.layout import Layout, cut, line_up
+from bertjob.train.optim.onebit.layout import Layout, cut, fill, line_up
 from bertjob.train.optim.onebit.routes import Routes
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
@@ -28,11 +27,11 @@ SIZES = st.lists(st.integers(1, 300), min_size=1, max_size=6)
 @given(st.lists(st.lists(FLOATS, min_size=8, max_size=8), min_size=1, max_size=9))
 def test_signs_are_written_as_binary_numbers_and_come_back(octets):
     tensor = torch.tensor(octets).flatten()
-    packed = bits.pack(tensor)
+    packed = codec.pack(tensor)
     ones = [int("".join(str(int(bit)) for bit in row), 2) for row in torch.signbit(tensor).view(-1, 8).tolist()]
     assert packed.tolist() == ones
     out = torch.empty(1, len(tensor))
-    bits.unpack(packed[None], torch.tensor([2.5]), out)
+    codec.unpack(packed[None], torch.tensor([2.5]), out)
     assert out[0].tolist() == torch.copysign(torch.tensor(2.5), tensor).tolist()
 
 
@@ -40,9 +39,9 @@ def test_signs_are_written_as_binary_numbers_and_come_back(octets):
 def test_what_is_said_and_the_error_are_the_values(values, scale):
     tensor = torch.tensor(values, dtype=torch.float64)
     error = tensor.clone()
-    packed = bits.compress(error, torch.tensor(scale, dtype=torch.float64))
+    packed = codec.compress(error, torch.tensor(scale, dtype=torch.float64))
     said = torch.empty(1, 16, dtype=torch.float64)
-    bits.unpack(packed[None], torch.tensor([scale], dtype=torch.float64), said)
+    codec.unpack(packed[None], torch.tensor([scale], dtype=torch.float64), said)
     assert torch.allclose(said[0] + error, tensor, rtol=1e-12, atol=1e-9)
 
 
@@ -51,20 +50,20 @@ def test_long_rows_are_the_same_as_short_ones(rows):
     """They are handled in slices."""
     torch.manual_seed(rows)
     values, scales = torch.randn(rows, 8 * (20_000 // rows)), torch.rand(rows)
-    packed = bits.pack(values.view(-1)).view(rows, -1)
+    packed = codec.pack(values.view(-1)).view(rows, -1)
     expected = torch.copysign(scales[:, None], values)
     out = torch.empty_like(values)
-    bits.unpack(packed, scales, out)
+    codec.unpack(packed, scales, out)
     assert torch.equal(out, expected)
     total = torch.ones(values.shape[1])
-    bits.add_up(packed, scales, total)
+    codec.add_up(packed, scales, total)
     assert torch.allclose(total, 1 + expected.sum(0), atol=1e-4)
 
 
 def test_negative_zero_is_a_minus_everywhere():
     values = torch.tensor([-0.0, 0.0] * 4)
-    assert bits.pack(values).tolist() == [0b10101010]
-    bits.compress(values, torch.tensor(1.0))
+    assert codec.pack(values).tolist() == [0b10101010]
+    codec.compress(values, torch.tensor(1.0))
     assert values.tolist() == [1.0, -1.0] * 4
 
 

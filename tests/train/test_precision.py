@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from bertjob.errors import SpecError
-from bertjob.train import precision
-from bertjob.train.precision import InPrecision, has_bf16, loss_scaler, resolve
+from bertjob.train import device
+from bertjob.train.device import InPrecision, has_bf16, loss_scaler, resolve
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -19,14 +19,14 @@ def test_auto_on_gpus_follows_their_capability(monkeypatch, capability, meaning)
 
 @pytest.mark.parametrize(("has", "meaning"), [(True, "bf16"), (False, "fp32")])
 def test_auto_on_cpus_follows_their_flags(monkeypatch, has, meaning):
-    monkeypatch.setattr(precision, "has_bf16", lambda _device: has)
+    monkeypatch.setattr(device, "has_bf16", lambda _device: has)
     assert resolve("auto", CPU) == meaning
 
 
 @pytest.mark.parametrize("flags", ["avx512_bf16", "amx_bf16", "fp asimd bf16 i8mm"])
 def test_bf16_of_a_cpu_is_read_from_its_flags(monkeypatch, tmp_path, flags):
     cpuinfo = tmp_path / "cpuinfo"
-    monkeypatch.setattr(precision, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(device, "CPUINFO", cpuinfo)
     assert not has_bf16(CPU)
     cpuinfo.write_text("flags : fpu avx512f avx2\n")
     assert not has_bf16(CPU)

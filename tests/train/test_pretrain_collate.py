@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bertjob.train.tasks.pretraining.collate import packed, padded
 from bertjob.train.tasks.pretraining.full_sentences import FullSentences
-from bertjob.train.tasks.pretraining.masking import Masked, Masking, Vocabulary, mask
+from bertjob.train.tasks.pretraining.masking import Masked, Masking, Vocabulary, mask, packed, padded
 from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings
 from bertjob.train.tasks.pretraining.samples import Samples
 from tests.train.corpora import MARKS, random_corpus

@@ -15,9 +15,8 @@ from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import RunState, read_state
 from bertjob.rundir.world import World
 from bertjob.train.backends import StepOutcome
-from bertjob.train.reporting.heartbeat import Heartbeat
+from bertjob.train.reporting.heartbeat import Heartbeat, MetricsFile
 from bertjob.train.reporting.meter import Reading
-from bertjob.train.reporting.metrics import MetricsFile
 from bertjob.train.reporting.report import Report, console_line, metrics_line
 
 FIRST = World(0, 2, 0, 2, "test")

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bertjob.train.tasks.squad.collate import collate, packed, padded
+from bertjob.train.tasks.squad.batches import collate, packed, padded
 from bertjob.train.tasks.squad.features import Features
-from bertjob.train.tasks.squad.loss import span_loss
+from bertjob.train.tasks.squad.task import span_loss
 
 SAMPLES = np.array([5, 0, 17, 5])
 

@@ -15,10 +15,10 @@ from bertjob.formats.demo import demo_set
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
 from bertjob.train.distributed.ranks import Ranks
-from bertjob.train.make import make_backend
 from bertjob.train.rng import seed_micro_batch
 from bertjob.train.schedule import learning_rate
 from bertjob.train.tasks.squad.task import SquadTask
+from bertjob.train.trainer import make_backend
 
 CPU = torch.device("cpu")
 ALONE = World(0, 1, 0, 1, "test")

@@ -15,7 +15,7 @@ from bertjob.formats.squad import SquadSet
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
 from bertjob.train.distributed.ranks import Ranks
-from bertjob.train.tasks.squad.collate import packed
+from bertjob.train.tasks.squad.batches import packed
 from bertjob.train.tasks.squad.task import SquadTask
 
 CPU = torch.device("cpu")

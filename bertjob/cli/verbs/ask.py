@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bertjob.cli import completion
+from bertjob.cli import options
 from bertjob.cli.options import json_option
 
 if TYPE_CHECKING:
-    from bertjob.cluster.answers import Progress
+    from bertjob.cluster.training import AnsweringProgress
 
 
 @click.command("ask")
-@click.argument("run", metavar="RUN", shell_complete=completion.runs)
+@click.argument("run", metavar="RUN", shell_complete=options.complete_runs)
 @click.option(
     "--start", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="First dev question."
 )
@@ -34,9 +34,9 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
         raise click.UsageError("--question and --context go together", click.get_current_context())
     if question is not None and not question.strip():
         raise click.UsageError("--question: a question is wanted, got nothing", click.get_current_context())
-    from bertjob.cluster.answers import answers
     from bertjob.cluster.preflight import NEEDED_BY_MODELS, check_installed
     from bertjob.cluster.runs.catalog import run_folder
+    from bertjob.cluster.training import answers
 
     run_dir = run_folder(run)
     check_installed("asking", NEEDED_BY_MODELS)
@@ -49,14 +49,14 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
         click.echo(msgspec.json.encode(found).decode())
         return
     from bertjob.cli.output import show
-    from bertjob.cli.views import answer_text
+    from bertjob.cli.tables import answer_text
 
     for answer in found:
         show(answer_text(answer), end="\n\n")
 
 
 @contextmanager
-def _showing() -> "Iterator[Callable[[Progress], None]]":
+def _showing() -> "Iterator[Callable[[AnsweringProgress], None]]":
     """Give a function that moves a bar on a terminal: a book for a context takes minutes. The bar goes at the end."""
     if not sys.stderr.isatty():
         yield lambda progress: None
@@ -67,10 +67,10 @@ def _showing() -> "Iterator[Callable[[Progress], None]]":
     from bertjob.cli.output import prose
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("ETA"))
-    with Bars(*columns, TimeRemainingColumn(), console=prose, transient=True) as bars:
+    with Bars(*columns, TimeRemainingColumn(), console=prose(), transient=True) as bars:
         task = bars.add_task("loading the model", total=None)
 
-        def show(progress: "Progress") -> None:
+        def show(progress: "AnsweringProgress") -> None:
             bars.update(task, description="reading", completed=progress.read, total=progress.pieces)
 
         yield show

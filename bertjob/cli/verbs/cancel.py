@@ -2,11 +2,11 @@
 
 import click
 
-from bertjob.cli import completion
+from bertjob.cli import options
 
 
 @click.command("cancel")
-@click.argument("runs", metavar="ID...", nargs=-1, required=True, shell_complete=completion.runs)
+@click.argument("runs", metavar="ID...", nargs=-1, required=True, shell_complete=options.complete_runs)
 @click.option("--now", "at_once", is_flag=True, help="End them at once, without a checkpoint of the newest step.")
 def verb(runs: tuple[str, ...], at_once: bool) -> None:
     """Cancel jobs.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bertjob.cli import completion
+from bertjob.cli import options
 from bertjob.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command("clean")
-@click.argument("runs", metavar="[ID...]", nargs=-1, shell_complete=completion.runs)
+@click.argument("runs", metavar="[ID...]", nargs=-1, shell_complete=options.complete_runs)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
 @json_option

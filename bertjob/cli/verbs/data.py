@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bertjob.cli import completion
+from bertjob.cli import options
 from bertjob.cli.options import json_option
 
 _UNITS = {
@@ -25,7 +25,7 @@ def verb() -> None:
 
 
 @verb.command("fetch")
-@click.argument("name", metavar="NAME", shell_complete=completion.data_sets)
+@click.argument("name", metavar="NAME", shell_complete=options.complete_data_sets)
 @click.option("--to", default="data", show_default=True, metavar="DIR", help="Folder for the files.")
 def fetch_command(name: str, to: str) -> None:
     """Download the official files of a data set (squad) and check their sha256.
@@ -113,7 +113,7 @@ def prepare_command(
     """
     if (vocab is None) == (train_vocab is None):
         raise click.UsageError("say either --vocab or --train-vocab", click.get_current_context())
-    from bertjob.cli.preparing import showing
+    from bertjob.cli.progress import showing_preparation
     from bertjob.cluster.training import Request, prepare
 
     request = Request(
@@ -125,7 +125,7 @@ def prepare_command(
         validation,
         workers or len(os.sched_getaffinity(0)),
     )
-    with showing() as show:
+    with showing_preparation() as show:
         made = prepare(request, show)
     if as_json:
         click.echo(json.dumps({"folder": out, **made}))

@@ -1,4 +1,4 @@
-"""``bertjob doctor``: is this machine, this site and this job fit for each other?"""
+"""``bertjob doctor``: whether this machine, this site and this job fit each other."""
 
 import os
 import shutil
@@ -8,21 +8,12 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from bertjob.cli.options import (
-    SITE_VARIABLE,
-    JobIsOptional,
-    Request,
-    SbatchCommand,
-    job_options,
-    json_option,
-)
+from bertjob.cli.options import SITE_VARIABLE, SMOKE, JobIsOptional, Request, SbatchCommand, job_options, json_option
+from bertjob.cluster.doctor import proofs
 from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
 from bertjob.rundir.directory import RUNS
-
-SMOKE = "smoke"
-"""The job that proves a launch; also what is examined where no job is named."""
 
 
 class _Doctor(JobIsOptional, SbatchCommand):
@@ -47,7 +38,7 @@ def verb(request: Request, image: str | None, prove: bool, forget: bool, as_json
         _forget(site)
         return
     if prove:
-        from bertjob.cli.verbs.prove import show_proof
+        from bertjob.cli.proof import show_proof
 
         show_proof(request, as_json)
         return
@@ -64,7 +55,7 @@ def _at_site(request: Request, image: str | None) -> Request:
 
 
 def _examine(request: Request, site: Site, as_json: bool) -> None:
-    from bertjob.cli.verbs.launch_words import launch_words
+    from bertjob.cli.proof import launch_words
     from bertjob.cluster.doctor import findings
     from bertjob.cluster.doctor.examine import examine
     from bertjob.cluster.host.here import working_directory
@@ -91,7 +82,6 @@ def _with_sbatch(request: Request) -> Job:
 
 
 def _forget(site: Site) -> None:
-    from bertjob.cluster.doctor import proofs
 
     known = [node.name for node in proofs.read().bad_nodes if node.site == site.name]
     proofs.change(lambda book: book.without_bad(site.name))

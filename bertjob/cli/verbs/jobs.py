@@ -8,8 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from bertjob.cli.listing import show_names
 from bertjob.cli.options import JobIsOptional, Request, job_options, json_option
+from bertjob.cli.output import show_names
 from bertjob.cluster.host.here import here, working_directory
 from bertjob.config.job import Job
 from bertjob.config.load import Loaded, load_job
@@ -36,9 +36,9 @@ def verb(request: Request, as_json: bool) -> None:
         click.echo(json.dumps({path: {"value": value, "from": str(origin)} for path, value, origin in rows}, indent=2))
     else:
         from bertjob.cli.output import out, show
-        from bertjob.cli.views import origins_table
+        from bertjob.cli.tables import origins_table
 
-        show(origins_table([(path, value, _short(origin)) for path, value, origin in rows], out.width))
+        show(origins_table([(path, value, _short(origin)) for path, value, origin in rows], out().width))
 
 
 def _origin(path: str, job: Loaded[Job], whole: Job, site: str) -> Origin:

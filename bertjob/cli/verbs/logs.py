@@ -4,11 +4,11 @@ import sys
 
 import click
 
-from bertjob.cli import completion
+from bertjob.cli import options
 
 
 @click.command("logs")
-@click.argument("run", metavar="ID", shell_complete=completion.runs)
+@click.argument("run", metavar="ID", shell_complete=options.complete_runs)
 @click.option("-f", "--follow", is_flag=True, help="From the start to the job's end, over requeues.")
 @click.option("--rank", type=click.IntRange(min=0), metavar="N", help="The own log of rank N.")
 def verb(run: str, follow: bool, rank: int | None) -> None:

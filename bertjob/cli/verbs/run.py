@@ -72,14 +72,14 @@ def _show_result(run_dir: RunDir) -> None:
     if state is None or state.exact_match is None or state.f1 is None:
         return
     from bertjob.cli.output import prose
-    from bertjob.cli.views import answer_text
-    from bertjob.cluster.answers import answers
+    from bertjob.cli.tables import answer_text
+    from bertjob.cluster.training import answers
 
     try:
         shown = answers(run_dir, ["--start", "0", "--count", str(_SHOWN_ANSWERS)])
     except DataError as error:  # e.g. trained in a container, and no torch on this side
-        prose.print(f"no answers are shown: {error}", markup=False)
+        prose().print(f"no answers are shown: {error}", markup=False)
         shown = []
     for answer in shown:
-        prose.print(answer_text(answer), end="\n\n")
-    prose.print(f"exact match [bold]{state.exact_match:.2f}[/]  F1 [bold]{state.f1:.2f}[/]")
+        prose().print(answer_text(answer), end="\n\n")
+    prose().print(f"exact match [bold]{state.exact_match:.2f}[/]  F1 [bold]{state.f1:.2f}[/]")

@@ -49,6 +49,6 @@ def verb(request: Request, dry_run: bool) -> None:
         sys.stdout.write(script(planned))
         return
     refuse_unsaid(planned.job, planned.site)
-    from bertjob.cluster.shell import run_shell
+    from bertjob.cluster.local import run_shell
 
     raise click.exceptions.Exit(run_shell(planned))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from bertjob.cli.listing import show_names
 from bertjob.cli.options import Names, json_option
+from bertjob.cli.output import show_names
 from bertjob.config.job import Name
 from bertjob.config.load import dump, load_site
 from bertjob.config.search import find, user_folder
 from bertjob.config.site import Site
-from bertjob.config.wanted import wanted
+from bertjob.config.validate import wanted
 from bertjob.errors import PreflightError, SchedulerError, SpecError
 
 if TYPE_CHECKING:

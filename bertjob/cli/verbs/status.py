@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bertjob.cli import completion
+from bertjob.cli import options
 from bertjob.cli.options import json_option
 from bertjob.errors import SchedulerError
 
@@ -23,7 +23,7 @@ _SHOWN = 20
 
 
 @click.command("status")
-@click.argument("runs", metavar="[ID...]", nargs=-1, shell_complete=completion.runs)
+@click.argument("runs", metavar="[ID...]", nargs=-1, shell_complete=options.complete_runs)
 @click.option("-w", "--watch", is_flag=True, help="Refresh in place until interrupted.")
 @click.option("-a", "--all", "everything", is_flag=True, help=f"All runs, not only the newest {_SHOWN}.")
 @json_option
@@ -63,11 +63,11 @@ def _show(runs: "Sequence[Run]") -> None:
 
     now = status(runs)
     for note in now.notes:
-        prose.print(note, style="yellow", markup=False)
+        prose().print(note, style="yellow", markup=False)
     if now.rows:
-        show(status_table(now.rows, out.width))
+        show(status_table(now.rows, out().width))
     else:
-        prose.print("no runs yet: bertjob run squad-demo")
+        prose().print("no runs yet: bertjob run squad-demo")
     _end(now)
 
 
@@ -93,7 +93,7 @@ def _watch(choose: "Callable[[], Sequence[Run]]") -> None:
     from bertjob.cluster.slurm import queue
 
     runs: Sequence[Run] = ()
-    with Live(console=out, auto_refresh=False) as live:
+    with Live(console=out(), auto_refresh=False) as live:
         asked, answer = float("-inf"), queue.Answer()
         while True:
             if time.monotonic() - asked >= ASK_EVERY_S:
@@ -101,6 +101,6 @@ def _watch(choose: "Callable[[], Sequence[Run]]") -> None:
                 jobs = [run.submission.job_id for run in with_those_before(runs) if not run.local]
                 answer, asked = queue.ask(jobs), time.monotonic()
             now = status(runs, partial(_known, answer))
-            table = status_table(now.rows, out.width)
+            table = status_table(now.rows, out().width)
             live.update(Group(table, *(Text(note, style="yellow") for note in now.notes)), refresh=True)
             time.sleep(_REDRAW_S)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
-from bertjob.cli.options import Names, Request, SbatchCommand, job_options, json_option
-from bertjob.cli.settings import refuse_strangers
+from bertjob.cli.options import Names, Request, SbatchCommand, job_options, json_option, refuse_strangers
 from bertjob.config.search import phases
 from bertjob.errors import of_job
 from bertjob.launch.checks import refuse_submit
@@ -81,7 +80,7 @@ def _planned(link: Request) -> tuple[Request, Plan]:
 
 def _left_out(link: Request, plan: Plan) -> tuple[Request, Plan]:
     """The same without the nodes that failed a proof."""
-    from bertjob.cli.verbs.launch_words import launch_words
+    from bertjob.cli.proof import launch_words
     from bertjob.cluster.doctor.advice import excluding, left_out, said_of
 
     bad = left_out(plan)
@@ -93,7 +92,7 @@ def _left_out(link: Request, plan: Plan) -> tuple[Request, Plan]:
 
 
 def _print_scripts(plans: list[Plan], as_json: bool) -> None:
-    from bertjob.cluster.slurm.chain import check_chain
+    from bertjob.cluster.slurm.submit import check_chain
 
     check_chain(plans)
     for plan in plans:
@@ -102,7 +101,7 @@ def _print_scripts(plans: list[Plan], as_json: bool) -> None:
 
 
 def _submit(links: list[Request]) -> "list[Submitted]":
-    from bertjob.cluster.slurm.chain import Link, submit_chain
+    from bertjob.cluster.slurm.submit import Link, submit_chain
 
     def planned(link: Request) -> Link:
         return lambda more: replace(link, sbatch=(*link.sbatch, *more)).plan(link.run_dir)
@@ -111,7 +110,7 @@ def _submit(links: list[Request]) -> "list[Submitted]":
 
 
 def _tell(plans: list[tuple[Request, Plan]], submitted: "list[Submitted]", as_json: bool) -> None:
-    from bertjob.cli.verbs.launch_words import launch_words
+    from bertjob.cli.proof import launch_words
     from bertjob.cluster.doctor.advice import unproved
 
     pairs = zip(plans, submitted, strict=True)

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bertjob.cli import completion
+from bertjob.cli import options
 
 if TYPE_CHECKING:
     from bertjob.cluster.runs.catalog import Run
 
 
 @click.command("wait")
-@click.argument("runs", metavar="ID...", nargs=-1, required=True, shell_complete=completion.runs)
+@click.argument("runs", metavar="ID...", nargs=-1, required=True, shell_complete=options.complete_runs)
 def verb(runs: tuple[str, ...]) -> None:
     """Wait until jobs have ended.
 
@@ -26,7 +26,7 @@ def verb(runs: tuple[str, ...]) -> None:
 def wait_for(runs: "Sequence[Run]") -> None:
     """Block until all have ended; say how on stderr, and end with exit code 1 unless all succeeded."""
     from bertjob.cluster.runs.status import status
-    from bertjob.cluster.runs.wait import wait
+    from bertjob.cluster.runs.watch import wait
 
     outcomes = wait(runs)
     fallen = [run for run, outcome in zip(runs, outcomes, strict=True) if not outcome.success]

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from bertjob.cluster.doctor import host, job_checks, launch, slurm_checks
-from bertjob.cluster.doctor.case import Case
-from bertjob.cluster.doctor.finding import Finding
+from bertjob.cluster.doctor.case import Case, Finding
 
 Check = Callable[[Case], Iterable[Finding]]
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from bertjob.cluster.doctor import proofs
+from bertjob.cluster.doctor.case import Typed
 from bertjob.cluster.doctor.proofs import BadNode, Combination
-from bertjob.cluster.doctor.typed import Typed
 from bertjob.cluster.slurm import facts
 from bertjob.launch.plan import Plan
 

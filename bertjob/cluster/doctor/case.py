@@ -1,16 +1,79 @@
-"""What doctor judges: a job at a site, and all that was asked of this machine."""
+"""What doctor judges (a job at a site, and all that was asked of this machine), and what its checks find."""
 
+import shlex
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
 from bertjob.cluster.doctor.proofs import BadNode, Proved
-from bertjob.cluster.doctor.typed import Typed
 from bertjob.cluster.host import Machine
 from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch.plan import Plan
 from bertjob.rundir.image_contents import ImageFacts
+
+
+class Typed(msgspec.Struct, frozen=True):
+    """What the command line said of a launch, in its own words.
+
+    Attributes:
+        site: name or file of the site, as after `--site`.
+        job: name or file of the job, where its file says how it is launched; empty elsewhere.
+        options: options that change the launch, one word each.
+    """
+
+    site: str
+    job: str = ""
+    options: tuple[str, ...] = ()
+
+    def to_prove(self, *, slurm: bool) -> str:
+        """What proves the launch that was asked for, and not another one."""
+        nodes = ("--nodes", "2") if slurm else ()
+        job = (self.job,) if self.job else ()
+        return shlex.join(("bertjob", "doctor", *job, "--prove", *nodes, "--site", self.site, *self.options))
+
+    def to_check(self, image: str) -> str:
+        """What looks into an image."""
+        return shlex.join(("bertjob", "image", "check", image, "--site", self.site))
+
+    def to_forget(self) -> str:
+        """What forgets the nodes that failed."""
+        return shlex.join(("bertjob", "doctor", "--forget", "--site", self.site))
+
+
+Level = Literal["ok", "warn", "fail"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of doctor.
+
+    Attributes:
+        check: what was looked at, in one or two words.
+        level: `fail` would stop a job; `warn` is seldom meant.
+        finding: what is so.
+        remedy: what to do; empty where nothing need be done.
+    """
+
+    check: str
+    level: Level
+    finding: str
+    remedy: str = ""
+
+
+def ok(check: str, finding: str) -> Finding:
+    """All is well."""
+    return Finding(check, "ok", finding)
+
+
+def warn(check: str, finding: str, remedy: str) -> Finding:
+    """It works, but is seldom meant."""
+    return Finding(check, "warn", finding, remedy)
+
+
+def fail(check: str, finding: str, remedy: str) -> Finding:
+    """A job would not work."""
+    return Finding(check, "fail", finding, remedy)
 
 
 class Image(msgspec.Struct, frozen=True):

@@ -3,8 +3,7 @@
 import posixpath
 from collections.abc import Iterator, Mapping
 
-from bertjob.cluster.doctor.case import Case
-from bertjob.cluster.doctor.finding import Finding, fail, ok, warn
+from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
 from bertjob.cluster.host.filesystem import Place
 
 _GB = 10**9

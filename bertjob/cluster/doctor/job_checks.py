@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from bertjob.cluster.doctor.case import Case
-from bertjob.cluster.doctor.finding import Finding, fail, ok, warn
+from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
 from bertjob.cluster.doctor.launch import unsaid
 from bertjob.launch import pmi
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from bertjob.cluster.doctor.case import Case
-from bertjob.cluster.doctor.finding import Finding, fail, ok, warn
+from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
 from bertjob.cluster.host.programs import HostMpi
 from bertjob.config.job import Library
 from bertjob.errors import PreflightError

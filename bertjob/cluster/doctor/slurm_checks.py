@@ -1,13 +1,50 @@
-"""Checks of Slurm: does it answer, what are its release's traps, does it have what the job asks for."""
+"""Checks of Slurm: whether it answers, the traps of its release, and whether it has what the job asks for.
+
+From Slurm's release notes and from what was seen on 22.05.8.
+"""
 
 from collections.abc import Iterator
 
-from bertjob.cluster.doctor.case import Case
-from bertjob.cluster.doctor.finding import Finding, fail, ok, warn
-from bertjob.cluster.doctor.traps import traps
+import msgspec
+
+from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
 from bertjob.cluster.slurm.facts import NO_CONFIGURATION, NodeGroup
 from bertjob.config import walltime
 from bertjob.text import did_you_mean
+
+Release = tuple[int, int]
+_EVER: Release = (99, 0)
+
+
+class Trap(msgspec.Struct, frozen=True):
+    """Something that a release does and people do not expect.
+
+    Attributes:
+        first: the first release that has it.
+        before: the first one that has it no longer.
+        what: what happens.
+        answer: what bertjob's scripts do about it.
+    """
+
+    first: Release
+    before: Release
+    what: str
+    answer: str
+
+
+TRAPS = (
+    Trap((0, 0), (19, 5), "sbatch has no --gpus-per-node", "`gpu_option: gres` in the site asks by --gres"),
+    Trap((20, 11), _EVER, "a step inside a step waits for ever", "shared nodes get --overlap"),
+    Trap((22, 5), (22, 6), "takes backslashes out of the path of the log", "such run directories are refused"),
+    Trap((22, 5), _EVER, "srun takes no --cpus-per-task from sbatch", "the scripts hand it to srun as well"),
+    Trap((0, 0), (23, 2), "a log is lost if its folder is made late", "submit makes it first"),
+)
+
+
+def traps(release: Release) -> list[Trap]:
+    """The traps of a release."""
+    return [trap for trap in TRAPS if trap.first <= release < trap.before]
+
 
 _CLOCK_WARN_S, _CLOCK_FAIL_S = 5, 240
 """Munge refuses messages that are five minutes old; bertjob tells stale heartbeats by two."""

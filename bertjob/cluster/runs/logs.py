@@ -1,14 +1,43 @@
-"""A run's log from its start, to its real end: requeues append to the same file."""
+"""Follow a run's log from its start across requeues, which append to the same file, until the run ends."""
 
+import codecs
+import os
 import time
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.runs.tail import Tail
 from bertjob.cluster.runs.watch import Watch
 from bertjob.cluster.slurm import queue
 from bertjob.cluster.slurm.queue import Answer
 from bertjob.errors import DataError
+
+
+class Tail:
+    """Reads on from where it stopped. The file is opened anew each time: that is when NFS looks for what is new."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        """Begin at byte `offset`."""
+        self.path = path
+        self._offset = offset
+        self._inode: int | None = None
+        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+
+    def read(self) -> str:
+        """What came since the last time, maybe nothing; a file that was replaced or cut is read from its start."""
+        try:
+            with self.path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if status.st_size < self._offset or self._inode not in (None, status.st_ino):
+                    self._offset = 0
+                self._inode = status.st_ino
+                file.seek(self._offset)
+                added = file.read()
+        except FileNotFoundError:
+            return ""
+        self._offset += len(added)
+        return self._decode(added)
+
 
 _POLL_S = 0.5
 

@@ -1,5 +1,6 @@
-"""Where runs stand: the index, the scheduler and the runs' own heartbeats, joined into rows."""
+"""The state of runs: the index, the scheduler and the runs' own heartbeats, joined into rows."""
 
+import os
 import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -7,14 +8,29 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bertjob.cluster.runs import outcome, process_group
+from bertjob.cluster.runs import control, outcome
 from bertjob.cluster.runs.catalog import Run, before, with_those_before
-from bertjob.cluster.runs.last_words import last_words
 from bertjob.cluster.runs.outcome import STALE_S
 from bertjob.cluster.slurm import queue
 from bertjob.cluster.slurm.queue import Answer, JobState
 from bertjob.rundir.directory import STATE
 from bertjob.rundir.state import Phase, RunState, age, read_state
+
+_PREFIX = "bertjob: "
+_LONGEST = 1 << 14
+"""Bytes of the log's end that are looked at."""
+
+
+def last_words(run: Run) -> str:
+    """The last line of bertjob's own in the job's log, such as a node that lacks the engine; empty if there is none."""
+    try:
+        with run.run_dir.log(run.submission.job_id).open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _LONGEST))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    own = [line.removeprefix(_PREFIX) for line in lines if line.startswith(_PREFIX)]
+    return own[-1] if own else ""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +84,7 @@ def status(runs: Sequence[Run], ask: Callable[[Collection[str]], Answer] = queue
     answer = ask({run.submission.job_id for run in asked if not run.local})
     states = {run.path: read_state(f"{run.path}/{STATE}") for run in asked}  # no Path: there may be thousands
     host = socket.gethostname()
-    alive = {run.path for run in runs if run.local and run.submission.host == host and process_group.alive(run)}
+    alive = {run.path for run in runs if run.local and run.submission.host == host and control.alive(run)}
     found = rows(runs, answer, states, alive, host, time.time())
     unknown = any(row.state == JobState.UNKNOWN for row in found)
     return Status(found, notes(answer, found), away=bool(answer.controller) and unknown)

@@ -1,11 +1,11 @@
-"""Watch runs until they end: look at their heartbeats often and ask the scheduler seldom."""
+"""Watch runs until they end: read their heartbeats often and ask the scheduler seldom."""
 
 import logging
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from bertjob.cluster.runs import outcome, process_group
+from bertjob.cluster.runs import control, outcome
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.outcome import Outcome
 from bertjob.cluster.slurm import queue
@@ -81,10 +81,36 @@ class Watch:
         now = time.time()
         if run.local:
             here = run.submission.host == self._host
-            return outcome.of_local(run, state, now, alive=here and process_group.alive(run), here=here)
+            return outcome.of_local(run, state, now, alive=here and control.alive(run), here=here)
         info = self._answer.job(run.submission.job_id)
         return outcome.of_job(run, info, state, now, controller_answered=not self._answer.controller)
 
 
 def _says_it_ended(state: RunState | None) -> bool:
     return state is not None and state.phase in ENDED
+
+
+_POLL_S = 0.5
+_FIRST_GAP_S = 1.0
+
+
+def wait(
+    runs: Sequence[Run],
+    on_look: Callable[[], object] = lambda: None,
+    ask: Callable[[Collection[str]], Answer] = queue.ask,
+) -> list[Outcome]:
+    """Block until all runs have ended; their outcomes in the same order.
+
+    A job that is requeued has not ended. While the scheduler is away, or has no accounting, the runs' own heartbeats
+    tell; what nobody can tell is waited for.
+
+    Args:
+        runs: the runs.
+        on_look: called about twice a second, e.g. to show progress.
+        ask: who says where jobs stand.
+    """
+    watch = Watch(runs, ask, first_gap=_FIRST_GAP_S)
+    while len(ended := watch.look()) < len({run.path for run in runs}):
+        on_look()
+        time.sleep(_POLL_S)
+    return [ended[run.path] for run in runs]

@@ -1,12 +1,31 @@
-"""1-bit optimizers on the login node: what they leave to the site, what they do not read, what they cannot do."""
+"""1-bit optimizers: when they freeze, what they leave to the site, what they do not read, what they cannot do."""
 
 from collections.abc import Iterator, Mapping
 
 from msgspec.structs import replace
 
-from bertjob.config.checks.freezing import complaint
+from bertjob.config.checks.settling import earliest
 from bertjob.config.job import ONE_BIT, Family, Job, OneBit, Optimizer
 from bertjob.config.site import Site
+
+
+def complaint(optimizer: Optimizer, last: int) -> str | None:
+    """What is wrong with a freeze that comes no earlier than the last step; 0/1 Adam compresses before it as well.
+
+    Args:
+        optimizer: of the job.
+        last: number of the training's last step.
+    """
+    frozen, beta2 = optimizer.freeze_step, optimizer.betas[1]
+    if frozen is None or optimizer.name == "zeroone-adam":
+        return None
+    never = f"the training ends with step {last}, so it would never compress"
+    if frozen != "auto":
+        return f"optimizer.freeze_step {frozen}: {never}" if frozen >= last else None
+    soonest = earliest(beta2)
+    unseen = f"with beta2 {beta2} the variance cannot be seen to settle before step {soonest}"
+    return f"optimizer.freeze_step auto: {unseen}, and {never}" if soonest >= last else None
+
 
 _OF_ONE: Mapping[str, str] = {
     "coeff_beta": "onebit-lamb",

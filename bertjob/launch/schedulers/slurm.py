@@ -1,7 +1,141 @@
-"""What a job script does once the ranks have started: signals go on to them, their exit code is the script's.
+"""Slurm in a script: its #SBATCH lines, the options passed through to sbatch, and the signals it sends.
 
 The blocks are bash as it stands in the script; 85 is errors.REQUEUE_EXIT_CODE.
 """
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bertjob.config.job import Job
+from bertjob.config.site import Site
+from bertjob.launch.argv import quote_directive
+from bertjob.rundir.directory import RunDir
+
+_INSTEAD = {
+    "--array": "submit once for each run, as all jobs of an array would train in one run directory",
+    "--chdir": "use --run-dir before the --",
+    "--cpus-per-task": "use --cpus-per-task before the --, or set resources.cpus_per_task",
+    "--error": "the log is in the run directory, use --run-dir before the --",
+    "--job-name": "set name",
+    "--nodes": "use --nodes before the --, or set resources.nodes",
+    "--ntasks": "use --ntasks-per-node before the --, or set resources.tasks_per_node",
+    "--ntasks-per-node": "use --ntasks-per-node before the --, or set resources.tasks_per_node",
+    "--open-mode": "leave it out, as a job that starts again goes on in its log",
+    "--output": "the log is in the run directory, use --run-dir before the --",
+    "--signal": "set checkpoint.signal_seconds",
+    "--time": "use --time before the --, or set resources.time",
+    "--wrap": "leave it out, as bertjob writes the script",
+}
+"""Options that the plan computes with or the script relies on, and what to use in their place."""
+
+_SHORT = {
+    "-D": "--chdir",
+    "-J": "--job-name",
+    "-N": "--nodes",
+    "-a": "--array",
+    "-c": "--cpus-per-task",
+    "-e": "--error",
+    "-n": "--ntasks",
+    "-o": "--output",
+    "-t": "--time",
+}
+SHORT_OPTIONS = {"account": "-A", "constraint": "-C", "partition": "-p", "time": "-t"}
+"""Short options by the keys of the resources that a site may want to be told."""
+_SHORT_NAME = re.compile(r"-[HOQVWhsv]*([A-Za-z])")
+"""A short option, maybe behind some that take no value: ``-Hc4`` is ``-H -c4``."""
+
+
+def option_problems(words: Sequence[str]) -> Iterator[str]:
+    """What is wrong with the options: one line for each that would break the plan."""
+    for word in words:
+        name = _name(word)
+        full = _full(name)
+        if full is not None:
+            yield f"the sbatch option {name} would contradict the plan: {_INSTEAD[full]}"
+
+
+def has_option(words: Sequence[str], long: str, short: str) -> bool:
+    """Whether an option is among the words, in its long or its short form."""
+    return any(_name(word) in (long, short) for word in words)
+
+
+def _name(word: str) -> str:
+    """The option without its value: ``--time=1`` is ``--time``, ``-t1`` is ``-t``; empty for a value by itself."""
+    if word.startswith("--"):
+        return word.partition("=")[0]
+    short = _SHORT_NAME.match(word)
+    return f"-{short[1]}" if short else ""
+
+
+def _full(name: str) -> str | None:
+    """The option of the table that is meant; sbatch takes long ones cut short as well: ``--arr`` is ``--array``."""
+    if name in _INSTEAD or name in _SHORT:
+        return _SHORT.get(name, name)
+    cut_short = (option for option in _INSTEAD if len(name) > len("--") and option.startswith(name))
+    return next(cut_short, None)
+
+
+def directives(job: Job, site: Site, run_dir: str | None) -> list[str]:
+    """The lines, comments between them. They must stand before the first command: sbatch ignores later ones silently.
+
+    Args:
+        job: the resolved job.
+        site: where it runs.
+        run_dir: absolute path of the run directory; None: the script makes one when it runs.
+    """
+    asked = [f"#SBATCH {option}={quote_directive(value)}" for option, value in resources(job, site)]
+    return [
+        *asked,
+        "# USR1 before the time limit is for this script; it may start again, and its log goes on.",
+        f"#SBATCH --signal=B:USR1@{job.checkpoint.signal_seconds}",
+        "#SBATCH --requeue",
+        "#SBATCH --open-mode=append",
+        f"#SBATCH --output={quote_directive(_log(run_dir))}",
+        *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(job.resources.sbatch)),
+    ]
+
+
+def resources(job: Job, site: Site) -> list[tuple[str, str]]:
+    """What is asked of the scheduler: options of sbatch, and of salloc, with their values."""
+    return [(option, value) for option, value in _resources(job, site) if value]
+
+
+def _resources(job: Job, site: Site) -> Iterator[tuple[str, str | None]]:
+    asked = job.resources
+    yield "--job-name", job.name
+    yield "--time", asked.time
+    yield "--nodes", str(asked.nodes)
+    yield "--ntasks-per-node", str(asked.tasks_per_node)
+    yield "--cpus-per-task", str(asked.cpus_per_task)
+    if asked.gpus_per_node and site.gpu_option != "none":
+        gpus = {"gpus-per-node": f"{asked.gpus_per_node}", "gres": f"gpu:{asked.gpus_per_node}"}
+        yield f"--{site.gpu_option}", gpus[site.gpu_option]
+    yield "--mem", asked.mem
+    yield "--constraint", asked.constraint
+    yield "--partition", asked.partition
+    yield "--qos", asked.qos
+    yield "--reservation", asked.reservation
+    yield "--account", asked.account
+
+
+def _log(run_dir: str | None) -> str:
+    """Slurm opens the log before the script runs, so its folder must be there; ``%`` begins a pattern."""
+    if run_dir is None:
+        return "%x-%j.out"
+    return str(RunDir(Path(run_dir.replace("%", "%%"))).log("%j"))
+
+
+def _options(words: tuple[str, ...]) -> list[list[str]]:
+    """Options as they are, each with the words that follow it: ``--mail-type END`` is one line."""
+    lines: list[list[str]] = []
+    for word in words:
+        if lines and not word.startswith("-"):
+            lines[-1].append(word)
+        else:
+            lines.append([word])
+    return lines
+
 
 BEFORE_REQUEUE = r"""
 latest() { cat "$RUN/checkpoints/latest" 2> /dev/null || true; }

@@ -1,17 +1,53 @@
-"""From text to a `Script`, by the bash grammar of tree-sitter."""
+"""From text to a `Script`, by the bash grammar of tree-sitter, which cuts some words in two: those are joined."""
 
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+import tree_sitter_bash
 from msgspec.structs import replace
-from tree_sitter import Node
+from tree_sitter import Language, Node, Parser
 
 from bertjob.lint.bash import commands
 from bertjob.lint.bash.header import directives, length, other_language
 from bertjob.lint.bash.sbatch_script import Assignment, Command, Place, Read, Script, Word
-from bertjob.lint.bash.tree import tree
 from bertjob.lint.bash.words import Words, variable
+
+_BASH = Language(tree_sitter_bash.language())
+_SIMPLE = re.compile(rb"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
+"""What bash expands without braces."""
+
+
+def syntax_tree(source: bytes) -> tuple[Node, list[tuple[int, int]]]:
+    """The root, and where the expansions begin and end that it holds as plain letters.
+
+    The grammar (0.25) ends a word at the second ``$`` of ``$A/$B/x`` and takes ``B/x`` for another one. Such a ``$B``
+    is read as letters of the same length, so that all else keeps its place: the text of a node is that of `source`.
+
+    Args:
+        source: the script.
+    """
+    read, letters = bytearray(source), list[tuple[int, int]]()
+    while True:
+        text = bytes(read)
+        root = Parser(_BASH).parse(text).root_node
+        cut = [match for at in _lone_dollars(root) if (match := _SIMPLE.match(source, at))]
+        if not cut:
+            return root, sorted(letters)
+        for match in cut:
+            letters.append(match.span())
+            read[match.start() : match.end()] = b"_" * len(match[0])
+
+
+def _lone_dollars(root: Node) -> Iterator[int]:
+    """Where a ``$`` stands that is not the beginning of an expansion."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.type == "$" and (node.parent is None or node.parent.type != "simple_expansion"):
+            yield node.start_byte
+        waiting += node.children
+
 
 _DEEPEST = 3
 """Shells within shells that are looked into."""
@@ -33,7 +69,7 @@ def parse(text: str, first_line: int = 1, depth: int = 0) -> Script:
     language = None if depth else other_language(lines)
     read = "\n".join(lines[: length(lines)]) if language else text
     source = read.replace("\r\n", "\n").encode(errors="replace")
-    root, letters = tree(source)
+    root, letters = syntax_tree(source)
     found = _Reader(Words(source, letters, first_line), depth)
     found.read(root)
     live, ignored = directives(lines, [(node.start_point[0], found.words.text(node)) for node in found.comments])

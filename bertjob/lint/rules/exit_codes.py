@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 from bertjob.lint.bash.sbatch_script import Script
 from bertjob.lint.rules.finding import Found
-from bertjob.lint.steps import Start, each, layered, starts, works
-from bertjob.lint.unseen import runs_unseen
+from bertjob.lint.steps import Start, each, layered, runs_unseen, starts, works
 
 _SIGNAL = re.compile(r"(?:([RB]+):)?(\w+)(?:@\d+)?", re.IGNORECASE)
 _TO_ITSELF = re.compile(r"\bkill\b[^\n;|&]*\$(?:\$|\{?BASHPID)|\bscancel\b")

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from bertjob.lint.bash.sbatch_script import Script
 from bertjob.lint.rules.finding import Found
 from bertjob.lint.rules.known_variables import FAMILIES, FOR_PROGRAMS, KNOWN, OF_THE_SHELL, OPEN_ENDED
-from bertjob.lint.unseen import runs_unseen
+from bertjob.lint.steps import runs_unseen
 
 _CLOSE = 0.85
 """How alike names must be: below it, a name of a newer version would pass for a misspelt one."""

@@ -1,12 +1,24 @@
-"""What of an optimizer's state is each rank's own: a file a rank, beside what all have in common."""
+"""The optimizer state that each rank has of its own: one file per rank beside the common state."""
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bertjob.train.backends.trouble import cannot_write
+from bertjob.errors import CheckpointError
+
+
+def cannot_write(path: Path, error: Exception) -> CheckpointError:
+    """For a file that could not be written; names the room left, for torch's writer does not say "disk full"."""
+    free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
+    return CheckpointError(f"{path} cannot be written ({free / 1e6:.0f} MB free there): {first_line(error)}")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def save_own(folder: Path, rank: int, own: dict[str, Any] | None) -> None:

@@ -15,11 +15,10 @@ from bertjob.config.job import Job
 from bertjob.errors import CheckpointError
 from bertjob.rundir.world import World
 from bertjob.train.backends import StepOutcome
-from bertjob.train.backends.rank_state import load_own, save_own
-from bertjob.train.backends.trouble import cannot_write, first_line
+from bertjob.train.backends.rank_state import cannot_write, first_line, load_own, save_own
+from bertjob.train.device import InPrecision, loss_scaler, resolve
 from bertjob.train.optim import clip, rank_hooks, set_learning_rate
 from bertjob.train.optim.factory import gauges, make_optimizer
-from bertjob.train.precision import InPrecision, loss_scaler, resolve
 
 STATE = "torch.pt"
 """Name of the file with weights, optimizer and loss scaler."""

@@ -1,4 +1,4 @@
-"""Checkpoints: a folder that is complete or absent.
+"""Checkpoints: a folder that is complete or absent; when one is due, and what happens when it cannot be written.
 
 step-000400/
     model/           the weights in Hugging Face layout, float32, with the tokenizer
@@ -12,10 +12,11 @@ removes.
 """
 
 import io
+import logging
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from bertjob.rundir.world import World
 from bertjob.train.backends import Backend
 from bertjob.train.checkpoint import hashes
 from bertjob.train.checkpoint.export import write_model
-from bertjob.train.checkpoint.writing import write_together
+from bertjob.train.checkpoint.hashes import write_together
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.rng import restore_rng_states, rng_states
 from bertjob.train.tasks import Task
@@ -211,3 +212,64 @@ def _steps(run_dir: RunDir) -> Iterator[int]:
         step = checkpoint_step(path.name)
         if step is not None:
             yield step
+
+
+_LOG = logging.getLogger(__name__)
+
+
+class Saver:
+    """Writes the checkpoints of one start of a run; all ranks call `save` together."""
+
+    def __init__(self, run_dir: RunDir, rule: Checkpoint, ranks: Ranks, start: int) -> None:
+        """Save below `run_dir` by `rule`, from step `start` on, of which there is a checkpoint unless it is 0."""
+        self._run_dir = run_dir
+        self._rule = rule
+        self._ranks = ranks
+        self._start = self._newest = start
+        self._last_try = time.monotonic()
+        self._trouble = ""
+
+    def due(self, step: int) -> bool:
+        """Whether a checkpoint is due after `step` steps; by the clock of rank 0, so the ranks must agree on it."""
+        every = self._rule.every_steps
+        by_step = (every is not None and step % every == 0) or is_milestone(step, self._rule)
+        minutes = (time.monotonic() - self._last_try) / 60
+        by_time = self._ranks.first and self._rule.every_minutes is not None and minutes >= self._rule.every_minutes
+        return by_step or by_time
+
+    def save(self, state: TrainState, warn: Callable[[str], object]) -> None:
+        """Write a checkpoint and remove old ones; on failure `warn` with one line, and the training goes on."""
+        step = state.progress.step
+        began = time.monotonic()
+        try:
+            save(self._run_dir, state, self._ranks)
+        except CheckpointError as error:
+            self._trouble = f"the checkpoint of step {step} could not be written: {error}"
+            warn(f"{self._trouble}; {self._what_stays()}")
+        else:
+            self._newest, self._trouble = step, ""
+            warn(self._remove_old(step))
+            if self._ranks.first:
+                _LOG.info("checkpoint %s (%.1f s)", self._run_dir.checkpoint(step).name, time.monotonic() - began)
+        self._last_try = time.monotonic()
+
+    def _remove_old(self, step: int) -> str:
+        """Remove checkpoints that need not be kept; what went wrong, on one line. The newest one is whole anyway."""
+        if self._ranks.first:
+            try:
+                remove_old(self._run_dir, step, self._rule)
+            except OSError as error:
+                return f"an old checkpoint cannot be removed: {error.filename}: {error.strerror or error}"
+        return ""
+
+    def require_progress(self) -> None:
+        """Before the run is put off: it must not be started again and again for nothing.
+
+        Raises:
+            CheckpointError: this start has saved no step.
+        """
+        if self._trouble and self._newest == self._start:
+            raise CheckpointError(f"{self._trouble}; {self._what_stays()}. Make room and start again")
+
+    def _what_stays(self) -> str:
+        return f"the one of step {self._newest} stays" if self._newest else "there is none before it"

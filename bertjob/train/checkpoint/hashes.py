@@ -1,12 +1,18 @@
-"""MANIFEST.json: every file of a folder with its size and SHA-256, so that a folder can say whether it is whole."""
+"""MANIFEST.json, by which a folder can prove that it is complete, and writes that fail on all ranks or on none."""
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from safetensors import SafetensorError
+
+from bertjob.errors import CheckpointError
+from bertjob.train.distributed.ranks import Ranks
 
 MANIFEST = "MANIFEST.json"
 _THREADS = 4
@@ -90,3 +96,38 @@ def _damage(path: Path, name: str, expected: Entry) -> str:
         return f"{name} is missing"
     except OSError as error:
         return f"{name} cannot be read ({error.strerror})"
+
+
+def write_together(ranks: Ranks, write: Callable[[], object]) -> None:
+    """Let every rank write its part; called by all ranks.
+
+    Raises:
+        CheckpointError: on all ranks, when one could not write; says which and why.
+    """
+    trouble = ""
+    try:
+        write()
+    except (OSError, SafetensorError, CheckpointError) as error:
+        trouble = write_trouble(error)
+    (failed,) = ranks.any(bool(trouble))
+    if failed:
+        troubles = dict.fromkeys(filter(None, ranks.gather(trouble)))
+        raise CheckpointError("; ".join(troubles))
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
+def write_trouble(error: Exception) -> str:
+    """Why something could not be written, in words."""
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from tokenizers import Encoding
 
-from bertjob.train.data.ragged import Int32, Int64, ragged_places
+from bertjob.train.data.batch import Int32, Int64, ragged_places
 from bertjob.train.data.tokenizer import BertTokenizer
 
 KNOWN_WORDS: Final = 1 << 18

@@ -19,7 +19,6 @@ from typing import Final
 import msgspec
 
 from bertjob.errors import DataError
-from bertjob.train.corpus.documents import documents
 from bertjob.train.corpus.manifest import (
     BEGUN,
     FORMAT,
@@ -34,12 +33,11 @@ from bertjob.train.corpus.manifest import (
     write_begun,
     write_manifest,
 )
-from bertjob.train.corpus.pieces import Piece, Reading
-from bertjob.train.corpus.shard_making import Making, for_vocabulary
+from bertjob.train.corpus.sentences import documents
 from bertjob.train.corpus.shards import Part, ShardRecord, is_whole, record_file
 from bertjob.train.corpus.sources import Source, find_sources, spans
 from bertjob.train.corpus.vocabulary import SAMPLE_BYTES, marks, train_vocabulary, write_vocabulary
-from bertjob.train.corpus.workers import make_shards
+from bertjob.train.corpus.workers import Making, Piece, Reading, for_vocabulary, make_shards
 from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
 
 _SHARDS: Final = 128

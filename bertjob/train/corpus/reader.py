@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bertjob.errors import DataError
 from bertjob.train.corpus.manifest import SHARDS, Manifest, read_manifest, shard_name
 from bertjob.train.corpus.shards import Part, Shard, open_shard, train_part, validation_part
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Int64
 
 
 class Rows(NamedTuple):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bertjob.train.checkpoint.hashes import Entry, flush_path
 from bertjob.train.corpus.encode import Encoded
-from bertjob.train.data.ragged import Int32, Int64
+from bertjob.train.data.batch import Int32, Int64
 
 ARRAYS: Final = ("tokens", "sentences", "documents")
 

@@ -16,7 +16,7 @@ from bertjob.errors import BertjobError, DataError
 from bertjob.train.corpus.manifest import SHARDS, read_manifest, shard_name
 from bertjob.train.corpus.reader import Corpus, open_corpus
 from bertjob.train.corpus.shards import is_whole
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Int64
 from bertjob.train.data.special_tokens import marks_of
 
 _BLOCK = 1 << 24

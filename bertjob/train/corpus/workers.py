@@ -1,17 +1,148 @@
-"""Processes that make shards. Each holds one piece at a time and ends when this process does, however that ends."""
+"""Processes that make shards: a corpus cut into pieces, one shard per piece; each ends when its parent does."""
 
+import hashlib
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from bertjob.errors import DataError
-from bertjob.train.corpus.pieces import Piece
-from bertjob.train.corpus.shard_making import Making, make_shard
-from bertjob.train.corpus.shards import ShardRecord
+from bertjob.train.corpus.encode import Encoded, Encoder
+from bertjob.train.corpus.manifest import SourceRecord, shard_name
+from bertjob.train.corpus.sentences import documents
+from bertjob.train.corpus.shards import ShardRecord, Texts, write_shard
+from bertjob.train.corpus.sources import Source, Span, spans
+
+
+class Piece(NamedTuple):
+    """The text of one shard.
+
+    Attributes:
+        name: of the shard.
+        spans: whole documents, in the order of the corpus.
+        sha256: of all that the shard is made of.
+    """
+
+    name: str
+    spans: tuple[Span, ...]
+    sha256: str
+
+
+class Reading:
+    """Reads a corpus once, from its beginning to its end, piece by piece."""
+
+    def __init__(self, sources: Sequence[Source], shard_bytes: int) -> None:
+        """Of all `sources`, in pieces of about `shard_bytes`."""
+        self.sources = sources
+        self._shard_bytes = shard_bytes
+        self.total = sum(source.bytes for source in sources)
+        self.done: dict[str, int] = {}
+        """Bytes of the files that are read by the end of each piece, by its name."""
+        self._digests = [hashlib.sha256() for _ in sources]
+        self._bytes = [0 for _ in sources]
+
+    def pieces(self) -> Iterator[Piece]:
+        """The text of one shard after another."""
+        held: list[Span] = []
+        size = before = done = 0
+        for number, source in enumerate(self.sources):
+            for span in spans(source):
+                self._digests[number].update(span.text)
+                self._bytes[number] += len(span.text)
+                held.append(span)
+                size += len(span.text)
+                done = before + span.read
+                if size >= self._shard_bytes:
+                    yield self._piece(held, done)
+                    held, size = [], 0
+            before += source.bytes
+        if held:
+            yield self._piece(held, done)
+
+    def records(self) -> tuple[SourceRecord, ...]:
+        """The sources, when all are read."""
+        return tuple(
+            SourceRecord(source.name, size, digest.hexdigest())
+            for source, size, digest in zip(self.sources, self._bytes, self._digests, strict=True)
+        )
+
+    def _piece(self, held: Sequence[Span], done: int) -> Piece:
+        digest = hashlib.sha256()
+        for span in held:
+            digest.update(f"{span.form} {span.offset} {len(span.text)}\n".encode())
+            digest.update(span.text)
+        name = shard_name(len(self.done))
+        self.done[name] = done
+        return Piece(name, tuple(held), digest.hexdigest())
+
+
+_BATCH_CHARACTERS: Final = 1 << 20
+"""Text that is tokenised at once."""
+
+
+class Making(NamedTuple):
+    """How shards are made.
+
+    Attributes:
+        folder: where they go.
+        prose: sentences are to be found.
+        validation: share of the documents for validation.
+        vocabulary_size: number of token ids.
+    """
+
+    folder: Path
+    prose: bool
+    validation: float
+    vocabulary_size: int
+
+
+def make_shard(piece: Piece, making: Making, encoder: Encoder) -> ShardRecord:
+    """Tokenise a piece and write its shard; the same bytes whoever does it, and when.
+
+    Raises:
+        DataError: the text is not what it should be.
+        OSError: the shard cannot be written.
+    """
+    train: list[Encoded] = []
+    validation: list[Encoded] = []
+    for batch in _batches(piece.spans, making.prose):
+        dealt = [for_validation(document, making.validation) for document in batch]
+        train.append(encoder.encode([document for document, held in zip(batch, dealt, strict=True) if not held]))
+        validation.append(encoder.encode([document for document, held in zip(batch, dealt, strict=True) if held]))
+    return write_shard(making.folder, piece.name, Texts(train, validation), making.vocabulary_size, piece.sha256)
+
+
+def for_validation(document: Sequence[str], share: float) -> bool:
+    """Whether a document is for validation: by its text alone, so that copies are never on both sides."""
+    return _drawn(document, share, b"")
+
+
+def for_vocabulary(document: Sequence[str], share: float) -> bool:
+    """Whether a document is of the sample that a vocabulary is trained on; drawn apart from those for validation."""
+    return _drawn(document, share, b"vocabulary")
+
+
+def _drawn(document: Sequence[str], share: float, purpose: bytes) -> bool:
+    digest = hashlib.blake2b("\n".join(document).encode(), digest_size=8, person=purpose).digest()
+    return int.from_bytes(digest, "big") < share * 2.0**64
+
+
+def _batches(spans: Sequence[Span], prose: bool) -> Iterator[list[list[str]]]:
+    batch: list[list[str]] = []
+    characters = 0
+    for span in spans:
+        for document in documents(span, prose=prose):
+            batch.append(document)
+            characters += sum(map(len, document))
+            if characters >= _BATCH_CHARACTERS:
+                yield batch
+                batch, characters = [], 0
+    yield batch
+
 
 Made = tuple[Piece, ShardRecord]
 

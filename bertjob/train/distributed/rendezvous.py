@@ -6,19 +6,117 @@ for half an hour, and not say for whom.
 """
 
 import socket
-from collections.abc import Mapping, MutableMapping
+import threading
+import time
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 from bertjob.errors import WorldError
 from bertjob.rundir.world import World
-from bertjob.train.distributed import interfaces, peers, store
+from bertjob.train.distributed import interfaces, peers
 from bertjob.train.distributed.departure import Notices
-from bertjob.train.distributed.limits import allow_connections
+from bertjob.train.distributed.interfaces import allow_connections, reason
 from bertjob.train.distributed.ranks import Ranks
+
+T = TypeVar("T")
+_RETRY_SECONDS = 0.2
+
+
+def listen(port: int, *, alone: bool) -> socket.socket:
+    """The socket on which rank 0 will keep the store.
+
+    Args:
+        port: where; 0 takes a free one.
+        alone: there are no other ranks, so no other host need reach it.
+
+    Raises:
+        WorldError: the port cannot be had; says why.
+    """
+    try:
+        if alone:
+            return socket.create_server(("127.0.0.1", port))
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return socket.create_server(("", port))
+    except OSError as error:
+        raise WorldError(f"rank 0 cannot listen on port {port}: {reason(error)}; choose another MASTER_PORT") from None
+
+
+def keep(listener: socket.socket, seconds: float) -> dist.TCPStore:
+    """Open the store on rank 0's socket."""
+    port = listener.getsockname()[1]
+    return dist.TCPStore(
+        "localhost",
+        port,
+        is_master=True,
+        timeout=timedelta(seconds=seconds),
+        wait_for_workers=False,
+        master_listen_fd=listener.detach(),
+    )
+
+
+def reach(host: str, port: int, seconds: float) -> tuple[str, str]:
+    """Knock at rank 0's door until it opens; the addresses of both ends of the way there, own one first.
+
+    Raises:
+        WorldError: it stayed shut; names the address and what the operating system says.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        left = max(0.1, deadline - time.monotonic())
+        try:
+            with socket.create_connection((host, port), timeout=left) as way:
+                return way.getsockname()[0], way.getpeername()[0]
+        except OSError as error:
+            if time.monotonic() + _RETRY_SECONDS >= deadline:
+                raise WorldError(
+                    f"cannot reach rank 0 at {host}:{port}: {reason(error)}; tried {seconds:g} s"
+                ) from None
+        time.sleep(_RETRY_SECONDS)
+
+
+def connect(host: str, port: int, seconds: float) -> dist.TCPStore:
+    """A connection to the store of rank 0.
+
+    Raises:
+        WorldError: something else answers there.
+    """
+
+    def attempt() -> dist.TCPStore:
+        return dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=seconds), wait_for_workers=False)
+
+    try:
+        return _within(seconds, attempt)
+    except (TimeoutError, RuntimeError):
+        raise WorldError(
+            f"what answers at {host}:{port} is not rank 0 of this run; choose another MASTER_PORT"
+        ) from None
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """What `work` returns, or TimeoutError: torch waits for ever for the greeting of a server that is no store."""
+    results: list[T | Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not results:
+        raise TimeoutError
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return results[0]
+
 
 CONNECT_SECONDS = 60.0
 """How long ranks wait for each other; the environment variable BERTJOB_CONNECT_SECONDS says otherwise."""
@@ -64,18 +162,18 @@ def meet(world: World, env: MutableMapping[str, str], run: str) -> Meeting:
     address = interfaces.interface_address(chosen) if chosen else _LOOPBACK
     host, port = (_LOOPBACK, 0) if world.size == 1 else _master(world, env)
     if world.rank == 0:
-        listener = store.listen(port, alone=world.size == 1)
+        listener = listen(port, alone=world.size == 1)
         port = listener.getsockname()[1]
-        table, seen, host_inside = store.keep(listener, seconds), "", "localhost"
+        table, seen, host_inside = keep(listener, seconds), "", "localhost"
     else:
-        own, seen = store.reach(host, port, seconds)
+        own, seen = reach(host, port, seconds)
         address = address if chosen else own
-        table, host_inside = store.connect(host, port, seconds), host
+        table, host_inside = connect(host, port, seconds), host
     _tell_libraries(env, world, host, port)
     place = peers.Place(socket.gethostname(), address, bool(chosen), seen)
     notices = None
     if world.size > 1:
-        notices = Notices(dist.PrefixStore(run, store.connect(host_inside, port, seconds)), world, place.host)
+        notices = Notices(dist.PrefixStore(run, connect(host_inside, port, seconds)), world, place.host)
     return Meeting(world, dist.PrefixStore(run, table), notices, place, seconds)
 
 

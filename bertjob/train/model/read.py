@@ -15,7 +15,7 @@ from bertjob.config.job import Kernel, Model
 from bertjob.errors import DataError
 from bertjob.formats.pretrained import CONFIG, FURTHER, TF_CONFIG, Pretrained
 from bertjob.train.model.formats import bing_bert, pytorch_file, tensorflow
-from bertjob.train.model.formats.shapes import sizes_of
+from bertjob.train.model.formats.bing_bert import sizes_of
 from bertjob.train.model.kernel.weights import to_transformers
 from bertjob.train.model.networks import FAMILIES
 

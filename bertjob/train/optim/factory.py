@@ -1,5 +1,6 @@
-"""From a job's section to its optimizer: one function an optimizer, one row of the table."""
+"""From a job's section to its optimizer: one function per optimizer, one row of the table."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,11 +8,28 @@ import torch
 from torch import nn
 
 from bertjob.config.job import ONE_BIT, Optimizer
-from bertjob.train.optim.fused_lamb import fused_lamb
+from bertjob.train.deepspeed_ops import load_operator
 from bertjob.train.optim.groups import parameter_groups
 from bertjob.train.optim.lamb import Lamb
 from bertjob.train.optim.onebit import CompressedOptimizer, OneBitAdam, OneBitLamb, ZeroOneAdam
 from bertjob.train.optim.onebit.routes_mpi import MpiTransport
+
+
+def fused_lamb(groups: list[dict[str, Any]], said: Optimizer) -> torch.optim.Optimizer:
+    """LAMB (You et al., arXiv 1904.00962) by DeepSpeed, with the bounds of ``optimizer.trust``.
+
+    Raises:
+        SpecError: there is no GPU.
+        PreflightError: DeepSpeed's operator cannot be compiled or loaded here.
+    """
+    load_operator("optimizer.name fused-lamb", "FusedLambBuilder")
+    package: Any = importlib.import_module("deepspeed.ops.lamb")
+    low, high = said.trust
+    made: torch.optim.Optimizer = package.FusedLamb(
+        groups, lr=said.lr, betas=said.betas, eps=said.eps, min_coeff=low, max_coeff=high
+    )
+    return made
+
 
 Groups = list[dict[str, Any]]
 

@@ -20,7 +20,7 @@ from bertjob.config.checks.deepspeed_config import enabled_precision
 from bertjob.config.job import Job
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
-from bertjob.train.precision import resolve
+from bertjob.train.device import resolve
 from bertjob.version import __version__
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "deepspeed", "numpy")

@@ -20,9 +20,8 @@ from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import Phase, RunState, read_state
 from bertjob.rundir.world import World
 from bertjob.train.backends import StepOutcome
-from bertjob.train.reporting.heartbeat import Heartbeat
+from bertjob.train.reporting.heartbeat import Heartbeat, MetricsFile, cut
 from bertjob.train.reporting.meter import Reading
-from bertjob.train.reporting.metrics import MetricsFile, cut
 
 _LOG = logging.getLogger(__name__)
 _P = ParamSpec("_P")

@@ -102,7 +102,7 @@ def overlay_command(
     `image.overlay`; it is the last line of stdout.
     """
     from bertjob.cluster.images import build
-    from bertjob.cluster.images.overlay import overlay_commands
+    from bertjob.cluster.images.build import overlay_commands
 
     where, name = site_and_engine(site, engine)
     folder = path or where.image.overlay

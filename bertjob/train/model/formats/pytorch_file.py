@@ -1,14 +1,39 @@
-"""The weights in a checkpoint of DeepSpeed's engine, or in any file of torch with a state dict."""
+"""Weights from a checkpoint of DeepSpeed's engine or any state dict that torch saved, without running its pickles."""
 
+import argparse
+import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 from bertjob.errors import DataError
 from bertjob.formats.pretrained import PARTS
-from bertjob.train.model.formats import torch_file
+
+_HARMLESS: Final[list[Any]] = [argparse.Namespace]
+"""What training scripts keep beside their weights."""
+_GLOBAL: Final = re.compile(r"GLOBAL ([\w.]+)")
+
+
+def unpickle(file: Path) -> Any:
+    """What the file holds, its tensors on the CPU.
+
+    Raises:
+        DataError: it cannot be read, or holds objects that only running its code would make.
+    """
+    try:
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        foreign = _GLOBAL.search(str(error))
+        reason = f"it holds a {foreign[1]}, which is not only data" if foreign else "it is no file of torch"
+        raise DataError(f"{file}: its weights cannot be loaded ({reason})") from error
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise DataError(f"{file}: its weights cannot be loaded ({str(error).splitlines()[0]})") from error
+
 
 _MODULES: Final = ("module", "model_state_dict", "model", "state_dict")
 """Where a file has the state dict: the engine's own name, that of its first version, and what other people write."""
@@ -27,7 +52,7 @@ def load(file: Path) -> Mapping[str, Tensor]:
             f"{file}: ZeRO 3 has cut these weights into parts: give the checkpoint's model/ if bertjob wrote it, or"
             " what DeepSpeed's zero_to_fp32.py makes of it"
         )
-    state = _state(torch_file.load(file))
+    state = _state(unpickle(file))
     words = next((name for name in state if name.endswith(_WORDS)), None)
     if words is None:
         raise DataError(f"{file}: holds no {_WORDS}, so its weights are not those of a BERT")

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import torch
 
 from bertjob.train.optim.onebit.freeze import FreezeStep
-from bertjob.train.optim.onebit.init_transport import Transport
 from bertjob.train.optim.onebit.optimizer import CompressedOptimizer, Params
+from bertjob.train.optim.onebit.routes import Transport
 
 
 class OneBitAdam(CompressedOptimizer):

@@ -1,4 +1,4 @@
-"""The mean of a buffer over ranks, at one bit a value and with the errors made up for in the next exchange.
+"""The mean of a buffer over ranks at one bit per value, with error feedback; one bucket overlaps the next.
 
 Source: Tang et al., "1-bit Adam", arXiv 2102.02888, section 4 and figure 3. Each rank compresses what it has, with what
 it left unsaid before (the worker's error), and sends every other rank its share. Each rank averages its share over the
@@ -6,15 +6,15 @@ ranks, compresses the mean likewise (the server's error), and sends it to all. T
 of it that is one rank's share, is its root mean square.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from bertjob.train.optim.onebit.codec import codec_for, norms, share_of
-from bertjob.train.optim.onebit.init_transport import Transport, Work
-from bertjob.train.optim.onebit.layout import BYTE, Layout, Segment, cut, up_to
-from bertjob.train.optim.onebit.routes import Routes
+from bertjob.train.optim.onebit.layout import BYTE, Bucket, Layout, Segment, cut, up_to
+from bertjob.train.optim.onebit.routes import Routes, Transport, Work
 
 
 class Exchange(Protocol):
@@ -212,3 +212,45 @@ class _Message:
         self.whole = torch.zeros(rows, header + layout.row, dtype=torch.uint8, device=values.device)
         self.scales = self.whole[:, :size].view(values.dtype)
         self.rows = self.whole[:, header:]
+
+
+class Pipeline:
+    """Replaces a flat buffer by its mean over the ranks: while a bucket is on the network, others are compressed."""
+
+    def __init__(self, values: Tensor, buckets: Sequence[Bucket], routes: Routes, live: Tensor) -> None:
+        """Over `values`, divided into `buckets`; for `live` see Exchange.keep."""
+        self._buckets = buckets
+        self._exchanges = [exchange(values[bucket.span], bucket.segments, routes) for bucket in buckets]
+        self.keep(live)
+
+    @property
+    def errors(self) -> list[Tensor]:
+        """What this rank has not said yet, of all exchanges."""
+        return [error for exchanged in self._exchanges for error in exchanged.errors]
+
+    @property
+    def bytes_sent(self) -> int:
+        """What this rank sends to others each time."""
+        return sum(exchanged.bytes_sent for exchanged in self._exchanges)
+
+    def keep(self, live: Tensor) -> None:
+        """From now on average only what is live."""
+        for bucket, exchanged in zip(self._buckets, self._exchanges, strict=True):
+            exchanged.keep(live[bucket.span])
+
+    def average(self, prepare: Callable[[Sequence[int]], None], use: Callable[[Sequence[int]], None]) -> None:
+        """Exchange all buckets; called by all ranks.
+
+        Args:
+            prepare: called with the numbers of a bucket's tensors before it is sent.
+            use: called with them once their mean is there.
+        """
+        pairs = list(zip(self._buckets, self._exchanges, strict=True))
+        for bucket, exchanged in pairs:
+            prepare(bucket.tensors)
+            exchanged.begin()
+        for exchanged in self._exchanges:
+            exchanged.relay()
+        for bucket, exchanged in pairs:
+            exchanged.finish()
+            use(bucket.tensors)

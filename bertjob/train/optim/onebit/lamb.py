@@ -14,8 +14,8 @@ from bertjob.train.optim.lamb import trust_ratios
 from bertjob.train.optim.onebit import moments
 from bertjob.train.optim.onebit.buffers import FIRST, SECOND
 from bertjob.train.optim.onebit.freeze import FreezeStep
-from bertjob.train.optim.onebit.init_transport import Transport
 from bertjob.train.optim.onebit.optimizer import CompressedOptimizer, Params
+from bertjob.train.optim.onebit.routes import Transport
 
 _FRESH = "exp_avg_sq_fresh"
 """The variance that goes on after the freeze, of gradients as the exchanged momentum tells them."""

@@ -26,15 +26,11 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from bertjob.train.optim.onebit import consensus, moments
-from bertjob.train.optim.onebit.alone import Alone
-from bertjob.train.optim.onebit.buffers import FIRST, SECOND, Buffers
-from bertjob.train.optim.onebit.flat import FlatTensors
+from bertjob.train.optim.onebit.buffers import FIRST, SECOND, Buffers, FlatTensors
+from bertjob.train.optim.onebit.consensus import Sketch
+from bertjob.train.optim.onebit.exchange import Pipeline
 from bertjob.train.optim.onebit.freeze import Freeze, FreezeStep
-from bertjob.train.optim.onebit.init_transport import Transport
-from bertjob.train.optim.onebit.pipeline import Pipeline
-from bertjob.train.optim.onebit.routes import by_node, direct
-from bertjob.train.optim.onebit.sketch import Sketch
-from bertjob.train.optim.onebit.torch import TorchTransport
+from bertjob.train.optim.onebit.routes import Alone, TorchTransport, Transport, by_node, direct
 
 _LOG = logging.getLogger(__name__)
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]

@@ -1,14 +1,109 @@
-"""The ways between ranks: all alike, or full precision inside a node and one bit between nodes."""
+"""How bytes get from rank to rank: collectives over torch.distributed or MPI, in one group or by node."""
 
 import hashlib
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
+import torch.distributed as dist
+from torch import Tensor
 
 from bertjob.errors import WorldError
-from bertjob.train.optim.onebit.alone import Alone
-from bertjob.train.optim.onebit.init_transport import Transport
+
+
+class Work(Protocol):
+    """A collective on its way."""
+
+    def wait(self) -> object:
+        """Wait until what is received is there: on a GPU, for the kernels that are started from now on."""
+
+
+class Transport(Protocol):
+    """Some ranks that exchange tensors.
+
+    All of them call the same methods in the same order. Tensors are contiguous, and stay as they are until `wait`.
+    """
+
+    @property
+    def rank(self) -> int:
+        """This rank's number among them."""
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+
+    def all_to_all(self, send: Tensor, receive: Tensor) -> Work:
+        """Send row r of `send` to rank r, and receive rank r's into row r of `receive`: both ``[size, ...]``."""
+
+    def all_gather(self, send: Tensor, receive: Tensor) -> Work:
+        """Send `send` to all, and receive rank r's into row r of `receive`: ``[...]`` and ``[size, ...]``."""
+
+    def among(self, groups: Sequence[Sequence[int]]) -> "Transport":
+        """The ranks of that of `groups` in which this rank is; each rank is in one of them."""
+
+
+class Done:
+    """A collective that is over."""
+
+    def wait(self) -> None:
+        """Nothing is left to wait for."""
+
+
+class Alone:
+    """The only rank (see transport.Transport)."""
+
+    rank = 0
+    size = 1
+
+    def all_to_all(self, send: Tensor, receive: Tensor) -> Done:
+        """Copy."""
+        receive.copy_(send)
+        return Done()
+
+    def all_gather(self, send: Tensor, receive: Tensor) -> Done:
+        """Copy."""
+        receive[0].copy_(send)
+        return Done()
+
+    def among(self, groups: Sequence[Sequence[int]]) -> "Alone":
+        """There are no others."""
+        assert list(map(list, groups)) == [[0]]
+        return self
+
+
+_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+"""Its name since torch 2.13, or the older one."""
+
+
+class TorchTransport:
+    """The ranks of a process group (see transport.Transport)."""
+
+    def __init__(self, group: dist.ProcessGroup | None = None) -> None:
+        """Exchange over `group`; by default that of all ranks."""
+        self._group = group or dist.group.WORLD
+        self.rank = dist.get_rank(self._group)
+        self.size = dist.get_world_size(self._group)
+
+    def all_to_all(self, send: Tensor, receive: Tensor) -> dist.Work:
+        """Start it."""
+        return _started(dist.all_to_all_single(receive, send, group=self._group, async_op=True))
+
+    def all_gather(self, send: Tensor, receive: Tensor) -> dist.Work:
+        """Start it."""
+        flat = receive.view(-1)  # gloo and NCCL want them end to end
+        return _started(_all_gather(flat, send.view(-1), group=self._group, async_op=True))
+
+    def among(self, groups: Sequence[Sequence[int]]) -> "TorchTransport":
+        """Make a process group for each."""
+        mine = [dist.new_group(list(ranks)) for ranks in groups]  # all ranks make all groups
+        return TorchTransport(next(group for group, ranks in zip(mine, groups, strict=True) if self.rank in ranks))
+
+
+def _started(work: dist.Work | None) -> dist.Work:
+    assert work is not None, "torch returns no work to ranks outside of the group"
+    return work
 
 
 @dataclass(frozen=True, slots=True)

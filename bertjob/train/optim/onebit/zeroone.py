@@ -15,8 +15,8 @@ from bertjob.train.optim.onebit import consensus
 from bertjob.train.optim.onebit.adam import OneBitAdam
 from bertjob.train.optim.onebit.buffers import FIRST
 from bertjob.train.optim.onebit.freeze import FreezeStep
-from bertjob.train.optim.onebit.init_transport import Transport
 from bertjob.train.optim.onebit.optimizer import Params
+from bertjob.train.optim.onebit.routes import Transport
 
 _ANCHOR = "anchor"
 """Weights after the last exchange, the same on all ranks."""

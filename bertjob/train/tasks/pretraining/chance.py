@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Int64
 
 Keys = NDArray[np.uint64]
 

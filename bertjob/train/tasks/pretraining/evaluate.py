@@ -8,9 +8,8 @@ from torch.nn import functional
 
 from bertjob.errors import DataError
 from bertjob.rundir.directory import RunDir
-from bertjob.train.checkpoint.writing import replace_json
-from bertjob.train.data.batch import Batch
-from bertjob.train.data.ragged import Int64
+from bertjob.train.checkpoint.hashes import replace_json
+from bertjob.train.data.batch import Batch, Int64
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.model.heads import predictions
 

@@ -11,10 +11,9 @@ import numpy as np
 from bertjob.errors import SpecError
 from bertjob.train.corpus.reader import Corpus
 from bertjob.train.corpus.shards import Shard
-from bertjob.train.data.ragged import Int64, ragged_arange
-from bertjob.train.tasks.pretraining.assemble import Marks, Pieces, assemble, sample_lengths
+from bertjob.train.data.batch import Int64, ragged_arange
 from bertjob.train.tasks.pretraining.chance import keys, whole
-from bertjob.train.tasks.pretraining.samples import Samples
+from bertjob.train.tasks.pretraining.samples import Marks, Pieces, Samples, assemble, sample_lengths
 from bertjob.train.tasks.pretraining.stream import Epochs
 
 _MARKS: Final = 2

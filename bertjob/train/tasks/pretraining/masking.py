@@ -1,17 +1,22 @@
-"""Masks of the masked language model, drawn anew each time a sample is seen.
+"""Masks of the masked language model, drawn anew each time a sample is seen, and the tensors of a micro batch.
 
 15 % of the tokens are to be predicted; of these 80 % become [MASK], 10 % another token, and 10 % stay as they are
 (Devlin et al., arXiv 1810.04805); other masks each time are RoBERTa's (Liu et al., arXiv 1907.11692). A pure function
 without loops over samples or tokens.
+
+The targets are ``mask_positions`` ``[P]``, places in the flattened input_ids, ``mask_labels`` ``[P]``, the tokens that
+stood there, and, where the samples are pairs, ``next_sentence`` ``[B]``: 1 where the second segment is from elsewhere.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from bertjob.train.data.ragged import Bool, Int32, Int64
+from bertjob.train.data.batch import Batch, Bool, Int32, Int64, spread
 from bertjob.train.data.special_tokens import BERT, MarkNames
 from bertjob.train.tasks.pretraining.chance import Keys, keys, uniform, whole
 from bertjob.train.tasks.pretraining.samples import Samples
@@ -165,3 +170,37 @@ def _instead(labels: Int64, key: Keys, masking: Masking, vocabulary: Vocabulary)
     other = ordinary[whole(key, _TOKEN, len(ordinary))]
     kept = np.where(fate < masking.mask_share + masking.random_share, other, labels)
     return np.where(fate < masking.mask_share, vocabulary.mask, kept)
+
+
+def packed(samples: Samples, masked: Masked) -> Batch:
+    """One row of the samples, one after another, without padding."""
+    return Batch(
+        torch.from_numpy(masked.input_ids)[None],
+        torch.from_numpy(samples.token_type_ids)[None],
+        torch.from_numpy(samples.position_ids)[None],
+        tuple(samples.lengths.tolist()),
+        None,
+        _targets(samples, masked, masked.positions),
+    )
+
+
+def padded(samples: Samples, masked: Masked, length: int | None = None) -> Batch:
+    """One row a sample, padded to `length`, or to the longest of them."""
+    lengths = samples.lengths
+    width = length or int(lengths.max())
+    row = np.searchsorted(samples.offsets, masked.positions, side="right") - 1
+    return Batch(
+        torch.from_numpy(spread(masked.input_ids, lengths, width)),
+        torch.from_numpy(spread(samples.token_type_ids, lengths, width)),
+        torch.arange(width).repeat(len(samples), 1),
+        tuple(lengths.tolist()),
+        torch.from_numpy(spread(np.ones_like(masked.input_ids), lengths, width)),
+        _targets(samples, masked, row * width + masked.positions - samples.offsets[row]),
+    )
+
+
+def _targets(samples: Samples, masked: Masked, positions: Int64) -> dict[str, Tensor]:
+    targets = {"mask_positions": torch.from_numpy(positions), "mask_labels": torch.from_numpy(masked.labels)}
+    if (samples.random_next >= 0).all():
+        targets["next_sentence"] = torch.from_numpy(samples.random_next)
+    return targets

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from bertjob.errors import DataError, SpecError
 from bertjob.train.corpus.reader import Corpus
 from bertjob.train.corpus.shards import Shard
-from bertjob.train.data.ragged import Bool, Int64, ragged_arange
-from bertjob.train.tasks.pretraining.assemble import Marks, Pieces, assemble, sample_lengths
+from bertjob.train.data.batch import Bool, Int64, ragged_arange
 from bertjob.train.tasks.pretraining.chance import Keys, keys, uniform, whole
-from bertjob.train.tasks.pretraining.samples import Samples
+from bertjob.train.tasks.pretraining.samples import Marks, Pieces, Samples, assemble, sample_lengths
 from bertjob.train.tasks.pretraining.stream import Epochs
 
 _MARKS: Final = 3

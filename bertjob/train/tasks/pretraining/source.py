@@ -10,18 +10,16 @@ from bertjob.errors import DataError, SpecError
 from bertjob.formats.corpus_splits import SPLITS, TRAIN, VALIDATION
 from bertjob.train.corpus.manifest import BEGUN, MANIFEST
 from bertjob.train.corpus.reader import Corpus, open_corpus
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Int64
 from bertjob.train.data.tokenizer import BertTokenizer
-from bertjob.train.tasks.pretraining.assemble import Marks
 from bertjob.train.tasks.pretraining.external import MadeSamples
 from bertjob.train.tasks.pretraining.external.bing_bert_shards import BingStore
 from bertjob.train.tasks.pretraining.external.datasets_arrow import ArrowStore
 from bertjob.train.tasks.pretraining.external.hdf5 import Hdf5Store
-from bertjob.train.tasks.pretraining.external.store import CheckedStore, Limits
-from bertjob.train.tasks.pretraining.external.stream import Store
+from bertjob.train.tasks.pretraining.external.store import CheckedStore, Limits, Store
 from bertjob.train.tasks.pretraining.full_sentences import FullSentences
 from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings
-from bertjob.train.tasks.pretraining.samples import Samples, SampleSource
+from bertjob.train.tasks.pretraining.samples import Marks, Samples, SampleSource
 
 _HELD_BACK = 20
 """Of ready samples, one in so many is for validation, and no more than the job asks for."""

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Int64
 
 
 class Epochs:

@@ -1,6 +1,7 @@
-"""Pre-training as a task of the training: masked tokens, with next sentences (`pretrain`) or without (`mlm`)."""
+"""Pre-training as a task: masked tokens, with next sentences (`pretrain`) or without (`mlm`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,20 +12,39 @@ from torch import Tensor, nn
 from bertjob.config.job import Job
 from bertjob.errors import SpecError
 from bertjob.rundir.directory import RunDir
-from bertjob.train.data.batch import Batch
-from bertjob.train.data.dealing import hands_of
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Batch, Int64, hands_of
 from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.model.heads import losses
 from bertjob.train.model.initialize import build
 from bertjob.train.model.locate import bring, tokenizer_folder
-from bertjob.train.tasks.pretraining.ahead import Ahead
-from bertjob.train.tasks.pretraining.collate import packed, padded
 from bertjob.train.tasks.pretraining.evaluate import evaluate
-from bertjob.train.tasks.pretraining.masking import Masking, Vocabulary, mask
+from bertjob.train.tasks.pretraining.masking import Masking, Vocabulary, mask, packed, padded
 from bertjob.train.tasks.pretraining.samples import SampleSource
 from bertjob.train.tasks.pretraining.source import open_sources
+
+Key = tuple[int, int, int]
+"""Step, rank and world size."""
+
+
+class Ahead:
+    """Makes the batches of a step, and those of the next one on a thread of its own."""
+
+    def __init__(self, make: Callable[[int, int, int], Sequence[Batch]], steps: int) -> None:
+        """By `make` of step, rank and world size, a pure function; there are `steps` steps."""
+        self._make = make
+        self._steps = steps
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._coming: tuple[Key, Future[Sequence[Batch]]] | None = None
+
+    def take(self, step: int, rank: int, world_size: int) -> Sequence[Batch]:
+        """The batches of a step."""
+        key = step, rank, world_size
+        ready = self._coming[1].result() if self._coming and self._coming[0] == key else self._make(*key)
+        if step + 1 < self._steps:
+            following = step + 1, rank, world_size
+            self._coming = following, self._worker.submit(self._make, *following)
+        return ready
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bertjob.train.data.ragged import Bool, Int32, Int64
+from bertjob.train.data.batch import Bool, Int32, Int64
 from bertjob.train.tasks.squad.features import Features
 
 Float32 = NDArray[np.float32]

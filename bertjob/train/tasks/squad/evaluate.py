@@ -12,10 +12,9 @@ from bertjob.formats.squad import SquadSet
 from bertjob.formats.squad_score import Predictions, score
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
-from bertjob.train.checkpoint.writing import replace_json
-from bertjob.train.model.forward import span_logits
-from bertjob.train.tasks.squad.batches import evaluation_shares
-from bertjob.train.tasks.squad.collate import collate
+from bertjob.train.checkpoint.hashes import replace_json
+from bertjob.train.model.heads import span_logits
+from bertjob.train.tasks.squad.batches import collate, evaluation_shares
 from bertjob.train.tasks.squad.decode import Answer, Candidates, best_answers, window_candidates
 from bertjob.train.tasks.squad.features import Features
 

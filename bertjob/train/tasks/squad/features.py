@@ -21,7 +21,7 @@ from bertjob.config.checks.lengths import MARKS, complaint
 from bertjob.config.job import Train
 from bertjob.errors import SpecError
 from bertjob.formats.squad import Answer, SquadSet
-from bertjob.train.data.ragged import Bool, Int32, Int64, ragged_arange, ragged_places
+from bertjob.train.data.batch import Bool, Int32, Int64, ragged_arange, ragged_places
 from bertjob.train.data.tokenizer import BertTokenizer
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bertjob.config.checks.batch_size import total_steps
 from bertjob.config.job import Job
@@ -15,15 +16,29 @@ from bertjob.rundir.directory import RunDir
 from bertjob.train.data.batch import Batch
 from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
 from bertjob.train.distributed.ranks import Ranks
-from bertjob.train.model.forward import span_logits
+from bertjob.train.model.heads import span_logits
 from bertjob.train.model.initialize import build_question_answering
 from bertjob.train.model.locate import bring, tokenizer_folder
-from bertjob.train.tasks.squad.batches import Order
+from bertjob.train.tasks.squad.batches import Order, collate
 from bertjob.train.tasks.squad.cache import shared_features
-from bertjob.train.tasks.squad.collate import collate
 from bertjob.train.tasks.squad.evaluate import Dev, answer, write_evaluation
 from bertjob.train.tasks.squad.features import Features, Settings
-from bertjob.train.tasks.squad.loss import span_loss
+
+
+def span_loss(start_logits: Tensor, end_logits: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    """Mean over the samples of the cross-entropies of first and last token (Devlin et al., arXiv 1810.04805, 4.2).
+
+    Args:
+        start_logits: float32 ``[B, L]``, minus infinity where a sample has no token.
+        end_logits: the same for the last token.
+        targets: int64 ``[B]`` each, `start_positions` and `end_positions`.
+
+    Returns:
+        A scalar, float32.
+    """
+    start = functional.cross_entropy(start_logits, targets["start_positions"])
+    end = functional.cross_entropy(end_logits, targets["end_positions"])
+    return (start + end) / 2
 
 
 @dataclass(frozen=True)

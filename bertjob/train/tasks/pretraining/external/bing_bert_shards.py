@@ -14,10 +14,9 @@ from typing import Any, Final
 import numpy as np
 
 from bertjob.errors import DataError
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Int64
 from bertjob.train.data.special_tokens import BERT
-from bertjob.train.tasks.pretraining.assemble import Marks
-from bertjob.train.tasks.pretraining.samples import Samples, bounds
+from bertjob.train.tasks.pretraining.samples import Marks, Samples, bounds
 
 FILES: Final = ("data", "instance_offsets", "tokens_split", "is_next")
 _SEPARATOR: Final = b"\x1f"

@@ -15,7 +15,7 @@ import numpy as np
 
 from bertjob.errors import DataError
 from bertjob.train.data.arrow import dataset_files, open_arrow
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Int64
 from bertjob.train.tasks.pretraining.samples import Samples, bounds
 
 _NEXT: Final = ("next_sentence_label", "next_sentence_labels")

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from bertjob.errors import DataError
-from bertjob.train.data.ragged import Int64
+from bertjob.train.data.batch import Int64
 from bertjob.train.tasks.pretraining.samples import Samples, bounds, joined
 
 KEYS: Final = (

@@ -1,4 +1,4 @@
-"""``bertjob doctor --prove``: submit the smoke job, wait for it, show and keep what it proved."""
+"""The proof of a launch: submit the smoke job, wait for it, show and keep what it proved; the words to repeat it."""
 
 import contextlib
 import time
@@ -10,11 +10,14 @@ import msgspec
 from msgspec.structs import replace
 
 from bertjob.cli.doctor_report import proof_view
-from bertjob.cli.options import Request
-from bertjob.cli.verbs.doctor import SMOKE
-from bertjob.cli.verbs.launch_words import launch_words
+from bertjob.cli.options import (
+    SMOKE,
+    Request,
+    key_of,
+)
 from bertjob.cluster.doctor import proofs, prove
 from bertjob.cluster.doctor.advice import combination, excluding, left_out, said_of
+from bertjob.cluster.doctor.case import Typed
 from bertjob.cluster.host.here import here
 from bertjob.cluster.images import engine
 from bertjob.cluster.runs import catalog
@@ -27,7 +30,34 @@ from bertjob.launch.plan import Plan
 from bertjob.rundir.directory import RUNS, RunDir
 from bertjob.rundir.state import read_state
 
+_LAUNCH = ("engine", "launcher", "mpi", "srun_mpi", "image", "env")
+"""Keys and sections of a job that doctor.prove.smoke takes over."""
+_WHERE = ("account", "partition", "constraint")
+"""Resources that say on which nodes it is proved."""
 _NODES = 2
+
+
+def launch_words(request: Request) -> Typed:
+    """The site as it was given, the options that change the launch, and the job where its own file changes it."""
+    own = any(_root(key) in _LAUNCH for key in load_job(request.job).origins)
+    options: list[str] = []
+    said = request.said
+    for setting in (*said.shared, *said.own):
+        if _matters(key_of(setting)):
+            options += ["--set", setting]
+    overruled = {key_of(setting) for setting in said.own}
+    for key in (f"resources.{where}" for where in _WHERE):
+        if key not in overruled:
+            options += map(str, request.options.get(key, ()))
+    return Typed(request.site, request.job if own else "", tuple(options))
+
+
+def _matters(key: str) -> bool:
+    return _root(key) in _LAUNCH or key in [f"resources.{where}" for where in _WHERE]
+
+
+def _root(key: str) -> str:
+    return key.partition(".")[0]
 
 
 def show_proof(request: Request, as_json: bool) -> None:
@@ -74,7 +104,7 @@ def _run(planned: Plan, run_dir: RunDir) -> None:
         if run_here(planned) == REQUEUE_EXIT_CODE:
             raise BertjobError("interrupted")
         return
-    from bertjob.cluster.runs.wait import wait
+    from bertjob.cluster.runs.watch import wait
     from bertjob.cluster.slurm.submit import submit
 
     submitted = submit(planned)
@@ -95,7 +125,7 @@ def _progress(run_dir: RunDir, job_id: str) -> Iterator[Callable[[], None]]:
     from bertjob.cli.output import prose
 
     begin = time.monotonic()
-    with prose.status(f"job {job_id} waits in the queue") as status:
+    with prose().status(f"job {job_id} waits in the queue") as status:
 
         def show() -> None:
             status.update(f"job {job_id} {_stage(run_dir)}, {time.monotonic() - begin:.0f} s")
