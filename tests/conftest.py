@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-_CLUSTER = "tests/cluster/"
+_CLUSTER = "tests/on_slurm/"
 # Workers and the ranks they start share the cores: a thread that waits must not keep one from the others.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs: our children would inherit it

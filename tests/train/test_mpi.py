@@ -1,4 +1,4 @@
-"""MPI's world against the planned one; tests/cluster/test_launchers_on_slurm.py does it with real launchers."""
+"""MPI's world against the planned one; tests/on_slurm/test_launchers_on_slurm.py does it with real launchers."""
 
 from pathlib import Path
 

@@ -16,7 +16,7 @@ from bertjob.lint.bash.parse import parse
 from bertjob.port import port
 
 NAMES = sorted(set(ENGINES) - {"none"})
-EXAMPLES = sorted(Path(__file__).parent.parent.glob("slurm/examples/*.sbatch"))
+EXAMPLES = sorted(Path(__file__).parents[2].glob("slurm/examples/*.sbatch"))
 IMAGE = "nvcr.io/nvidia/pytorch:22.08-py3"
 HEAD = "#!/bin/bash\n#SBATCH --nodes=2\n"
 MOUNT = "--mount=type=bind,source=$SCRATCH,destination=/data"
@@ -213,7 +213,7 @@ def test_bertjobs_own_check_of_the_nodes_asks_for_the_new_engine(path: Path) -> 
 
 
 def test_the_check_of_an_engine_that_is_part_of_srun_asks_srun() -> None:
-    path = Path(__file__).parent.parent / "slurm/examples/generic-squad-2-sarus.sbatch"
+    path = Path(__file__).parents[2] / "slurm/examples/generic-squad-2-sarus.sbatch"
     text = port(path.read_text(), "pyxis").text
     assert "[[ $(srun --help) == *--container-image* ]] || {" in text
     assert "END_OF_CHECK" not in text

@@ -59,7 +59,7 @@ def test_sarus_gets_mounts_workdir_and_no_terminal() -> None:
 
 @pytest.mark.parametrize("more", [{}, {"tty": True, "args": ("--mpi",), "annotations": {"a.b": "c"}}])
 def test_sarus_itself_would_take_these_words(more: dict[str, Any]) -> None:
-    parse_sarus = runpy.run_path(str(Path(__file__).parent / "fakes" / "sarus"))["parse"]
+    parse_sarus = runpy.run_path(str(Path(__file__).parents[1] / "fakes" / "sarus"))["parse"]
     options, image, program = parse_sarus([*command("sarus", **more)[2:], "python3", "-u"])
     assert dict(options)["--entrypoint"] == ""
     assert image == "registry.org/group/image:1"

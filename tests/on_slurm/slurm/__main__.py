@@ -1,7 +1,7 @@
 """The embedded cluster by hand, as root:
 
-python tests/cluster/slurm up [NODES]     start it; prints the line to eval in your shell; ends with Ctrl-C or TERM
-python tests/cluster/slurm down SLOT      stop one that a killed process left behind
+python tests/on_slurm/slurm up [NODES]     start it; prints the line to eval in your shell; ends with Ctrl-C or TERM
+python tests/on_slurm/slurm down SLOT      stop one that a killed process left behind
 """
 
 import signal

@@ -29,7 +29,7 @@ def test_an_overlay_is_made_inside_of_the_image_with_the_sites_mounts(
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert done.stderr == ""
-    assert all(f"source={Path(__file__).parents[2]},destination=/context,readonly" in line for line in lines)
+    assert all(f"source={Path(__file__).parents[3]},destination=/context,readonly" in line for line in lines)
     assert len(lines) == 4
     assert all(line.startswith("sarus run ") and NGC in line for line in lines)
     assert all(f"source={tmp_path},destination={tmp_path}" in line for line in lines)

@@ -18,7 +18,7 @@ from bertjob.config.job import Image
 from bertjob.config.load import load_site
 from bertjob.errors import PreflightError, SpecError
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_context_has_all_that_the_dockerfile_copies_and_nothing_else() -> None:

@@ -19,8 +19,8 @@ from bertjob.cli.main import cli
 from bertjob.lint.bash.parse import parse
 from bertjob.lint.rules import RULES, check
 
-FOLDER = Path(__file__).parent / "lint"
-EXAMPLES = sorted(Path(__file__).parent.parent.glob("slurm/examples/*"))
+FOLDER = Path(__file__).parent
+EXAMPLES = sorted(Path(__file__).parents[2].glob("slurm/examples/*"))
 NAMES = [rule.name for rule in RULES]
 
 

@@ -1,6 +1,6 @@
 """Which launcher starts which program: the table of launch/pmi, as it was measured, and what follows from it.
 
-tests/cluster/test_launchers_on_slurm.py measures the same table again.
+tests/on_slurm/test_launchers_on_slurm.py measures the same table again.
 """
 
 from typing import Any, get_args

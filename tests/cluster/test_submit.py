@@ -1,4 +1,4 @@
-"""Submit with a fake sbatch, where a fault must be made: what is left, and what is said. See also tests/cluster."""
+"""Submit with a fake sbatch, where a fault must be made: what is left, and what is said. See also tests/on_slurm."""
 
 import json
 import os
