@@ -1,0 +1,1 @@
+"""Tables that the login side and the ranks both read: one row per name, with code as "module:function" strings."""
