@@ -8,7 +8,6 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from bertjob.config.job import Job
-from bertjob.config.load import dump
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, parse, quote
 from bertjob.launch.container import presence
@@ -64,7 +63,7 @@ def _head(plan: Plan, slurm: bool) -> str:
         "#!/bin/bash -l" if plan.site.login_shell else "#!/usr/bin/env bash",
         _comment(f"{plan.job.name}: {plan.job.description or plan.job.task}"),
         _comment(f"{made} Run it with {'sbatch' if slurm else 'bash'}."),
-        *(directives(plan.job, plan.site, plan.run_dir) if slurm else []),
+        *(directives(plan.job, plan.site, plan.run_dir, plan.options) if slurm else []),
     ]
     return "\n".join(lines)
 
@@ -120,7 +119,7 @@ def _run_directory(plan: Plan, slurm: bool) -> str:
         *(_runs(plan) if plan.engine != "none" else []),
         f"mkdir -p {' '.join(made)}",
         '[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << \'END_OF_JOB\'',
-        dump(plan.job).rstrip("\n"),
+        plan.job_file.rstrip("\n"),
         "END_OF_JOB",
         *(_filed(plan.site.name, slurm) if plan.run_dir is None else []),
         'cd "$RUN"',

@@ -36,14 +36,16 @@ def test_remedies_say_site_and_launch_as_they_were_given():
 def test_of_a_command_line_a_proof_needs_what_changes_the_launch(tmp_path):
     settings = ("train.epochs=1", "mpi=true", "image.ref=x y", "resources.partition=p", "resources.nodes=4")
     options = {"resources.account": ("--account", "g33"), "resources.nodes": ("--nodes", 8)}
-    asked = Request("squad", "./pm.yaml", settings, options, None, ())
-    assert launch_words(asked).to_prove(slurm=True) == (
-        "bertjob doctor --prove --nodes 2 --site ./pm.yaml --set mpi=true --set 'image.ref=x y'"
+    site = tmp_path / "pm.yaml"
+    site.write_text("name: pm\n")
+    asked = Request("squad", str(site), settings, options, None, ())
+    assert launch_words(asked.load()).to_prove(slurm=True) == (
+        f"bertjob doctor --prove --nodes 2 --site {site} --set mpi=true --set 'image.ref=x y'"
         " --set resources.partition=p --account g33"
     )
     own = tmp_path / "mine.yaml"
     own.write_text("base: squad\nlauncher: openmpi\n")
-    assert launch_words(msgspec.structs.replace(asked, job=str(own))).job == str(own)
+    assert launch_words(msgspec.structs.replace(asked, job=str(own)).load()).job == str(own)
 
 
 PROVED = Proved(combination=ABOUT, proof=PROOF, run_dir="/r")

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from bertjob.cluster.doctor import proofs
 from bertjob.cluster.doctor.case import Typed
 from bertjob.cluster.doctor.proofs import BadNode, Combination
@@ -11,9 +13,14 @@ from bertjob.launch.plan import Plan
 
 def left_out(plan: Plan) -> tuple[BadNode, ...]:
     """Nodes that a plan should do without; none where the user names the nodes. Asks nobody, so dry runs may."""
-    if any(word.startswith(("--nodelist", "-w")) for word in plan.job.resources.sbatch):
+    if any(word.startswith(("--nodelist", "-w")) for word in plan.options):
         return ()
     return proofs.read().bad(plan.site.name, plan.engine)
+
+
+def without(plan: Plan, nodes: Sequence[BadNode]) -> Plan:
+    """The same plan with an option that leaves nodes out."""
+    return replace(plan, options=(*plan.options, *excluding(plan.options, nodes)))
 
 
 def excluding(options: Sequence[str], nodes: Sequence[BadNode]) -> tuple[str, ...]:

@@ -76,13 +76,14 @@ def _full(name: str) -> str | None:
     return next(cut_short, None)
 
 
-def directives(job: Job, site: Site, run_dir: str | None) -> list[str]:
+def directives(job: Job, site: Site, run_dir: str | None, options: tuple[str, ...]) -> list[str]:
     """The lines, comments between them. They must stand before the first command: sbatch ignores later ones silently.
 
     Args:
         job: the resolved job.
         site: where it runs.
         run_dir: absolute path of the run directory; None: the script makes one when it runs.
+        options: further options of sbatch.
     """
     asked = [f"#SBATCH {option}={quote_directive(value)}" for option, value in resources(job, site)]
     return [
@@ -92,7 +93,7 @@ def directives(job: Job, site: Site, run_dir: str | None) -> list[str]:
         "#SBATCH --requeue",
         "#SBATCH --open-mode=append",
         f"#SBATCH --output={quote_directive(_log(run_dir))}",
-        *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(job.resources.sbatch)),
+        *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(options)),
     ]
 
 
