@@ -18,6 +18,7 @@ from bertjob.config.job import Image as JobImage
 from bertjob.config.job import Resources
 from bertjob.config.load import load_job
 from bertjob.config.site import Site
+from bertjob.launch.plan import plan
 from bertjob.launch.script import script
 from bertjob.rundir.directory import RunDir
 
@@ -85,10 +86,15 @@ def test_a_broken_book_is_an_empty_one(tmp_path, monkeypatch):
 
 
 def test_nodes_are_left_out_beside_those_that_the_user_leaves_out():
-    assert advice.excluding([], []) == ()
-    assert advice.excluding([], [bad("n1"), bad("n2")]) == ("--exclude=n1,n2",)
-    assert advice.excluding(["--mail-type=END", "--exclude=n[7-8]"], [bad("n1")]) == ("--exclude=n[7-8],n1",)
-    assert advice.excluding(["-xn1"], [bad("n1")]) == ("--exclude=n1",)
+    def left(*options, nodes=("n1",)):
+        job = msgspec.structs.replace(load_job("smoke").value, resources=Resources(sbatch=options))
+        planned = plan(job, Site(name="s"), None, HERE)
+        return advice.without(planned, [bad(node) for node in nodes]).options
+
+    assert left(nodes=()) == ()
+    assert left(nodes=("n1", "n2")) == ("--exclude=n1,n2",)
+    assert left("--mail-type=END", "--exclude=n[7-8]") == ("--mail-type=END", "--exclude=n[7-8]", "--exclude=n[7-8],n1")
+    assert left("-xn1") == ("-xn1", "--exclude=n1")
 
 
 def test_nodes_that_did_not_start_are_told_with_their_last_words(tmp_path):

@@ -13,29 +13,17 @@ from bertjob.launch.plan import Plan
 
 def left_out(plan: Plan) -> tuple[BadNode, ...]:
     """Nodes that a plan should do without; none where the user names the nodes. Asks nobody, so dry runs may."""
-    if any(word.startswith(("--nodelist", "-w")) for word in plan.options):
+    if plan.scheduler.names_nodes(plan.options):
         return ()
     return proofs.read().bad(plan.site.name, plan.engine)
 
 
 def without(plan: Plan, nodes: Sequence[BadNode]) -> Plan:
     """The same plan with an option that leaves nodes out."""
-    return replace(plan, options=(*plan.options, *excluding(plan.options, nodes)))
-
-
-def excluding(options: Sequence[str], nodes: Sequence[BadNode]) -> tuple[str, ...]:
-    """The option for sbatch that leaves nodes out, with those that `options` exclude already: the last one counts.
-
-    Args:
-        options: sbatch options, one word each.
-        nodes: nodes to leave out.
-    """
     if not nodes:
-        return ()
-    said = [word.removeprefix("--exclude=") for word in options if word.startswith("--exclude=")]
-    said += [word.removeprefix("-x") for word in options if word.startswith("-x")]
-    names = dict.fromkeys([*(said[-1:]), *(node.name for node in nodes)])
-    return (f"--exclude={','.join(names)}",)
+        return plan
+    excluding = plan.scheduler.excluding(plan.options, (node.name for node in nodes))
+    return replace(plan, options=(*plan.options, *excluding))
 
 
 def said_of(nodes: Sequence[BadNode], typed: Typed) -> str:

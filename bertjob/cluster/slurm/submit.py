@@ -161,8 +161,7 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
     """
     waits_for = ("", "")
     if before is not None:
-        after = ("--kill-on-invalid-dep=yes", f"--dependency=afterok:{before.job_id}")
-        plan = replace(plan, options=plan.options + after)
+        plan = replace(plan, options=plan.options + plan.scheduler.after(before.job_id))
         waits_for = (before.job_id, str(before.run_dir.path))
     run_dir, digest = create.of(plan), engine.digest_of(plan)
     with create.made(run_dir, create.files(plan, run_dir, digest)):
