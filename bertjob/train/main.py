@@ -89,7 +89,7 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
 
 def _work(job: Job) -> Work:
     """The module that does what the job's task is; a proof of the launch needs nothing of a training."""
-    name = "tasks.smoke" if job.task == "smoke" else "course"
+    name = "tasks.smoke" if job.task == "smoke" else "trainer"
     return cast("Work", importlib.import_module(f"bertjob.train.{name}"))
 
 
