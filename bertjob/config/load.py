@@ -9,7 +9,8 @@ import yaml
 
 from bertjob.config import walltime
 from bertjob.config.fabric import lay_under, preset_of
-from bertjob.config.job import ONE_BIT, UNREAD, Job, OneBit, Resources
+from bertjob.config.job import UNREAD, Job, OneBit, Resources
+from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.config.search import find
 from bertjob.config.site import Site
 from bertjob.config.validate import build, origins
@@ -126,7 +127,7 @@ def dump(value: msgspec.Struct) -> str:
     if isinstance(value, Job):
         for name in _unread(value):
             said.pop(name, None)
-        if value.optimizer.name not in ONE_BIT and value.optimizer.onebit == OneBit():
+        if OPTIMIZERS[value.optimizer.name].one_bit is None and value.optimizer.onebit == OneBit():
             said.get("optimizer", {}).pop("onebit", None)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     return yaml.dump(said, Dumper=dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
@@ -156,8 +157,8 @@ def _load(tree: Tree, kind: type[Value]) -> Sourced[Value]:
         if section := value.deepspeed:
             from bertjob.config.checks.deepspeed_config import check_deepspeed  # few jobs have one
 
-            precision, optimizer = value.precision, value.optimizer.name
-            _at("deepspeed", said, lambda: check_deepspeed(section, precision, optimizer))
+            precision, one_bit = value.precision, OPTIMIZERS[value.optimizer.name].one_bit is not None
+            _at("deepspeed", said, lambda: check_deepspeed(section, precision, one_bit=one_bit))
         _check_resources(value.resources, "resources", said)
     else:
         _check_resources(value.defaults, "defaults", said)
