@@ -189,13 +189,14 @@ def _batch(plan: Plan) -> list[str]:
 
 
 def _foreground(plan: Plan) -> list[str]:
-    if plan.shape.launcher != "local":
+    if plan.layers[0].words:
         return [_launch(plan), f"{slurm.SIGNALS_HERE}\n{slurm.WAIT}", slurm.EXIT]
     size = plan.world_size
+    place = " ".join(f"{name}={value}" for name, value in zip(RANK, ("$rank", "$rank", size, size), strict=True))
     ranks = f"""
 ranks=()
 for ((rank = 0; rank < {size}; rank++)); do
-  RANK=$rank LOCAL_RANK=$rank WORLD_SIZE={size} LOCAL_WORLD_SIZE={size} \\
+  {place} \\
 {textwrap.indent(command(plan.layers), "    ")} &
   ranks+=("$!")
 done

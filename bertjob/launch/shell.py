@@ -7,6 +7,8 @@ import msgspec
 from msgspec.structs import replace
 
 from bertjob.config.job import Job
+from bertjob.config.registry.launcher_programs import SRUN
+from bertjob.config.registry.launchers import native
 from bertjob.config.site import Site
 from bertjob.launch import checks
 from bertjob.launch.argv import Word, fold, quote, variable
@@ -58,7 +60,7 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
         PreflightError: it cannot be had there; one line with all that stands against it.
     """
     slurm = site.scheduler == "slurm"
-    whole = resolve(replace(job, launcher="srun" if slurm else "local", mpi=False), site, here)
+    whole = resolve(replace(job, launcher=native(site.scheduler), mpi=False), site, here)
     checks.refuse_shell(whole, site)
     assert whole.engine is not None
     cores: Word = variable(_CORES) if slurm else str(whole.resources.cpus_per_task)
@@ -104,7 +106,7 @@ def _files(prepared: str, engine: str) -> str:
 
 def _srun(tty: bool) -> tuple[Word, ...]:
     """One process on the first node, beside whatever else the allocation runs."""
-    words = ("srun", "--mpi=none", "--overlap", "--nodes=1", "--ntasks=1", "--cpus-per-task=" + variable(_CORES))
+    words = (SRUN.name, "--mpi=none", "--overlap", "--nodes=1", "--ntasks=1", "--cpus-per-task=" + variable(_CORES))
     return *words, *(("--pty",) if tty else ())
 
 
