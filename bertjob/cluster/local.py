@@ -22,18 +22,16 @@ from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.cluster.process import leftover
 from bertjob.cluster.runs import catalog, control, create, outcome
 from bertjob.cluster.runs.logs import Tail
-from bertjob.config.registry.launcher_programs import SRUN
 from bertjob.config.registry.launchers import is_leftover
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SchedulerError, SpecError
 from bertjob.launch.checks import refuse_here
 from bertjob.launch.environment import MEETING_POINT
 from bertjob.launch.plan import Plan
+from bertjob.launch.schedulers.no_scheduler import JOB_ID
 from bertjob.launch.shell import Shell, script
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import ENDED, RunState, read_state, write_state
 
-JOB_ID = "local"
-"""Stands in for the scheduler's id, also in the names of logs."""
 _ERRORS: Mapping[int, type[BertjobError]] = {error.exit_code: error for error in (PreflightError, SpecError)}
 _POLL_S = 0.1
 _NERVOUS_S = 1.0
@@ -216,7 +214,7 @@ def run_shell(shell: Shell) -> int:
     Raises:
         SchedulerError: the site has Slurm, and its commands are not here.
     """
-    wanted = SRUN.name if "SLURM_JOB_ID" in os.environ else "salloc"
+    wanted = "srun" if "SLURM_JOB_ID" in os.environ else "salloc"
     if shell.site.scheduler == "slurm" and shutil.which(wanted) is None:
         raise SchedulerError(f"there is no command {wanted} here: go to a login node of the cluster, or --site local")
     with tempfile.NamedTemporaryFile("w", prefix="bertjob-shell-", suffix=".sh") as file, _interrupts_are_the_shells():

@@ -22,6 +22,7 @@ from bertjob.config.job import Family, Launcher, Library, SrunMpi
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.launcher_programs import Program
 from bertjob.config.registry.launchers import LAUNCHERS
+from bertjob.launch.schedulers import SCHEDULERS
 
 Outcome = Literal["works", "unknown", "absent", "singletons", "aborts"]
 """`absent`: the launcher itself is not there or does not go with the engine; `singletons`: every process becomes rank
@@ -203,7 +204,7 @@ def _foreign(facts: Facts, family: Family) -> tuple[Outcome, str]:
     """An mpirun of one family around the library of another one."""
     if family == "openmpi":
         return "aborts", f"{name(facts.program)} ends with 'unsupported PMI version PMIx' under Open MPI's mpirun"
-    if _is_open_mpi_4(facts.program) and facts.scheduler == "slurm":
+    if _is_open_mpi_4(facts.program) and SCHEDULERS[facts.scheduler].has_srun:
         return "aborts", f"hydra starts its daemons by srun, and {name(facts.program)} does not speak hydra's PMI"
     return "singletons", f"{name(facts.program)} does not speak hydra's PMI: every process is silently rank 0 of 1"
 

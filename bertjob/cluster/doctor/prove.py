@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from bertjob.cluster.doctor.proofs import BadNode, Book, Combination, Proved
 from bertjob.config.job import Job
-from bertjob.config.registry.launchers import native
 from bertjob.config.site import Site
 from bertjob.launch.argv import variable
 from bertjob.launch.plan import Layer, Plan, plan
@@ -64,8 +63,8 @@ def proving(job: Job, site: Site, run_dir: str, here: Here) -> Plan:
     whole = plan(job, site, run_dir, here)
     if site.scheduler != "slurm":
         return whole
-    one_per_node = plan(replace(job, launcher=native(site.scheduler), mpi=False, srun_mpi="none"), site, run_dir, here)
-    srun, engine, program = one_per_node.layers
+    one_a_node = plan(replace(job, launcher="srun", mpi=False, srun_mpi="none"), site, run_dir, here)
+    srun, engine, program = one_a_node.layers
     nodes = variable("SLURM_JOB_NUM_NODES")
     options = ("--ntasks=" + nodes, "--ntasks-per-node=1", "--kill-on-bad-exit=0", "--output=logs/start.%n.out")
     python = (program.words[0], "-c", f"print('{_STARTED}')")

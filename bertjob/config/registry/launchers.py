@@ -74,7 +74,6 @@ class LauncherRow(msgspec.Struct, frozen=True, kw_only=True):
         rank_variables: how the ranks learn their place.
         pmi_variables: variables at least one of which is set where it offers the ranks' MPI a PMI.
         leftovers: beginnings of names of variables that mislead a job that is started from inside another one.
-        native_to: scheduler that brings it, and by which shells and launch proofs start single processes.
     """
 
     command: str
@@ -86,7 +85,6 @@ class LauncherRow(msgspec.Struct, frozen=True, kw_only=True):
     pmi_variables: tuple[str, ...]
     leftovers: tuple[str, ...]
     agent: Program | None = None
-    native_to: str | None = None
 
     @property
     def family(self) -> Family | None:
@@ -141,7 +139,6 @@ LAUNCHERS: Mapping[Launcher, LauncherRow] = {
         rank_variables=TORCH,
         pmi_variables=(),
         leftovers=(),
-        native_to="none",
     ),
     "srun": LauncherRow(
         command="bertjob.launch.launchers:srun",
@@ -152,7 +149,6 @@ LAUNCHERS: Mapping[Launcher, LauncherRow] = {
         rank_variables=SLURM,
         pmi_variables=("PMIX_NAMESPACE", "PMI_FD", "PMI_RANK"),
         leftovers=("SLURM_", "SLURMD_", "PMI_", "PMIX_"),
-        native_to="slurm",
     ),
     "openmpi": LauncherRow(
         command="bertjob.launch.launchers:openmpi",
@@ -214,11 +210,6 @@ def family_of(launcher: Launcher | None) -> Family | None:
     """The MPI library that brings a launcher; None for ``auto``, and for launchers that no MPI library brings."""
     row = LAUNCHERS.get(launcher) if launcher else None
     return row.family if row else None
-
-
-def native(scheduler: str) -> Launcher:
-    """The launcher that comes with a scheduler."""
-    return next(name for name, row in LAUNCHERS.items() if row.native_to == scheduler)
 
 
 def programs() -> tuple[Program, ...]:
