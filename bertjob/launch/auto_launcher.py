@@ -5,7 +5,7 @@ Decided from the files of job and site alone: a dry run asks no scheduler.
 
 from collections.abc import Sequence
 
-from bertjob.config.checks import onebit
+from bertjob.config.checks import compression
 from bertjob.config.job import Family, Job, Launcher, Library, SrunMpi
 from bertjob.config.registry.launchers import family_of
 from bertjob.config.site import Site
@@ -21,7 +21,7 @@ def facts(job: Job, site: Site) -> Facts:
     A site that says no ``mpi.family`` but has mpirun or hydra for its launcher has said it by that. Where it has not,
     and `auto` is to start ranks whose compressed steps go by MPI, the job's ``cuda_aware`` tells.
     """
-    family = onebit.taken_family(job, site) if _is_taken(job, site) else host_family(site)
+    family = compression.assumed_family(job, site) if _is_taken(job, site) else host_family(site)
     host = host_library(site, family)
     return Facts(
         program=host if job.engine == "none" else job.image.mpi,
@@ -73,7 +73,7 @@ def explanation(job: Job, site: Site) -> str:
     best, *others = _candidates(job, site, "auto")
     taken = []
     if _is_taken(job, site):
-        name = {"mpich": "MVAPICH", "openmpi": "Open MPI"}[onebit.taken_family(job, site)]
+        name = {"mpich": "MVAPICH", "openmpi": "Open MPI"}[compression.assumed_family(job, site)]
         buffers = "true" if job.optimizer.onebit.cuda_aware else "false"
         taken = [f"The site does not name its MPI (mpi.family): cuda_aware {buffers} takes it for {name}."]
     why_not = [f"Not {verdict}." for verdict in others if not verdict.works] if job.mpi else []
@@ -95,7 +95,7 @@ def refusal(job: Job, site: Site, ranks: int) -> str | None:
 
 def _is_taken(job: Job, site: Site) -> bool:
     """Whether the host's MPI is concluded from the job's ``cuda_aware``."""
-    return host_family(site) is None and (job.launcher or site.launcher) == "auto" and onebit.by_mpi(job)
+    return host_family(site) is None and (job.launcher or site.launcher) == "auto" and compression.by_mpi(job)
 
 
 def _image_is_unsaid(job: Job) -> bool:
