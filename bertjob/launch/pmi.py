@@ -19,16 +19,13 @@ from typing import Literal
 import msgspec
 
 from bertjob.config.job import Launcher, Library, SrunMpi
+from bertjob.launch.engines import ENGINES
 
 Outcome = Literal["works", "unknown", "absent", "singletons", "aborts"]
 """`absent`: the launcher itself is not there or does not go with the engine; `singletons`: every process becomes rank
 0 of 1 without a word; `unknown`: a fact is missing."""
 
 _SRUN_TYPES: tuple[SrunMpi, ...] = ("none", "pmix", "pmi2")
-_STARTED_BY_SRUN = ("pyxis", "edf")
-"""Engines that are options of srun."""
-_CLOSES_FILES = ("docker", "podman", "podman-hpc")
-"""Engines that hand no open file on to the container: over one PMI-1 and PMI-2 are spoken; PMIx takes a socket."""
 _NAMES = {"openmpi": "Open MPI", "mpich": "MPICH"}
 
 
@@ -139,7 +136,7 @@ def _srun(facts: Facts, kind: SrunMpi) -> tuple[Outcome, str]:
     if kind in speaks(program):
         if not facts.slurm:
             return "unknown", f"whether Slurm has {kind} is not said (site key mpi.slurm; srun --mpi=list tells)"
-        if kind == "pmi2" and facts.engine in _CLOSES_FILES:
+        if kind == "pmi2" and not ENGINES[facts.engine].passes_open_files:
             return "aborts", f"{facts.engine} closes the file over which {name(program)} speaks pmi2 with srun"
         return "works", f"{name(program)} speaks {kind}, and Slurm has it"
     spoken = " and ".join(speaks(program)) or "no PMI that is known (image.mpi.pmi)"
@@ -161,7 +158,7 @@ def _mpirun(facts: Facts, launcher: str) -> tuple[Outcome, str]:
     """What becomes of a job under mpirun or mpiexec of the host."""
     family = "mpich" if launcher == "hydra" else "openmpi"
     command = "mpiexec.hydra" if launcher == "hydra" else "mpirun"
-    if facts.engine in _STARTED_BY_SRUN:
+    if ENGINES[facts.engine].started_by_srun:
         return "absent", f"{facts.engine} starts containers by srun, and {command} would be outside of them"
     if facts.host.family not in (None, family):
         return "absent", f"the host has {name(facts.host)}, which has no {command} of {_NAMES[family]}'s kind"
@@ -172,7 +169,7 @@ def _mpirun(facts: Facts, launcher: str) -> tuple[Outcome, str]:
         )
     if facts.needs_mpi and facts.program.family != family:
         return _foreign(facts, launcher)
-    if facts.needs_mpi and family == "mpich" and facts.engine in _CLOSES_FILES:
+    if facts.needs_mpi and family == "mpich" and not ENGINES[facts.engine].passes_open_files:
         return "aborts", f"{facts.engine} closes the file over which {name(facts.program)} speaks with hydra"
     if facts.host.family is None:
         return "unknown", f"whether the host has {_NAMES[family]}'s {command} is not said (site key mpi.family)"

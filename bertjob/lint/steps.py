@@ -94,6 +94,11 @@ class Start(msgspec.Struct, frozen=True):
         return next((layer for layer in self.layers if layer.kind == "launcher"), None)
 
     @property
+    def engines(self) -> tuple[Layer, ...]:
+        """The commands of container engines."""
+        return tuple(layer for layer in self.layers if layer.engine)
+
+    @property
     def mpirun(self) -> Layer | None:
         """The mpirun, or one of its kin."""
         return self.layer(*MPIRUNS)

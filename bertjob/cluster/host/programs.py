@@ -14,6 +14,7 @@ import msgspec
 from bertjob.cluster.process import ask
 from bertjob.config.job import Library
 from bertjob.config.site import Site
+from bertjob.launch.engines import ENGINES
 
 _MODULES_TIMEOUT_S = 20.0
 """`module load` reads hundreds of small files, often from a parallel file system."""
@@ -67,20 +68,6 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[str, ...] = ()
 
 
-_ENGINES = {
-    "apptainer": ("apptainer", "--version"),
-    "charliecloud": ("ch-run", "--version"),
-    "docker": ("docker", "--version"),
-    "enroot": ("enroot", "version"),
-    "podman": ("podman", "--version"),
-    "podman-hpc": ("podman-hpc", "--version"),
-    "sarus": ("sarus", "--version"),
-    "shifter": ("shifter", "--version"),
-    "singularity": ("singularity", "--version"),
-}
-"""How each engine says its version."""
-_PLUGINS = {"pyxis": "--container-image", "edf": "--environment"}
-"""Engines that are plugins of srun, and the option of ``srun --help`` that tells."""
 _STARTERS = ("mpirun", "mpiexec", "mpiexec.hydra")
 
 
@@ -90,11 +77,12 @@ def look(site: Site) -> Programs:
     with ThreadPoolExecutor() as pool:
         module = pool.submit(ask, "bash", "-lc", "module --version", environment=environment)
         starters = [pool.submit(_mpi, name, environment) for name in _STARTERS]
-        engines = {name: pool.submit(_engine, words, environment) for name, words in _ENGINES.items()}
+        engines = {name: pool.submit(_engine, words, environment) for name, words in _engines().items()}
         srun = pool.submit(ask, "srun", "--help", environment=environment)
         gpus = pool.submit(_gpus)
     found = {name: version for name, asked in engines.items() if (version := asked.result()) is not None}
-    plugins = {name: "plugin of srun" for name, option in _PLUGINS.items() if f"{option}=" in srun.result().output}
+    options = {name: row.srun_option for name, row in ENGINES.items() if row.started_by_srun}
+    plugins = {name: "plugin of srun" for name, option in options.items() if f"{option}=" in srun.result().output}
     said = module.result()
     return Programs(
         modules="" if said.error else parse_version(said.text),
@@ -149,6 +137,16 @@ def spoken(components: Iterable[str]) -> tuple[str, ...]:
     known = {"s1": "pmi1", "s2": "pmi2"}
     said = {known.get(name, "pmix" if name.startswith(("ext", "pmix")) else "") for name in components}
     return tuple(sorted(said - {""}))
+
+
+def _engines() -> dict[str, tuple[str, ...]]:
+    """How each engine, and each program that an engine needs for images, tells its version."""
+    found = {}
+    for name, row in ENGINES.items():
+        if row.program:
+            found[name] = (row.program, *row.version)
+        found |= {tool: (tool, *version) for tool, version in row.images.tools.items() if version}
+    return dict(sorted(found.items()))
 
 
 def _engine(command: tuple[str, ...], environment: Environment) -> str | None:

@@ -7,8 +7,9 @@ from typing import Literal
 
 import msgspec
 
+from bertjob.launch.engines import ENGINES, find_engine
 from bertjob.lint.bash.sbatch_script import Word
-from bertjob.lint.sbatch import SRUN_WITH_VALUE, srun_name
+from bertjob.lint.sbatch import srun_name, srun_with_value
 
 Kind = Literal["prefix", "launcher", "engine"]
 
@@ -49,6 +50,8 @@ class Layer(msgspec.Struct, frozen=True):
         options: those that were understood.
         operands: e.g. the image.
         opaque: an option may hide in a variable.
+        verb: e.g. ``run``; empty for a program without verbs.
+        engine: the engine that it is the command of; empty for other programs.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Layer(msgspec.Struct, frozen=True):
     options: tuple[Option, ...]
     operands: tuple[Word, ...]
     opaque: bool
+    verb: str = ""
+    engine: str = ""
 
     def has(self, *names: str) -> bool:
         """Whether one of these options is there."""
@@ -72,28 +77,6 @@ def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_DOCKER = Grammar(
-    "engine",
-    _set(
-        "-v --volume -e --env --env-file -w --workdir --mount --name --network --net --ipc --pid --uts --userns "
-        "--device --gpus -u --user --entrypoint --shm-size --ulimit -h --hostname -l --label -m --memory --cpus "
-        "--security-opt --cap-add --cap-drop --runtime --platform --pull -p --publish --tmpfs --annotation "
-        "--log-driver --restart --add-host --group-add --cgroupns --cgroups --volumes-from --module --format --tz "
-        "--umask --stop-signal"
-    ),
-    ("run",),
-    1,
-)
-_APPTAINER = Grammar(
-    "engine",
-    _set(
-        "-B --bind --mount --pwd --cwd --env --env-file -H --home -W --workdir -S --scratch -o --overlay --network "
-        "--network-args --security --hostname --app --apply-cgroups --add-caps --drop-caps --dns --fusemount "
-        "--pid-file"
-    ),
-    ("exec", "run"),
-    1,
-)
 _MPIRUN = Grammar(
     "launcher",
     _set(
@@ -106,19 +89,8 @@ _MPIRUN = Grammar(
 )
 _TWO_VALUES = _set("-mca -prtemca -pmixmca -gmca -omca -env -genv")
 
-GRAMMARS: Mapping[str, Grammar] = {
-    "srun": Grammar("launcher", SRUN_WITH_VALUE),
+_GRAMMARS: Mapping[str, Grammar] = {
     **dict.fromkeys(("mpirun", "mpiexec", "mpiexec.hydra", "mpirun_rsh", "orterun", "prterun", "prun"), _MPIRUN),
-    "sarus": Grammar(
-        "engine",
-        _set("-e --env --mount --annotation --device --entrypoint --mpi-type -n --name --pid -w --workdir"),
-        ("run",),
-        1,
-    ),
-    **dict.fromkeys(("podman", "podman-hpc", "docker", "nerdctl"), _DOCKER),
-    **dict.fromkeys(("apptainer", "singularity"), _APPTAINER),
-    "shifter": Grammar("engine", _set("-i --image -V --volume -w --workdir -e --env --env-file -m --module")),
-    "ch-run": Grammar("engine", _set("-b --bind -c --cd -g --gid -m --mount -u --uid --seccomp"), operands=1),
     **dict.fromkeys(("exec", "time", "nohup", "setsid"), Grammar("prefix")),
     "env": Grammar("prefix", _set("-u --unset -C --chdir")),
     "nice": Grammar("prefix", _set("-n --adjustment")),
@@ -127,15 +99,14 @@ GRAMMARS: Mapping[str, Grammar] = {
     "numactl": Grammar("prefix", _set("-C -N -m -i -p --physcpubind --cpunodebind --membind --interleave --preferred")),
     "taskset": Grammar("prefix", operands=1),
 }
-"""Programs that start another one, by their name."""
+"""Programs that start another one, by their name; srun and the engines are read by `_grammar`."""
 
 _IMAGE_VARIABLE = re.compile(r"\$\{?\w*(?:image|img|container|sif|sqsh)", re.IGNORECASE)
 _IMAGE = re.compile(rf"\w[\w.-]*[/:]|.*\.(?:sif|sqsh)$|{_IMAGE_VARIABLE.pattern}", re.IGNORECASE)
 """What looks like an image: by its form, or by the name of the variable that holds it."""
 
 SHELLS = frozenset({"bash", "sh", "dash", "ksh", "zsh"})
-MPIRUNS = frozenset(name for name, grammar in GRAMMARS.items() if grammar is _MPIRUN)
-ENGINES = frozenset(name for name, grammar in GRAMMARS.items() if grammar.kind == "engine")
+MPIRUNS = frozenset(name for name, grammar in _GRAMMARS.items() if grammar is _MPIRUN)
 
 
 def split(words: Sequence[Word]) -> tuple[tuple[Layer, ...], tuple[Word, ...]]:
@@ -168,17 +139,27 @@ def shell_text(program: Sequence[Word]) -> Word | None:
     return None
 
 
+def _grammar(name: str, engine: str | None) -> Grammar | None:
+    """How the command line of a program is read; None for a program that starts no other one."""
+    if name == "srun":
+        return Grammar("launcher", srun_with_value())
+    cli = ENGINES[engine].cli if engine else None
+    return _GRAMMARS.get(name) if cli is None else Grammar("engine", cli.valued, tuple(cli.verbs), cli.operands)
+
+
 def _layer(words: tuple[Word, ...]) -> tuple[Layer, tuple[Word, ...]] | None:
     name = words[0].value.rpartition("/")[2]
-    grammar = GRAMMARS.get(name)
+    engine = find_engine(name)
+    grammar = _grammar(name, engine)
     if grammar is None or not words[0].literal:
         return None
-    at = 1
+    at, verb = 1, ""
     if grammar.verbs:
         while at < len(words) and words[at].value.startswith("-"):  # global options
             at += 1
         if at == len(words) or words[at].value not in grammar.verbs:
             return None
+        verb = words[at].value
         at += 1
     options: list[Option] = []
     opaque = False
@@ -204,7 +185,7 @@ def _layer(words: tuple[Word, ...]) -> tuple[Layer, tuple[Word, ...]] | None:
         at += 1
     if name == "srun":
         options = [msgspec.structs.replace(option, name=srun_name(option.name)) for option in options]
-    return Layer(name, grammar.kind, words[:at], tuple(options), operands, opaque), words[at:]
+    return Layer(name, grammar.kind, words[:at], tuple(options), operands, opaque, verb, engine or ""), words[at:]
 
 
 def _holds_options(words: tuple[Word, ...], at: int, grammar: Grammar) -> bool:
