@@ -21,6 +21,7 @@ from bertjob.config.job import Image
 from bertjob.config.site import Site
 from bertjob.errors import BertjobError, DataError, PreflightError
 from bertjob.launch.engines import ENGINES, Bind
+from bertjob.launch.engines.docker import ARCHIVE_WANTED
 from bertjob.launch.engines.images import commands, find_digest, stand_ins
 from bertjob.launch.engines.types import Command, Order
 from bertjob.launch.plan import Plan
@@ -35,7 +36,6 @@ _LOOK_S = 180.0
 _CHUNK = 1 << 20
 _KEPT_LINES = 20
 _PROGRAM = Path(__file__).with_name("inside.py")
-_RIGHT_ARCHIVE = "a docker-archive is wanted, as `podman save --format docker-archive` makes it"
 _MEANINGS = (
     (
         ("Failed to pull image", "initializing source", "Unable to find image"),
@@ -97,7 +97,7 @@ def check_archive(path: Path) -> str:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except (tarfile.TarError, EOFError, msgspec.MsgspecError):
-        raise DataError(f"{path}: is no archive of an image; {_RIGHT_ARCHIVE}") from None
+        raise DataError(f"{path}: is no archive of an image; {ARCHIVE_WANTED}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
@@ -231,7 +231,7 @@ def _name_in(archive: tarfile.TarFile, path: Path) -> str:
     members = {member.name.removeprefix("./"): member for member in archive}
     if "manifest.json" not in members:
         kind = "an image in OCI's form" if "oci-layout" in members else "an archive of files and not of an image"
-        raise DataError(f"{path}: is {kind}; {_RIGHT_ARCHIVE}")
+        raise DataError(f"{path}: is {kind}; {ARCHIVE_WANTED}")
     file = archive.extractfile(members["manifest.json"])
     assert file is not None
     images = msgspec.json.decode(file.read(), type=tuple[_Archived, ...])

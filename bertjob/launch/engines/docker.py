@@ -15,6 +15,8 @@ _DEVICES: Mapping[GpuVendor, tuple[str, ...]] = {
 _SHARED = ("--network=host", "--pid=host", "--ipc=host", "--uts=host")
 """Namespaces of the host: ranks find each other by its addresses, and NCCL by its shared memory."""
 
+ARCHIVE_WANTED = "a docker-archive is wanted, as `podman save --format docker-archive` makes it"
+
 
 def podman(container: Container) -> tuple[Word, ...]:
     """Podman, as close to a process of the host as it gets; the image's variables win over `--env-host`."""

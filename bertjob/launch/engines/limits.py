@@ -42,7 +42,7 @@ def problem_of_path(path: str, engine: str) -> str:
     """Why the engine cannot mount the path; empty when it can."""
     for character, parts in ENGINES[engine].limits.separators.items():
         if character in path:
-            mark = _CHARACTERS[character]
+            mark = _CHARACTERS.get(character, repr(character))
             return f"{engine} separates {parts} by {mark} and cannot take one in a path"
     return ""
 
