@@ -8,12 +8,13 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from bertjob.config import walltime
-from bertjob.config.checks import onebit
+from bertjob.config.checks import compression
 from bertjob.config.job import Data, Image, Job, Model, Resources
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
 from bertjob.launch.argv import Text, parse
 from bertjob.launch.auto_launcher import choose, family_of
+from bertjob.launch.schedulers import SCHEDULERS
 
 _RUN = "run:"
 _PATH = re.compile(r"[/.~$]|.*/.*/")
@@ -95,7 +96,7 @@ def resolve(job: Job, site: Site, here: Here) -> Job:
         srun_mpi=srun_mpi,
         model=_model(job.model, here),
         data=_data(job.data, here),
-        optimizer=onebit.resolved(whole, site, family_of(site)),
+        optimizer=compression.resolved(whole, site, family_of(site)),
         resources=_resources(job.resources, site, here),
     )
 
@@ -162,7 +163,7 @@ def _absolute(key: str, path: str, here: Here) -> str:
 def _resources(job: Resources, site: Site, here: Here) -> Resources:
     said = {name: value for name, value in asdict(job).items() if value is not None}
     filled = Resources(**asdict(site.defaults) | said)
-    on_this_machine = site.scheduler == "none"
+    on_this_machine = not SCHEDULERS[site.scheduler].queues
     gpus = filled.gpus_per_node
     if gpus is None:
         gpus = min(here.gpus, 1) if on_this_machine else 0
