@@ -1,5 +1,6 @@
 """The rows of the formats of weights are true, and one more row is all that a new format takes."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -21,10 +22,16 @@ from bertjob.launch.input_paths import needs
 from bertjob.train.model.initialize import build
 from bertjob.train.model.networks import FAMILIES
 
+README = Path(__file__).resolve().parents[2] / "README.md"
+
 
 def test_jobs_may_name_the_formats_of_the_table_and_no_others():
     assert set(get_args(CkptType)) == set(FORMATS)
     assert HUB in FORMATS
+    table = re.findall(
+        r"^\| `(\w+)` \| ", README.read_text().partition("| `ckpt_type` |")[2].partition("\n\n")[0], re.M
+    )
+    assert table == list(get_args(CkptType))
 
 
 @pytest.mark.parametrize("name", FORMATS)
