@@ -1,7 +1,6 @@
 """A model as a folder in Hugging Face layout: config.json, model.safetensors and the tokenizer's files."""
 
 import copy
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
 from bertjob.formats.pretrained import FURTHER
-from bertjob.train.checkpoint import hashes
+from bertjob.rundir import atomic
 from bertjob.train.model.kernel.weights import NORMS, to_transformers
 
 
@@ -52,13 +51,6 @@ def export_model(
     Raises:
         OSError: as for `write_model`; the old one stays.
     """
-    aside, former = (folder.with_name(f".{folder.name}.{what}") for what in ("partial", "former"))
-    for leftover in (aside, former):
-        shutil.rmtree(leftover, ignore_errors=True)
-    write_model(aside, model, weights, save_tokenizer)
-    hashes.flush(aside)
-    if folder.exists():
-        folder.rename(former)
-    aside.rename(folder)
-    hashes.flush_path(folder.parent)
-    shutil.rmtree(former, ignore_errors=True)
+    atomic.remove_leftovers(folder.parent, folder.name)
+    with atomic.replacing(folder, durable=True) as aside:
+        write_model(aside, model, weights, save_tokenizer)
