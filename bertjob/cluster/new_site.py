@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bertjob.cluster.host import Machine
 from bertjob.cluster.host.programs import HostMpi
-from bertjob.cluster.slurm.facts import NodeGroup
+from bertjob.cluster.scheduler_answers import NodeGroup
 from bertjob.config import walltime
 
 _FABRICS = (("hsn", "slingshot"), ("ib", "infiniband"), ("ipogif", "aries"))

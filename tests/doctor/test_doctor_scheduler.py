@@ -4,9 +4,11 @@ import msgspec
 import pytest
 from cases import SLURM, case, one
 
-from bertjob.cluster.doctor import findings, slurm_checks
-from bertjob.cluster.doctor.slurm_checks import traps
-from bertjob.cluster.host import Places, Scheduler
+from bertjob.cluster.doctor import findings
+from bertjob.cluster.host import Places
+from bertjob.cluster.scheduler_answers import SchedulerFacts
+from bertjob.cluster.slurm import checks
+from bertjob.cluster.slurm.checks import traps
 from bertjob.config.site import Mpi, Site
 
 
@@ -18,7 +20,7 @@ def test_each_release_of_slurm_has_its_traps():
 
 
 def test_a_controller_that_is_away_is_red_and_nothing_else_is_said_of_slurm():
-    away = Scheduler(installed=True, error="slurmctld(primary) at ctl is DOWN", version="22.05.8")
+    away = SchedulerFacts(installed=True, error="slurmctld(primary) at ctl is DOWN", version="22.05.8")
     found = findings(case(slurm=away))["scheduler"]
     assert [finding.check for finding in found if finding.level == "fail"] == ["Slurm"]
     assert {finding.check for finding in found} == {"Slurm", "trap", "environment"}
@@ -35,38 +37,38 @@ def test_a_controller_that_is_away_is_red_and_nothing_else_is_said_of_slurm():
     ],
 )
 def test_what_would_wait_for_ever_is_red(resources, complaint):
-    finding = one(slurm_checks.partition, case(resources=resources))
+    finding = one(checks.partition, case(resources=resources))
     assert finding.level == "fail"
     assert complaint in finding.finding
 
 
 def test_gpus_are_asked_for_in_words_that_slurm_knows():
     old = msgspec.structs.replace(SLURM, settings={"SelectType": "select/cons_res"})
-    assert one(slurm_checks.gpu_option, case(slurm=old)).level == "fail"
-    assert list(slurm_checks.gpu_option(case(Site(name="s", gpu_option="gres"), slurm=old))) == []
+    assert one(checks.gpu_option, case(slurm=old)).level == "fail"
+    assert list(checks.gpu_option(case(Site(name="s", gpu_option="gres"), slurm=old))) == []
 
 
 @pytest.mark.parametrize(("ahead", "level"), [(0.0, "ok"), (-30.0, "warn"), (290.0, "fail"), (None, None)])
 def test_clocks_that_differ(ahead, level):
-    found = list(slurm_checks.clock(case(slurm=msgspec.structs.replace(SLURM, clock=ahead))))
+    found = list(checks.clock(case(slurm=msgspec.structs.replace(SLURM, clock=ahead))))
     assert [finding.level for finding in found] == ([level] if level else [])
 
 
 def test_accounts_that_slurm_does_not_keep_or_wants_to_know():
     none = msgspec.structs.replace(SLURM, settings={"AccountingStorageType": "accounting_storage/none"})
-    assert one(slurm_checks.accounting, case(slurm=none)).level == "warn"
+    assert one(checks.accounting, case(slurm=none)).level == "warn"
     strict = msgspec.structs.replace(
         SLURM, settings=SLURM.settings | {"AccountingStorageEnforce": "associations,limits"}
     )
-    assert one(slurm_checks.accounting, case(slurm=strict)).level == "warn"
-    assert one(slurm_checks.accounting, case(slurm=strict, resources={"account": "g33"})).level == "ok"
+    assert one(checks.accounting, case(slurm=strict)).level == "warn"
+    assert one(checks.accounting, case(slurm=strict, resources={"account": "g33"})).level == "ok"
 
 
 def test_types_of_the_site_file_that_srun_does_not_offer():
-    finding = one(slurm_checks.pmi_types, case(Site(name="s", mpi=Mpi(slurm=("none", "pmi1")))))
+    finding = one(checks.pmi_types, case(Site(name="s", mpi=Mpi(slurm=("none", "pmi1")))))
     assert (finding.level, "pmi1" in finding.finding) == ("warn", True)
 
 
 def test_leftovers_of_another_job():
     places = Places(leftovers={"SBATCH_ACCOUNT": "x", "SLURM_JOB_ID": "1"})
-    assert "inside of a job" in one(slurm_checks.leftovers, case(places=places)).finding
+    assert "inside of a job" in one(checks.leftovers, case(places=places)).finding

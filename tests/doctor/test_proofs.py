@@ -18,6 +18,7 @@ from bertjob.config.job import Image as JobImage
 from bertjob.config.job import Resources
 from bertjob.config.load import load_job
 from bertjob.config.site import Site
+from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.launch.script import script
 from bertjob.rundir.directory import RunDir
 
@@ -37,7 +38,7 @@ def test_of_a_command_line_a_proof_needs_what_changes_the_launch(tmp_path):
     settings = ("train.epochs=1", "mpi=true", "image.ref=x y", "resources.partition=p", "resources.nodes=4")
     options = {"resources.account": ("--account", "g33"), "resources.nodes": ("--nodes", 8)}
     asked = Request("squad", "./pm.yaml", settings, options, None, ())
-    assert launch_words(asked).to_prove(slurm=True) == (
+    assert launch_words(asked).to_prove(SCHEDULERS["slurm"]) == (
         "bertjob doctor --prove --nodes 2 --site ./pm.yaml --set mpi=true --set 'image.ref=x y'"
         " --set resources.partition=p --account g33"
     )

@@ -13,9 +13,9 @@ from bertjob.cluster.doctor.launch_checks import AS_ROOT
 from bertjob.cluster.host import programs
 from bertjob.cluster.host.here import here
 from bertjob.cluster.images import engine as images
-from bertjob.cluster.local import clean_environment
 from bertjob.cluster.preflight import check_inputs, check_packages
 from bertjob.cluster.process import leftover
+from bertjob.cluster.process_group import clean_environment
 from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.errors import BertjobError
@@ -78,7 +78,7 @@ def refuses_root(plan: Plan) -> bool:
     if not plan.shape.launcher.startswith("openmpi") or "--allow-run-as-root" in site.mpi.args:
         return False
     around, _ = programs.loaded(site)
-    kept = around if site.scheduler == "slurm" else clean_environment(around)
+    kept = around if plan.scheduler.inherits_environment else clean_environment(around)
     return any(plan.environment.get(name, kept.get(name)) != "1" for name in AS_ROOT)
 
 
