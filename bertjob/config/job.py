@@ -38,8 +38,6 @@ UNREAD: Mapping[Task, tuple[str, ...]] = {
     "smoke": ("pretraining", "model", "train", "evaluation", "optimizer", "schedule"),
 }
 """Sections that a task does not read."""
-ONE_BIT = ("onebit-adam", "onebit-lamb", "zeroone-adam")
-"""Optimizers that send one bit for a value."""
 Kind = Literal["bert", "roberta"]
 Norm = Literal["post", "pre"]
 CkptType = Literal["hf", "tf", "deepspeed", "bertjob"]

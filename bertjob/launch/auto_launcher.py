@@ -5,7 +5,7 @@ Decided from the files of job and site alone: a dry run asks no scheduler.
 
 from collections.abc import Sequence
 
-from bertjob.config.checks import onebit
+from bertjob.config.checks import compression
 from bertjob.config.job import Family, Job, Launcher, Library, SrunMpi
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
@@ -22,7 +22,7 @@ def facts(job: Job, site: Site) -> Facts:
     A site that says no ``mpi.family`` but has mpirun or hydra for its launcher has said it by that. Where it has not,
     and `auto` is to start ranks whose compressed steps go by MPI, the job's ``cuda_aware`` tells.
     """
-    family = onebit.taken_family(job, site) if _is_taken(job, site) else family_of(site)
+    family = compression.assumed_family(job, site) if _is_taken(job, site) else family_of(site)
     host = Library(family=family, version=str(site.mpi.version) if family == "openmpi" else None, pmi=site.mpi.pmi)
     return Facts(
         program=host if job.engine == "none" else job.image.mpi,
@@ -69,7 +69,7 @@ def explanation(job: Job, site: Site) -> str:
     best, *others = _candidates(job, site, "auto")
     taken = []
     if _is_taken(job, site):
-        name = {"mpich": "MVAPICH", "openmpi": "Open MPI"}[onebit.taken_family(job, site)]
+        name = {"mpich": "MVAPICH", "openmpi": "Open MPI"}[compression.assumed_family(job, site)]
         buffers = "true" if job.optimizer.onebit.cuda_aware else "false"
         taken = [f"The site does not name its MPI (mpi.family): cuda_aware {buffers} takes it for {name}."]
     why_not = [f"Not {verdict}." for verdict in others if not verdict.works] if job.mpi else []
@@ -91,7 +91,7 @@ def refusal(job: Job, site: Site, ranks: int) -> str | None:
 
 def _is_taken(job: Job, site: Site) -> bool:
     """Whether the host's MPI is concluded from the job's ``cuda_aware``."""
-    return family_of(site) is None and (job.launcher or site.launcher) == "auto" and onebit.by_mpi(job)
+    return family_of(site) is None and (job.launcher or site.launcher) == "auto" and compression.by_mpi(job)
 
 
 def _image_is_unsaid(job: Job) -> bool:

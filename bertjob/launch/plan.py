@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from bertjob.config.checks.batch_size import solve
 from bertjob.config.job import Job
+from bertjob.config.load import dump
 from bertjob.config.site import Site
 from bertjob.launch import checks
 from bertjob.launch.argv import Word, parse, variable
@@ -49,6 +50,7 @@ class Plan(msgspec.Struct, frozen=True):
         run_dir: absolute path of the run directory; None: the script makes ``runs/NAME-JOBID`` where it is submitted.
         shape: engine, launcher and the numbers of nodes, ranks, GPUs and cores.
         accumulation: micro batches that each rank adds up before one optimizer step.
+        options: options that go to the scheduler as they are: the job's, nodes to leave out, jobs to wait for.
         environment: variables that the script exports, in order.
         layers: launcher, engine and program.
         files: lines of the script that make ready what launcher and engine want to find.
@@ -61,6 +63,7 @@ class Plan(msgspec.Struct, frozen=True):
     run_dir: str | None
     shape: Shape
     accumulation: int
+    options: tuple[str, ...]
     environment: Mapping[str, Word]
     layers: tuple[Layer, Layer, Layer]
     files: str
@@ -86,6 +89,11 @@ class Plan(msgspec.Struct, frozen=True):
     def image(self) -> str | None:
         """The image, as the engine names it."""
         return self.job.image.ref
+
+    @property
+    def job_file(self) -> str:
+        """Text of the run directory's job.yaml, for submit, which writes it, and the script, where submit did not."""
+        return dump(self.job)
 
 
 def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
@@ -131,6 +139,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         run_dir=run_dir,
         shape=form,
         accumulation=_accumulation(whole, form.world_size),
+        options=whole.resources.sbatch,
         environment=environment,
         layers=(
             Layer(launcher.command(start), why),

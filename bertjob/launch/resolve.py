@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from bertjob.config import walltime
-from bertjob.config.checks import onebit
+from bertjob.config.checks import compression
 from bertjob.config.job import Data, Image, Job, Model, Resources
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
@@ -96,7 +96,7 @@ def resolve(job: Job, site: Site, here: Here) -> Job:
         srun_mpi=srun_mpi,
         model=_model(job.model, here),
         data=_data(job.data, here),
-        optimizer=onebit.resolved(whole, site, family_of(site)),
+        optimizer=compression.resolved(whole, site, family_of(site)),
         resources=_resources(job.resources, site, here),
     )
 

@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from bertjob.config.job import Job
-from bertjob.config.load import dump
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, parse, quote
 from bertjob.launch.container import presence
@@ -64,7 +63,7 @@ def _head(plan: Plan) -> str:
         "#!/bin/bash -l" if plan.site.login_shell else "#!/usr/bin/env bash",
         _comment(f"{plan.job.name}: {plan.job.description or plan.job.task}"),
         _comment(f"{made} Run it with {scheduler.command}."),
-        *scheduler.header(plan.job, plan.site, plan.run_dir),
+        *scheduler.header(plan.job, plan.site, plan.run_dir, plan.options),
     ]
     return "\n".join(lines)
 
@@ -116,7 +115,7 @@ def _run_directory(plan: Plan) -> str:
         *(_runs(plan) if plan.engine != "none" else []),
         f"mkdir -p {' '.join(made)}",
         '[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << \'END_OF_JOB\'',
-        dump(plan.job).rstrip("\n"),
+        plan.job_file.rstrip("\n"),
         "END_OF_JOB",
         *(_filed(plan) if plan.run_dir is None else []),
         'cd "$RUN"',

@@ -8,7 +8,7 @@ import msgspec
 import torch
 from torch import nn
 
-from bertjob.config.checks import batch_size, onebit
+from bertjob.config.checks import batch_size, compression
 from bertjob.config.job import Job
 from bertjob.errors import REQUEUE_EXIT_CODE, CheckpointError, SpecError
 from bertjob.rundir.directory import RunDir
@@ -106,7 +106,7 @@ def prepare(
     accumulation = batch_size.solve(job.train.global_batch, job.train.micro_batch, ranks.world.size)
     report.phase("features")
     task = TASKS[job.task](job, run_dir, ranks, device)
-    if ranks.world.size > 1 and (wrong := onebit.complaint(job.optimizer, task.total_steps)):
+    if ranks.world.size > 1 and (wrong := compression.freeze_problem(job.optimizer, task.total_steps)):
         raise SpecError(wrong)
     flags = install(task.model, job, ranks.world, device)
     backend = make_backend(task.model, job, ranks.world, device, accumulation)
