@@ -59,7 +59,7 @@ CLIENTS: Mapping[str, Client] = {
         installed=facts.installed,
         version=facts.version,
         facts=facts.look,
-        checks="bertjob.cluster.slurm.checks:CHECKS",
+        checks="bertjob.cluster.slurm.slurm_checks:CHECKS",
     ),
 }
 """By the names that a site file may say; runs of this machine come first, which may refuse before others are told."""

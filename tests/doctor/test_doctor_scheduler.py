@@ -7,8 +7,8 @@ from cases import SLURM, case, one
 from bertjob.cluster.doctor import findings
 from bertjob.cluster.host import Places
 from bertjob.cluster.scheduler_answers import SchedulerFacts
-from bertjob.cluster.slurm import checks
-from bertjob.cluster.slurm.checks import traps
+from bertjob.cluster.slurm import slurm_checks
+from bertjob.cluster.slurm.slurm_checks import traps
 from bertjob.config.site import Mpi, Site
 
 
@@ -37,38 +37,38 @@ def test_a_controller_that_is_away_is_red_and_nothing_else_is_said_of_slurm():
     ],
 )
 def test_what_would_wait_for_ever_is_red(resources, complaint):
-    finding = one(checks.partition, case(resources=resources))
+    finding = one(slurm_checks.partition, case(resources=resources))
     assert finding.level == "fail"
     assert complaint in finding.finding
 
 
 def test_gpus_are_asked_for_in_words_that_slurm_knows():
     old = msgspec.structs.replace(SLURM, settings={"SelectType": "select/cons_res"})
-    assert one(checks.gpu_option, case(slurm=old)).level == "fail"
-    assert list(checks.gpu_option(case(Site(name="s", gpu_option="gres"), slurm=old))) == []
+    assert one(slurm_checks.gpu_option, case(slurm=old)).level == "fail"
+    assert list(slurm_checks.gpu_option(case(Site(name="s", gpu_option="gres"), slurm=old))) == []
 
 
 @pytest.mark.parametrize(("ahead", "level"), [(0.0, "ok"), (-30.0, "warn"), (290.0, "fail"), (None, None)])
 def test_clocks_that_differ(ahead, level):
-    found = list(checks.clock(case(slurm=msgspec.structs.replace(SLURM, clock=ahead))))
+    found = list(slurm_checks.clock(case(slurm=msgspec.structs.replace(SLURM, clock=ahead))))
     assert [finding.level for finding in found] == ([level] if level else [])
 
 
 def test_accounts_that_slurm_does_not_keep_or_wants_to_know():
     none = msgspec.structs.replace(SLURM, settings={"AccountingStorageType": "accounting_storage/none"})
-    assert one(checks.accounting, case(slurm=none)).level == "warn"
+    assert one(slurm_checks.accounting, case(slurm=none)).level == "warn"
     strict = msgspec.structs.replace(
         SLURM, settings=SLURM.settings | {"AccountingStorageEnforce": "associations,limits"}
     )
-    assert one(checks.accounting, case(slurm=strict)).level == "warn"
-    assert one(checks.accounting, case(slurm=strict, resources={"account": "g33"})).level == "ok"
+    assert one(slurm_checks.accounting, case(slurm=strict)).level == "warn"
+    assert one(slurm_checks.accounting, case(slurm=strict, resources={"account": "g33"})).level == "ok"
 
 
 def test_types_of_the_site_file_that_srun_does_not_offer():
-    finding = one(checks.pmi_types, case(Site(name="s", mpi=Mpi(slurm=("none", "pmi1")))))
+    finding = one(slurm_checks.pmi_types, case(Site(name="s", mpi=Mpi(slurm=("none", "pmi1")))))
     assert (finding.level, "pmi1" in finding.finding) == ("warn", True)
 
 
 def test_leftovers_of_another_job():
     places = Places(leftovers={"SBATCH_ACCOUNT": "x", "SLURM_JOB_ID": "1"})
-    assert "inside of a job" in one(checks.leftovers, case(places=places)).finding
+    assert "inside of a job" in one(slurm_checks.leftovers, case(places=places)).finding

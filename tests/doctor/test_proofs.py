@@ -64,7 +64,7 @@ def test_a_proof_is_kept_for_its_combination_alone(tmp_path, monkeypatch):
     book = proofs.read()
     assert book.proofs == (PROVED,)
     assert book.proof(ABOUT) == PROVED
-    for key in ("site", "slurm", "engine", "image", "launcher"):
+    for key in ("site", "version", "engine", "image", "launcher"):
         assert book.proof(msgspec.structs.replace(ABOUT, **{key: "other"})) is None
 
 
