@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -13,19 +12,16 @@ from pathlib import Path
 from bertjob.cluster.process import leftover
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import GONE, UNKNOWN, Answer, JobInfo, JobState, Started
+from bertjob.config.registry.launchers import is_leftover
 from bertjob.errors import BertjobError
+from bertjob.launch.environment import MEETING_POINT
 from bertjob.launch.schedulers.no_scheduler import JOB_ID
 from bertjob.rundir.directory import RunDir
 
 _ORPHANS_S = 10
 """How long processes that outlive the script may take to end."""
-
-
-_LEFTOVERS = re.compile(
-    "(OMPI|PMI|PMIX|PRTE|MPI|HYDRA|SLURMD?|TORCHELASTIC|BERTJOB)_.*"
-    "|RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|GROUP_RANK|MASTER_ADDR|MASTER_PORT"
-)
-"""Variables of an enclosing job: a rank that reads them takes itself for one of that job's ranks."""
+_OWN = "BERTJOB_"
+"""Beginning of names of variables that an enclosing job of bertjob sets."""
 
 
 def submit(run_dir: RunDir) -> Started:
@@ -44,7 +40,11 @@ def submit(run_dir: RunDir) -> Started:
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without what an enclosing job or launcher left in it."""
-    return {name: value for name, value in environment.items() if not (leftover(name) or _LEFTOVERS.fullmatch(name))}
+
+    def misleads(name: str) -> bool:
+        return leftover(name) or is_leftover(name) or name.startswith(_OWN) or name in MEETING_POINT
+
+    return {name: value for name, value in environment.items() if not misleads(name)}
 
 
 def alive(run: Run) -> bool:

@@ -7,12 +7,12 @@ from typing import get_args
 from bertjob.config import walltime
 from bertjob.config.checks import compression, consistency, kernel
 from bertjob.config.job import Family, Job
+from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch import auto_launcher, environment
 from bertjob.launch.argv import has_control_characters
 from bertjob.launch.engines import Bind, limits
-from bertjob.launch.launchers import LAUNCHERS
 from bertjob.launch.resolve import shape
 from bertjob.launch.schedulers import SCHEDULERS
 

@@ -170,18 +170,19 @@ wait "$launcher" || code=$? # bash keeps the exit code of a process that has end
 
 def _work(plan: Plan) -> list[str]:
     """Sections that start the ranks, wait for them and end."""
-    scheduler = plan.scheduler
-    if plan.shape.launcher == "local":
-        return [scheduler.before, _ranks(plan), scheduler.ranks, scheduler.end]
-    return [scheduler.before, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
+    scheduler, launcher = plan.scheduler, plan.layers[0]
+    if launcher.words:
+        return [scheduler.before, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
+    return [scheduler.before, _ranks(plan), scheduler.ranks, scheduler.end]
 
 
 def _ranks(plan: Plan) -> str:
     size = plan.world_size
+    place = " ".join(f"{name}={value}" for name, value in zip(RANK, ("$rank", "$rank", size, size), strict=True))
     ranks = f"""
 ranks=()
 for ((rank = 0; rank < {size}; rank++)); do
-  RANK=$rank LOCAL_RANK=$rank WORLD_SIZE={size} LOCAL_WORLD_SIZE={size} \\
+  {place} \\
 {textwrap.indent(command(plan.layers), "    ")} &
   ranks+=("$!")
 done

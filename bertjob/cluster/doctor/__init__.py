@@ -14,7 +14,7 @@ Check = Callable[[Case], Iterable[Finding]]
 SECTIONS: Mapping[str, tuple[Check, ...]] = {
     "launching": (
         launch_checks.modules,
-        launch_checks.host_mpi,
+        launch_checks.host_launcher,
         job_checks.engine,
         job_checks.image,
         launch_checks.launchers,
