@@ -21,10 +21,10 @@ def verb(file: str, engine: str, output: str | None) -> None:
     stays as it is, but bertjob's own check that the nodes have the engine. What cannot be carried over is said on
     stderr, line by line. FILE - is standard input.
     """
-    from bertjob.launch.engines import ENGINES
+    from bertjob.launch.engines import containers
     from bertjob.port import port
 
-    known = set(ENGINES) - {"none"}
+    known = set(containers())
     if engine not in known:
         raise SpecError(f"--to: there is no engine {engine!r}: {did_you_mean(engine, known)}")
     try:
