@@ -12,6 +12,7 @@ import msgspec
 from bertjob.cluster.runs.index import state_folder
 from bertjob.rundir import atomic
 from bertjob.rundir.proof import Proof
+from bertjob.text import counted
 
 _log = logging.getLogger(__name__)
 
@@ -57,9 +58,9 @@ class Proved(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         day = time.strftime("%Y-%m-%d", time.localtime(self.proof.time))
-        ranks, nodes, speed = len(self.proof.ranks), len(self.proof.hosts), self.proof.bandwidth
+        ranks, speed = len(self.proof.ranks), self.proof.bandwidth
         fast = "" if speed is None else f", all-reduce {speed / 1e9:.2f} GB/s"
-        return f"{day}: {ranks} ranks on {nodes} node{'s' * (nodes > 1)}, {self.proof.transport}{fast}"
+        return f"{day}: {ranks} ranks on {counted(len(self.proof.hosts), 'node')}, {self.proof.transport}{fast}"
 
 
 class BadNode(msgspec.Struct, frozen=True, kw_only=True):
