@@ -7,7 +7,7 @@ import click
 
 from bertjob.cli.verbs.lint import read_script
 from bertjob.errors import PreflightError, SpecError
-from bertjob.text import did_you_mean
+from bertjob.text import counted, did_you_mean
 
 
 @click.command("port")
@@ -33,7 +33,7 @@ def verb(file: str, engine: str, output: str | None) -> None:
         raise PreflightError(f"{file}: {error}") from None
     for note in ported.notes:
         click.echo(f"{file}:{note.line}: {note.text}", err=True)
-    commands = f"{ported.commands} command{'s' * (ported.commands != 1)}"
+    commands = counted(ported.commands, "command")
     click.echo(f"{commands} rewritten for {engine}", err=True)
     if output is None:
         sys.stdout.buffer.write(ported.text.encode())

@@ -12,7 +12,8 @@ from transformers.utils import logging as transformers_logging
 
 from bertjob.formats.pretrained import FURTHER
 from bertjob.rundir import atomic
-from bertjob.train.model.kernel.weights import NORMS, to_transformers
+from bertjob.train.model.kernel.weights import to_transformers
+from bertjob.train.model.networks import FAMILIES
 
 
 def write_model(
@@ -35,7 +36,7 @@ def write_model(
         shell: Any = getattr(pretrained, "stock", type(pretrained))(copy.deepcopy(pretrained.config))
     bars: Any = transformers_logging
     bars.disable_progress_bar()
-    weights = to_transformers(weights, NORMS[pretrained.config.model_type])
+    weights = to_transformers(weights, FAMILIES[pretrained.config.model_type].norm)
     places = shell.state_dict()
     shell.save_pretrained(folder, state_dict={name: tensor for name, tensor in weights.items() if name in places})
     if further := {name: tensor for name, tensor in weights.items() if name not in places}:
