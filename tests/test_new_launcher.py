@@ -13,10 +13,10 @@ from planned import HERE, SMALL
 from bertjob.cluster.doctor import findings
 from bertjob.cluster.doctor.case import Typed
 from bertjob.cluster.doctor.examine import examine
-from bertjob.cluster.local import clean_environment
+from bertjob.cluster.process_group import clean_environment
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.status import status
-from bertjob.cluster.slurm.submit import submit
+from bertjob.cluster.submit import submit
 from bertjob.config.job import Image, Job, Launcher, Library, Resources
 from bertjob.config.load import load_job
 from bertjob.config.registry.launcher_programs import Probe, Program
