@@ -1,15 +1,15 @@
 """Bring public data sets: download, check, and only then let the files be seen."""
 
 import contextlib
-import hashlib
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bertjob.errors import DataError, SpecError
+from bertjob.formats.checksums import Checksum, checksum
 from bertjob.rundir import atomic
 from bertjob.text import did_you_mean
 
@@ -18,29 +18,20 @@ _TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """A file of a data set: its name, size in bytes and sha256."""
-
-    name: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class DataSet:
-    """Files below one address."""
+    """Files below one address, by name."""
 
     address: str
-    files: tuple[File, ...]
+    files: Mapping[str, Checksum]
 
 
 DATA_SETS = {
     "squad": DataSet(  # SQuAD v1.1 (Rajpurkar et al. 2016), CC BY-SA 4.0
         "https://rajpurkar.github.io/SQuAD-explorer/dataset/",
-        (
-            File("train-v1.1.json", 30288272, "3527663986b8295af4f7fcdff1ba1ff3f72d07d61a20f487cb238a6ef92fd955"),
-            File("dev-v1.1.json", 4854279, "95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9"),
-        ),
+        {
+            "train-v1.1.json": Checksum(30288272, "3527663986b8295af4f7fcdff1ba1ff3f72d07d61a20f487cb238a6ef92fd955"),
+            "dev-v1.1.json": Checksum(4854279, "95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9"),
+        },
     )
 }
 
@@ -70,21 +61,21 @@ def fetch(
         raise SpecError(f"{name}: no such data set: {did_you_mean(name, DATA_SETS)}")
     data_set = DATA_SETS[name]
     address = (address or data_set.address).rstrip("/") + "/"
-    paths = [to / file.name for file in data_set.files]
+    paths = {to / file: expected for file, expected in data_set.files.items()}
     try:
         with _folder(to):
-            for path, file in zip(paths, data_set.files, strict=True):
-                if not (path.is_file() and _sha256(path) == file.sha256):
-                    _download(address + file.name, path, file, on_progress)
+            for path, expected in paths.items():
+                if not (path.is_file() and checksum(path) == expected):
+                    _download(address + path.name, path, expected, on_progress)
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
-        urls = " ".join(f"-O {address}{file.name}" for file in data_set.files)
+        urls = " ".join(f"-O {address}{file}" for file in data_set.files)
         raise DataError(
             f"{address} cannot be reached ({_reason(error)}): where there is a network run `curl {urls}`,"
             f" copy the files to {to.absolute()} and run this again to check them"
         ) from None
     except OSError as error:
         raise DataError(f"{error.filename or to}: cannot be written: {error.strerror}") from None
-    return paths
+    return list(paths)
 
 
 @contextlib.contextmanager
@@ -100,28 +91,20 @@ def _folder(path: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _download(url: str, path: Path, file: File, on_progress: Callable[[str, int, int], object]) -> None:
-    digest, done = hashlib.sha256(), 0
+def _download(url: str, path: Path, expected: Checksum, on_progress: Callable[[str, int, int], object]) -> None:
     with atomic.replacing(path) as aside:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as body, aside.open("wb") as output:
             while chunk := body.read(_CHUNK):
                 output.write(chunk)
-                digest.update(chunk)
-                done += len(chunk)
-                on_progress(file.name, done, file.size)
-        if digest.hexdigest() != file.sha256:
-            raise DataError(f"{url}: {_difference(done, file, digest.hexdigest())}; nothing was kept, try again")
+                on_progress(path.name, output.tell(), expected.bytes)
+        if (found := checksum(aside)) != expected:
+            raise DataError(f"{url}: {_difference(found, expected)}; nothing was kept, try again")
 
 
-def _difference(done: int, file: File, found: str) -> str:
-    if done < file.size:
-        return f"the download stopped after {done} of {file.size} bytes"
-    return f"the file has sha256 {found}, not {file.sha256}: it was changed on the way"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _difference(found: Checksum, expected: Checksum) -> str:
+    if found.bytes < expected.bytes:
+        return f"the download stopped after {found.bytes} of {expected.bytes} bytes"
+    return f"the file has sha256 {found.sha256}, not {expected.sha256}: it was changed on the way"
 
 
 def _reason(error: Exception) -> str:

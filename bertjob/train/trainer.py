@@ -18,8 +18,7 @@ from bertjob.text import counted
 from bertjob.train.backends import Backend
 from bertjob.train.checkpoint import checkpoint
 from bertjob.train.checkpoint.checkpoint import Progress, Saver
-from bertjob.train.checkpoint.export import export_model
-from bertjob.train.checkpoint.hashes import write_together
+from bertjob.train.checkpoint.export import export_model, write_together
 from bertjob.train.context import Start
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.distributed.watchdog import Watch

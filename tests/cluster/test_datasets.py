@@ -1,6 +1,5 @@
 """`data fetch`: real downloads from a server on this machine, and what is said when they fail."""
 
-import hashlib
 import socket
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +11,7 @@ import pytest
 
 from bertjob.cluster import datasets
 from bertjob.errors import DataError, SpecError
+from bertjob.formats.checksums import checksum_of
 
 CONTENT = {"train-v1.1.json": b'{"data": []}' * 20_000, "dev-v1.1.json": b'{"version": "1.1"}'}
 
@@ -28,7 +28,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[st
     folder.mkdir()
     for name, content in CONTENT.items():
         (folder / name).write_bytes(content)
-    files = tuple(datasets.File(n, len(c), hashlib.sha256(c).hexdigest()) for n, c in CONTENT.items())
+    files = {name: checksum_of(content) for name, content in CONTENT.items()}
     monkeypatch.setitem(datasets.DATA_SETS, "squad", datasets.DataSet("http://127.0.0.1:1/", files))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

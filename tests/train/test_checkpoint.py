@@ -15,9 +15,10 @@ from run_ranks import finish, job_log, losses, make_run, run_to_end, start, stat
 
 from bertjob.config.job import Checkpoint
 from bertjob.errors import CheckpointError
+from bertjob.formats.checksums import write_manifest
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
-from bertjob.train.checkpoint import checkpoint, hashes
+from bertjob.train.checkpoint import checkpoint
 from bertjob.train.checkpoint.checkpoint import Progress, Saver
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.reporting.heartbeat import cut
@@ -32,7 +33,7 @@ def make_checkpoint(run_dir: RunDir, step: int) -> Path:
     (folder / "backend").mkdir(parents=True)
     (folder / "backend" / "state.pt").write_bytes(os.urandom(1000))
     (folder / "progress.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(NOTHING_DONE, step=step)))
-    hashes.write_manifest(folder)
+    write_manifest(folder)
     return folder
 
 

@@ -79,7 +79,7 @@ def flip(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink, lambda file: file.write_bytes(b"")])
-@pytest.mark.parametrize("name", ["input_ids.npy", "best_context.npy", "manifest.json"])
+@pytest.mark.parametrize("name", ["input_ids.npy", "best_context.npy", "MANIFEST.json"])
 def test_a_damaged_entry_is_made_again(
     name: str,
     damage: object,

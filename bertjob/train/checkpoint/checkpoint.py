@@ -26,13 +26,12 @@ from torch import Tensor
 
 from bertjob.config.job import Checkpoint
 from bertjob.errors import CheckpointError
+from bertjob.formats import checksums
 from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir, checkpoint_step
 from bertjob.rundir.world import World
 from bertjob.train.backends import Backend
-from bertjob.train.checkpoint import hashes
-from bertjob.train.checkpoint.export import write_model
-from bertjob.train.checkpoint.hashes import write_together
+from bertjob.train.checkpoint.export import write_model, write_together
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.rng import restore_rng_states, rng_states
 from bertjob.train.tasks import Task
@@ -119,7 +118,7 @@ def newest_whole(run_dir: RunDir) -> tuple[int | None, list[str]]:
     """The step of the newest checkpoint that is whole, and what is wrong with those after it."""
     damages: list[str] = []
     for step in sorted(_steps(run_dir), reverse=True):
-        damage = hashes.damage(run_dir.checkpoint(step))
+        damage = checksums.folder_damage(run_dir.checkpoint(step))
         if not damage:
             return step, damages
         damages.append(f"checkpoint {run_dir.checkpoint(step).name} is not whole: {damage}")
@@ -175,8 +174,8 @@ def _write(partial: Path, state: TrainState, weights: Mapping[str, Tensor] | Non
 
 
 def _complete(partial: Path, final: Path, latest: Path) -> None:
-    hashes.write_manifest(partial)
-    atomic.flush(partial / hashes.MANIFEST)
+    checksums.write_manifest(partial)
+    atomic.flush(partial / checksums.MANIFEST)
     atomic.flush(partial)
     with atomic.replacing(latest, durable=True) as pointer:
         pointer.write_text(f"{final.name}\n")

@@ -1,4 +1,7 @@
-"""A model as a folder in Hugging Face layout: config.json, model.safetensors and the tokenizer's files."""
+"""Writes that fail on all ranks or on none; the model as a folder in Hugging Face layout.
+
+The folder holds config.json, model.safetensors and the tokenizer's files.
+"""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -6,14 +9,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
+from bertjob.errors import CheckpointError
 from bertjob.formats.pretrained import FURTHER
 from bertjob.rundir import atomic
+from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.model.kernel.weights import to_transformers
 from bertjob.train.model.networks import FAMILIES
+
+
+def write_together(ranks: Ranks, write: Callable[[], object]) -> None:
+    """Let every rank write its part; called by all ranks.
+
+    Raises:
+        CheckpointError: on all ranks, when one could not write; says which and why.
+    """
+    trouble = ""
+    try:
+        write()
+    except (OSError, SafetensorError, CheckpointError) as error:
+        trouble = _in_words(error)
+    (failed,) = ranks.any(bool(trouble))
+    if failed:
+        troubles = dict.fromkeys(filter(None, ranks.gather(trouble)))
+        raise CheckpointError("; ".join(troubles))
 
 
 def write_model(
@@ -55,3 +78,10 @@ def export_model(
     atomic.remove_leftovers(folder.parent, folder.name)
     with atomic.replacing(folder, durable=True) as aside:
         write_model(aside, model, weights, save_tokenizer)
+
+
+def _in_words(error: Exception) -> str:
+    """Why something could not be written."""
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -7,9 +7,7 @@
 The documents for training come first, then those for validation; the manifest says how many are which.
 """
 
-import hashlib
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bertjob.formats.checksums import Checksum, checksum, checksum_of
 from bertjob.rundir import atomic
-from bertjob.train.checkpoint.hashes import Entry
 from bertjob.train.corpus.encode import Encoded
 from bertjob.train.data.batch import Int32, Int64
 
@@ -51,7 +49,7 @@ class ShardRecord(msgspec.Struct, frozen=True):
     text_sha256: str
     train: Part
     validation: Part
-    files: dict[str, Entry]
+    files: dict[str, Checksum]
 
 
 class Shard(NamedTuple):
@@ -114,8 +112,15 @@ def write_shard(folder: Path, name: str, texts: Texts, vocabulary_size: int, tex
 
 
 def is_whole(folder: Path, name: str, record: ShardRecord) -> bool:
-    """Whether the files of a shard are what was written."""
-    return all(_entry(_file(folder, name, array)) == record.files.get(array) for array in ARRAYS)
+    """Whether the files of a shard are what was written.
+
+    Raises:
+        OSError: one is there and cannot be read.
+    """
+    try:
+        return all(checksum(_file(folder, name, array)) == record.files.get(array) for array in ARRAYS)
+    except FileNotFoundError:
+        return False
 
 
 def open_shard(folder: Path, name: str) -> Shard:
@@ -151,19 +156,11 @@ def record_file(folder: Path, name: str) -> Path:
     return folder / f"{name}.json"
 
 
-def _write_array(path: Path, array: NDArray[np.unsignedinteger]) -> Entry:
+def _write_array(path: Path, array: NDArray[np.unsignedinteger]) -> Checksum:
     content = io.BytesIO()
     np.save(content, array)
     atomic.write_bytes(path, content.getbuffer(), durable=True)  # numpy itself does not say why it could not write
-    return Entry(content.tell(), hashlib.sha256(content.getbuffer()).hexdigest())
-
-
-def _entry(path: Path) -> Entry | None:
-    try:
-        with path.open("rb") as file:
-            return Entry(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
-    except FileNotFoundError:
-        return None
+    return checksum_of(content.getbuffer())
 
 
 def _file(folder: Path, name: str, array: str) -> Path:

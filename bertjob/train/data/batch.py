@@ -1,13 +1,18 @@
-"""A micro batch, the ragged rows it is made of, and samples balanced over micro batches by token count."""
+"""A micro batch, the ragged rows it is made of, and samples balanced over micro batches by token count.
+
+Preparing a corpus needs the rows alone, and so this module does not import torch, which takes seconds and memory.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +28,12 @@ class Batch:
         targets: the task's own tensors, first dimension B (or the number of targets).
     """
 
-    input_ids: Tensor
-    token_type_ids: Tensor
-    position_ids: Tensor
+    input_ids: "Tensor"
+    token_type_ids: "Tensor"
+    position_ids: "Tensor"
     seqlens: tuple[int, ...]
-    attention_mask: Tensor | None
-    targets: Mapping[str, Tensor]
+    attention_mask: "Tensor | None"
+    targets: "Mapping[str, Tensor]"
 
     @property
     def size(self) -> int:
@@ -40,12 +45,12 @@ class Batch:
         """Whether this is one row without padding."""
         return self.attention_mask is None
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: "torch.device") -> "Batch":
         """The same batch on `device`; copies from pinned memory do not wait."""
         if device.type == "cpu":
             return self
 
-        def move(tensor: Tensor) -> Tensor:
+        def move(tensor: "Tensor") -> "Tensor":
             return tensor.to(device, non_blocking=True)
 
         mask = None if self.attention_mask is None else move(self.attention_mask)

@@ -6,7 +6,6 @@ processes make it at the same time. What was damaged later fails its checksum an
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
@@ -16,14 +15,14 @@ from typing import Final
 import numpy as np
 
 from bertjob.errors import DataError
+from bertjob.formats.checksums import folder_damage, write_manifest
 from bertjob.formats.squad import SquadSet
 from bertjob.rundir import atomic
 from bertjob.train.data.tokenizer import BertTokenizer
 from bertjob.train.tasks.squad.features import Features, Settings, make_features
 
-FORMAT: Final = 1
-"""Raise it whenever the same input gives other features."""
-_MANIFEST: Final = "manifest.json"
+FORMAT: Final = 2
+"""Raise it whenever the same input gives other features, or an entry other files."""
 _ARRAYS: Final = tuple(field.name for field in fields(Features))
 
 
@@ -86,11 +85,10 @@ def _key(data: SquadSet, tokenizer: BertTokenizer, settings: Settings) -> str:
 def _open(entry: Path) -> Features | None:
     """The entry's arrays, mapped read-only; None where there is no entry or not what was written."""
     try:
-        checksums = json.loads((entry / _MANIFEST).read_bytes())
-        if any(checksums[name] != _checksum(_file(entry, name)) for name in _ARRAYS):
+        if folder_damage(entry):
             return None
         return Features(**{name: np.load(_file(entry, name), mmap_mode="r") for name in _ARRAYS})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
 
 
@@ -99,8 +97,7 @@ def _write(features: Features, entry: Path) -> None:
         aside.mkdir()
         for name in _ARRAYS:
             np.save(_file(aside, name), getattr(features, name))
-        checksums = {name: _checksum(_file(aside, name)) for name in _ARRAYS}
-        (aside / _MANIFEST).write_text(json.dumps(checksums, indent=1) + "\n")
+        write_manifest(aside)
         _put(aside, entry)
 
 
@@ -121,8 +118,3 @@ def _put(aside: Path, entry: Path) -> None:
 
 def _file(entry: Path, name: str) -> Path:
     return entry / f"{name}.npy"
-
-
-def _checksum(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
