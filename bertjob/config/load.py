@@ -9,7 +9,8 @@ import yaml
 
 from bertjob.config import walltime
 from bertjob.config.fabric import lay_under, preset_of
-from bertjob.config.job import ONE_BIT, UNREAD, Job, OneBit, Resources
+from bertjob.config.job import ONE_BIT, Job, OneBit, Resources
+from bertjob.config.registry.tasks import unread_sections
 from bertjob.config.search import find
 from bertjob.config.site import Site
 from bertjob.config.validate import build, origins
@@ -90,7 +91,7 @@ def dump(value: msgspec.Struct) -> str:
 
 def _unread(job: Job) -> Iterator[str]:
     default = Job(name=job.name)
-    for name in UNREAD[job.task]:
+    for name in unread_sections(job):
         if getattr(job, name) == getattr(default, name):
             yield name
 

@@ -126,11 +126,8 @@ def _tell(plans: list[tuple[Request, Plan]], submitted: "list[Submitted]", as_js
 
 
 def _summary(plan: Plan) -> str:
-    train, shape = plan.job.train, plan.shape
+    shape = plan.shape
     engine = "without a container" if shape.engine == "none" else f"in {shape.engine}"
     nodes = f"{shape.nodes} node{'s' * (shape.nodes > 1)}"
     ranks = f"{shape.tasks_per_node} rank{'s' * (shape.tasks_per_node > 1)}"
-    return (
-        f"{nodes} x {ranks} by {shape.launcher}, {engine}, "
-        f"batch {train.global_batch} = {train.micro_batch} x {plan.accumulation} x {plan.world_size}"
-    )
+    return f"{nodes} x {ranks} by {shape.launcher}, {engine}, {plan.summary}"
