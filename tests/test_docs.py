@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 import bertjob
-from bertjob.cli.main import VERBS, cli
+from bertjob.cli.main import cli
+from bertjob.cli.verbs import VERBS
 from bertjob.config.reference import KINDS, reference
 from bertjob.config.search import names
 from bertjob.train.schedule import DECAYS

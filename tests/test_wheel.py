@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -59,6 +60,18 @@ def test_the_wheel_brings_the_presets_of_fabrics(installed):
 
 def test_the_wheel_documents_its_keys(installed):
     assert json.loads(installed("schema", "job").stdout)["$defs"]["Train"]["properties"]["epochs"]["description"]
+
+
+def test_the_wheel_brings_the_demo_questions(installed):
+    assert json.loads(installed("data", "info", "demo", "--json").stdout)["questions"] == 1797
+
+
+def test_the_sdist_has_the_demo_questions(tmp_path):
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path], cwd=ROOT, check=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {f"bertjob/formats/demo-{part}.json.gz" for part in ("train", "dev")} <= names
 
 
 def test_the_wheel_builds_its_image(installed):

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bertjob.cluster.doctor.case import Finding, Level
-from bertjob.cluster.doctor.launch import ASIDE
+from bertjob.cluster.doctor.launch_checks import ASIDE
 from bertjob.rundir.proof import Proof
 
 _SIGNS: Mapping[Level, tuple[str, str]] = {

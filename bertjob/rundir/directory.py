@@ -83,7 +83,7 @@ class RunDir(msgspec.Struct, frozen=True):
 
     @property
     def state(self) -> Path:
-        """The heartbeat (spec.state.RunState)."""
+        """The heartbeat (rundir.state.RunState)."""
         return self.path / STATE
 
     @property
@@ -145,7 +145,7 @@ class RunDir(msgspec.Struct, frozen=True):
 
     @property
     def proof(self) -> Path:
-        """What a smoke job saw (spec.proof.Proof)."""
+        """What a smoke job saw (rundir.proof.Proof)."""
         return self.path / "proof.json"
 
 

@@ -7,7 +7,7 @@ import pytest
 from cases import DEBIAN, HERE, MPICH, OPEN_MPI_4, TYPED, WHEEL_5, case, holding, one, said
 from fakes.commands import Commands
 
-from bertjob.cluster.doctor import job_checks, launch
+from bertjob.cluster.doctor import job_checks, launch_checks
 from bertjob.cluster.doctor.case import Image
 from bertjob.cluster.doctor.examine import examine, refuses_root
 from bertjob.cluster.host import Programs
@@ -34,7 +34,7 @@ def test_the_failures_of_the_seeds_are_predicted(library, none, pmi2, pmix):
     for kind, outcome in outcomes.items():
         what = case(mpi=True, image=holding(library), engine="sarus")
         what = msgspec.structs.replace(what, job=msgspec.structs.replace(what.job, srun_mpi=kind))
-        (chosen,) = [finding for finding in launch.launchers(what) if finding.check == "launcher"]
+        (chosen,) = [finding for finding in launch_checks.launchers(what) if finding.check == "launcher"]
         if outcome is not None:
             assert chosen.finding.startswith(f"srun --mpi={kind} {outcome}: ")
             assert chosen.level == ("ok" if outcome == "works" else "fail")
@@ -45,7 +45,7 @@ def test_the_failures_of_the_seeds_are_predicted(library, none, pmi2, pmix):
 def test_where_no_launcher_fits_the_remedy_is_another_image():
     """PMI-2 does not reach into podman's containers."""
     what = case(mpi=True, image=holding(MPICH))
-    (chosen,) = [finding for finding in launch.launchers(what) if finding.check == "launcher"]
+    (chosen,) = [finding for finding in launch_checks.launchers(what) if finding.check == "launcher"]
     assert (chosen.level, chosen.remedy.partition(":")[0]) == ("fail", "no launcher fits")
 
 
@@ -75,13 +75,13 @@ def test_open_mpi_wants_to_be_told_that_root_is_meant(keys, variables, refused, 
 
 
 def test_root_without_leave_is_yellow():
-    finding = one(launch.root, case(launcher="openmpi", root_refused=True))
+    finding = one(launch_checks.root, case(launcher="openmpi", root_refused=True))
     assert (finding.level, finding.finding) == (
         "warn",
         "launcher openmpi: Open MPI's mpirun refuses to run as root",
     )
     assert "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: 1" in finding.remedy
-    assert list(launch.root(case(launcher="openmpi"))) == []
+    assert list(launch_checks.root(case(launcher="openmpi"))) == []
 
 
 SPEAKING = msgspec.structs.replace(DEBIAN, pmi=("pmix",))
@@ -100,16 +100,16 @@ def test_what_auto_lacks_is_read_from_the_image(slurm, remedy):
     finding = one(job_checks.plan, what)
     assert finding.level == "fail"
     assert finding.remedy.startswith("say image.mpi: {family: openmpi, version: 4.1.4, pmi: [pmix]}" + remedy)
-    assert "unknown" not in " ".join(finding.finding for finding in launch.launchers(what))
+    assert "unknown" not in " ".join(finding.finding for finding in launch_checks.launchers(what))
 
 
 def test_an_image_of_which_nobody_knows_the_mpi_is_to_be_looked_at():
     unseen = case(mpi=True, launcher="openmpi", image=Image("img:1", error="no such image"))
-    (chosen,) = [finding for finding in launch.launchers(unseen) if finding.check == "launcher"]
+    (chosen,) = [finding for finding in launch_checks.launchers(unseen) if finding.check == "launcher"]
     assert chosen.level == "warn"
     assert chosen.remedy == "`bertjob image check img:1 --site ./s.yaml` tells: say it as image.mpi"
     without = case(mpi=True, launcher="openmpi", image=holding(Library()))
-    (chosen,) = [finding for finding in launch.launchers(without) if finding.check == "launcher"]
+    (chosen,) = [finding for finding in launch_checks.launchers(without) if finding.check == "launcher"]
     assert chosen.remedy.startswith("an image with an MPI")
 
 
@@ -129,19 +129,19 @@ def test_doctor_looks_into_the_image_of_the_site_where_no_launcher_can_be_chosen
 def test_an_mpirun_that_is_not_here_starts_nothing_whatever_the_site_file_says():
     site = Site(name="s", launcher="openmpi", mpi=Mpi(family="openmpi"))
     what = case(site, programs=Programs(), launcher="openmpi")
-    assert one(launch.host_mpi, what).level == "fail"
-    (chosen,) = [finding for finding in launch.launchers(what) if finding.check == "launcher"]
+    assert one(launch_checks.host_mpi, what).level == "fail"
+    (chosen,) = [finding for finding in launch_checks.launchers(what) if finding.check == "launcher"]
     assert (chosen.level, chosen.finding) == ("fail", "openmpi not here: Open MPI's mpirun was not found")
 
 
 def test_debians_open_mpi_under_srun_pmix_works_as_its_components_tell():
     what = case(mpi=True, image=holding(SPEAKING))
     what = msgspec.structs.replace(what, job=msgspec.structs.replace(what.job, srun_mpi="pmix"))
-    assert said(launch.launchers, what)["launcher"][1].startswith("srun --mpi=pmix works")
+    assert said(launch_checks.launchers, what)["launcher"][1].startswith("srun --mpi=pmix works")
 
 
 def test_without_a_container_the_hosts_mpi_counts():
-    assert launch.facts(case(mpi=True)).program == OPEN_MPI_4.library
+    assert launch_checks.facts(case(mpi=True)).program == OPEN_MPI_4.library
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,12 @@ def test_without_a_container_the_hosts_mpi_counts():
 )
 def test_the_hosts_mpirun_is_the_one_that_the_site_file_means(launcher, found, version, level):
     site = Site(name="s", mpi=Mpi(version=version))
-    assert one(launch.host_mpi, case(site, programs=Programs(mpi=found), launcher=launcher)).level == level
+    assert one(launch_checks.host_mpi, case(site, programs=Programs(mpi=found), launcher=launcher)).level == level
 
 
 def test_modules_that_cannot_be_loaded():
     site = Site(name="s", modules=("nope",))
-    assert one(launch.modules, case(site, programs=Programs(modules_error="unknown module"))).level == "fail"
+    assert one(launch_checks.modules, case(site, programs=Programs(modules_error="unknown module"))).level == "fail"
 
 
 def test_an_engine_that_is_not_here_and_what_there_is_instead():

@@ -7,7 +7,7 @@ import pytest
 from cases import ABOUT, GB, PROOF, TYPED, case, one, said
 
 from bertjob.cli.doctor_report import proof_view, report
-from bertjob.cluster.doctor import SECTIONS, findings, host, job_checks
+from bertjob.cluster.doctor import SECTIONS, findings, host_checks, job_checks
 from bertjob.cluster.doctor.case import Case
 from bertjob.cluster.host import Machine, Places, Programs
 from bertjob.cluster.host.filesystem import Place
@@ -35,42 +35,42 @@ def place(**keys):
 )
 def test_space_of_the_run_directory(found, level):
     places = Places(folders={"run directory": found})
-    assert one(host.folders, case(places=places)).level == level
+    assert one(host_checks.folders, case(places=places)).level == level
 
 
 def test_a_file_system_is_told_once():
     places = Places(folders={"run directory": place(), "home": place(path="/y")})
-    assert len(list(host.folders(case(places=places)))) == 1
+    assert len(list(host_checks.folders(case(places=places)))) == 1
 
 
 def test_caches_on_a_shared_home():
-    homes = host.cache_folders({"TRITON_CACHE_DIR": "/tmp/t"}, "/home/me")
+    homes = host_checks.cache_folders({"TRITON_CACHE_DIR": "/tmp/t"}, "/home/me")
     assert homes["TRITON_CACHE_DIR"] == "/tmp/t"
     assert homes["TORCH_EXTENSIONS_DIR"] == "/home/me/.cache/torch_extensions"
     shared = Places(folders={"TRITON_CACHE_DIR": place(kind="nfs4"), "HF_HOME": place(kind="ext4")})
-    finding = one(host.caches, case(places=shared))
+    finding = one(host_checks.caches, case(places=shared))
     assert (finding.level, finding.finding.partition(":")[0]) == ("warn", "TRITON_CACHE_DIR")
 
 
 def test_ports_of_outgoing_connections():
-    assert one(host.ports, case(places=Places(ephemeral=(32768, 60999)))).level == "ok"
-    assert one(host.ports, case(places=Places(ephemeral=(10000, 60999)))).level == "warn"
-    assert f"$(({host._FIRST_PORT} + " in script.port_choice("0")
+    assert one(host_checks.ports, case(places=Places(ephemeral=(32768, 60999)))).level == "ok"
+    assert one(host_checks.ports, case(places=Places(ephemeral=(10000, 60999)))).level == "warn"
+    assert f"$(({host_checks._FIRST_PORT} + " in script.port_choice("0")
 
 
 def test_an_interface_that_does_not_exist():
     there = Places(interfaces=("eth0", "hsn0", "lo"))
     for wanted, level in (("hsn0", "ok"), ("hsn", "ok"), ("ib0", "warn")):
         site = Site(name="s", fabric=Fabric(interface=wanted))
-        assert one(host.interface, case(site, places=there)).level == level
+        assert one(host_checks.interface, case(site, places=there)).level == level
     here = Site(name="l", scheduler="none", launcher="local", fabric=Fabric(interface="ib0"))
-    assert one(host.interface, case(here, places=there)).level == "fail"
+    assert one(host_checks.interface, case(here, places=there)).level == "fail"
 
 
 def test_gpus_of_this_machine():
     here = Site(name="l", scheduler="none", launcher="local")
-    assert one(host.gpus, case(here)).level == "fail"
-    assert one(host.gpus, case(here, programs=Programs(gpus=("NVIDIA H200",)))).level == "ok"
+    assert one(host_checks.gpus, case(here)).level == "fail"
+    assert one(host_checks.gpus, case(here, programs=Programs(gpus=("NVIDIA H200",)))).level == "ok"
 
 
 def test_files_of_the_job():

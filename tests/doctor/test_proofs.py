@@ -8,9 +8,9 @@ from cases import ABOUT, HERE, PROOF, case, one
 from click.testing import CliRunner
 from fakes.commands import Commands
 
+from bertjob.cli.launch_proof import launch_words
 from bertjob.cli.main import cli
 from bertjob.cli.options import Request
-from bertjob.cli.proof import launch_words
 from bertjob.cluster.doctor import advice, job_checks, proofs, prove
 from bertjob.cluster.doctor.case import Typed
 from bertjob.cluster.doctor.proofs import BadNode, Book, Proved

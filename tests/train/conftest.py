@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from bertjob.config.job import Data, Job, Model, Train
-from bertjob.formats.demo import demo_set
-from bertjob.formats.squad import SquadSet, parse, read_squad
+from bertjob.formats.squad import SquadSet, load, read_squad
 from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
 from bertjob.train.model.locate import model_folder
 from bertjob.train.tasks.squad.features import Features, Settings, make_features
@@ -39,7 +38,7 @@ def tokenizer(demo_model: Path) -> BertTokenizer:
 @pytest.fixture(scope="session")
 def demo_dev() -> SquadSet:
     """The demo set's dev part."""
-    return parse(demo_set("dev"), "demo (dev)")
+    return load("demo", "dev")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import torch
 
 from bertjob.config.job import Data, Job
 from bertjob.config.load import load_job
-from bertjob.formats.demo import demo_set
+from bertjob.formats.squad import demo_set
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
 from bertjob.train.distributed.ranks import Ranks

@@ -38,7 +38,7 @@ def verb(request: Request, image: str | None, prove: bool, forget: bool, as_json
         _forget(site)
         return
     if prove:
-        from bertjob.cli.proof import show_proof
+        from bertjob.cli.launch_proof import show_proof
 
         show_proof(request, as_json)
         return
@@ -55,7 +55,7 @@ def _at_site(request: Request, image: str | None) -> Request:
 
 
 def _examine(request: Request, site: Site, as_json: bool) -> None:
-    from bertjob.cli.proof import launch_words
+    from bertjob.cli.launch_proof import launch_words
     from bertjob.cluster.doctor import findings
     from bertjob.cluster.doctor.examine import examine
     from bertjob.cluster.host.here import working_directory

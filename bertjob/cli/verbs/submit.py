@@ -80,7 +80,7 @@ def _planned(link: Request) -> tuple[Request, Plan]:
 
 def _left_out(link: Request, plan: Plan) -> tuple[Request, Plan]:
     """The same without the nodes that failed a proof."""
-    from bertjob.cli.proof import launch_words
+    from bertjob.cli.launch_proof import launch_words
     from bertjob.cluster.doctor.advice import excluding, left_out, said_of
 
     bad = left_out(plan)
@@ -110,7 +110,7 @@ def _submit(links: list[Request]) -> "list[Submitted]":
 
 
 def _tell(plans: list[tuple[Request, Plan]], submitted: "list[Submitted]", as_json: bool) -> None:
-    from bertjob.cli.proof import launch_words
+    from bertjob.cli.launch_proof import launch_words
     from bertjob.cluster.doctor.advice import unproved
 
     pairs = zip(plans, submitted, strict=True)

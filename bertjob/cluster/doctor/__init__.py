@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from bertjob.cluster.doctor import host, job_checks, launch, slurm_checks
+from bertjob.cluster.doctor import host_checks, job_checks, launch_checks, slurm_checks
 from bertjob.cluster.doctor.case import Case, Finding
 
 Check = Callable[[Case], Iterable[Finding]]
@@ -21,16 +21,16 @@ SLURM: tuple[Check, ...] = (
 SECTIONS: Mapping[str, tuple[Check, ...]] = {
     "scheduler": SLURM,
     "launching": (
-        launch.modules,
-        launch.host_mpi,
+        launch_checks.modules,
+        launch_checks.host_mpi,
         job_checks.engine,
         job_checks.image,
-        launch.launchers,
-        launch.root,
+        launch_checks.launchers,
+        launch_checks.root,
         job_checks.proof,
     ),
-    "job": (job_checks.plan, job_checks.files, host.gpus),
-    "machine": (host.folders, host.caches, host.ports, host.interface),
+    "job": (job_checks.plan, job_checks.files, host_checks.gpus),
+    "machine": (host_checks.folders, host_checks.caches, host_checks.ports, host_checks.interface),
 }
 """All checks in the order in which they are shown."""
 

@@ -8,8 +8,8 @@ from bertjob.cluster import host
 from bertjob.cluster.doctor import proofs
 from bertjob.cluster.doctor.advice import combination
 from bertjob.cluster.doctor.case import Case, Image, Typed
-from bertjob.cluster.doctor.host import cache_folders
-from bertjob.cluster.doctor.launch import AS_ROOT
+from bertjob.cluster.doctor.host_checks import cache_folders
+from bertjob.cluster.doctor.launch_checks import AS_ROOT
 from bertjob.cluster.host import programs
 from bertjob.cluster.host.here import here
 from bertjob.cluster.images import engine as images

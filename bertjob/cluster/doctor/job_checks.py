@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
-from bertjob.cluster.doctor.launch import unsaid
+from bertjob.cluster.doctor.launch_checks import unsaid
 from bertjob.launch import pmi
 
 

@@ -48,7 +48,7 @@ def deepspeed_config(job: Job, accumulation: int, world_size: int, device: torch
     """DeepSpeed's config: the job's section, and what the job says elsewhere.
 
     Raises:
-        SpecError: the section does not make sense (see spec.deepspeed), or fp16 on a CPU.
+        SpecError: the section does not make sense (see config.checks.deepspeed_config), or fp16 on a CPU.
     """
     check_deepspeed(job.deepspeed, job.precision, job.optimizer.name)
     config = copy.deepcopy(job.deepspeed)

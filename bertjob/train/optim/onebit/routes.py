@@ -52,7 +52,7 @@ class Done:
 
 
 class Alone:
-    """The only rank (see transport.Transport)."""
+    """The only rank (see Transport)."""
 
     rank = 0
     size = 1
@@ -78,7 +78,7 @@ _all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_t
 
 
 class TorchTransport:
-    """The ranks of a process group (see transport.Transport)."""
+    """The ranks of a process group (see Transport)."""
 
     def __init__(self, group: dist.ProcessGroup | None = None) -> None:
         """Exchange over `group`; by default that of all ranks."""

@@ -10,7 +10,7 @@ from bertjob.errors import PreflightError
 
 
 class MpiTransport:
-    """The ranks of a communicator (see transport.Transport).
+    """The ranks of a communicator (see routes.Transport).
 
     Where `cuda_aware`, MPI is handed the buffers of GPUs; otherwise they are staged through pinned memory of the host.
     """
