@@ -26,12 +26,11 @@ from bertjob.cluster.runs.logs import Tail
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SchedulerError, SpecError
 from bertjob.launch.checks import refuse_here
 from bertjob.launch.plan import Plan
+from bertjob.launch.schedulers.no_scheduler import JOB_ID
 from bertjob.launch.shell import Shell, script
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import ENDED, RunState, read_state, write_state
 
-JOB_ID = "local"
-"""Stands in for the scheduler's id, also in the names of logs."""
 _ERRORS: Mapping[int, type[BertjobError]] = {error.exit_code: error for error in (PreflightError, SpecError)}
 _POLL_S = 0.1
 _NERVOUS_S = 1.0

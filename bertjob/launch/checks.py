@@ -14,8 +14,10 @@ from bertjob.launch.argv import has_control_characters
 from bertjob.launch.engines import Bind, limits
 from bertjob.launch.launchers import LAUNCHERS
 from bertjob.launch.resolve import shape
-from bertjob.launch.schedulers import slurm
+from bertjob.launch.schedulers import SCHEDULERS
 
+_SHORT_OPTIONS = {"account": "-A", "constraint": "-C", "partition": "-p", "time": "-t"}
+"""Of bertjob's verbs, by the resources that a site may require; they are called as Slurm calls them."""
 _INTERFACE = re.compile(r"[\w.:@-]{1,15}", re.ASCII)
 """What Linux takes, without its stranger characters."""
 
@@ -50,9 +52,9 @@ def _at_the_site(job: Job, site: Site) -> Iterator[str]:
     yield from limits.problems(job, site)
     yield from _variables(job, site)
     yield from _interface(site)
-    if site.scheduler == "slurm":
+    if SCHEDULERS[site.scheduler].queues:
         yield from _limits(job, site)
-        yield from _options(job)
+        yield from _options(job, site)
 
 
 def refuse_here(site: Site) -> None:
@@ -61,7 +63,7 @@ def refuse_here(site: Site) -> None:
     Raises:
         PreflightError: one line.
     """
-    if site.scheduler != "none":
+    if SCHEDULERS[site.scheduler].queues:
         raise PreflightError(f"site {site.name} has a scheduler: use bertjob submit, or run with --site local")
 
 
@@ -71,7 +73,7 @@ def refuse_submit(site: Site) -> None:
     Raises:
         PreflightError: one line.
     """
-    if site.scheduler == "none":
+    if not SCHEDULERS[site.scheduler].queues:
         raise PreflightError(f"site {site.name} has no scheduler: use bertjob run")
 
 
@@ -88,8 +90,9 @@ def refuse_unsaid(job: Job, site: Site) -> None:
 def unsaid(job: Job, site: Site) -> Iterator[str]:
     """What the site wants every job to say, and this one does not."""
     for key in site.needs:
-        long, short = f"--{key}", slurm.SHORT_OPTIONS[key]
-        if not getattr(job.resources, key) and not slurm.has_option(job.resources.sbatch, long, short):
+        long, short = f"--{key}", _SHORT_OPTIONS[key]
+        asked = job.resources
+        if not getattr(asked, key) and not SCHEDULERS[site.scheduler].has_option(asked.sbatch, long, short):
             yield f"jobs must say their {key} here: {short} {key.upper()}, or resources.{key}"
 
 
@@ -104,8 +107,8 @@ def refuse_run_dir(run_dir: str, job: Job, site: Site) -> None:
         reason = "an absolute path is wanted"
     elif has_control_characters(run_dir):
         reason = "a control character cannot stand in a job script"
-    elif site.scheduler == "slurm" and "\\" in run_dir:
-        reason = "Slurm takes backslashes out of the path of the log"
+    elif wrong := SCHEDULERS[site.scheduler].run_dir_problem(run_dir):
+        reason = wrong
     elif job.engine is not None:
         reason = limits.problem_of_path(run_dir, job.engine)
     if reason:
@@ -139,9 +142,10 @@ def warnings(job: Job, site: Site, gpus_said: bool) -> Iterator[str]:
     yield from _without_effect(job, site)
     yield from onebit.warnings(job, shape(job).nodes, shape(job).world_size)
     yield from kernel.advice(job)
-    if site.scheduler == "slurm" and not gpus_said:
+    scheduler = SCHEDULERS[site.scheduler]
+    if scheduler.queues and not gpus_said:
         yield "no GPUs are asked for, so this trains on CPUs: resources.gpus_per_node asks for some"
-    if site.scheduler == "slurm" and job.resources.time is None:
+    if scheduler.has_walltime and job.resources.time is None:
         yield "no walltime is asked for, so the partition's own ends the job: resources.time sets one"
     if 0 < gpus < tasks:
         yield f"{tasks} ranks share {gpus} GPU{'s' * (gpus > 1)} on each node; NCCL refuses two ranks on one GPU"
@@ -161,11 +165,11 @@ def _without_effect(job: Job, site: Site) -> Iterator[str]:
 def _combination(job: Job, site: Site) -> Iterator[str]:
     fitting = [name for name, row in LAUNCHERS.items() if site.scheduler in row.schedulers]
     if job.launcher not in fitting:
-        where = "under Slurm" if site.scheduler == "slurm" else "without a scheduler"
+        where = SCHEDULERS[site.scheduler].where
         yield f"launcher {job.launcher} does not work {where}; these do: {', '.join(fitting)}"
     elif why := auto_launcher.refusal(job, site, shape(job).world_size):
         yield why
-    if site.scheduler == "none" and shape(job).nodes > 1:
+    if not SCHEDULERS[site.scheduler].queues and shape(job).nodes > 1:
         yield f"resources.nodes is {job.resources.nodes}, but without a scheduler there is this one machine"
 
 
@@ -208,15 +212,15 @@ def _limits(job: Job, site: Site) -> Iterator[str]:
 
 def _reserve(job: Job, site: Site) -> Iterator[str]:
     time, reserve = job.resources.time, job.checkpoint.signal_seconds
-    if site.scheduler == "slurm" and time is not None and walltime.parse(time) <= reserve:
+    if SCHEDULERS[site.scheduler].has_walltime and time is not None and walltime.parse(time) <= reserve:
         yield f"resources.time is {time}, and checkpoint.signal_seconds {reserve} leaves nothing of it to train in"
 
 
-def _options(job: Job) -> Iterator[str]:
+def _options(job: Job, site: Site) -> Iterator[str]:
     asked = job.resources
     texts = (asked.partition, asked.account, asked.constraint, asked.qos, asked.reservation, asked.mem, *asked.sbatch)
     yield from (f"{text!r}: a control character cannot stand in an sbatch option" for text in texts if _broken(text))
-    yield from slurm.option_problems(asked.sbatch)
+    yield from SCHEDULERS[site.scheduler].option_problems(asked.sbatch)
 
 
 def _broken(text: str | None) -> bool:

@@ -9,6 +9,7 @@ from bertjob.launch.argv import Word, parse, quote, value
 from bertjob.launch.engines import ENGINES, Bind, Container
 from bertjob.launch.environment import OWN
 from bertjob.launch.input_paths import Need, needs
+from bertjob.launch.schedulers import Scheduler
 from bertjob.rundir.world import PLACE
 
 
@@ -113,23 +114,16 @@ def preparation(engine: str, told: Container, named: tuple[str, ...] = ()) -> st
 
 
 _LACKING = "not found on $(hostname); load it in the modules of the site"
-_ON_EACH_NODE = f"""\
-# A node that lacks the engine is told by its name here; a launcher would only say that a rank has failed.
-srun --mpi=none --overlap --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 sh -s PROGRAM << 'END_OF_CHECK'
-command -v "$1" > /dev/null && exit
-echo "bertjob: $1: {_LACKING}, or leave the node out by --exclude" >&2
-exit 127
-END_OF_CHECK"""
 
 
-def presence(engine: str, slurm: bool) -> str:
+def presence(engine: str, scheduler: Scheduler) -> str:
     """Lines of the script that end it, in words, where a node lacks the engine; empty without one."""
     row = ENGINES[engine]
     if row.srun_option:
         lacking = f"srun on $(hostname) has no option {row.srun_option}: engine {engine} is not installed here"
         return _or_end(f"[[ $(srun --help) == *{row.srun_option}* ]]", lacking)
-    if row.program and slurm:
-        return _ON_EACH_NODE.replace("PROGRAM", row.program)
+    if row.program and scheduler.on_each_node:
+        return scheduler.on_each_node(row.program, _LACKING)
     return _or_end(f"command -v {row.program} > /dev/null", f"{row.program}: {_LACKING}") if row.program else ""
 
 

@@ -19,6 +19,7 @@ from bertjob.launch.environment import OWN, exports
 from bertjob.launch.input_paths import needs
 from bertjob.launch.launchers import LAUNCHERS, Start
 from bertjob.launch.resolve import Here, Shape, resolve, shape
+from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 
 __all__ = ["Here", "Layer", "Plan", "plan"]
 
@@ -73,6 +74,11 @@ class Plan(msgspec.Struct, frozen=True):
         return self.shape.world_size
 
     @property
+    def scheduler(self) -> Scheduler:
+        """What the site's scheduler means for plan and script."""
+        return SCHEDULERS[self.site.scheduler]
+
+    @property
     def engine(self) -> str:
         """Name of the container engine."""
         return self.shape.engine
@@ -107,7 +113,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
     if run_dir is not None:
         checks.refuse_run_dir(run_dir, whole, site)
     form = shape(whole)
-    threads = variable("SLURM_CPUS_PER_TASK") if site.scheduler == "slurm" else str(form.cpus_per_task)
+    threads = SCHEDULERS[site.scheduler].cores(form.cpus_per_task)
     environment = with_gpus(whole, exports(whole, site, threads))
     start = Start(
         nodes=form.nodes,

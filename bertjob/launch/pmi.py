@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from bertjob.config.job import Launcher, Library, SrunMpi
+from bertjob.launch.schedulers import SCHEDULERS
 
 Outcome = Literal["works", "unknown", "absent", "singletons", "aborts"]
 """`absent`: the launcher itself is not there or does not go with the engine; `singletons`: every process becomes rank
@@ -80,7 +81,7 @@ class Verdict(msgspec.Struct, frozen=True):
 def verdicts(facts: Facts) -> tuple[Verdict, ...]:
     """A verdict on each launcher: those that work, best first; then where a fact is missing; then the others."""
     order = ("works", "unknown")
-    found = _in_slurm(facts) if facts.scheduler == "slurm" else _here(facts)
+    found = _in_slurm(facts) if SCHEDULERS[facts.scheduler].has_srun else _here(facts)
     return tuple(sorted(found, key=lambda one: order.index(one.outcome) if one.outcome in order else len(order)))
 
 
@@ -185,7 +186,7 @@ def _foreign(facts: Facts, launcher: str) -> tuple[Outcome, str]:
     """An mpirun of one family around the library of another one."""
     if launcher != "hydra":
         return "aborts", f"{name(facts.program)} ends with 'unsupported PMI version PMIx' under Open MPI's mpirun"
-    if _is_open_mpi_4(facts.program) and facts.scheduler == "slurm":
+    if _is_open_mpi_4(facts.program) and SCHEDULERS[facts.scheduler].has_srun:
         return "aborts", f"hydra starts its daemons by srun, and {name(facts.program)} does not speak hydra's PMI"
     return "singletons", f"{name(facts.program)} does not speak hydra's PMI: every process is silently rank 0 of 1"
 

@@ -14,6 +14,7 @@ from bertjob.config.site import Site
 from bertjob.errors import PreflightError
 from bertjob.launch.argv import Text, parse
 from bertjob.launch.auto_launcher import choose, family_of
+from bertjob.launch.schedulers import SCHEDULERS
 
 _RUN = "run:"
 _PATH = re.compile(r"[/.~$]|.*/.*/")
@@ -162,7 +163,7 @@ def _absolute(key: str, path: str, here: Here) -> str:
 def _resources(job: Resources, site: Site, here: Here) -> Resources:
     said = {name: value for name, value in asdict(job).items() if value is not None}
     filled = Resources(**asdict(site.defaults) | said)
-    on_this_machine = site.scheduler == "none"
+    on_this_machine = not SCHEDULERS[site.scheduler].queues
     gpus = filled.gpus_per_node
     if gpus is None:
         gpus = min(here.gpus, 1) if on_this_machine else 0

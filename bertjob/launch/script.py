@@ -1,7 +1,8 @@
 """The script of a plan: the same bytes for the same plan, quoted here and nowhere else.
 
-It reads from top to bottom as a person would write it: what is asked of Slurm, modules, environment, the run directory,
-where the ranks meet, then launcher, engine and program, one layer a line, and what happens when they end.
+It reads from top to bottom as a person would write it: what is asked of the scheduler, modules, environment, the run
+directory, where the ranks meet, then launcher, engine and program, one layer a line, and what happens when they end.
+What differs between schedulers comes from the plan's scheduler, a row of bertjob.launch.schedulers.
 """
 
 import textwrap
@@ -15,8 +16,7 @@ from bertjob.launch.container import presence
 from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
-from bertjob.launch.schedulers import slurm
-from bertjob.launch.schedulers.slurm import directives
+from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.rundir.world import JOB_ID, PLANNED_WORLD
 
 _CHOICE = r"""
@@ -43,28 +43,28 @@ _WIDTH = 112
 
 def script(plan: Plan) -> str:
     """The text of the job script, for sbatch, or for bash where there is no scheduler."""
-    slurm = plan.site.scheduler == "slurm"
     sections = [
-        _head(plan, slurm),
+        _head(plan),
         modules(plan.site),
-        _environment(plan, slurm),
-        _run_directory(plan, slurm),
-        _meeting_point(plan, slurm),
-        *filter(None, (plan.files, presence(plan.engine, slurm))),
-        *(_batch(plan) if slurm else _foreground(plan)),
+        _environment(plan),
+        _run_directory(plan),
+        _meeting_point(plan),
+        plan.files,
+        presence(plan.engine, plan.scheduler),
+        *_work(plan),
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def _head(plan: Plan, slurm: bool) -> str:
-    form = plan.shape
+def _head(plan: Plan) -> str:
+    form, scheduler = plan.shape, plan.scheduler
     ranks = f"{_count(form.nodes, 'node')} x {_count(form.tasks_per_node, 'rank')}"
     made = f"Made by bertjob for site {plan.site.name}: {ranks}, launcher {form.launcher}, engine {form.engine}."
     lines = [
         "#!/bin/bash -l" if plan.site.login_shell else "#!/usr/bin/env bash",
         _comment(f"{plan.job.name}: {plan.job.description or plan.job.task}"),
-        _comment(f"{made} Run it with {'sbatch' if slurm else 'bash'}."),
-        *(directives(plan.job, plan.site, plan.run_dir) if slurm else []),
+        _comment(f"{made} Run it with {scheduler.command}."),
+        *scheduler.header(plan.job, plan.site, plan.run_dir),
     ]
     return "\n".join(lines)
 
@@ -84,25 +84,21 @@ def environment(job: Job, site: Site, exported: Mapping[str, Word]) -> list[str]
     if (named := site.fabric.preset) and (first := next(iter(fabric(job, site)), None)):
         origin = f"# The fabric {named}: slurm/fabrics/{named}.yaml says who recommends each of these."
         lines.insert(list(exported).index(first), origin)
-    none_exported = [
-        "# Left by `sbatch --export=NONE`: srun and mpirun would start the ranks without this environment.",
-        "unset SLURM_EXPORT_ENV",
-    ]
     other_launcher = [
         "# Left by another launcher in the calling shell, these would give every rank the same place.",
         f"unset {' '.join(RANK)}",
     ]
-    return [*lines, *(none_exported if site.scheduler == "slurm" else []), *other_launcher]
+    return [*lines, *SCHEDULERS[site.scheduler].clear, *other_launcher]
 
 
-def _environment(plan: Plan, slurm: bool) -> str:
-    return "\n".join([*environment(plan.job, plan.site, plan.environment), *_interface(plan, slurm)])
+def _environment(plan: Plan) -> str:
+    return "\n".join([*environment(plan.job, plan.site, plan.environment), *_interface(plan)])
 
 
-def _interface(plan: Plan, slurm: bool) -> list[str]:
+def _interface(plan: Plan) -> list[str]:
     """A wrong interface in one line: each launcher and library has another word for it, or many."""
     name = plan.site.fabric.interface
-    if name is None or not slurm:
+    if name is None or not plan.scheduler.queues:
         return []
     named = f"{name} (fabric.interface of site {plan.site.name})"
     return [
@@ -113,16 +109,16 @@ def _interface(plan: Plan, slurm: bool) -> list[str]:
     ]
 
 
-def _run_directory(plan: Plan, slurm: bool) -> str:
+def _run_directory(plan: Plan) -> str:
     made = ['"$RUN/logs"', *(quote(need.folder) for need in needs(plan.job) if need.written)]
     lines = [
-        _chosen_run(plan, slurm) if plan.run_dir is None else f"RUN={quote(plan.run_dir)}",
+        _chosen_run(plan) if plan.run_dir is None else f"RUN={quote(plan.run_dir)}",
         *(_runs(plan) if plan.engine != "none" else []),
         f"mkdir -p {' '.join(made)}",
         '[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << \'END_OF_JOB\'',
         dump(plan.job).rstrip("\n"),
         "END_OF_JOB",
-        *(_filed(plan.site.name, slurm) if plan.run_dir is None else []),
+        *(_filed(plan) if plan.run_dir is None else []),
         'cd "$RUN"',
     ]
     return "\n".join(lines)
@@ -139,58 +135,49 @@ def _runs(plan: Plan) -> list[str]:
     ]
 
 
-def _chosen_run(plan: Plan, slurm: bool) -> str:
-    if slurm:
-        why = "The job id stays the same over requeues, and so does the run directory."
-        new = f"$SLURM_SUBMIT_DIR/runs/{plan.job.name}-$SLURM_JOB_ID"
-    else:
-        why = "Each start makes a new run directory."
-        new = f"$PWD/runs/{plan.job.name}-$(date +%Y%m%d-%H%M%S)-$$"
+def _chosen_run(plan: Plan) -> str:
+    why, new = plan.scheduler.new_run(plan.job.name)
     return f"{_comment(f'{why} BERTJOB_RUN_DIR=/path goes on in an old one.')}\nRUN=${{BERTJOB_RUN_DIR:-{new}}}"
 
 
-def _filed(site: str, slurm: bool) -> list[str]:
-    """What submit does beforehand: a copy of the script, and what ``bertjob status`` and ``logs`` look for."""
-    entry = f'{{"job_id":"%s","site":"{site}","scheduler":"slurm","time":%s,"host":"%s"}}'
-    known = [
-        'ln -sf "$(readlink "/proc/$$/fd/1")" "$RUN/logs/$SLURM_JOB_ID.out"',
-        'grep -qs "\\"$SLURM_JOB_ID\\"" "$RUN/submissions.jsonl" ||',
-        f'  printf \'{entry}\\n\' "$SLURM_JOB_ID" "$(date +%s)" "$HOSTNAME" >> "$RUN/submissions.jsonl"',
-    ]
+def _filed(plan: Plan) -> list[str]:
+    """What submit does beforehand: a copy of the script, and what the scheduler's jobs are found by."""
     return [
         '[ -e "$RUN/job.sbatch" ] || cp "$0" "$RUN/job.sbatch"',
-        *(known if slurm else []),
+        *plan.scheduler.record(plan.site.name),
         'echo "bertjob: run directory $RUN"',
     ]
 
 
-def _meeting_point(plan: Plan, slurm: bool) -> str:
-    if slurm:
-        address = [
-            "# The ranks meet on the first node. Not by `head -n 1`, whose closed pipe may end the script.",
-            'read -r MASTER_ADDR < <(scontrol show hostnames "$SLURM_JOB_NODELIST")',
-            *([f"MASTER_ADDR+={suffix} # its name on the fabric"] if (suffix := plan.site.fabric.host_suffix) else []),
-        ]
-        job_id, number = '"$SLURM_JOB_ID"', "SLURM_JOB_ID + 997 * ${SLURM_RESTART_COUNT:-0}"
-    else:
-        address, job_id, number = ["MASTER_ADDR=127.0.0.1"], "local", "$$"
+def _meeting_point(plan: Plan) -> str:
+    scheduler = plan.scheduler
     lines = [
-        *address,
-        port_choice(number),
+        *scheduler.address(plan.site),
+        port_choice(scheduler.port_number),
         "export MASTER_ADDR MASTER_PORT",
         "# Each rank reads its place inside the step, and stops when its world is not the planned one.",
-        f"export {PLANNED_WORLD}={plan.world_size} {JOB_ID}={job_id}",
+        f"export {PLANNED_WORLD}={plan.world_size} {JOB_ID}={scheduler.job_id}",
     ]
     return "\n".join(lines)
 
 
-def _batch(plan: Plan) -> list[str]:
-    return [slurm.BEFORE_REQUEUE, _launch(plan), f"{slurm.SIGNALS}\n{slurm.WAIT}", slurm.REQUEUE]
+_WAIT = r"""
+while kill -0 "$launcher" 2> /dev/null; do wait "$launcher" || true; done
+code=0
+wait "$launcher" || code=$? # bash keeps the exit code of a process that has ended
+""".strip()
+"""Waits for the one process that holds the ranks."""
 
 
-def _foreground(plan: Plan) -> list[str]:
-    if plan.shape.launcher != "local":
-        return [_launch(plan), f"{slurm.SIGNALS_HERE}\n{slurm.WAIT}", slurm.EXIT]
+def _work(plan: Plan) -> list[str]:
+    """Sections that start the ranks, wait for them and end."""
+    scheduler = plan.scheduler
+    if plan.shape.launcher == "local":
+        return [scheduler.before, _ranks(plan), scheduler.ranks, scheduler.end]
+    return [scheduler.before, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
+
+
+def _ranks(plan: Plan) -> str:
     size = plan.world_size
     ranks = f"""
 ranks=()
@@ -200,7 +187,7 @@ for ((rank = 0; rank < {size}; rank++)); do
   ranks+=("$!")
 done
 """
-    return [_notes(plan) + ranks.rstrip("\n"), slurm.WAIT_FOR_RANKS, slurm.EXIT]
+    return _notes(plan) + ranks.rstrip("\n")
 
 
 def _launch(plan: Plan) -> str:

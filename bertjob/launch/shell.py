@@ -1,6 +1,7 @@
 """A shell where the ranks of a job would run: the same modules, environment, mounts and engine, as a script.
 
-On a site with Slurm the script asks for an allocation, unless it runs in one, and starts the shell on the first node.
+On a site with a scheduler the script asks for an allocation, unless it runs in one, and starts the shell on the first
+node.
 """
 
 import msgspec
@@ -9,17 +10,15 @@ from msgspec.structs import replace
 from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch import checks
-from bertjob.launch.argv import Word, fold, quote, variable
+from bertjob.launch.argv import Word, quote, variable
 from bertjob.launch.container import binds, container, preparation, presence, with_gpus
 from bertjob.launch.engines import ENGINES, Bind
 from bertjob.launch.environment import exports
 from bertjob.launch.plan import Layer
 from bertjob.launch.resolve import Here, resolve
-from bertjob.launch.schedulers.slurm import resources
+from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.launch.script import command, environment, modules
 
-_WIDTH = 112
-_CORES = "SLURM_CPUS_PER_TASK"
 _FOLDER = variable("HOME") + "/.edf/bertjob"
 """Where the file of an engine lies; the run directory has none yet. Every node sees the home."""
 
@@ -31,7 +30,7 @@ class Shell(msgspec.Struct, frozen=True):
         job: the resolved job that it stands for.
         site: where it runs.
         environment: variables that the script exports.
-        layers: srun, engine and the words to run.
+        layers: what starts it on a node, engine and the words to run.
         files: lines that make ready what the engine wants to find.
         unseen: folders that the job names, and that are not there to be mounted.
     """
@@ -57,12 +56,12 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
     Raises:
         PreflightError: it cannot be had there; one line with all that stands against it.
     """
-    slurm = site.scheduler == "slurm"
-    whole = resolve(replace(job, launcher="srun" if slurm else "local", mpi=False), site, here)
+    scheduler = SCHEDULERS[site.scheduler]
+    whole = resolve(replace(job, launcher=scheduler.launcher, mpi=False), site, here)
     checks.refuse_shell(whole, site)
     assert whole.engine is not None
-    cores: Word = variable(_CORES) if slurm else str(whole.resources.cpus_per_task)
-    exported = with_gpus(whole, exports(whole, site, cores))
+    assert whole.resources.cpus_per_task is not None
+    exported = with_gpus(whole, exports(whole, site, scheduler.cores(whole.resources.cpus_per_task)))
     wanted = binds(whole, site, here.cwd, here.linked, here.environment)
     checks.refuse_links(wanted, whole, site)
     there = tuple(bind for bind in wanted if _may_be_there(bind, here))
@@ -72,7 +71,7 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
         job=whole,
         site=site,
         environment=exported,
-        layers=(Layer(_srun(tty) if slurm else ()), Layer(engine), Layer(words)),
+        layers=(Layer(scheduler.one_process(tty)), Layer(engine), Layer(words)),
         files=_files(preparation(whole.engine, told), whole.engine),
         unseen=tuple(str(bind.source) for bind in wanted if bind not in there),
     )
@@ -80,15 +79,15 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
 
 def script(shell: Shell) -> str:
     """The text of the script; bash runs it, on the login node or in an allocation."""
-    site, slurm = shell.site, shell.site.scheduler == "slurm"
+    site, scheduler = shell.site, SCHEDULERS[shell.site.scheduler]
     assert shell.job.engine is not None
     sections = [
         _head(shell),
-        _allocation(shell) if slurm else "",
+        scheduler.allocation(shell.job, site),
         modules(site),
         "\n".join(environment(shell.job, site, shell.environment)),
         shell.files,
-        presence(shell.job.engine, slurm),
+        presence(shell.job.engine, scheduler),
         f"exec {command(shell.layers)}",
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
@@ -102,32 +101,11 @@ def _files(prepared: str, engine: str) -> str:
     return f"mkdir -p {quote(_FOLDER)}\n{prepared}" if ENGINES[engine].file else prepared
 
 
-def _srun(tty: bool) -> tuple[Word, ...]:
-    """One process on the first node, beside whatever else the allocation runs."""
-    words = ("srun", "--mpi=none", "--overlap", "--nodes=1", "--ntasks=1", "--cpus-per-task=" + variable(_CORES))
-    return *words, *(("--pty",) if tty else ())
-
-
 def _head(shell: Shell) -> str:
     return "\n".join(
         [
             "#!/bin/bash -l" if shell.site.login_shell else "#!/usr/bin/env bash",
             f"# A shell in the environment of job {shell.job.name}, made by bertjob for site {shell.site.name}, engine"
             f" {shell.job.engine}. Run it with bash.",
-        ]
-    )
-
-
-def _allocation(shell: Shell) -> str:
-    asked = [f"{option}={value}" for option, value in resources(shell.job, shell.site)]
-    bash = ("bash", *(("-l",) if shell.site.login_shell else ()))
-    first, *more = fold(("salloc", *asked, *shell.job.resources.sbatch, *bash), _WIDTH)
-    return "\n".join(
-        [
-            "# Outside of an allocation it asks for one, in which it starts again.",
-            'if [ -z "${SLURM_JOB_ID:-}" ]; then',
-            " \\\n".join([f"  exec {first}", *(f"      {line}" for line in more)]) + ' "$0"',
-            "fi",
-            f'export {_CORES}="${{{_CORES}:-{shell.job.resources.cpus_per_task}}}"',
         ]
     )

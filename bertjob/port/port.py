@@ -13,6 +13,7 @@ from bertjob.launch.engines import ENGINES
 from bertjob.launch.engines.enroot import EDF_FILE
 from bertjob.launch.engines.limits import problem_of_path
 from bertjob.launch.engines.references import problem
+from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.lint.bash.commands import Layer
 from bertjob.lint.bash.parse import parse
 from bertjob.lint.bash.sbatch_script import Script
@@ -105,11 +106,11 @@ def _engine_of(layer: Layer) -> str:
 def _checks(source: bytes, olds: Iterable[str], engine: str) -> Iterator[_Edit]:
     """The lines by which bertjob ends a script where a node lacks the old engine, which may well be so now."""
     for old in olds:
-        for slurm in (True, False):
-            lines = presence(old, slurm).encode()
+        for scheduler in SCHEDULERS.values():
+            lines = presence(old, scheduler).encode()
             at = source.find(lines)
             if at >= 0:
-                yield _Edit(at, at + len(lines), presence(engine, slurm))
+                yield _Edit(at, at + len(lines), presence(engine, scheduler))
 
 
 def _job(script: Script) -> Job:

@@ -19,7 +19,7 @@ from bertjob.errors import REQUEUE_EXIT_CODE
 from bertjob.launch.engines import ENGINES
 from bertjob.launch.engines.references import PATH
 from bertjob.launch.launchers import LAUNCHERS
-from bertjob.launch.schedulers import slurm
+from bertjob.launch.schedulers import no_scheduler, slurm
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -91,7 +91,7 @@ def test_a_description_cannot_leave_its_comment() -> None:
 
 def test_the_exit_code_of_a_checkpoint_is_the_one_that_training_has() -> None:
     assert f'"$code" -eq {REQUEUE_EXIT_CODE} ]' in slurm.REQUEUE
-    assert f"ended == {REQUEUE_EXIT_CODE}" in slurm.WAIT_FOR_RANKS
+    assert f"ended == {REQUEUE_EXIT_CODE}" in no_scheduler.WAIT_FOR_RANKS
 
 
 def every_kind() -> dict[str, str]:

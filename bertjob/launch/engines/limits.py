@@ -7,6 +7,7 @@ from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch.engines import ENGINES, Bind, references
 from bertjob.launch.input_paths import needs
+from bertjob.launch.schedulers import SCHEDULERS
 
 _CHARACTERS = {",": "commas", ":": "colons", ";": "semicolons", " ": "spaces", '"': "double quotes"}
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -20,10 +21,12 @@ def problems(job: Job, site: Site) -> Iterator[str]:
     yield from _image(job)
     yield from _mounts(job, site)
     engine = ENGINES[job.engine]
-    if site.scheduler == "slurm" and not engine.batch:
-        yield f"engine {job.engine} does not work under Slurm: its daemon starts containers outside of the job"
-    if site.scheduler == "none" and engine.srun_option:
-        yield f"engine {job.engine} is a part of Slurm's srun, and the site has no scheduler"
+    scheduler = SCHEDULERS[site.scheduler]
+    if scheduler.queues and not engine.batch:
+        yield f"engine {job.engine} does not work {scheduler.where}: its daemon starts containers outside of the job"
+    if engine.srun_option and not scheduler.has_srun:
+        has = "another scheduler" if scheduler.queues else "no scheduler"
+        yield f"engine {job.engine} is a part of Slurm's srun, and the site has {has}"
     if job.resources.gpus_per_node and site.gpu_vendor not in engine.gpu_vendors:
         able = (name for name, row in ENGINES.items() if name != "none" and site.gpu_vendor in row.gpu_vendors)
         yield f"engine {job.engine} shows no {site.gpu_vendor} GPUs; these do: {', '.join(able)}"

@@ -1,1 +1,163 @@
-"""What a scheduler needs in a script: header, signals, variables."""
+"""Schedulers, the pure half: what each one means for plans and for the text of scripts.
+
+A new scheduler is one module of functions and text here, one row of `SCHEDULERS`, and the half that acts, in
+bertjob.cluster.scheduler.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from bertjob.config.job import Job, Launcher
+from bertjob.config.site import Site
+from bertjob.launch.argv import Word
+from bertjob.launch.schedulers import no_scheduler, sbatch_options, slurm
+
+
+class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the table. Text is bash; lines are lines of the script."""
+
+    # Facts
+    where: str
+    """The place of its jobs in messages, e.g. ``under Slurm``."""
+    queues: bool
+    """Jobs have ids and wait in a queue for nodes; otherwise they are processes of this machine that start at once."""
+    has_walltime: bool
+    """It ends jobs at their time limit."""
+    has_srun: bool
+    """Its jobs can call Slurm's srun, as some engines and MPICH's hydra do."""
+    inherits_environment: bool
+    """Jobs start with the environment of the shell that submits them."""
+    launcher: Launcher
+    """What starts one process anywhere, without MPI."""
+    command: str
+    """What a person calls to start a script."""
+
+    # Options passed through to it (resources.sbatch)
+    option_problems: Callable[[Sequence[str]], Iterable[str]]
+    """One line for each option that would break the plan."""
+    has_option: Callable[[Sequence[str], str, str], bool]
+    """Whether an option is among the words, by its long or short name as Slurm and bertjob have it."""
+    names_nodes: Callable[[Sequence[str]], bool]
+    """Whether the options name the nodes to run on."""
+    excluding: Callable[[Sequence[str], Iterable[str]], tuple[str, ...]]
+    """The options that leave nodes out, beside those that other options exclude already."""
+    after: Callable[[str], tuple[str, ...]]
+    """The options of a job that starts when the job of this id has succeeded, and not at all when it has failed."""
+
+    # The script, from its top to its end
+    header: Callable[[Job, Site, str | None], Iterable[str]]
+    """Lines that ask for the resources of a job; its run directory is None where the script makes one."""
+    clear: tuple[str, ...]
+    """Lines that take away what it leaves in the environment."""
+    new_run: Callable[[str], tuple[str, str]]
+    """A comment on the run directory that the script makes for a job of this name, and its path."""
+    record: Callable[[str], Iterable[str]]
+    """Lines that file a job that a person has started, given the name of the site; submit does so itself."""
+    run_dir_problem: Callable[[str], str]
+    """Why a job cannot have this run directory; empty when it can."""
+    address: Callable[[Site], Iterable[str]]
+    """Lines that set MASTER_ADDR, where the ranks meet."""
+    port_number: str
+    """Arithmetic expression that differs between jobs and starts that may share a node."""
+    job_id: str
+    """The job's id, as a word."""
+    cores: Callable[[int], Word]
+    """The CPU cores of a rank, given those that the job asks for."""
+    on_each_node: Callable[[str, str], str] | None
+    """Lines that end the script where a node lacks a program, given its name and the complaint; None: there is one."""
+    before: str
+    """Lines in front of the launcher."""
+    signals: str
+    """Traps that hand signals on to the process `launcher`."""
+    ranks: str
+    """Waits for the processes `ranks`, with traps for signals; empty where no script starts ranks itself."""
+    end: str
+    """The end of the script, which knows the exit code as `code`."""
+
+    # Shells, and proofs of a launch
+    allocation: Callable[[Job, Site], str]
+    """Lines by which the script of a shell gets its nodes."""
+    one_process: Callable[[bool], tuple[Word, ...]]
+    """Words that start one process on the first node, with a terminal or without."""
+    shell_command: Callable[[Mapping[str, str]], str]
+    """The command that a shell starts by in an environment; empty where it needs none."""
+    node_names: str
+    """Prints the job's nodes, one a line; empty where there is this machine only."""
+    start_on_each_node: Callable[[str], tuple[Word, ...]]
+    """Options of `launcher` for one process a node, given the file of its output, where ``%n`` is the node's number."""
+
+
+def _nothing(*_: object) -> tuple[str, ...]:
+    return ()
+
+
+SCHEDULERS: Mapping[str, Scheduler] = {
+    "slurm": Scheduler(
+        where="under Slurm",
+        queues=True,
+        has_walltime=True,
+        has_srun=True,
+        inherits_environment=True,
+        launcher="srun",
+        command="sbatch",
+        option_problems=sbatch_options.option_problems,
+        has_option=sbatch_options.has_option,
+        names_nodes=sbatch_options.names_nodes,
+        excluding=sbatch_options.excluding,
+        after=sbatch_options.after,
+        header=slurm.directives,
+        clear=slurm.CLEAR,
+        new_run=slurm.new_run,
+        record=slurm.record,
+        run_dir_problem=slurm.run_dir_problem,
+        address=slurm.address,
+        port_number=slurm.PORT_NUMBER,
+        job_id=slurm.JOB_ID,
+        cores=lambda cores: slurm.CORES,
+        on_each_node=slurm.on_each_node,
+        before=slurm.BEFORE_REQUEUE,
+        signals=slurm.SIGNALS,
+        ranks="",
+        end=slurm.REQUEUE,
+        allocation=slurm.allocation,
+        one_process=slurm.one_process,
+        shell_command=slurm.shell_command,
+        node_names=slurm.NODE_NAMES,
+        start_on_each_node=slurm.start_on_each_node,
+    ),
+    "none": Scheduler(
+        where="without a scheduler",
+        queues=False,
+        has_walltime=False,
+        has_srun=False,
+        inherits_environment=False,
+        launcher="local",
+        command="bash",
+        option_problems=_nothing,
+        has_option=lambda words, long, short: False,
+        names_nodes=lambda words: False,
+        excluding=lambda words, nodes: (),
+        after=lambda job_id: (),
+        header=_nothing,
+        clear=(),
+        new_run=no_scheduler.new_run,
+        record=_nothing,
+        run_dir_problem=lambda run_dir: "",
+        address=lambda site: ("MASTER_ADDR=127.0.0.1",),
+        port_number="$$",
+        job_id=no_scheduler.JOB_ID,
+        cores=str,
+        on_each_node=None,
+        before="",
+        signals=no_scheduler.SIGNALS,
+        ranks=no_scheduler.WAIT_FOR_RANKS,
+        end=no_scheduler.EXIT,
+        allocation=lambda job, site: "",
+        one_process=lambda tty: (),
+        shell_command=lambda environment: "",
+        node_names="",
+        start_on_each_node=lambda output: (),
+    ),
+}
+"""By the names that a site file may say; see `config.site.Site.scheduler`."""

@@ -1,79 +1,22 @@
-"""Slurm in a script: its #SBATCH lines, the options passed through to sbatch, and the signals it sends.
+"""Slurm in a script: its #SBATCH lines, the places where ranks meet and runs are filed, and the signals it sends.
 
 The blocks are bash as it stands in the script; 85 is errors.REQUEUE_EXIT_CODE.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bertjob.config.job import Job
 from bertjob.config.site import Site
-from bertjob.launch.argv import quote_directive
+from bertjob.launch.argv import Word, fold, quote_directive, variable
 from bertjob.rundir.directory import RunDir
 
-_INSTEAD = {
-    "--array": "submit once for each run, as all jobs of an array would train in one run directory",
-    "--chdir": "use --run-dir before the --",
-    "--cpus-per-task": "use --cpus-per-task before the --, or set resources.cpus_per_task",
-    "--error": "the log is in the run directory, use --run-dir before the --",
-    "--job-name": "set name",
-    "--nodes": "use --nodes before the --, or set resources.nodes",
-    "--ntasks": "use --ntasks-per-node before the --, or set resources.tasks_per_node",
-    "--ntasks-per-node": "use --ntasks-per-node before the --, or set resources.tasks_per_node",
-    "--open-mode": "leave it out, as a job that starts again goes on in its log",
-    "--output": "the log is in the run directory, use --run-dir before the --",
-    "--signal": "set checkpoint.signal_seconds",
-    "--time": "use --time before the --, or set resources.time",
-    "--wrap": "leave it out, as bertjob writes the script",
-}
-"""Options that the plan computes with or the script relies on, and what to use in their place."""
-
-_SHORT = {
-    "-D": "--chdir",
-    "-J": "--job-name",
-    "-N": "--nodes",
-    "-a": "--array",
-    "-c": "--cpus-per-task",
-    "-e": "--error",
-    "-n": "--ntasks",
-    "-o": "--output",
-    "-t": "--time",
-}
-SHORT_OPTIONS = {"account": "-A", "constraint": "-C", "partition": "-p", "time": "-t"}
-"""Short options by the keys of the resources that a site may want to be told."""
-_SHORT_NAME = re.compile(r"-[HOQVWhsv]*([A-Za-z])")
-"""A short option, maybe behind some that take no value: ``-Hc4`` is ``-H -c4``."""
-
-
-def option_problems(words: Sequence[str]) -> Iterator[str]:
-    """What is wrong with the options: one line for each that would break the plan."""
-    for word in words:
-        name = _name(word)
-        full = _full(name)
-        if full is not None:
-            yield f"the sbatch option {name} would contradict the plan: {_INSTEAD[full]}"
-
-
-def has_option(words: Sequence[str], long: str, short: str) -> bool:
-    """Whether an option is among the words, in its long or its short form."""
-    return any(_name(word) in (long, short) for word in words)
-
-
-def _name(word: str) -> str:
-    """The option without its value: ``--time=1`` is ``--time``, ``-t1`` is ``-t``; empty for a value by itself."""
-    if word.startswith("--"):
-        return word.partition("=")[0]
-    short = _SHORT_NAME.match(word)
-    return f"-{short[1]}" if short else ""
-
-
-def _full(name: str) -> str | None:
-    """The option of the table that is meant; sbatch takes long ones cut short as well: ``--arr`` is ``--array``."""
-    if name in _INSTEAD or name in _SHORT:
-        return _SHORT.get(name, name)
-    cut_short = (option for option in _INSTEAD if len(name) > len("--") and option.startswith(name))
-    return next(cut_short, None)
+_WIDTH = 112
+_CORES = "SLURM_CPUS_PER_TASK"
+CORES = variable(_CORES)
+"""CPU cores of a rank."""
+NODE_NAMES = 'scontrol show hostnames "$SLURM_JOB_NODELIST"'
+"""Prints the job's nodes, one a line."""
 
 
 def directives(job: Job, site: Site, run_dir: str | None) -> list[str]:
@@ -137,6 +80,98 @@ def _options(words: tuple[str, ...]) -> list[list[str]]:
     return lines
 
 
+def run_dir_problem(run_dir: str) -> str:
+    """Why a job cannot have this run directory; empty when it can."""
+    return "Slurm takes backslashes out of the path of the log" if "\\" in run_dir else ""
+
+
+CLEAR = (
+    "# Left by `sbatch --export=NONE`: srun and mpirun would start the ranks without this environment.",
+    "unset SLURM_EXPORT_ENV",
+)
+"""Takes away what sbatch may leave in the environment."""
+
+
+def new_run(job_name: str) -> tuple[str, str]:
+    """A comment on the run directory that a script makes, and its path."""
+    why = "The job id stays the same over requeues, and so does the run directory."
+    return why, f"$SLURM_SUBMIT_DIR/runs/{job_name}-$SLURM_JOB_ID"
+
+
+def record(site: str) -> list[str]:
+    """What submit does beforehand: what ``bertjob status`` and ``logs`` look for."""
+    entry = f'{{"job_id":"%s","site":"{site}","scheduler":"slurm","time":%s,"host":"%s"}}'
+    return [
+        'ln -sf "$(readlink "/proc/$$/fd/1")" "$RUN/logs/$SLURM_JOB_ID.out"',
+        'grep -qs "\\"$SLURM_JOB_ID\\"" "$RUN/submissions.jsonl" ||',
+        f'  printf \'{entry}\\n\' "$SLURM_JOB_ID" "$(date +%s)" "$HOSTNAME" >> "$RUN/submissions.jsonl"',
+    ]
+
+
+def address(site: Site) -> list[str]:
+    """Lines that set MASTER_ADDR."""
+    lines = [
+        "# The ranks meet on the first node. Not by `head -n 1`, whose closed pipe may end the script.",
+        f"read -r MASTER_ADDR < <({NODE_NAMES})",
+    ]
+    if suffix := site.fabric.host_suffix:
+        lines.append(f"MASTER_ADDR+={suffix} # its name on the fabric")
+    return lines
+
+
+JOB_ID = '"$SLURM_JOB_ID"'
+PORT_NUMBER = "SLURM_JOB_ID + 997 * ${SLURM_RESTART_COUNT:-0}"
+"""Differs between the jobs that may share a node, and between the starts of one job."""
+
+
+def on_each_node(program: str, lacking: str) -> str:
+    """Lines that end the script where a node has no such program, naming the node."""
+    return f"""\
+# A node that lacks the engine is told by its name here; a launcher would only say that a rank has failed.
+srun --mpi=none --overlap --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 sh -s {program} << 'END_OF_CHECK'
+command -v "$1" > /dev/null && exit
+echo "bertjob: $1: {lacking}, or leave the node out by --exclude" >&2
+exit 127
+END_OF_CHECK"""
+
+
+def start_on_each_node(output: str) -> tuple[Word, ...]:
+    """Options of srun for one process a node, which may fail by itself.
+
+    Args:
+        output: file for what it prints, in which ``%n`` becomes the number of the node.
+    """
+    nodes = "--ntasks=" + variable("SLURM_JOB_NUM_NODES")
+    return nodes, "--ntasks-per-node=1", "--kill-on-bad-exit=0", f"--output={output}"
+
+
+def one_process(tty: bool) -> tuple[Word, ...]:
+    """Starts one process on the first node, beside whatever else the allocation runs."""
+    words = ("srun", "--mpi=none", "--overlap", "--nodes=1", "--ntasks=1", "--cpus-per-task=" + CORES)
+    return *words, *(("--pty",) if tty else ())
+
+
+def allocation(job: Job, site: Site) -> str:
+    """Lines by which a script that is outside of an allocation starts again in one."""
+    asked = [f"{option}={value}" for option, value in resources(job, site)]
+    bash = ("bash", *(("-l",) if site.login_shell else ()))
+    first, *more = fold(("salloc", *asked, *job.resources.sbatch, *bash), _WIDTH)
+    return "\n".join(
+        [
+            "# Outside of an allocation it asks for one, in which it starts again.",
+            'if [ -z "${SLURM_JOB_ID:-}" ]; then',
+            " \\\n".join([f"  exec {first}", *(f"      {line}" for line in more)]) + ' "$0"',
+            "fi",
+            f'export {_CORES}="${{{_CORES}:-{job.resources.cpus_per_task}}}"',
+        ]
+    )
+
+
+def shell_command(environment: Mapping[str, str]) -> str:
+    """The command that a shell starts by."""
+    return "srun" if "SLURM_JOB_ID" in environment else "salloc"
+
+
 BEFORE_REQUEUE = r"""
 latest() { cat "$RUN/checkpoints/latest" 2> /dev/null || true; }
 state() { cat "$RUN/state.json" 2> /dev/null || true; }
@@ -153,20 +188,6 @@ trap 'signalled=yes; kill -USR1 "$launcher" 2> /dev/null || true' USR1
 trap 'signalled=yes; cancelled=yes; kill -USR1 "$launcher" 2> /dev/null || true' TERM
 """.strip()
 """Hands signals of the scheduler on to the ranks."""
-
-SIGNALS_HERE = r"""
-# USR1, TERM and ^C reach the ranks as USR1, at which they write a checkpoint and end with 85; at TERM, mpirun would
-# kill them. bash runs a trap only between commands, hence & and wait.
-trap 'kill -USR1 "$launcher" 2> /dev/null || true' USR1 TERM INT
-""".strip()
-"""Hands signals of a person on to the ranks."""
-
-WAIT = r"""
-while kill -0 "$launcher" 2> /dev/null; do wait "$launcher" || true; done
-code=0
-wait "$launcher" || code=$? # bash keeps the exit code of a process that has ended
-""".strip()
-"""Waits for the one process that holds the ranks."""
 
 REQUEUE = r"""
 # Has training stopped with more to do? Exit code 85 says so. But a launcher ends the last ranks once the first has
@@ -199,31 +220,3 @@ if [ "$code" -ne 0 ] && [ -n "$cancelled" ] && stopped; then scancel "$SLURM_JOB
 exit "$code"
 """.strip()
 """Starts the job again where it left off; nobody sees the exit code of a start that is requeued."""
-
-WAIT_FOR_RANKS = r"""
-# USR1, TERM and ^C reach the ranks as USR1, at which they write a checkpoint and end with 85. A rank that fails ends
-# the others, which would wait for it for ever. The sleep is short because a trap runs when it is over.
-trap 'kill -USR1 "${ranks[@]}" 2> /dev/null || true' USR1 TERM INT
-code=0 failed_at=
-while ((${#ranks[@]})); do
-  sleep 0.2
-  for rank in "${!ranks[@]}"; do
-    kill -0 "${ranks[rank]}" 2> /dev/null && continue
-    ended=0
-    wait "${ranks[rank]}" || ended=$?
-    unset "ranks[rank]"
-    if ((ended == 0 || ended == 85)); then
-      ((code)) || code=$ended
-    elif [ -z "$failed_at" ]; then
-      code=$ended failed_at=$SECONDS
-      ((${#ranks[@]})) || break
-      echo "bertjob: rank $rank ended with exit code $ended, so the others are ended" >&2
-      kill -TERM "${ranks[@]}" 2> /dev/null || true
-    fi
-  done
-  if [ -n "$failed_at" ] && ((SECONDS > failed_at + 10)); then kill -KILL "${ranks[@]}" 2> /dev/null || true; fi
-done
-""".strip()
-"""Waits for the ranks that the script has started itself."""
-
-EXIT = 'exit "$code"'

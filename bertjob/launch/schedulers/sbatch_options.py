@@ -1,0 +1,85 @@
+"""Options passed through to sbatch: which ones would break the plan, and those that bertjob adds itself.
+
+Each is one word, as the command line joins them: ``--time=1``, ``-t1``.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+_INSTEAD = {
+    "--array": "submit once for each run, as all jobs of an array would train in one run directory",
+    "--chdir": "use --run-dir before the --",
+    "--cpus-per-task": "use --cpus-per-task before the --, or set resources.cpus_per_task",
+    "--error": "the log is in the run directory, use --run-dir before the --",
+    "--job-name": "set name",
+    "--nodes": "use --nodes before the --, or set resources.nodes",
+    "--ntasks": "use --ntasks-per-node before the --, or set resources.tasks_per_node",
+    "--ntasks-per-node": "use --ntasks-per-node before the --, or set resources.tasks_per_node",
+    "--open-mode": "leave it out, as a job that starts again goes on in its log",
+    "--output": "the log is in the run directory, use --run-dir before the --",
+    "--signal": "set checkpoint.signal_seconds",
+    "--time": "use --time before the --, or set resources.time",
+    "--wrap": "leave it out, as bertjob writes the script",
+}
+"""Options that the plan computes with or the script relies on, and what to use in their place."""
+
+_SHORT = {
+    "-D": "--chdir",
+    "-J": "--job-name",
+    "-N": "--nodes",
+    "-a": "--array",
+    "-c": "--cpus-per-task",
+    "-e": "--error",
+    "-n": "--ntasks",
+    "-o": "--output",
+    "-t": "--time",
+}
+_SHORT_NAME = re.compile(r"-[HOQVWhsv]*([A-Za-z])")
+"""A short option, maybe behind some that take no value: ``-Hc4`` is ``-H -c4``."""
+
+
+def option_problems(words: Sequence[str]) -> Iterator[str]:
+    """What is wrong with the options: one line for each that would break the plan."""
+    for word in words:
+        name = _name(word)
+        full = _full(name)
+        if full is not None:
+            yield f"the sbatch option {name} would contradict the plan: {_INSTEAD[full]}"
+
+
+def has_option(words: Sequence[str], long: str, short: str) -> bool:
+    """Whether an option is among the words, in its long or its short form."""
+    return any(_name(word) in (long, short) for word in words)
+
+
+def _name(word: str) -> str:
+    """The option without its value: ``--time=1`` is ``--time``, ``-t1`` is ``-t``; empty for a value by itself."""
+    if word.startswith("--"):
+        return word.partition("=")[0]
+    short = _SHORT_NAME.match(word)
+    return f"-{short[1]}" if short else ""
+
+
+def _full(name: str) -> str | None:
+    """The option of the table that is meant; sbatch takes long ones cut short as well: ``--arr`` is ``--array``."""
+    if name in _INSTEAD or name in _SHORT:
+        return _SHORT.get(name, name)
+    cut_short = (option for option in _INSTEAD if len(name) > len("--") and option.startswith(name))
+    return next(cut_short, None)
+
+
+def names_nodes(words: Sequence[str]) -> bool:
+    """Whether the options name the nodes to run on."""
+    return any(word.startswith(("--nodelist", "-w")) for word in words)
+
+
+def excluding(words: Sequence[str], nodes: Iterable[str]) -> tuple[str, ...]:
+    """The option that leaves nodes out, with those that `words` exclude already, as the last such option counts."""
+    said = [word.removeprefix("--exclude=") for word in words if word.startswith("--exclude=")]
+    said += [word.removeprefix("-x") for word in words if word.startswith("-x")]
+    return (f"--exclude={','.join(dict.fromkeys([*said[-1:], *nodes]))}",)
+
+
+def after(job_id: str) -> tuple[str, ...]:
+    """The options of a job that starts when another one has succeeded, and is cancelled when that one has failed."""
+    return "--kill-on-invalid-dep=yes", f"--dependency=afterok:{job_id}"
