@@ -19,6 +19,7 @@ SHARED_STEMS: Mapping[str, str] = {
     "main": "entry point",
     "evaluate": "implementation of one protocol: train.tasks.Task",
     "task": "implementation of one protocol: train.tasks.Task",
+    "tasks": "parts of one registry: its rows, the checks that they name, the protocol of their code",
     "lamb": "one optimizer and its 1-bit form, behind one protocol",
 }
 """Stems that several modules may have, with the reason; beside verbs, which are named as what they call."""

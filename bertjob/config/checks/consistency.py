@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from bertjob.config.checks import kernel, onebit
 from bertjob.config.checks.deepspeed_config import cuts_tensors
 from bertjob.config.job import ONE_BIT, Job, Model
-from bertjob.config.registry.tasks import TASKS, unread_data
+from bertjob.config.registry.tasks import TASKS
 
 
 def problems(job: Job) -> Iterator[str]:
-    """What is wrong with a resolved job itself, one line each."""
+    """What is wrong with a job itself, one line each; what its task alone requires is in the task's row.
+
+    Args:
+        job: resolved, so that it says what the site's defaults would.
+    """
     yield from _unread(job)
     yield from TASKS[job.task].problems(job)
     if not TASKS[job.task].trains:
@@ -40,9 +44,11 @@ def _without_gpus(job: Job) -> Iterator[str]:
 
 def _unread(job: Job) -> Iterator[str]:
     """Keys that are said and that nothing would read."""
-    reads = " and ".join(f"data.{key}" for key in TASKS[job.task].data) or "no data"
-    for key in unread_data(job):
-        yield f"data.{key}: task {job.task} reads {reads}"
+    read = TASKS[job.task].data
+    reads = " and ".join(f"data.{key}" for key in read) or "no data"
+    for key in dict.fromkeys(key for row in TASKS.values() for key in row.data):
+        if key not in read and getattr(job.data, key) is not None:
+            yield f"data.{key}: task {job.task} reads {reads}"
     yield from onebit.unread(job.optimizer)
 
 

@@ -157,11 +157,3 @@ def unread_sections(job: Job) -> Iterator[str]:
     for name in Job.__struct_fields__:
         if type(getattr(job, name)) in of_others or (name in _OF_TRAINING and not own.trains):
             yield name
-
-
-def unread_data(job: Job) -> Iterator[str]:
-    """Keys of `data` that a job says and its task does not read."""
-    read = TASKS[job.task].data
-    for key in dict.fromkeys(key for row in TASKS.values() for key in row.data):
-        if key not in read and getattr(job.data, key) is not None:
-            yield key
