@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.calls import count
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "bertjob"
 SMALL = 60
@@ -20,6 +22,7 @@ SHARED_STEMS: Mapping[str, str] = {
     "evaluate": "implementation of one protocol: train.tasks.Task",
     "task": "implementation of one protocol: train.tasks.Task",
     "tasks": "parts of one registry: its rows, the checks that they name, the protocol of their code",
+    "launchers": "the two halves of one registry",
     "lamb": "one optimizer and its 1-bit form, behind one protocol",
 }
 """Stems that several modules may have, with the reason; beside verbs, which are named as what they call."""
@@ -88,6 +91,18 @@ def exceptions() -> int:
     return sum(len(contract.get("ignore_imports", ())) for contract in contracts)
 
 
+def per_submission() -> Mapping[str, int]:
+    """How often `bertjob submit` reads its job and plans it."""
+    from click.testing import CliRunner
+
+    from bertjob.cli.main import cli
+    from bertjob.config.load import build_job, read_job_file
+    from bertjob.launch.plan import plan
+
+    words = ("submit", "squad-demo", "--set", "squad-demo:seed=1", "--dry-run")
+    return count(lambda: CliRunner().invoke(cli, words, catch_exceptions=False), read_job_file, build_job, plan)
+
+
 def _is_core(module: Module) -> bool:
     """Whether it is the module that its package is named for: port/port.py."""
     return module.path.stem == module.path.parent.name
@@ -126,6 +141,8 @@ def main() -> None:
     print(f"under {SMALL} lines             {small} ({100 * small / len(found):.0f} %)")
     print(f"longest                    {longest.lines} ({longest.name})")
     print(f"import exceptions          {exceptions()}")
+    calls = ", ".join(f"{number} {name}" for name, number in per_submission().items())
+    print(f"calls of a submission      {calls}")
     print(f"stems of several subjects  {len(repeated_stems(found))}")
     for stem, names in repeated_stems(found).items():
         print(f"  {stem}: {', '.join(names)}")

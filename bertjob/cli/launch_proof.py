@@ -10,21 +10,16 @@ import msgspec
 from msgspec.structs import replace
 
 from bertjob.cli.doctor_report import proof_view
-from bertjob.cli.options import (
-    SMOKE,
-    Request,
-    key_of,
-)
+from bertjob.cli.options import SMOKE, Loaded, key_of
 from bertjob.cluster.doctor import proofs, prove
-from bertjob.cluster.doctor.advice import combination, excluding, left_out, said_of
+from bertjob.cluster.doctor.advice import combination, left_out, said_of, without
 from bertjob.cluster.doctor.case import Typed
 from bertjob.cluster.host.here import here
 from bertjob.cluster.images import engine
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.create import new_run_dir
 from bertjob.cluster.slurm import facts, queue
-from bertjob.config.job import Job
-from bertjob.config.load import load_job
+from bertjob.config.load import build_job, read_job_file
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
 from bertjob.launch.plan import Plan
 from bertjob.rundir.directory import RUNS, RunDir
@@ -37,19 +32,19 @@ _WHERE = ("account", "partition", "constraint")
 _NODES = 2
 
 
-def launch_words(request: Request) -> Typed:
+def launch_words(loaded: Loaded) -> Typed:
     """The site as it was given, the options that change the launch, and the job where its own file changes it."""
-    own = any(_root(key) in _LAUNCH for key in load_job(request.job).origins)
+    own = any(_root(key) in _LAUNCH for key in loaded.file.keys)
     options: list[str] = []
-    said = request.said
+    said = loaded.settings
     for setting in (*said.shared, *said.own):
         if _matters(key_of(setting)):
             options += ["--set", setting]
     overruled = {key_of(setting) for setting in said.own}
     for key in (f"resources.{where}" for where in _WHERE):
         if key not in overruled:
-            options += map(str, request.options.get(key, ()))
-    return Typed(request.site, request.job if own else "", tuple(options))
+            options += map(str, loaded.request.options.get(key, ()))
+    return Typed(loaded.request.site, loaded.file.given if own else "", tuple(options))
 
 
 def _matters(key: str) -> bool:
@@ -60,24 +55,23 @@ def _root(key: str) -> str:
     return key.partition(".")[0]
 
 
-def show_proof(request: Request, as_json: bool) -> None:
+def show_proof(loaded: Loaded, as_json: bool) -> None:
     """Prove the launch of the requested job at its site; the proof goes to stdout, all else to stderr.
 
     Raises:
         BertjobError: the launch failed; says which nodes, or why.
     """
-    job, site = request.load()
-    wanted = prove.smoke(job.value, load_job(SMOKE).value)
-    queued = site.value.scheduler == "slurm"
-    if queued and wanted.resources.nodes is None and site.value.defaults.nodes is None:
+    request, site = loaded.request, loaded.site.value
+    own = loaded.file if loaded.file.given == SMOKE else read_job_file(SMOKE)
+    wanted = prove.smoke(loaded.job.value, build_job(own).value)
+    queued = site.scheduler == "slurm"
+    if queued and wanted.resources.nodes is None and site.defaults.nodes is None:
         wanted = replace(wanted, resources=replace(wanted.resources, nodes=_NODES))
     run_dir = RunDir(Path(request.run_dir).absolute()) if request.run_dir else new_run_dir(Path(RUNS), "proof")
-    sbatch = (*wanted.resources.sbatch, *request.sbatch)
-    planned = prove.proving(_with(wanted, sbatch), site.value, str(run_dir.path), here())
+    planned = prove.proving(wanted, site, str(run_dir.path), here())
     if bad := left_out(planned):
-        click.echo(said_of(bad, launch_words(request)), err=True)
-        sbatch += excluding(planned.job.resources.sbatch, bad)
-        planned = prove.proving(_with(wanted, sbatch), site.value, str(run_dir.path), here())
+        click.echo(said_of(bad, launch_words(loaded)), err=True)
+        planned = without(planned, bad)
     about = combination(planned, facts.version() if queued else "", engine.digest_of(planned))
     _run(planned, run_dir)
     found = prove.verdict(run_dir)
@@ -90,10 +84,6 @@ def show_proof(request: Request, as_json: bool) -> None:
     from bertjob.cli.output import show
 
     show(proof_view(found.proof, str(about)))
-
-
-def _with(job: Job, sbatch: tuple[str, ...]) -> Job:
-    return replace(job, resources=replace(job.resources, sbatch=sbatch))
 
 
 def _run(planned: Plan, run_dir: RunDir) -> None:

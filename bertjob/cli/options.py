@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -11,10 +12,10 @@ from msgspec.structs import replace
 
 from bertjob.cluster.host.here import here
 from bertjob.config.job import Job
-from bertjob.config.load import Loaded, load_job, load_site
+from bertjob.config.load import JobFile, Sourced, build_job, load_site, read_job_file
 from bertjob.config.search import Kind, names
 from bertjob.config.site import Site
-from bertjob.errors import SpecError
+from bertjob.errors import SpecError, of_job
 from bertjob.launch.plan import Plan, plan
 
 if TYPE_CHECKING:
@@ -50,41 +51,32 @@ class Settings(NamedTuple):
     """Settings of one job, as ``key.path=value``.
 
     Attributes:
-        shared: said to all jobs.
-        own: said to this one.
+        shared: given to all jobs of the command line.
+        own: given to this one.
     """
 
     shared: tuple[str, ...]
     own: tuple[str, ...]
 
 
-def settings_of(settings: Sequence[str], job: str, chain: Sequence[str]) -> Settings:
-    """The settings that are for a job.
-
-    Args:
-        settings: as they follow ``--set``.
-        job: one of the chain, by name or path.
-        chain: all jobs of the command line as they were given. A setting calls one so, or as its file does.
-
-    Raises:
-        SpecError: a setting is for a job that the chain lacks.
-    """
-    refuse_strangers(settings, chain)
+def settings_of(file: JobFile, settings: Sequence[str]) -> Settings:
+    """The settings that are for a job, of those that follow ``--set``."""
     parted = [_addressed(setting) for setting in settings]
     shared = tuple(setting for to, setting in parted if to is None)
-    return Settings(shared, tuple(setting for to, setting in parted if to is not None and to in _names(job)))
+    return Settings(shared, tuple(setting for to, setting in parted if to is not None and to in file.names))
 
 
-def refuse_strangers(settings: Sequence[str], chain: Sequence[str]) -> None:
-    """Refuse a setting for a job that is not there; see `settings_of`.
+def refuse_strangers(settings: Sequence[str], chain: Sequence[JobFile]) -> None:
+    """Refuse a setting for a job that is not on the command line.
 
     Raises:
         SpecError: there is one.
     """
     for setting in settings:
         to, _ = _addressed(setting)
-        if to is not None and not any(to in _names(job) for job in chain):
-            raise SpecError(f"--set {setting}: there is no job {to!r} here, but {', '.join(chain)}")
+        if to is not None and not any(to in file.names for file in chain):
+            there = ", ".join(file.given for file in chain)
+            raise SpecError(f"--set {setting}: there is no job {to!r} here, but {there}")
 
 
 def key_of(setting: str) -> str:
@@ -97,10 +89,6 @@ def _addressed(setting: str) -> tuple[str | None, str]:
     words, equals, value = setting.partition("=")
     to, colon, key = words.rpartition(":")
     return (to.strip(), f"{key}{equals}{value}") if colon else (None, setting)
-
-
-def _names(job: str) -> tuple[str, str]:
-    return job, load_job(job).value.name
 
 
 SMOKE = "smoke"
@@ -158,7 +146,7 @@ class JobIsOptional(click.Command):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What the command line asks for: a job, a site, and where the run shall be."""
+    """What the command line asks for: a job, a site, and the folder of the run."""
 
     job: str
     site: str
@@ -166,41 +154,81 @@ class Request(msgspec.Struct, frozen=True):
     options: dict[str, tuple[str, Any]]
     run_dir: str | None
     sbatch: tuple[str, ...]
-    init: str | None = None
-    """First weights in place of the job's."""
-    chain: tuple[str, ...] = ()
-    """All jobs of the command line where there are several, as they were given."""
 
-    @property
-    def said(self) -> Settings:
-        """What ``--set`` says to this job.
-
-        Raises:
-            SpecError: it is for a job that is not there.
-        """
-        return settings_of(self.settings, self.job, self.chain or (self.job,))
-
-    def load(self) -> tuple[Loaded[Job], Loaded[Site]]:
-        """The job and the site.
+    def load(self) -> "Loaded":
+        """Read the job and the site.
 
         Raises:
             SpecError: either is not well formed.
         """
-        said = self.said
-        job = load_job(self.job, said.shared, self.options, said.own)
-        if self.init is not None:
-            job = replace(job, value=replace(job.value, model=replace(job.value.model, init=self.init, ckpt_type=None)))
-        return job, load_site(self.site)
+        (loaded,) = self.load_chain((self.job,))
+        return loaded
 
-    def plan(self, run_dir: str | None) -> Plan:
-        """The plan of the job at the site, for a run directory (None: the script makes its own).
+    def load_chain(self, jobs: Sequence[str]) -> "list[Loaded]":
+        """Read several jobs in place of the one, each once, and the site.
 
         Raises:
-            SpecError, PreflightError: the job is not well formed, or cannot work at the site.
+            SpecError: one is not well formed, or a setting is for a job that is not among them.
         """
-        job, site = self.load()
+        several = len(jobs) > 1
+        files = []
+        for job in jobs:
+            with of_job(job if several else None):
+                files.append(read_job_file(job))
+        refuse_strangers(self.settings, files)
+        read = []
+        for file in files:
+            said = settings_of(file, self.settings)
+            with of_job(file.given if several else None):
+                read.append((file, self._build(file, said), said))
+        site = load_site(self.site)
+        return [Loaded(self, file, job, site, said) for file, job, said in read]
+
+    def _build(self, file: JobFile, said: Settings) -> Sourced[Job]:
+        """The job with all that the command line lays over it."""
+        job = build_job(file, said.shared, self.options, said.own)
         resources = replace(job.value.resources, sbatch=(*job.value.resources.sbatch, *self.sbatch))
-        return plan(replace(job.value, resources=resources), site.value, run_dir, here())
+        return replace(job, value=replace(job.value, resources=resources))
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A job and its site, read once for the whole invocation.
+
+    Attributes:
+        request: the command line.
+        file: the job as its files describe it.
+        job: the job with all that the command line lays over it.
+        site: where it is to run.
+        settings: what ``--set`` gave to this job.
+    """
+
+    request: Request
+    file: JobFile
+    job: Sourced[Job]
+    site: Sourced[Site]
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Name of the job."""
+        return self.job.value.name
+
+    def starting_from(self, model: str) -> "Loaded":
+        """The same with a model's folder as first weights, in place of the job's own."""
+        job = replace(self.job.value, model=replace(self.job.value.model, init=model, ckpt_type=None))
+        return replace(self, job=replace(self.job, value=job))
+
+    def plan(self, run_dir: Path | None) -> Plan:
+        """Decide how the job starts at the site.
+
+        Args:
+            run_dir: folder of the run; None: the script makes one when it runs.
+
+        Raises:
+            SpecError, PreflightError: the job could not train anywhere, or not at the site.
+        """
+        folder = None if run_dir is None else str(run_dir.absolute())
+        return plan(self.job.value, self.site.value, folder, here())
 
 
 def one_word_each(words: Iterable[str]) -> tuple[str, ...]:

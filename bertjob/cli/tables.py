@@ -11,6 +11,7 @@ from rich.text import Text
 from bertjob.cli.status_table import duration
 from bertjob.cluster.training import Answer
 from bertjob.config.job import Job
+from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.estimate.communication import Compression
 from bertjob.estimate.estimate import Estimate
 from bertjob.launch import pmi
@@ -108,7 +109,7 @@ def _compression(job: Job, gain: Compression) -> dict[str, str]:
     limit = f"below {gain.pays_below:.0f} Gbit/s a node"
     if gain.speed is None:
         return {"sent a step": sent, name: f"pays {limit}; the site says no fabric.gbits"}
-    plain = "LAMB" if "lamb" in name else "Adam"
+    plain = OPTIMIZERS[name].label
     speed = f"{gain.speed:.2f} times as fast as {plain}, {gain.stage_speed:.2f} times in compressed steps"
     pays = f"pays: {speed}" if gain.speed > 1 else f"does not pay: {speed}; it would {limit}"
     return {"sent a step": sent, name: pays}

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from bertjob.cluster.host import Machine
-from bertjob.cluster.host.programs import HostMpi
+from bertjob.cluster.host.programs import HostLauncher
 from bertjob.cluster.slurm.facts import NodeGroup
 from bertjob.config import walltime
 
@@ -74,7 +74,7 @@ def _mpi(machine: Machine) -> Iterator[str]:
     yield f"  slurm: [{', '.join(types)}] # srun --mpi=list; its default is {default}"
 
 
-def _host_mpi(mpi: HostMpi) -> Iterator[str]:
+def _host_mpi(mpi: HostLauncher) -> Iterator[str]:
     library = mpi.library
     yield f"  family: {library.family} # {mpi.command} is of version {mpi.version}"
     if library.family == "openmpi" and mpi.major in (4, 5):

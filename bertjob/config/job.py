@@ -31,8 +31,6 @@ Name = Annotated[
 
 Task = Literal["squad", "pretrain", "mlm", "smoke"]
 """Names of the rows of registry/tasks.py."""
-ONE_BIT = ("onebit-adam", "onebit-lamb", "zeroone-adam")
-"""Optimizers that send one bit for a value."""
 Kind = Literal["bert", "roberta"]
 Norm = Literal["post", "pre"]
 CkptType = Literal["hf", "tf", "deepspeed", "bertjob"]

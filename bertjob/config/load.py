@@ -9,7 +9,8 @@ import yaml
 
 from bertjob.config import walltime
 from bertjob.config.fabric import lay_under, preset_of
-from bertjob.config.job import ONE_BIT, Job, OneBit, Resources
+from bertjob.config.job import Job, OneBit, Resources
+from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.config.registry.tasks import unread_sections
 from bertjob.config.search import find
 from bertjob.config.site import Site
@@ -20,29 +21,64 @@ from bertjob.errors import SpecError
 Value = TypeVar("Value", Job, Site)
 
 
-class Loaded(msgspec.Struct, Generic[Value], frozen=True):
+class Sourced(msgspec.Struct, Generic[Value], frozen=True):
     """A job or site and where each of its keys was said; keys that are not there have their default."""
 
     value: Value
     origins: Mapping[str, Origin]
 
 
-def load_job(
-    name: str, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None, own: Iterable[str] = ()
-) -> Loaded[Job]:
-    """A job by name or path, with ``key.path=value`` settings, then options, then its own settings laid over it.
+class JobFile(msgspec.Struct, frozen=True):
+    """A job as its file and the files it builds on describe it, before settings and options are laid over it.
+
+    Attributes:
+        given: the name or path that it was asked for by.
+        tree: its keys.
+    """
+
+    given: str
+    tree: Tree
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a setting may call the job: the word that it was asked for by, and the name in its file."""
+        name = self.tree.children.get("name") if isinstance(self.tree, Branch) else None
+        return (self.given, name.text) if isinstance(name, Leaf) else (self.given,)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The dotted keys that the files set."""
+        return tuple(key for key, _ in origins(self.tree))
+
+
+def read_job_file(name: str) -> JobFile:
+    """Read a job's file and the files it builds on.
 
     Args:
         name: ``squad``, or the path of a YAML file.
+
+    Raises:
+        SpecError: no such job, or not YAML; one line with file and line.
+    """
+    return JobFile(name, _with_bases(find("job", name), ()))
+
+
+def build_job(
+    file: JobFile, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None, own: Iterable[str] = ()
+) -> Sourced[Job]:
+    """A job with ``key.path=value`` settings, then options, then its own settings laid over it.
+
+    Args:
+        file: the job.
         settings: as after ``--set``, e.g. ``train.epochs=1``; values are YAML.
         options: values of dotted keys, each with the name of the option that said it, e.g.
             ``{"resources.nodes": ("--nodes", 4)}``.
         own: settings for this job alone, where the others are said to several.
 
     Raises:
-        SpecError: no such job, not YAML, an unknown key or a wrong value; one line with file, line and key.
+        SpecError: an unknown key or a wrong value; one line with file, line and key.
     """
-    tree = _with_bases(find("job", name), ())
+    tree = file.tree
     for setting in settings:
         tree = merge(tree, _setting(setting))
     for key, (option, value) in (options or {}).items():
@@ -52,7 +88,16 @@ def load_job(
     return _load(tree, Job)
 
 
-def load_site(name: str) -> Loaded[Site]:
+def load_job(name: str, settings: Iterable[str] = ()) -> Sourced[Job]:
+    """A job by name or path, with ``key.path=value`` settings laid over it.
+
+    Raises:
+        SpecError: as for `read_job_file` and `build_job`.
+    """
+    return build_job(read_job_file(name), settings)
+
+
+def load_site(name: str) -> Sourced[Site]:
     """A site by name or path.
 
     What its `fabric.preset` says is laid under it.
@@ -83,7 +128,7 @@ def dump(value: msgspec.Struct) -> str:
     if isinstance(value, Job):
         for name in _unread(value):
             said.pop(name, None)
-        if value.optimizer.name not in ONE_BIT and value.optimizer.onebit == OneBit():
+        if OPTIMIZERS[value.optimizer.name].one_bit is None and value.optimizer.onebit == OneBit():
             said.get("optimizer", {}).pop("onebit", None)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     return yaml.dump(said, Dumper=dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
@@ -106,22 +151,22 @@ def _said(value: Any) -> Any:
     return [_said(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def _load(tree: Tree, kind: type[Value]) -> Loaded[Value]:
+def _load(tree: Tree, kind: type[Value]) -> Sourced[Value]:
     value = build(tree, kind)
     said = dict(origins(tree))
     if isinstance(value, Job):
         if section := value.deepspeed:
             from bertjob.config.checks.deepspeed_config import check_deepspeed  # few jobs have one
 
-            precision, optimizer = value.precision, value.optimizer.name
-            _at("deepspeed", said, lambda: check_deepspeed(section, precision, optimizer))
+            precision, one_bit = value.precision, OPTIMIZERS[value.optimizer.name].one_bit is not None
+            _at("deepspeed", said, lambda: check_deepspeed(section, precision, one_bit=one_bit))
         _check_resources(value.resources, "resources", said)
     else:
         _check_resources(value.defaults, "defaults", said)
         if value.limits.time:
             limit = value.limits.time
             _at("limits.time", said, lambda: walltime.parse(limit))
-    return Loaded(value, said)
+    return Sourced(value, said)
 
 
 def _check_resources(resources: Resources, section: str, said: Mapping[str, Origin]) -> None:

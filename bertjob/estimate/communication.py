@@ -1,9 +1,14 @@
 """Bytes that ranks exchange per step, what a 1-bit optimizer would save of them, and on which networks it pays."""
 
+from collections.abc import Callable
+from typing import cast
+
 import msgspec
 
-from bertjob.config.checks.settling import earliest
+from bertjob.config.checks.variance import earliest_freeze
 from bertjob.config.job import Optimizer
+from bertjob.config.registry.code import load_code
+from bertjob.config.registry.optimizers import OPTIMIZERS
 
 
 def ring_bytes(size: float, nodes: int) -> float:
@@ -45,27 +50,35 @@ class Rounds(msgspec.Struct, frozen=True):
         return 1.0 - self.full - self.compressed
 
 
+Prediction = Callable[[Optimizer, int, int], Rounds]
+"""Rounds of a 1-bit optimizer with these settings, whose variance is frozen after so many steps, of so many in all."""
+
+
 def rounds(optimizer: Optimizer, steps: int | None) -> Rounds:
     """The rounds of a 1-bit optimizer.
 
     Args:
-        optimizer: of the job; a freeze that is `auto` or not said comes after `WARM_UP` of the steps, `auto` not
-            before it can.
-        steps: of the training; None where that is not known, and then shares are those of the papers.
+        optimizer: of the job; if `freeze_step` is `auto` or not set, the freeze comes after `WARM_UP` of the steps,
+            with `auto` not before it can.
+        steps: of the training; None if that is not known, and then shares are those of the papers.
     """
+    one_bit = OPTIMIZERS[optimizer.name].one_bit
+    assert one_bit is not None, "other optimizers have no such rounds"
     said = optimizer.freeze_step
     total = steps or 100_000
     frozen = round(WARM_UP * total)
     if steps and said is not None:
-        frozen = min(total, max(frozen, earliest(optimizer.betas[1])) if said == "auto" else said)
-    if optimizer.name == "zeroone-adam":
-        full, compressed = _zero_one(optimizer, frozen, total)
-        return Rounds(full / total, compressed / total)
+        frozen = min(total, max(frozen, earliest_freeze(optimizer.betas[1])) if said == "auto" else said)
+    return cast("Prediction", load_code(one_bit.rounds))(optimizer, frozen, total)
+
+
+def rounds_from_freeze(optimizer: Optimizer, frozen: int, total: int) -> Rounds:
+    """Full precision until the freeze, one bit per value after it: 1-bit Adam and 1-bit LAMB."""
     return Rounds(frozen / total, 1.0 - frozen / total)
 
 
-def _zero_one(optimizer: Optimizer, frozen: int, total: int) -> tuple[int, int]:
-    """Steps of 0/1 Adam in full precision, and at one bit a value (Lu et al., arXiv 2202.06009, section 6).
+def rounds_of_zeroone(optimizer: Optimizer, frozen: int, total: int) -> Rounds:
+    """Rounds of 0/1 Adam (Lu et al., arXiv 2202.06009, section 6).
 
     Until the freeze one step in 1, 2, 4, … updates the variance in full precision, doubled after every
     ``var_update_scaler`` of them, and the others send bits. After it one step in 1, 2, 4, … sends bits, doubled after
@@ -83,7 +96,7 @@ def _zero_one(optimizer: Optimizer, frozen: int, total: int) -> tuple[int, int]:
         compressed += length // interval
         step += length
         interval = min(2 * interval, said.local_step_clipper)
-    return full, compressed
+    return Rounds(full / total, compressed / total)
 
 
 _CODED_PER_SECOND = 2e10

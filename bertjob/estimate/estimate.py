@@ -7,7 +7,8 @@ import msgspec
 
 from bertjob.config.checks.batch_size import divisors, solve, total_steps
 from bertjob.config.checks.deepspeed_config import enabled_precision
-from bertjob.config.job import ONE_BIT, Job
+from bertjob.config.job import Job
+from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.config.site import Gpu
 from bertjob.errors import SpecError
 from bertjob.estimate.communication import Compression, Load, compression, full_seconds, ring_bytes, rounds
@@ -95,7 +96,7 @@ def estimate(
     )
     gain, step = None, full_seconds(load, bandwidth)
     sent = ring_bytes(load.value_bytes * load.parameters, nodes)
-    if job.optimizer.name in ONE_BIT and nodes > 1:
+    if OPTIMIZERS[job.optimizer.name].one_bit is not None and nodes > 1:
         hierarchical = job.optimizer.onebit.hierarchical
         gain = compression(load, rounds(job.optimizer, steps(job, samples)), bandwidth, hierarchical=hierarchical)
         step, sent = gain.step, gain.full_bytes / gain.volume
@@ -126,9 +127,11 @@ def memory(job: Job, sizes: Sizes, samples: Samples, nodes: int, ranks: int, mic
         checkpointed=job.model.activation_checkpointing,
     )
     inside = ranks // nodes if job.optimizer.onebit.hierarchical else 1
-    compresses = job.optimizer.name in ONE_BIT and ranks > inside
-    more = compression_bytes(sizes, job.optimizer.name, ranks, inside) if compresses else 0.0
-    return Memory(state_bytes(sizes, ranks, zero.get("stage", 0), own, offloaded) + more, activations)
+    row = OPTIMIZERS[job.optimizer.name]
+    state = state_bytes(sizes, ranks, zero.get("stage", 0), own, offloaded, moments=row.moments)
+    if row.one_bit is not None and ranks > inside:
+        state += compression_bytes(sizes, row.one_bit, ranks, inside)
+    return Memory(state, activations)
 
 
 def _own_half(job: Job) -> bool:

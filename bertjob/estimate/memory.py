@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import msgspec
 
+from bertjob.config.registry.optimizers import OneBitRow
 from bertjob.estimate.model_size import Sizes, parameters
 
 _PER_TOKEN = {"half": (26, 4), "single": (36, 8)}
@@ -32,15 +33,15 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 def state_bytes(
-    sizes: Sizes, world: int, zero_stage: int, half: bool, offloaded: Collection[str] = frozenset()
+    sizes: Sizes, world: int, zero_stage: int, half: bool, offloaded: Collection[str] = frozenset(), *, moments: int
 ) -> float:
-    """Weights, gradients and the two moments of AdamW or LAMB, of one rank, on its GPU.
+    """Weights, gradients and the optimizer's moments, of one rank, on its GPU.
 
-    By autocast, and in fp32, all four are float32: 16 bytes a parameter. DeepSpeed's own fp16 and bf16 have half
-    precision's weights and gradients beside float32 weights and moments (Rajbhandari et al., arXiv 1910.02054, 3.1),
-    also 16. ZeRO 1 divides the moments (and float32 copies) over the ranks, 2 the gradients too, 3 all. What is
-    offloaded is in the memory of the node: the optimizer's part, with the gradients where a rank keeps only its own
-    (Ren et al., arXiv 2101.06840), and the weights.
+    By autocast, and in fp32, all are float32: with two moments, 16 bytes per parameter. DeepSpeed's own fp16 and bf16
+    have weights and gradients in half precision besides float32 weights and moments (Rajbhandari et al., arXiv
+    1910.02054, 3.1), also 16. ZeRO 1 divides the moments (and float32 copies) over the ranks, 2 the gradients too, 3
+    all. What is offloaded is in the memory of the node: the optimizer's part, with the gradients where a rank keeps
+    only its own (Ren et al., arXiv 2101.06840), and the weights.
 
     Args:
         sizes: the model's.
@@ -48,8 +49,9 @@ def state_bytes(
         zero_stage: 0 to 3.
         half: DeepSpeed's own fp16 or bf16.
         offloaded: of "optimizer" and "param", what is on the CPU.
+        moments: float32 values per parameter that the optimizer keeps.
     """
-    weights, gradients, rest = (2, 2, 12) if half else (4, 4, 8)
+    weights, gradients, rest = (2, 2, 4 + 4 * moments) if half else (4, 4, 4 * moments)
     weights = 0 if "param" in offloaded else weights
     if "optimizer" in offloaded:
         rest, gradients = 0, gradients if zero_stage < 2 else 0
@@ -57,20 +59,20 @@ def state_bytes(
     return parameters(sizes) * (kept + (weights + gradients + rest - kept) / world)
 
 
-def compression_bytes(sizes: Sizes, optimizer: str, ranks: int, inside: int = 1) -> float:
-    """What a 1-bit optimizer keeps beside its moments.
+def compression_bytes(sizes: Sizes, one_bit: OneBitRow, ranks: int, inside: int = 1) -> float:
+    """What a 1-bit optimizer keeps besides its moments.
 
-    The errors of its worker, and of its share of the server; three messages of a bit a value; and buffers of its own:
-    1-bit LAMB's momentum of the step before and second variance, 0/1 Adam's anchor and sums of local steps. Where nodes
-    exchange the bits, each rank does so for its part of the values, and has the parts of its node's other ranks.
+    The errors of its worker, and of its share of the server; three messages of one bit per value; and its own buffers.
+    If nodes exchange the bits, each rank does so for its part of the values, and has the parts of its node's other
+    ranks.
 
     Args:
         sizes: the model's.
-        optimizer: its name.
+        one_bit: of its row.
         ranks: N.
         inside: of these, those of a node that average in full precision first.
     """
-    own = {"onebit-lamb": 8, "zeroone-adam": 8}.get(optimizer, 0)
+    own = 4 * one_bit.buffers
     exchanged = 4 + 4 * inside / ranks + 3 / 8
     parts = 4 + 4 / inside if inside > 1 else 0
     return parameters(sizes) * (own + parts + exchanged / inside)

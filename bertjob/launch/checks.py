@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator
 from typing import get_args
 
 from bertjob.config import walltime
-from bertjob.config.checks import consistency, kernel, onebit
+from bertjob.config.checks import compression, consistency, kernel
 from bertjob.config.job import Family, Job
+from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch import auto_launcher, environment
 from bertjob.launch.argv import has_control_characters
 from bertjob.launch.engines import Bind, limits
-from bertjob.launch.launchers import LAUNCHERS
 from bertjob.launch.resolve import shape
 from bertjob.launch.schedulers import SCHEDULERS
 
@@ -140,7 +140,7 @@ def warnings(job: Job, site: Site, gpus_said: bool) -> Iterator[str]:
     """
     tasks, gpus = shape(job).tasks_per_node, shape(job).gpus_per_node
     yield from _without_effect(job, site)
-    yield from onebit.warnings(job, shape(job).nodes, shape(job).world_size)
+    yield from compression.warnings(job, shape(job).nodes, shape(job).world_size)
     yield from kernel.advice(job)
     scheduler = SCHEDULERS[site.scheduler]
     if scheduler.queues and not gpus_said:

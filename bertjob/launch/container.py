@@ -4,13 +4,13 @@ import posixpath
 from collections.abc import Callable, Iterable, Mapping
 
 from bertjob.config.job import Job
+from bertjob.config.registry.launchers import place_variables
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, parse, quote, value
 from bertjob.launch.engines import ENGINES, Bind, Container
 from bertjob.launch.environment import OWN
 from bertjob.launch.input_paths import Need, needs
 from bertjob.launch.schedulers import Scheduler
-from bertjob.rundir.world import PLACE
 
 
 def binds(
@@ -82,7 +82,7 @@ def container(
         gpus=job.resources.gpus_per_node or 0,
         gpu_vendor=site.gpu_vendor,
         environment=environment,
-        ranks=(*OWN, *PLACE),
+        ranks=(*OWN, *place_variables()),
         args=site.engine_args,
         annotations=site.annotations,
     )

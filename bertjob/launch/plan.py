@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from bertjob.config.checks.batch_size import solve
 from bertjob.config.job import Job
+from bertjob.config.load import dump
 from bertjob.config.registry.tasks import TASKS
 from bertjob.config.site import Site
 from bertjob.launch import checks
@@ -17,7 +18,7 @@ from bertjob.launch.container import binds, container, preparation, with_gpus
 from bertjob.launch.engines import ENGINES
 from bertjob.launch.environment import OWN, exports
 from bertjob.launch.input_paths import needs
-from bertjob.launch.launchers import LAUNCHERS, Start
+from bertjob.launch.launchers import Start, launch
 from bertjob.launch.resolve import Here, Shape, resolve, shape
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 
@@ -50,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True):
         run_dir: absolute path of the run directory; None: the script makes ``runs/NAME-JOBID`` where it is submitted.
         shape: engine, launcher and the numbers of nodes, ranks, GPUs and cores.
         accumulation: micro batches that each rank adds up before one optimizer step.
+        options: options that go to the scheduler as they are: the job's, nodes to leave out, jobs to wait for.
         environment: variables that the script exports, in order.
         layers: launcher, engine and program.
         files: lines of the script that make ready what launcher and engine want to find.
@@ -62,6 +64,7 @@ class Plan(msgspec.Struct, frozen=True):
     run_dir: str | None
     shape: Shape
     accumulation: int
+    options: tuple[str, ...]
     environment: Mapping[str, Word]
     layers: tuple[Layer, Layer, Layer]
     files: str
@@ -93,6 +96,11 @@ class Plan(msgspec.Struct, frozen=True):
         """What the ranks do, in a few words: how they share a batch, or that they train nothing."""
         return TASKS[self.job.task].summary(self.job, self.accumulation, self.world_size)
 
+    @property
+    def job_file(self) -> str:
+        """Text of the run directory's job.yaml, for submit, which writes it, and the script, where submit did not."""
+        return dump(self.job)
+
 
 def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
     """Decide how a job starts at a site.
@@ -120,13 +128,14 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         tasks_per_node=form.tasks_per_node,
         cpus_per_task=form.cpus_per_task,
         variables=(*environment, *OWN),
+        python=_python(whole, site, here),
         mpi=site.mpi,
         interface=site.fabric.interface,
         srun_mpi=whole.srun_mpi or "none",
     )
-    launcher = LAUNCHERS[form.launcher]
+    launched = launch(form.launcher, start)
     chosen = (job.launcher or site.launcher) == "auto"
-    why = explanation(replace(whole, launcher="auto", srun_mpi=job.srun_mpi), site) if chosen else launcher.note(start)
+    why = explanation(replace(whole, launcher="auto", srun_mpi=job.srun_mpi), site) if chosen else launched.note
     seen = binds(whole, site, RUNS, here.linked, _known(run_dir, here))
     checks.refuse_links(seen, whole, site)
     told = container(whole, site, environment, seen, RUN, RUN)
@@ -137,13 +146,14 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         run_dir=run_dir,
         shape=form,
         accumulation=_accumulation(whole, form.world_size),
+        options=whole.resources.sbatch,
         environment=environment,
         layers=(
-            Layer(launcher.command(start), why),
+            Layer(launched.words, why),
             Layer(ENGINES[form.engine].command(told), ENGINES[form.engine].note),
-            Layer((*launcher.python(start, _python(whole, site, here)), "bertjob.train", RUN + "/job.yaml")),
+            Layer((*launched.python, "bertjob.train", RUN + "/job.yaml")),
         ),
-        files="\n".join(filter(None, (launcher.files(start), preparation(form.engine, told, ("RUN", "RUNS"))))),
+        files="\n".join(filter(None, (launched.files, preparation(form.engine, told, ("RUN", "RUNS"))))),
         inputs={need.key: need.path for need in needs(whole) if isinstance(need.path, str) and not need.written},
         warnings=tuple(checks.warnings(whole, site, gpus_said)),
     )

@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from bertjob.config.job import Job
-from bertjob.config.load import dump
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, parse, quote
 from bertjob.launch.container import presence
@@ -64,7 +63,7 @@ def _head(plan: Plan) -> str:
         "#!/bin/bash -l" if plan.site.login_shell else "#!/usr/bin/env bash",
         _comment(f"{plan.job.name}: {plan.job.description or plan.job.task}"),
         _comment(f"{made} Run it with {scheduler.command}."),
-        *scheduler.header(plan.job, plan.site, plan.run_dir),
+        *scheduler.header(plan.job, plan.site, plan.run_dir, plan.options),
     ]
     return "\n".join(lines)
 
@@ -116,7 +115,7 @@ def _run_directory(plan: Plan) -> str:
         *(_runs(plan) if plan.engine != "none" else []),
         f"mkdir -p {' '.join(made)}",
         '[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << \'END_OF_JOB\'',
-        dump(plan.job).rstrip("\n"),
+        plan.job_file.rstrip("\n"),
         "END_OF_JOB",
         *(_filed(plan) if plan.run_dir is None else []),
         'cd "$RUN"',
@@ -171,18 +170,19 @@ wait "$launcher" || code=$? # bash keeps the exit code of a process that has end
 
 def _work(plan: Plan) -> list[str]:
     """Sections that start the ranks, wait for them and end."""
-    scheduler = plan.scheduler
-    if plan.shape.launcher == "local":
-        return [scheduler.before, _ranks(plan), scheduler.ranks, scheduler.end]
-    return [scheduler.before, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
+    scheduler, launcher = plan.scheduler, plan.layers[0]
+    if launcher.words:
+        return [scheduler.before, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
+    return [scheduler.before, _ranks(plan), scheduler.ranks, scheduler.end]
 
 
 def _ranks(plan: Plan) -> str:
     size = plan.world_size
+    place = " ".join(f"{name}={value}" for name, value in zip(RANK, ("$rank", "$rank", size, size), strict=True))
     ranks = f"""
 ranks=()
 for ((rank = 0; rank < {size}; rank++)); do
-  RANK=$rank LOCAL_RANK=$rank WORLD_SIZE={size} LOCAL_WORLD_SIZE={size} \\
+  {place} \\
 {textwrap.indent(command(plan.layers), "    ")} &
   ranks+=("$!")
 done

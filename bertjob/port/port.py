@@ -146,7 +146,7 @@ def _edits(
     """The new words in the place of the engine's, or behind the options of srun for an engine that is part of it."""
     begin, end = layer.words[0].start, layer.words[-1].end
     if ENGINES[engine].srun_option:
-        srun = start.layer("srun")
+        srun = start.srun
         if srun is None:
             by = start.launcher.name if start.launcher else "the shell"
             raise PreflightError(f"line {start.line}: {engine} is a part of srun, and this command is started by {by}")

@@ -36,7 +36,7 @@ def gpu_vendor(script: Script, start: Start) -> Literal["", "nvidia", "amd"]:
 
     NVIDIA is taken for the maker where nothing names AMD.
     """
-    srun = start.layer("srun")
+    srun = start.srun
     gpu_options = [(directive.long or "", directive.value or "") for directive in script.directives]
     gpu_options += [(one.name[2:], one.value.value if one.value else "") for one in (srun.options if srun else ())]
     makers = {

@@ -6,19 +6,17 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from bertjob.config.registry.launchers import SLURM, place_variables
 from bertjob.launch.argv import Ref, Text, Word, quote, variable
 from bertjob.launch.engines import ENGINES, Bind, Container
 from bertjob.launch.engines.enroot import EDF_FILE
 from bertjob.lint.bash import sbatch_script as lint
 from bertjob.port.recognize import Mounted, Told
-from bertjob.rundir.world import PLACE
 
 RUN_ENTRY_POINTS = frozenset({"sarus", "podman", "podman-hpc", "docker"})
 """Engines that run the image's entry point unless they are told not to."""
 _SET_VARIABLES = RUN_ENTRY_POINTS | {"shifter"}
 """Engines with an option that sets a variable to a value that is not exported; for others `env` does it inside."""
-_OF_SRUN = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS")
-"""What tells a rank its place in scripts that set no variables of their own."""
 _NOT_SAID = "not_said"
 """Stands for a working directory that nobody said: the option that names it is left out."""
 _ARGUMENT = "\0argument "
@@ -146,7 +144,7 @@ def _container(told: Told, engine: str, job: Job, names: _Names, constant: str) 
         gpus=int(bool(told.gpus)),
         gpu_vendor=told.gpus or "nvidia",
         environment=values if row.file else inherited,
-        ranks=(*PLACE, *_OF_SRUN),
+        ranks=(*place_variables(), *SLURM.in_scripts),
         args=tuple(f"{_ARGUMENT}{number}" for number in range(len(told.environment)) if engine in _SET_VARIABLES),
         annotations=dict(told.annotations) if row.annotations else {},
         stdin=told.stdin,

@@ -8,7 +8,7 @@ import msgspec
 import torch
 from torch import nn
 
-from bertjob.config.checks import batch_size, onebit
+from bertjob.config.checks import batch_size, compression
 from bertjob.config.job import Job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS, evaluates
@@ -95,7 +95,7 @@ def prepare(
     accumulation = batch_size.solve(job.train.global_batch, job.train.micro_batch, ranks.world.size)
     report.phase("features")
     task = cast("type[Task]", load_code(TASKS[job.task].code)).from_job(job, run_dir, ranks, device)
-    if ranks.world.size > 1 and (wrong := onebit.complaint(job.optimizer, task.total_steps)):
+    if ranks.world.size > 1 and (wrong := compression.freeze_problem(job.optimizer, task.total_steps)):
         raise SpecError(wrong)
     flags = install(task.model, job, ranks.world, device)
     backend = make_backend(task.model, job, ranks.world, device, accumulation)

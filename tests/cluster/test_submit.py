@@ -210,21 +210,21 @@ def test_a_job_that_ended_meanwhile_does_not_take_the_checkpoint_from_others(
 def test_a_chain_that_is_refused_half_way_is_taken_back_or_says_what_is_left(
     commands: Commands, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def second(more: tuple[str, ...]) -> Plan:
-        if more:
-            commands.make("sbatch", stderr="sbatch: error: the controller is away\n", code=1)
-        return planned(tmp_path / "second")
-
-    links = [lambda more: planned(tmp_path / "first"), second]
+    commands.make("sbatch")
+    (commands.folder / "sbatch").write_text(
+        '#!/bin/sh\ngrep -q afterok: "$1" || { echo Submitted batch job 4711; exit; }\n'
+        "echo sbatch: error: the controller is away >&2; exit 1\n"
+    )
+    second = planned(tmp_path / "second")
     commands.make("scancel")
     with pytest.raises(SchedulerError, match="the controller is away"):
-        submit_chain(links)
+        submit_chain([planned(tmp_path / "first"), second])
     assert commands.calls("scancel") == [["4711"]]
-    commands.make("sbatch", "Submitted batch job 4713\n")
+    assert not (tmp_path / "second").exists()
     commands.make("scancel", stderr="scancel: error: the controller is away\n", code=1)
     with pytest.raises(SchedulerError, match=r"^sbatch: the controller is away"):
-        submit_chain([lambda more: planned(tmp_path / "third"), second])
-    assert "not to be cancelled now (scancel: the controller is away): scancel 4713" in caplog.text
+        submit_chain([planned(tmp_path / "third"), second])
+    assert "not to be cancelled now (scancel: the controller is away): scancel 4711" in caplog.text
 
 
 def test_the_engine_is_asked_once_for_the_digest_of_the_image(commands: Commands, tmp_path: Path) -> None:

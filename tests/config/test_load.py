@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertjob.config.job import Job
-from bertjob.config.load import dump, load_job, load_site, read_job
+from bertjob.config.load import build_job, dump, load_job, load_site, read_job, read_job_file
 from bertjob.config.search import names
 from bertjob.config.site import Site
 from bertjob.config.validate import build
@@ -54,7 +54,7 @@ def test_the_squad_job_is_the_tutorials_recipe():
 
 def test_each_value_says_where_it_came_from(job_file):
     path = job_file("base: squad\nname: mine\ntrain:\n  epochs: 3\n")
-    loaded = load_job(path, ["optimizer.lr=4e-5"], {"resources.nodes": ("--nodes", 8)})
+    loaded = build_job(read_job_file(path), ["optimizer.lr=4e-5"], {"resources.nodes": ("--nodes", 8)})
     assert loaded.value.train.epochs == 3
     assert loaded.value.train.global_batch == 24
     assert loaded.value.optimizer.lr == 4e-5

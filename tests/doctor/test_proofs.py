@@ -18,6 +18,7 @@ from bertjob.config.job import Image as JobImage
 from bertjob.config.job import Resources
 from bertjob.config.load import load_job
 from bertjob.config.site import Site
+from bertjob.launch.plan import plan
 from bertjob.launch.script import script
 from bertjob.rundir.directory import RunDir
 
@@ -36,14 +37,16 @@ def test_remedies_say_site_and_launch_as_they_were_given():
 def test_of_a_command_line_a_proof_needs_what_changes_the_launch(tmp_path):
     settings = ("train.epochs=1", "mpi=true", "image.ref=x y", "resources.partition=p", "resources.nodes=4")
     options = {"resources.account": ("--account", "g33"), "resources.nodes": ("--nodes", 8)}
-    asked = Request("squad", "./pm.yaml", settings, options, None, ())
-    assert launch_words(asked).to_prove(slurm=True) == (
-        "bertjob doctor --prove --nodes 2 --site ./pm.yaml --set mpi=true --set 'image.ref=x y'"
+    site = tmp_path / "pm.yaml"
+    site.write_text("name: pm\n")
+    asked = Request("squad", str(site), settings, options, None, ())
+    assert launch_words(asked.load()).to_prove(slurm=True) == (
+        f"bertjob doctor --prove --nodes 2 --site {site} --set mpi=true --set 'image.ref=x y'"
         " --set resources.partition=p --account g33"
     )
     own = tmp_path / "mine.yaml"
     own.write_text("base: squad\nlauncher: openmpi\n")
-    assert launch_words(msgspec.structs.replace(asked, job=str(own))).job == str(own)
+    assert launch_words(msgspec.structs.replace(asked, job=str(own)).load()).job == str(own)
 
 
 PROVED = Proved(combination=ABOUT, proof=PROOF, run_dir="/r")
@@ -83,10 +86,15 @@ def test_a_broken_book_is_an_empty_one(tmp_path, monkeypatch):
 
 
 def test_nodes_are_left_out_beside_those_that_the_user_leaves_out():
-    assert advice.excluding([], []) == ()
-    assert advice.excluding([], [bad("n1"), bad("n2")]) == ("--exclude=n1,n2",)
-    assert advice.excluding(["--mail-type=END", "--exclude=n[7-8]"], [bad("n1")]) == ("--exclude=n[7-8],n1",)
-    assert advice.excluding(["-xn1"], [bad("n1")]) == ("--exclude=n1",)
+    def left(*options, nodes=("n1",)):
+        job = msgspec.structs.replace(load_job("smoke").value, resources=Resources(sbatch=options))
+        planned = plan(job, Site(name="s"), None, HERE)
+        return advice.without(planned, [bad(node) for node in nodes]).options
+
+    assert left(nodes=()) == ()
+    assert left(nodes=("n1", "n2")) == ("--exclude=n1,n2",)
+    assert left("--mail-type=END", "--exclude=n[7-8]") == ("--mail-type=END", "--exclude=n[7-8]", "--exclude=n[7-8],n1")
+    assert left("-xn1") == ("-xn1", "--exclude=n1")
 
 
 def test_nodes_that_did_not_start_are_told_with_their_last_words(tmp_path):

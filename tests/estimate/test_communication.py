@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from bertjob.cli.main import cli
 from bertjob.config.job import Job, OneBit, Optimizer, Train
 from bertjob.config.load import load_job
+from bertjob.config.registry.optimizers import OPTIMIZERS, OneBitRow
 from bertjob.config.site import Gpu
 from bertjob.errors import SpecError
 from bertjob.estimate.communication import Compression, Load, Rounds, compression, full_seconds, one_bit_bytes, rounds
@@ -211,7 +212,13 @@ def test_one_node_sends_nothing_and_errors_take_memory() -> None:
     assert of_large(100, nodes=1).compression is None
     assert of_large(100, "adamw").compression is None
     more = of_large(100).memory.state - of_large(100, "adamw").memory.state
-    assert more == compression_bytes(LARGE, "onebit-adam", 32)
+    assert more == compression_bytes(LARGE, one_bit("onebit-adam"), 32)
+
+
+def one_bit(name: str) -> OneBitRow:
+    row = OPTIMIZERS[name].one_bit
+    assert row is not None
+    return row
 
 
 @pytest.mark.parametrize(
@@ -225,7 +232,7 @@ def test_one_node_sends_nothing_and_errors_take_memory() -> None:
 )
 def test_what_compression_keeps_in_memory(name: str, inside: int, bytes_a_parameter: float) -> None:
     """By two ranks, or two nodes of two, beside the bits of three messages."""
-    found = compression_bytes(LARGE, name, 2 * inside, inside) / parameters(LARGE)
+    found = compression_bytes(LARGE, one_bit(name), 2 * inside, inside) / parameters(LARGE)
     assert found == pytest.approx(bytes_a_parameter + 3 / 8 / inside)
 
 

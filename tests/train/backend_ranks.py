@@ -18,10 +18,12 @@ from typing import Any
 
 import msgspec
 import torch
+import toy_optimizer
 from torch import Tensor, distributed
 from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
 from bertjob.config.job import Job, Model, OneBit, Optimizer, Train
+from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.errors import CheckpointError
 from bertjob.rundir.world import World
 from bertjob.train.backends import Backend, StepOutcome
@@ -64,6 +66,12 @@ GPU_WAYS = {
     "gpu-zero3-bf16": {"zero_optimization": {"stage": 3}},
 }
 
+TOY_WAYS = {
+    "torch-toy": {},
+    "zero0-toy": {"zero_optimization": {"stage": 0}},
+}
+"""With an optimizer that the tests bring themselves."""
+
 
 def job(way: str, folder: Path) -> Job:
     return Job(
@@ -73,17 +81,18 @@ def job(way: str, folder: Path) -> Job:
         model=Model(vocab=str(folder / "vocab.txt"), layers=2, hidden=32, heads=4, ff=64, dropout=0.1),
         train=Train(global_batch=2 * MICRO_BATCHES, micro_batch=2, max_seq_length=32),
         optimizer=optimizer(way),
-        deepspeed=(WAYS | GPU_WAYS)[way],
+        deepspeed=(WAYS | GPU_WAYS | TOY_WAYS)[way],
     )
 
 
 def optimizer(way: str) -> Optimizer:
     """1-bit optimizers compress from the third step on, and 0/1 Adam is amid local steps when it is interrupted."""
-    kind = {"onebit": "onebit-adam", "zeroone": "zeroone-adam"}.get(way.rpartition("-")[2])
-    said: dict[str, Any] = {"lr": LR, "weight_decay": 0.05, "max_grad_norm": 0.5}
-    if kind:
+    kinds = {"onebit": "onebit-adam", "zeroone": "zeroone-adam", "toy": toy_optimizer.NAME}
+    kind = kinds.get(way.rpartition("-")[2], "adamw")
+    said: dict[str, Any] = {"name": kind, "lr": LR, "weight_decay": 0.05, "max_grad_norm": 0.5}
+    if OPTIMIZERS[kind].one_bit:
         local = OneBit(check_every=1, local_step_scaler=1, local_step_clipper=4)
-        said |= {"name": kind, "freeze_step": 2, "onebit": local}
+        said |= {"freeze_step": 2, "onebit": local}
     return Optimizer(**said)
 
 
@@ -271,6 +280,7 @@ def full_disk(folder: Path, world: World) -> tuple[str, list[str]]:
 
 def main() -> None:
     folder, rank, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    OPTIMIZERS[toy_optimizer.NAME] = toy_optimizer.ROW
     world = World(rank, size, rank, size, "test")
     torch.set_num_threads(1)
     if size > 1:
@@ -279,7 +289,7 @@ def main() -> None:
     reference: dict[str, Tensor] = {}
     results: dict[str, object] = {}
     for task in sys.argv[4:]:
-        if task in WAYS | GPU_WAYS:
+        if task in WAYS | GPU_WAYS | TOY_WAYS:
             results[task] = straight_and_resumed(task, folder, world, reference)
         elif task == "overflow":
             results[task] = overflow(folder, world)

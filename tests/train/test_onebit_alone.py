@@ -14,9 +14,10 @@ from packaging.requirements import Requirement
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bertjob.config.checks.onebit import complaint
-from bertjob.config.checks.settling import earliest
-from bertjob.config.job import ONE_BIT, OneBit, Optimizer
+from bertjob.config.checks.compression import freeze_problem
+from bertjob.config.checks.variance import earliest_freeze
+from bertjob.config.job import OneBit, Optimizer
+from bertjob.config.registry.optimizers import one_bit_names
 from bertjob.errors import PreflightError
 from bertjob.train.optim import Lamb, OneBitAdam, OneBitLamb, ZeroOneAdam, parameter_groups
 from bertjob.train.optim.factory import gauges, make_optimizer
@@ -197,10 +198,10 @@ def test_one_that_has_gone_on_alone_beyond_its_freeze_freezes_with_the_first_ste
 def test_auto_freezes_no_earlier_than_the_login_node_thinks(beta2):
     freeze = Freeze("auto", beta2)
     looked_at(freeze, 2000)
-    assert freeze.after == earliest(beta2)
+    assert freeze.after == earliest_freeze(beta2)
     job = Optimizer(name="onebit-adam", betas=(0.9, beta2), freeze_step="auto")
-    assert complaint(job, freeze.after + 1) is None
-    assert complaint(job, freeze.after) == (
+    assert freeze_problem(job, freeze.after + 1) is None
+    assert freeze_problem(job, freeze.after) == (
         f"optimizer.freeze_step auto: with beta2 {beta2} the variance cannot be seen to settle before step "
         f"{freeze.after}, and the training ends with step {freeze.after}, so it would never compress"
     )
@@ -283,7 +284,7 @@ def test_settings_out_of_their_range_are_refused(kind, wrong, line):
         kind([nn.Parameter(torch.ones(1))], **{"lr": 0.1, "freeze_step": 1, **wrong})
 
 
-@pytest.mark.parametrize(("name", "kind"), list(zip(ONE_BIT, KINDS, strict=True)))
+@pytest.mark.parametrize(("name", "kind"), list(zip(one_bit_names(), KINDS, strict=True)))
 def test_the_job_chooses(name, kind):
     layer = nn.Linear(2, 2)
     optimizer = make_optimizer(layer, Optimizer(name=name, freeze_step="auto"))

@@ -45,7 +45,7 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
     from bertjob.cluster.training import answers
 
     run_dir = run_folder(run)
-    check_installed("asking", MODELS)
+    check_installed("asking", dict.fromkeys(MODELS, "train"))
     own = [f"--question={question}", f"--context-file={context}"]
     with _showing() as show_progress:
         found = answers(run_dir, [f"--start={start}", f"--count={count}"] if question is None else own, show_progress)

@@ -8,9 +8,17 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from bertjob.cli.options import SITE_VARIABLE, SMOKE, JobIsOptional, Request, SbatchCommand, job_options, json_option
+from bertjob.cli.options import (
+    SITE_VARIABLE,
+    SMOKE,
+    JobIsOptional,
+    Loaded,
+    Request,
+    SbatchCommand,
+    job_options,
+    json_option,
+)
 from bertjob.cluster.doctor import proofs
-from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
 from bertjob.rundir.directory import RUNS
@@ -32,17 +40,16 @@ def verb(request: Request, image: str | None, prove: bool, forget: bool, as_json
     Without a JOB the launch alone is examined. The default site is that of submit; without Slurm, this machine. Exits
     with 3 when a line is red.
     """
-    request = _at_site(request, image)
-    site = request.load()[1].value
+    loaded = _at_site(request, image).load()
     if forget:
-        _forget(site)
+        _forget(loaded.site.value)
         return
     if prove:
         from bertjob.cli.launch_proof import show_proof
 
-        show_proof(request, as_json)
+        show_proof(loaded, as_json)
         return
-    _examine(request, site, as_json)
+    _examine(loaded, as_json)
 
 
 def _at_site(request: Request, image: str | None) -> Request:
@@ -54,15 +61,15 @@ def _at_site(request: Request, image: str | None) -> Request:
     return replace(request, job=request.job or SMOKE, site=site, settings=settings)
 
 
-def _examine(request: Request, site: Site, as_json: bool) -> None:
+def _examine(loaded: Loaded, as_json: bool) -> None:
     from bertjob.cli.launch_proof import launch_words
     from bertjob.cluster.doctor import findings
     from bertjob.cluster.doctor.examine import examine
     from bertjob.cluster.host.here import working_directory
 
-    job = _with_sbatch(request)
+    request, job, site = loaded.request, loaded.job.value, loaded.site.value
     run_dir = Path(request.run_dir).absolute() if request.run_dir else working_directory() / RUNS / job.name
-    found = findings(examine(job, site, run_dir, launch_words(request), named=request.job != SMOKE))
+    found = findings(examine(job, site, run_dir, launch_words(loaded), named=request.job != SMOKE))
     everything = [finding for section in found.values() for finding in section]
     red = [finding for finding in everything if finding.level == "fail"]
     if as_json:
@@ -74,11 +81,6 @@ def _examine(request: Request, site: Site, as_json: bool) -> None:
         show(report(f"{job.name} at {site.name}", found))
     if red:
         raise click.exceptions.Exit(PreflightError.exit_code)
-
-
-def _with_sbatch(request: Request) -> Job:
-    job = request.load()[0].value
-    return replace(job, resources=replace(job.resources, sbatch=(*job.resources.sbatch, *request.sbatch)))
 
 
 def _forget(site: Site) -> None:

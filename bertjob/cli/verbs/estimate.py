@@ -35,15 +35,14 @@ def verb(request: Request, optimizer: str | None, as_json: bool) -> None:
 
     if optimizer is not None:
         request = replace(request, options={**request.options, "optimizer.name": ("--optimizer", optimizer)})
-    job, site = request.load()
-    whole = resolve(job.value, site.value, msgspec.structs.replace(here(), run=_model_of))
+    loaded = request.load()
+    site = loaded.site.value
+    whole = resolve(loaded.job.value, site, msgspec.structs.replace(here(), run=_model_of))
     form = shape(whole)
     if form.gpus_per_node == 0:
         raise SpecError(f"{whole.name}: estimates are of GPUs, and none are asked for: say --gpus-per-node")
     samples, source = samples_of(whole)
-    found = estimate(
-        whole, sizes_of(whole), samples, site.value.gpu, form.nodes, form.world_size, site.value.fabric.gbits
-    )
+    found = estimate(whole, sizes_of(whole), samples, site.gpu, form.nodes, form.world_size, site.fabric.gbits)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
@@ -52,5 +51,5 @@ def verb(request: Request, optimizer: str | None, as_json: bool) -> None:
 
     nodes = f"{form.nodes} node{'s' * (form.nodes > 1)}"
     ranks = f"{form.world_size} rank{'s' * (form.world_size > 1)}"
-    click.echo(f"{whole.name} at {site.value.name}: {source}, {nodes}, {ranks}", err=True)
+    click.echo(f"{whole.name} at {site.name}: {source}, {nodes}, {ranks}", err=True)
     show(estimate_table(whole, found, form.nodes))

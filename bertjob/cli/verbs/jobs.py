@@ -12,7 +12,7 @@ from bertjob.cli.options import JobIsOptional, Request, job_options, json_option
 from bertjob.cli.output import show_names
 from bertjob.cluster.host.here import here, working_directory
 from bertjob.config.job import Job
-from bertjob.config.load import Loaded, load_job
+from bertjob.config.load import Sourced, load_job
 from bertjob.config.reference import keys
 from bertjob.config.search import shipped_folder
 from bertjob.config.yaml import Origin
@@ -27,7 +27,8 @@ def verb(request: Request, as_json: bool) -> None:
     if not request.job:
         show_names("job", lambda name: load_job(name).value.description, as_json)
         return
-    job, site = request.load()
+    loaded = request.load()
+    job, site = loaded.job, loaded.site
     paths = [key.path for key in keys("job") if key.path != "base"]
     as_said = msgspec.structs.replace(here(), run=lambda name: f"run:{name}")  # there may be no such run yet
     whole = resolve(job.value, site.value, as_said)
@@ -41,7 +42,7 @@ def verb(request: Request, as_json: bool) -> None:
         show(origins_table([(path, value, _short(origin)) for path, value, origin in rows], out().width))
 
 
-def _origin(path: str, job: Loaded[Job], whole: Job, site: str) -> Origin:
+def _origin(path: str, job: Sourced[Job], whole: Job, site: str) -> Origin:
     """Where a key was said, or the first one of those that it holds; else who filled it in."""
     said = job.origins.get(path) or next((at for key, at in job.origins.items() if key.startswith(f"{path}.")), None)
     if said is not None:

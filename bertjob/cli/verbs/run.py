@@ -31,11 +31,10 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
     """
     from bertjob.cluster.runs.create import new_run_dir
 
-    job, site = request.load()
-    refuse_here(site.value)
-    name = job.value.name
-    run_dir = RunDir(Path(request.run_dir).absolute()) if request.run_dir else new_run_dir(Path(RUNS), name)
-    plan = request.plan(str(run_dir.path))
+    loaded = request.load()
+    refuse_here(loaded.site.value)
+    run_dir = RunDir(Path(request.run_dir).absolute()) if request.run_dir else new_run_dir(Path(RUNS), loaded.name)
+    plan = loaded.plan(run_dir.path)
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
     from bertjob.cluster.local import check_start, run_here
@@ -58,7 +57,7 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
         why = state.error if state is not None and state.error else f"exit code {code}"
         if run_dir.latest.exists():
             click.echo(f"to go on from {run_dir.latest.read_text().strip()}: {command(run_dir)}", err=True)
-        raise BertjobError(f"{name} failed: {why} (log: {run_dir.log('local')})")
+        raise BertjobError(f"{loaded.name} failed: {why} (log: {run_dir.log('local')})")
     else:
         _show_result(run_dir, TASKS[plan.job.task])
     state = read_state(run_dir.state)

@@ -18,7 +18,7 @@ def verb(request: Request) -> None:
     The script holds all that it needs: `bertjob script squad --nodes 2 --gpus-per-node 4 > squad.sbatch`, and then
     `sbatch squad.sbatch`.
     """
-    plan = request.plan(None if request.run_dir is None else str(Path(request.run_dir).absolute()))
+    plan = request.load().plan(None if request.run_dir is None else Path(request.run_dir))
     for warning in (*plan.warnings, *unsaid(plan.job, plan.site)):
         click.echo(f"warning: {warning}", err=True)
     sys.stdout.write(script(plan))

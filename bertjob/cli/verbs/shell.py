@@ -40,9 +40,9 @@ def verb(request: Request, dry_run: bool) -> None:
     if request.run_dir is not None:
         raise click.UsageError("--run-dir: a shell has no run directory; it starts in this folder")
     words: Any = click.get_current_context().meta.get("command") or ("bash",)
-    job, site = replace(request, job=request.job or JOB).load()
+    loaded = replace(request, job=request.job or JOB).load()
     tty = sys.stdin.isatty() and sys.stdout.isatty()
-    planned = shell(job.value, site.value, here(), words, tty)
+    planned = shell(loaded.job.value, loaded.site.value, here(), words, tty)
     for folder in planned.unseen:
         click.echo(f"not mounted, as there is no such folder: {folder}", err=True)
     if dry_run:

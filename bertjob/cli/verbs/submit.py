@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from msgspec.structs import replace
 
-from bertjob.cli.options import Names, Request, SbatchCommand, job_options, json_option, refuse_strangers
+from bertjob.cli.options import Loaded, Names, Request, SbatchCommand, job_options, json_option
 from bertjob.config.search import phases
 from bertjob.errors import of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
-from bertjob.rundir.directory import RUNS, RunDir
+from bertjob.rundir.directory import RUNS
 
 if TYPE_CHECKING:
     from bertjob.cluster.slurm.submit import Submitted
@@ -39,14 +38,17 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
     jobs = tuple(job for name in (request.job, *more) for job in phases(name) or [name])
     if (chain or len(jobs) > 1) and request.run_dir:
         raise click.UsageError("--run-dir is for one job: each of a chain has its own")
-    plans = [_planned(link) for link in _links(request, jobs)]
-    for warning in dict.fromkeys(warning for _, plan in plans for warning in plan.warnings):
+    loaded = request.load_chain(jobs)
+    plans = _plans(loaded)
+    for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
         click.echo(f"warning: {warning}", err=True)
     if dry_run:
-        _print_scripts([plan for _, plan in plans], as_json)
+        _print_scripts(plans, as_json)
         return
-    submitted = _submit([link for link, _ in plans])
-    _tell(plans, submitted, as_json)
+    from bertjob.cluster.slurm.submit import submit_chain
+
+    submitted = submit_chain(plans)
+    _tell(loaded, plans, submitted, as_json)
     if waits:
         from bertjob.cli.verbs.wait import wait_for
         from bertjob.cluster.runs import catalog
@@ -55,40 +57,29 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
         wait_for([catalog.find(str(one.run_dir.path)) for one in submitted])
 
 
-def _links(request: Request, chain: tuple[str, ...]) -> list[Request]:
-    """A request for each job, with its run directory; each but the first begins with the model of the one before."""
-    from bertjob.cluster.runs.create import new_run_dir
+def _plans(chain: list[Loaded]) -> list[Plan]:
+    """A plan for each job, with its run directory; each but the first begins with the model of the one before."""
+    from bertjob.cluster.runs import create
 
-    links: list[Request] = []
-    init = None
-    refuse_strangers(request.settings, chain)
-    for name in chain:
-        one = replace(request, job=name, init=init, chain=chain)
-        with of_job(name if len(chain) > 1 else None):
-            job, site = one.load()
-        refuse_submit(site.value)
-        run_dir = Path(request.run_dir).absolute() if request.run_dir else new_run_dir(Path(RUNS), job.value.name).path
-        links.append(replace(one, run_dir=str(run_dir)))
-        init = str(RunDir(run_dir).model)
-    return links
+    refuse_submit(chain[0].site.value)
+    plans: list[Plan] = []
+    for loaded in chain:
+        folder = loaded.request.run_dir
+        run_dir = Path(folder) if folder else create.new_run_dir(Path(RUNS), loaded.name).path
+        begun = loaded.starting_from(str(create.of(plans[-1]).model)) if plans else loaded
+        with of_job(loaded.file.given if len(chain) > 1 else None):
+            plans.append(_without_bad_nodes(begun, begun.plan(run_dir)))
+    return plans
 
 
-def _planned(link: Request) -> tuple[Request, Plan]:
-    with of_job(link.job if len(link.chain) > 1 else None):
-        return _left_out(link, link.plan(link.run_dir))
-
-
-def _left_out(link: Request, plan: Plan) -> tuple[Request, Plan]:
-    """The same without the nodes that failed a proof."""
+def _without_bad_nodes(loaded: Loaded, plan: Plan) -> Plan:
+    """The plan without the nodes that failed a proof."""
     from bertjob.cli.launch_proof import launch_words
-    from bertjob.cluster.doctor.advice import excluding, left_out, said_of
+    from bertjob.cluster.doctor.advice import left_out, said_of, without
 
-    bad = left_out(plan)
-    if not bad:
-        return link, plan
-    click.echo(said_of(bad, launch_words(link)), err=True)
-    without = replace(link, sbatch=(*link.sbatch, *excluding(plan.job.resources.sbatch, bad)))
-    return without, without.plan(without.run_dir)
+    if bad := left_out(plan):
+        click.echo(said_of(bad, launch_words(loaded)), err=True)
+    return without(plan, bad)
 
 
 def _print_scripts(plans: list[Plan], as_json: bool) -> None:
@@ -100,24 +91,15 @@ def _print_scripts(plans: list[Plan], as_json: bool) -> None:
         sys.stdout.write(json.dumps({"script": text, "run_dir": plan.run_dir}) + "\n" if as_json else text)
 
 
-def _submit(links: list[Request]) -> "list[Submitted]":
-    from bertjob.cluster.slurm.submit import Link, submit_chain
-
-    def planned(link: Request) -> Link:
-        return lambda more: replace(link, sbatch=(*link.sbatch, *more)).plan(link.run_dir)
-
-    return submit_chain([planned(link) for link in links])
-
-
-def _tell(plans: list[tuple[Request, Plan]], submitted: "list[Submitted]", as_json: bool) -> None:
+def _tell(chain: list[Loaded], plans: list[Plan], submitted: "list[Submitted]", as_json: bool) -> None:
     from bertjob.cli.launch_proof import launch_words
     from bertjob.cluster.doctor.advice import unproved
 
-    pairs = zip(plans, submitted, strict=True)
-    doubts = (unproved(plan, one.image_digest, launch_words(link)) for (link, plan), one in pairs)
+    each = zip(chain, plans, submitted, strict=True)
+    doubts = (unproved(plan, one.image_digest, launch_words(loaded)) for loaded, plan, one in each)
     for doubt in dict.fromkeys(filter(None, doubts)):
         click.echo(doubt, err=True)
-    for (_, plan), one in zip(plans, submitted, strict=True):
+    for plan, one in zip(plans, submitted, strict=True):
         log = one.run_dir.log(one.job_id)
         click.echo(f"{plan.job.name} at {plan.site.name}: {_summary(plan)}", err=True)
         click.echo(f"run directory {one.run_dir.path}\nlog           {log}", err=True)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from bertjob.cluster.doctor import proofs
 from bertjob.cluster.doctor.case import Typed
 from bertjob.cluster.doctor.proofs import BadNode, Combination
@@ -11,24 +13,17 @@ from bertjob.launch.plan import Plan
 
 def left_out(plan: Plan) -> tuple[BadNode, ...]:
     """Nodes that a plan should do without; none where the user names the nodes. Asks nobody, so dry runs may."""
-    if any(word.startswith(("--nodelist", "-w")) for word in plan.job.resources.sbatch):
+    if plan.scheduler.names_nodes(plan.options):
         return ()
     return proofs.read().bad(plan.site.name, plan.engine)
 
 
-def excluding(options: Sequence[str], nodes: Sequence[BadNode]) -> tuple[str, ...]:
-    """The option for sbatch that leaves nodes out, with those that `options` exclude already: the last one counts.
-
-    Args:
-        options: sbatch options, one word each.
-        nodes: nodes to leave out.
-    """
+def without(plan: Plan, nodes: Sequence[BadNode]) -> Plan:
+    """The same plan with an option that leaves nodes out."""
     if not nodes:
-        return ()
-    said = [word.removeprefix("--exclude=") for word in options if word.startswith("--exclude=")]
-    said += [word.removeprefix("-x") for word in options if word.startswith("-x")]
-    names = dict.fromkeys([*(said[-1:]), *(node.name for node in nodes)])
-    return (f"--exclude={','.join(names)}",)
+        return plan
+    excluding = plan.scheduler.excluding(plan.options, (node.name for node in nodes))
+    return replace(plan, options=(*plan.options, *excluding))
 
 
 def said_of(nodes: Sequence[BadNode], typed: Typed) -> str:
@@ -59,7 +54,7 @@ def combination(plan: Plan, slurm_version: str, digest: str | None) -> Combinati
         slurm_version: empty without Slurm.
         digest: of its image (images.digest_of).
     """
-    kind = plan.job.srun_mpi if plan.shape.launcher == "srun" else None
-    launcher = plan.shape.launcher if kind in (None, "none") else f"srun --mpi={kind}"
+    kind, name = plan.job.srun_mpi, plan.shape.launcher
+    launcher = name if kind in (None, "none") else f"{name} --mpi={kind}"
     image = "" if plan.engine == "none" or plan.image is None else digest or plan.image
     return Combination(plan.site.name, slurm_version, plan.engine, image, launcher)

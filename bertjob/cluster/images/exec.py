@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bertjob.config.registry.launcher_programs import SRUN
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
 from bertjob.launch.argv import Text, Word, parse
@@ -57,7 +58,7 @@ def starter(engine: str, ref: str, site: Site, binds: Sequence[Bind] = (), gpus:
         if row.file is not None:
             name, text = row.file
             Path(folder, name).write_text(text(told), encoding="utf-8")
-        srun = ("srun", "--nodes=1", "--ntasks=1") if row.srun_option else ()
+        srun = (SRUN.name, "--nodes=1", "--ntasks=1") if row.srun_option else ()
         before = tuple(_literal(word, site) for word in (*srun, *row.command(told)))
         yield lambda program: (*before, *program)
 

@@ -43,7 +43,7 @@ def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | by
     image = None if plan.engine == "none" else plan.image
     origin = provenance.collect(plan.job.name, plan.site.name, image, image_digest=digest)
     return {
-        run_dir.job.name: dump(plan.job),
+        run_dir.job.name: plan.job_file,
         run_dir.site.name: dump(plan.site),
         run_dir.script.name: script(plan),
         run_dir.provenance.name: provenance.encode(origin),

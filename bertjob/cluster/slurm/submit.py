@@ -7,10 +7,12 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from bertjob.cluster.images import engine
 from bertjob.cluster.preflight import check, check_continues, check_over
@@ -34,30 +36,27 @@ class Submitted:
     """Of the image that the job starts; None without one, and where the engine does not tell it."""
 
 
-def submit(plan: Plan, coming: Collection[str] = (), after: Submitted | None = None) -> Submitted:
+def submit(plan: Plan) -> Submitted:
     """Queue a job. A run directory that exists is continued: the training goes on from its newest checkpoint.
 
     Args:
         plan: what to run, with its run directory.
-        coming: paths that jobs before it will make.
-        after: the job before it in a chain, for the records: that it waits for this one is said in the plan.
 
     Raises:
         PreflightError: the site has no scheduler, a file is missing, or the run directory cannot be made,
             its job is not over or is another one.
         SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
     """
-    run_dir = check_submission(plan, coming)
-    digest = engine.digest_of(plan)
-    with create.made(run_dir, create.files(plan, run_dir, digest)):
-        job_id = _sbatch(run_dir.script)
-    waits_for = ("", "") if after is None else (after.job_id, str(after.run_dir.path))
-    catalog.record(run_dir, job_id=job_id, site=plan.site.name, scheduler="slurm", after=waits_for)
-    return Submitted(job_id, run_dir, digest)
+    (submitted,) = submit_chain((plan,))
+    return submitted
 
 
-def check_submission(plan: Plan, coming: Collection[str] = ()) -> RunDir:
-    """All that is checked before a job is queued; its run directory.
+def check_submission(plan: Plan, coming: Collection[str] = ()) -> None:
+    """All that is checked before a job is queued.
+
+    Args:
+        plan: what to run.
+        coming: paths that jobs before it will make.
 
     Raises:
         PreflightError: as for `submit`.
@@ -67,7 +66,6 @@ def check_submission(plan: Plan, coming: Collection[str] = ()) -> RunDir:
     run_dir = create.of(plan)
     check_over(run_dir)
     check_continues(plan, run_dir)
-    return run_dir
 
 
 def _sbatch(path: Path) -> str:
@@ -108,22 +106,19 @@ def _executor(folder: str, path: Path) -> Any:
 
 
 _log = logging.getLogger(__name__)
-Link = Callable[[tuple[str, ...]], Plan]
-"""The plan of one job, given more options of sbatch."""
 
 
-def check_chain(plans: Sequence[Plan]) -> frozenset[str]:
-    """All that is checked before the first job is queued; the models that the jobs will leave to each other.
+def check_chain(plans: Sequence[Plan]) -> None:
+    """All that is checked before the first job is queued.
 
     Raises:
-        PreflightError: as for submit.check_submission and check_layers.
+        PreflightError: as for `check_submission` and `check_layers`.
     """
     coming = frozenset(str(create.of(plan).model) for plan in plans)
     for plan in plans:
         with of_job(plan.job.name if len(plans) > 1 else None):
             check_submission(plan, coming)
     check_layers(plans)
-    return coming
 
 
 def check_layers(plans: Sequence[Plan]) -> None:
@@ -137,25 +132,42 @@ def check_layers(plans: Sequence[Plan]) -> None:
             raise PreflightError(f"job {after.job.name}: {wrong}")
 
 
-def submit_chain(links: Sequence[Link]) -> list[Submitted]:
+def submit_chain(plans: Sequence[Plan]) -> list[Submitted]:
     """Queue jobs, each of which starts when the one before it has succeeded; a failed one cancels the rest.
 
     All are checked before the first one is queued. Where the scheduler refuses one, those before it are cancelled.
 
     Raises:
-        PreflightError, SchedulerError: as for submit.submit.
+        PreflightError, SchedulerError: as for `submit`.
     """
-    coming = check_chain([link(()) for link in links])
+    check_chain(plans)
     queued: list[Submitted] = []
     try:
-        for link in links:
-            after = ("--kill-on-invalid-dep=yes", f"--dependency=afterok:{queued[-1].job_id}") if queued else ()
-            queued.append(submit(link(after), coming, queued[-1] if queued else None))
+        for plan in plans:
+            queued.append(_queue(plan, queued[-1] if queued else None))
     except BaseException:  # an interrupt too
         if queued:
             _take_back([link.job_id for link in queued])
         raise
     return queued
+
+
+def _queue(plan: Plan, before: Submitted | None) -> Submitted:
+    """Write the run directory of a plan that was checked, and hand its script to sbatch.
+
+    Args:
+        plan: what to run.
+        before: the job that it waits for.
+    """
+    waits_for = ("", "")
+    if before is not None:
+        plan = replace(plan, options=plan.options + plan.scheduler.after(before.job_id))
+        waits_for = (before.job_id, str(before.run_dir.path))
+    run_dir, digest = create.of(plan), engine.digest_of(plan)
+    with create.made(run_dir, create.files(plan, run_dir, digest)):
+        job_id = _sbatch(run_dir.script)
+    catalog.record(run_dir, job_id=job_id, site=plan.site.name, scheduler="slurm", after=waits_for)
+    return Submitted(job_id, run_dir, digest)
 
 
 def _take_back(jobs: list[str]) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from bertjob.config.checks import kernel, onebit
+from bertjob.config.checks import compression, kernel
 from bertjob.config.checks.deepspeed_config import cuts_tensors
-from bertjob.config.job import ONE_BIT, Job, Model
+from bertjob.config.job import Job, Model
+from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.config.registry.tasks import TASKS
 
 
@@ -24,8 +25,8 @@ def problems(job: Job) -> Iterator[str]:
         yield from _random(job.model, has_vocabulary=job.data.shards is not None)
     if job.backend == "deepspeed" and (wrong := cuts_tensors(job.deepspeed, job.optimizer.name)):
         yield wrong
-    if job.optimizer.name in ONE_BIT:
-        yield from onebit.problems(job)
+    if OPTIMIZERS[job.optimizer.name].one_bit is not None:
+        yield from compression.problems(job)
     if job.optimizer.trust[0] > job.optimizer.trust[1]:
         yield f"optimizer.trust {list(job.optimizer.trust)}: the least trust ratio comes first"
     yield from kernel.problems(job)
@@ -36,8 +37,10 @@ def problems(job: Job) -> Iterator[str]:
 def _without_gpus(job: Job) -> Iterator[str]:
     if job.model.kernel.enabled:
         yield "model.kernel needs GPUs with CUDA, and resources.gpus_per_node is 0; on CPUs leave it out"
-    if job.optimizer.name == "fused-lamb":
-        yield "optimizer.name fused-lamb needs GPUs, and resources.gpus_per_node is 0; on CPUs say lamb"
+    optimizer = OPTIMIZERS[job.optimizer.name]
+    if optimizer.needs_gpu:
+        instead = f"; on CPUs say {optimizer.cpu_equivalent}" if optimizer.cpu_equivalent else ""
+        yield f"optimizer.name {job.optimizer.name} needs GPUs, and resources.gpus_per_node is 0{instead}"
     if job.precision == "fp16":
         yield "precision fp16 needs GPUs, and resources.gpus_per_node is 0; on CPUs say bf16, fp32 or auto"
 
@@ -49,7 +52,7 @@ def _unread(job: Job) -> Iterator[str]:
     for key in dict.fromkeys(key for row in TASKS.values() for key in row.data):
         if key not in read and getattr(job.data, key) is not None:
             yield f"data.{key}: task {job.task} reads {reads}"
-    yield from onebit.unread(job.optimizer)
+    yield from compression.unread(job.optimizer)
 
 
 def _random(model: Model, *, has_vocabulary: bool) -> Iterator[str]:

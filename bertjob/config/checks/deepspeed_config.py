@@ -8,7 +8,8 @@ job, not what this training does, or gone from DeepSpeed.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bertjob.config.job import ONE_BIT, Precision
+from bertjob.config.job import Precision
+from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.errors import SpecError
 from bertjob.text import did_you_mean
 
@@ -173,20 +174,18 @@ SECTIONS: Mapping[str, frozenset[str]] = {
     "torch_autocast": frozenset({"dtype", "enabled", "lower_precision_safe_modules"}),
 }
 """Keys of the parts that are checked key by key."""
-LAMBS = ("lamb", "fused-lamb")
-"""Optimizers that look at whole tensors."""
 _OFFLOAD_STAGES = {"offload_optimizer": (1, 2, 3), "offload_param": (3,)}
 _PRECISIONS = {"fp16": ("fp16",), "bf16": ("bf16",), "torch_autocast": ("fp16", "bf16")}
 """DeepSpeed's ways to compute in half precision, and which `precision` of the job each may go with."""
 
 
-def check_deepspeed(section: Mapping[str, Any], precision: Precision = "auto", optimizer: str = "adamw") -> None:
+def check_deepspeed(section: Mapping[str, Any], precision: Precision = "auto", *, one_bit: bool = False) -> None:
     """Refuse what DeepSpeed would ignore, or would refuse only on the compute nodes.
 
     Args:
         section: the job's ``deepspeed:``.
         precision: the job's ``precision``, which must not contradict the section's.
-        optimizer: the job's ``optimizer.name``: the 1-bit ones scale the loss themselves.
+        one_bit: whether the job's optimizer is a 1-bit one, for which bertjob scales the loss itself.
 
     Raises:
         SpecError: an unknown key (names the nearest), one that the job says elsewhere (names where), one that
@@ -199,7 +198,7 @@ def check_deepspeed(section: Mapping[str, Any], precision: Precision = "auto", o
             if key not in known:
                 raise _unknown(f"deepspeed.{path}", key, known)
     _check_zero(section)
-    _check_precision(section, precision, optimizer)
+    _check_precision(section, precision, one_bit=one_bit)
 
 
 def enabled_precision(section: Mapping[str, Any]) -> str | None:
@@ -208,13 +207,19 @@ def enabled_precision(section: Mapping[str, Any]) -> str | None:
 
 
 def cuts_tensors(section: Mapping[str, Any], optimizer: str) -> str | None:
-    """What is wrong with an optimizer that wants whole tensors of its rank, where ZeRO gives it slices of averages."""
+    """What is wrong with an optimizer that needs whole tensors of its own rank, if ZeRO gives it slices of averages.
+
+    Args:
+        section: the job's ``deepspeed:``, checked.
+        optimizer: the job's ``optimizer.name``.
+    """
     stage = (section.get("zero_optimization") or {}).get("stage", 0)
     own = enabled_precision(section)
-    if optimizer not in (*LAMBS, *ONE_BIT) or (stage == 0 and own not in ("fp16", "bf16")):
+    row = OPTIMIZERS[optimizer]
+    if not (row.whole_tensors or row.one_bit) or (stage == 0 and own not in ("fp16", "bf16")):
         return None
     cause = f"deepspeed.zero_optimization stage {stage}" if stage else f"DeepSpeed's {own}, which needs ZeRO 1,"
-    if optimizer in ONE_BIT:
+    if row.one_bit:
         why = f"compresses each rank's own momentum, and {cause} leaves it one slice of averages in full precision"
         return f"optimizer {optimizer} {why}: say ZeRO stage 0, and precision alone for fp16 or bf16"
     remedy = "say backend torch, or ZeRO stage 0"
@@ -246,14 +251,14 @@ def _check_zero(section: Mapping[str, Any]) -> None:
             raise SpecError(f"deepspeed.{path} needs stage {' or '.join(map(str, stages))}, not {stage}")
 
 
-def _check_precision(section: Mapping[str, Any], precision: Precision, optimizer: str) -> None:
+def _check_precision(section: Mapping[str, Any], precision: Precision, *, one_bit: bool) -> None:
     enabled = _enabled(section)
     if len(enabled) > 1:
         raise SpecError(f"deepspeed.{enabled[0]} and deepspeed.{enabled[1]} are both enabled: choose one")
     if enabled and precision not in ("auto", *_PRECISIONS[enabled[0]]):
         raise SpecError(f"deepspeed.{enabled[0]} is enabled, but precision is {precision}: say it in one place")
     half = enabled[0] if enabled else precision
-    by_deepspeed = (half == "fp16" and optimizer not in ONE_BIT) or enabled == ["bf16"]
+    by_deepspeed = (half == "fp16" and not one_bit) or enabled == ["bf16"]
     if by_deepspeed and _part(section, "zero_optimization").get("stage") == 0:
         # There DeepSpeed's optimizer divides the gradients by a loss scale that its engine has not multiplied in.
         raise SpecError(f"deepspeed.zero_optimization.stage is 0, but {half} needs 1, 2 or 3: leave it out for 1")

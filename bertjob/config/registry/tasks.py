@@ -41,7 +41,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
         summary: what its ranks do, in a few words, by job, accumulation and world size; for `submit` and `doctor`.
         samples: "module:function" that counts what a resolved job trains on, and says where the count is from, as
             `bertjob.estimate.job_files.samples_of` returns it; None: it takes no steps.
-        packages: modules that it imports, each with the extra of bertjob that brings it.
+        packages: Python packages that it needs.
         problems: what is wrong with a resolved job of this task, one line each.
     """
 
@@ -54,7 +54,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     examples: str | None
     summary: Callable[[Job, int, int], str]
     samples: str | None
-    packages: Mapping[str, str]
+    packages: tuple[str, ...]
     problems: Callable[[Job], Iterable[str]]
 
     @property
@@ -68,9 +68,9 @@ def batch(job: Job, accumulation: int, world_size: int) -> str:
     return f"batch {job.train.global_batch} = {job.train.micro_batch} x {accumulation} x {world_size}"
 
 
-TORCH: Final = {"torch": "train", "numpy": "train"}
+TORCH: Final = ("torch", "numpy")
 """What every rank imports."""
-MODELS: Final = {**TORCH, "transformers": "train", "tokenizers": "train"}
+MODELS: Final = (*TORCH, "transformers", "tokenizers")
 """What trains a model, or asks one."""
 _FETCH = "`bertjob data fetch squad` brings SQuAD"
 _PREPARE = "`bertjob data prepare` makes it"

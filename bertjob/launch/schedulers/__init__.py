@@ -46,8 +46,11 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a job that starts when the job of this id has succeeded, and not at all when it has failed."""
 
     # The script, from its top to its end
-    header: Callable[[Job, Site, str | None], Iterable[str]]
-    """Lines that ask for the resources of a job; its run directory is None where the script makes one."""
+    header: Callable[[Job, Site, str | None, Sequence[str]], Iterable[str]]
+    """Lines that ask for the resources of a job, with further options of the scheduler.
+
+    The run directory is None where the script makes one.
+    """
     clear: tuple[str, ...]
     """Lines that take away what it leaves in the environment."""
     new_run: Callable[[str], tuple[str, str]]

@@ -3,7 +3,7 @@
 The blocks are bash as it stands in the script; 85 is errors.REQUEUE_EXIT_CODE.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bertjob.config.job import Job
@@ -19,13 +19,14 @@ NODE_NAMES = 'scontrol show hostnames "$SLURM_JOB_NODELIST"'
 """Prints the job's nodes, one a line."""
 
 
-def directives(job: Job, site: Site, run_dir: str | None) -> list[str]:
+def directives(job: Job, site: Site, run_dir: str | None, options: Sequence[str]) -> list[str]:
     """The lines, comments between them. They must stand before the first command: sbatch ignores later ones silently.
 
     Args:
         job: the resolved job.
         site: where it runs.
         run_dir: absolute path of the run directory; None: the script makes one when it runs.
+        options: further options of sbatch.
     """
     asked = [f"#SBATCH {option}={quote_directive(value)}" for option, value in resources(job, site)]
     return [
@@ -35,7 +36,7 @@ def directives(job: Job, site: Site, run_dir: str | None) -> list[str]:
         "#SBATCH --requeue",
         "#SBATCH --open-mode=append",
         f"#SBATCH --output={quote_directive(_log(run_dir))}",
-        *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(job.resources.sbatch)),
+        *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(options)),
     ]
 
 
@@ -69,7 +70,7 @@ def _log(run_dir: str | None) -> str:
     return str(RunDir(Path(run_dir.replace("%", "%%"))).log("%j"))
 
 
-def _options(words: tuple[str, ...]) -> list[list[str]]:
+def _options(words: Sequence[str]) -> list[list[str]]:
     """Options as they are, each with the words that follow it: ``--mail-type END`` is one line."""
     lines: list[list[str]] = []
     for word in words:

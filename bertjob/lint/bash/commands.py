@@ -1,12 +1,15 @@
 """The layers of a command line: launcher, engine, program, each with the options that belong to it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
+from bertjob.config.registry.code import load_code
+from bertjob.config.registry.launcher_programs import Program
+from bertjob.config.registry.launchers import programs
 from bertjob.lint.bash.sbatch_script import Word
 from bertjob.lint.sbatch import SRUN_WITH_VALUE, srun_name
 
@@ -22,6 +25,8 @@ class Grammar(msgspec.Struct, frozen=True):
         verbs: words one of which must follow, e.g. ``run``.
         operands: words between its options and the program, e.g. the image.
         wide: a single dash begins a long name as well (``-npernode 4``).
+        pairs: options with two values, if `wide`.
+        full_name: from an option's name to the name that rules know it by.
     """
 
     kind: Kind
@@ -29,6 +34,8 @@ class Grammar(msgspec.Struct, frozen=True):
     verbs: tuple[str, ...] = ()
     operands: int = 0
     wide: bool = False
+    pairs: frozenset[str] = frozenset()
+    full_name: Callable[[str], str] | None = None
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -94,21 +101,9 @@ _APPTAINER = Grammar(
     ("exec", "run"),
     1,
 )
-_MPIRUN = Grammar(
-    "launcher",
-    _set(
-        "-n -np -c -N -npernode -npersocket -x -H -host -hostfile -machinefile -f -map-by -bind-to -rank-by -wdir "
-        "-wd -path -ppn -perhost -hosts -iface -bootstrap -launcher -env -genv -genvlist -envlist -rmk -rf "
-        "-rankfile -prefix -output -output-filename -cpus-per-rank -cpus-per-proc -report-uri -stdin -tune -am -mca "
-        "-prtemca -pmixmca -gmca -omca -app -configfile -ilp64 -errfile-pattern -outfile-pattern -dvm -personality"
-    ),
-    wide=True,
-)
-_TWO_VALUES = _set("-mca -prtemca -pmixmca -gmca -omca -env -genv")
+SRUN = Grammar("launcher", SRUN_WITH_VALUE, full_name=srun_name)
 
 GRAMMARS: Mapping[str, Grammar] = {
-    "srun": Grammar("launcher", SRUN_WITH_VALUE),
-    **dict.fromkeys(("mpirun", "mpiexec", "mpiexec.hydra", "mpirun_rsh", "orterun", "prterun", "prun"), _MPIRUN),
     "sarus": Grammar(
         "engine",
         _set("-e --env --mount --annotation --device --entrypoint --mpi-type -n --name --pid -w --workdir"),
@@ -127,15 +122,39 @@ GRAMMARS: Mapping[str, Grammar] = {
     "numactl": Grammar("prefix", _set("-C -N -m -i -p --physcpubind --cpunodebind --membind --interleave --preferred")),
     "taskset": Grammar("prefix", operands=1),
 }
-"""Programs that start another one, by their name."""
+"""Programs other than launchers that start another one, by their name."""
+
+
+def grammar_of(name: str) -> Grammar | None:
+    """How the command line of a program is read; None for one that starts no other one, as far as is known."""
+    return GRAMMARS.get(name) or next((_of_launcher(program) for program in programs() if name in program.names), None)
+
+
+def mpiruns() -> frozenset[str]:
+    """The names of the launchers that belong to an MPI library."""
+    return frozenset(name for program in programs() if program.family for name in program.names)
+
+
+def _of_launcher(program: Program) -> Grammar:
+    """The grammar of a launcher's program; those of MPI share one, for they share names and scripts mix them up."""
+    if program.grammar is not None:
+        return cast("Grammar", load_code(program.grammar))
+    alike = [one for one in programs() if one.family] if program.family else [program]
+    return Grammar(
+        "launcher",
+        valued=frozenset(option for one in alike for option in one.valued),
+        verbs=program.verbs,
+        wide=program.family is not None,
+        pairs=frozenset(option for one in alike for option in one.pairs),
+    )
+
 
 _IMAGE_VARIABLE = re.compile(r"\$\{?\w*(?:image|img|container|sif|sqsh)", re.IGNORECASE)
 _IMAGE = re.compile(rf"\w[\w.-]*[/:]|.*\.(?:sif|sqsh)$|{_IMAGE_VARIABLE.pattern}", re.IGNORECASE)
 """What looks like an image: by its form, or by the name of the variable that holds it."""
 
 SHELLS = frozenset({"bash", "sh", "dash", "ksh", "zsh"})
-MPIRUNS = frozenset(name for name, grammar in GRAMMARS.items() if grammar is _MPIRUN)
-ENGINES = frozenset(name for name, grammar in GRAMMARS.items() if grammar.kind == "engine")
+ENGINES = frozenset(name for name, row in GRAMMARS.items() if row.kind == "engine")
 
 
 def split(words: Sequence[Word]) -> tuple[tuple[Layer, ...], tuple[Word, ...]]:
@@ -170,8 +189,8 @@ def shell_text(program: Sequence[Word]) -> Word | None:
 
 def _layer(words: tuple[Word, ...]) -> tuple[Layer, tuple[Word, ...]] | None:
     name = words[0].value.rpartition("/")[2]
-    grammar = GRAMMARS.get(name)
-    if grammar is None or not words[0].literal:
+    grammar = grammar_of(name) if words[0].literal else None
+    if grammar is None:
         return None
     at = 1
     if grammar.verbs:
@@ -202,8 +221,8 @@ def _layer(words: tuple[Word, ...]) -> tuple[Layer, tuple[Word, ...]] | None:
     at += len(operands)
     if at < len(words) and operands and words[at].value == "--":
         at += 1
-    if name == "srun":
-        options = [msgspec.structs.replace(option, name=srun_name(option.name)) for option in options]
+    if grammar.full_name is not None:
+        options = [msgspec.structs.replace(option, name=grammar.full_name(option.name)) for option in options]
     return Layer(name, grammar.kind, words[:at], tuple(options), operands, opaque), words[at:]
 
 
@@ -250,6 +269,6 @@ def _wide(words: tuple[Word, ...], at: int, grammar: Grammar) -> list[Option]:
     name, joined, _ = ("-" + word.value.lstrip("-")).partition("=")
     if joined:
         return [Option(name, word.after(word.value.index("=") + 1), (word,))]
-    count = 2 if name in _TWO_VALUES else 1 if name in grammar.valued else 0
+    count = 2 if name in grammar.pairs else 1 if name in grammar.valued else 0
     taken = words[at : at + 1 + count]
     return [Option(name, taken[1] if len(taken) > 1 else None, taken)]

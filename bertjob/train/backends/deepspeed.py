@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from bertjob.config.checks.deepspeed_config import check_deepspeed, cuts_tensors, enabled_precision
-from bertjob.config.job import ONE_BIT, Job
+from bertjob.config.job import Job
+from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.errors import CheckpointError, SpecError
 from bertjob.rundir.world import World
 from bertjob.train.backends import StepOutcome
@@ -40,8 +41,6 @@ FOLDER = "deepspeed"
 _TAG = "state"
 _WRITTEN_BY = "written_by.json"
 _SCALER = "scaler"
-_BYTES_A_PARAMETER = 16
-"""Weights, master weights and two moments at most, over all ranks."""
 
 
 def deepspeed_config(job: Job, accumulation: int, world_size: int, device: torch.device) -> dict[str, Any]:
@@ -50,16 +49,16 @@ def deepspeed_config(job: Job, accumulation: int, world_size: int, device: torch
     Raises:
         SpecError: the section does not make sense (see config.checks.deepspeed_config), or fp16 on a CPU.
     """
-    check_deepspeed(job.deepspeed, job.precision, job.optimizer.name)
+    onebit = OPTIMIZERS[job.optimizer.name].one_bit is not None
+    check_deepspeed(job.deepspeed, job.precision, one_bit=onebit)
     config = copy.deepcopy(job.deepspeed)
-    onebit = job.optimizer.name in ONE_BIT
     if enabled_precision(config) is None and resolve(job.precision, device) == "fp16" and not onebit:
         config["fp16"] = {**config.get("fp16", {}), "enabled": True}
     if enabled_precision(config) == "fp16" and device.type == "cpu":
         raise SpecError("deepspeed.fp16 needs a GPU; on a CPU leave it out and say precision bf16 or fp32")
     if enabled_precision(config) in ("fp16", "bf16"):
         config["zero_optimization"] = {"stage": 1, **config.get("zero_optimization", {})}
-    check_deepspeed(config, optimizer=job.optimizer.name)  # with the precision that this device resolved
+    check_deepspeed(config, one_bit=onebit)  # with the precision that this device resolved
     if wrong := cuts_tensors(config, job.optimizer.name):
         raise SpecError(wrong)
     return {
@@ -99,7 +98,9 @@ class DeepSpeedBackend:
         self._bare, self._device, self._world = model, device, world
         self._stage = int(config.get("zero_optimization", {}).get("stage", 0))
         rank_hooks.meet(optimizer)
-        self._onebit = job.optimizer.name in ONE_BIT
+        row = OPTIMIZERS[job.optimizer.name]
+        self._onebit = row.one_bit is not None
+        self._moments = row.moments
         self._max_norm = job.optimizer.max_grad_norm if self._onebit else None  # the engine clips for the others
         self._scaler = loss_scaler(
             precision if self._onebit else "fp32", device, together=rank_hooks.exchanges(optimizer)
@@ -204,7 +205,8 @@ class DeepSpeedBackend:
         parameters = sum(getattr(p, "ds_numel", p.numel()) for p in self._bare.parameters())  # ZeRO 3 empties them
         free = torch.tensor(shutil.disk_usage(folder).free, device=self._device)
         distributed.all_reduce(free, distributed.ReduceOp.MIN)
-        needed = _BYTES_A_PARAMETER * parameters
+        # Over all ranks at most weights, master weights and moments, float32.
+        needed = (4 + 4 + 4 * self._moments) * parameters
         if free.item() < needed:
             raise CheckpointError(f"{folder}: {free.item() / 1e6:.0f} MB free, it may take {needed / 1e6:.0f} MB")
 

@@ -1,6 +1,6 @@
 """Optimizers, for both back ends.
 
-They are of use without the rest of bertjob, and need torch alone; `make` has what makes one of a job.
+They can be used without the rest of bertjob, and need torch alone; `factory` makes the one of a job.
 """
 
 from bertjob.train.optim.groups import clip, parameter_groups, set_learning_rate

@@ -6,8 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+Groups = list[dict[str, Any]]
+"""Parameters of an optimizer in groups, each with settings of its own."""
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> Groups:
     """All trained parameters in two groups: matrices decay, biases and LayerNorm weights do not.
 
     Biases and LayerNorm weights are the parameters with one dimension. Order within a group is the model's.

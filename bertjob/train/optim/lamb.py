@@ -6,11 +6,16 @@ BERT pre-training tutorial, which calls them the min and max coefficient.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
+
+from bertjob.train.optim.groups import Groups
+
+if TYPE_CHECKING:  # it needs more than torch
+    from bertjob.config import job
 
 
 class Lamb(Optimizer):
@@ -79,6 +84,10 @@ class Lamb(Optimizer):
         """The bounded trust ratios of the newest step, one a tensor: ``[tensors]``, in the order of the groups."""
         return torch.cat(self._ratios) if self._ratios else torch.empty(0)
 
+    def gauges(self) -> dict[str, float]:
+        """The spread of the trust ratios of the newest step."""
+        return trust_gauges(self.trust_ratios())
+
     def _state_of(self, tensor: Tensor) -> dict[str, Tensor]:
         state = self.state[tensor]
         if not state:
@@ -86,6 +95,11 @@ class Lamb(Optimizer):
             state["exp_avg"] = torch.zeros_like(tensor, memory_format=torch.preserve_format)
             state["exp_avg_sq"] = torch.zeros_like(tensor, memory_format=torch.preserve_format)
         return dict(state)
+
+
+def lamb(groups: Groups, settings: "job.Optimizer") -> Lamb:
+    """LAMB by the settings of a job."""
+    return Lamb(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, trust=settings.trust)
 
 
 def _step(group: dict[str, Any], states: list[dict[str, Tensor]], tensors: list[Tensor]) -> Tensor:
@@ -118,3 +132,10 @@ def trust_ratios(tensors: list[Tensor], updates: list[Tensor], bounds: tuple[flo
     sizes, lengths = (torch.stack(torch._foreach_norm(values)) for values in (tensors, updates))
     known = (sizes > 0) & (lengths > 0)
     return torch.where(known, (sizes / lengths).clamp(*bounds), torch.ones_like(sizes))
+
+
+def trust_gauges(ratios: Tensor) -> dict[str, float]:
+    """The spread of trust ratios over the tensors, for metrics.jsonl; nothing before the first step."""
+    if not len(ratios):
+        return {}
+    return {"trust_min": ratios.min().item(), "trust_mean": ratios.mean().item(), "trust_max": ratios.max().item()}

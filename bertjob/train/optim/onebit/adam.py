@@ -5,12 +5,18 @@ arXiv 2102.02888, algorithm 1.
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 
+from bertjob.train.optim.groups import Groups
 from bertjob.train.optim.onebit.freeze import FreezeStep
 from bertjob.train.optim.onebit.optimizer import CompressedOptimizer, Params
 from bertjob.train.optim.onebit.routes import Transport
+from bertjob.train.optim.onebit.settings import common_settings
+
+if TYPE_CHECKING:  # it needs more than torch
+    from bertjob.config import job
 
 
 class OneBitAdam(CompressedOptimizer):
@@ -85,3 +91,8 @@ class OneBitAdam(CompressedOptimizer):
             if group["weight_decay"]:
                 torch._foreach_mul_(tensors, 1 - group["lr"] * group["weight_decay"])
             torch._foreach_add_(tensors, self._directions(group, mine), alpha=-group["lr"])
+
+
+def onebit_adam(groups: Groups, settings: "job.Optimizer") -> OneBitAdam:
+    """1-bit Adam by the settings of a job."""
+    return OneBitAdam(groups, **common_settings(settings))

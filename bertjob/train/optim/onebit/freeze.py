@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from bertjob.config.checks.settling import LOOKS, look_every
+from bertjob.config.checks.variance import PER_WINDOW, steps_between
 
 SETTLED = 0.96
 """Least ratio of the smaller norm to the greater one."""
@@ -29,9 +29,9 @@ class Freeze:
     def __init__(self, step: FreezeStep, beta2: float) -> None:
         """Freeze after step `step`, or by the norms of a variance that decays by `beta2`."""
         self._planned = None if step == "auto" else step
-        self._every = look_every(beta2)
+        self._every = steps_between(beta2)
         self._least = _LEAST / (1 - beta2)
-        self._apart = LOOKS * self._every
+        self._apart = PER_WINDOW * self._every
         if self._planned is not None:
             self._apart = min(self._apart, self._planned // 2)
         self._norms: dict[int, float] = {}

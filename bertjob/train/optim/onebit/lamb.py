@@ -5,17 +5,22 @@ arXiv 2104.06069, algorithm 1.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from bertjob.train.optim.lamb import trust_ratios
+from bertjob.train.optim.groups import Groups
+from bertjob.train.optim.lamb import trust_gauges, trust_ratios
 from bertjob.train.optim.onebit import moments
 from bertjob.train.optim.onebit.buffers import FIRST, SECOND
 from bertjob.train.optim.onebit.freeze import FreezeStep
 from bertjob.train.optim.onebit.optimizer import CompressedOptimizer, Params
 from bertjob.train.optim.onebit.routes import Transport
+from bertjob.train.optim.onebit.settings import common_settings
+
+if TYPE_CHECKING:  # it needs more than torch
+    from bertjob.config import job
 
 _FRESH = "exp_avg_sq_fresh"
 """The variance that goes on after the freeze, of gradients as the exchanged momentum tells them."""
@@ -115,6 +120,10 @@ class OneBitLamb(CompressedOptimizer):
         """What each tensor's update was scaled by in the newest step: ``[tensors]``, in the order of the groups."""
         return self._ratios
 
+    def gauges(self) -> dict[str, float]:
+        """The spread of the trust ratios, and what any 1-bit optimizer reports."""
+        return trust_gauges(self.trust_ratios()) | super().gauges()
+
     def _prepare(self) -> None:
         ones = self._buffers[FIRST].new_ones(len(self._flat.tensors))
         self._means, self._factors, self._ratios = torch.zeros_like(ones), ones, ones.clone()
@@ -195,3 +204,17 @@ class OneBitLamb(CompressedOptimizer):
         super()._load_course(state)
         self._means.copy_(state["means"])
         self._factors.copy_(state["factors"])
+
+
+def onebit_lamb(groups: Groups, settings: "job.Optimizer") -> OneBitLamb:
+    """1-bit LAMB by the settings of a job."""
+    onebit = settings.onebit
+    return OneBitLamb(
+        groups,
+        trust=settings.trust,
+        coeff_beta=onebit.coeff_beta,
+        factor_min=onebit.factor_min,
+        factor_max=onebit.factor_max,
+        factor_threshold=onebit.factor_threshold,
+        **common_settings(settings),
+    )

@@ -236,6 +236,10 @@ class CompressedOptimizer(Optimizer, ABC):
         self._say(logging.WARNING, f"the errors of compression begin at 0: {was}, this is rank {here[0]} of {here[1]}")
         return False
 
+    def gauges(self) -> dict[str, float]:
+        """Whether the variance is frozen, and the bytes that this rank sent to others in the newest step."""
+        return {"frozen": float(self.frozen_after is not None), "bytes_sent": float(self.bytes_sent)}
+
     def _prepare(self) -> None:
         """Make what else is as large as the tensors; they are known now."""
 

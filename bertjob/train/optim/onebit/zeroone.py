@@ -6,17 +6,22 @@ algorithm 1 and section 6 (the policies).
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from bertjob.train.optim.groups import Groups
 from bertjob.train.optim.onebit import consensus
 from bertjob.train.optim.onebit.adam import OneBitAdam
 from bertjob.train.optim.onebit.buffers import FIRST
 from bertjob.train.optim.onebit.freeze import FreezeStep
 from bertjob.train.optim.onebit.optimizer import Params
 from bertjob.train.optim.onebit.routes import Transport
+from bertjob.train.optim.onebit.settings import common_settings
+
+if TYPE_CHECKING:  # it needs more than torch
+    from bertjob.config import job
 
 _ANCHOR = "anchor"
 """Weights after the last exchange, the same on all ranks."""
@@ -258,3 +263,15 @@ class ZeroOneAdam(OneBitAdam):
         self._local_steps = 0
         for group in self.param_groups:
             group |= _SINCE_EXCHANGE
+
+
+def zeroone_adam(groups: Groups, settings: "job.Optimizer") -> ZeroOneAdam:
+    """0/1 Adam by the settings of a job."""
+    onebit = settings.onebit
+    return ZeroOneAdam(
+        groups,
+        var_update_scaler=onebit.var_update_scaler,
+        local_step_scaler=onebit.local_step_scaler,
+        local_step_clipper=onebit.local_step_clipper,
+        **common_settings(settings),
+    )

@@ -10,8 +10,9 @@ from planned import LOCAL, SLURM, SMALL, made, with_
 
 from bertjob.cluster.preflight import check_freeze
 from bertjob.config.checks.deepspeed_config import check_deepspeed
-from bertjob.config.job import ONE_BIT, Data, Job, OneBit, Optimizer, Resources, Schedule, Train
+from bertjob.config.job import Data, Job, OneBit, Optimizer, Resources, Schedule, Train
 from bertjob.config.load import dump, load_job
+from bertjob.config.registry.optimizers import one_bit_names
 from bertjob.config.site import Fabric, Mpi, Site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.plan import Here, Plan, plan
@@ -98,12 +99,12 @@ def test_zero_one_adam_compresses_before_its_freeze_and_may_freeze_after_the_end
 
 def test_deepspeed_leaves_the_scaling_of_the_loss_to_a_1_bit_optimizer() -> None:
     section = {"zero_optimization": {"stage": 0}}
-    check_deepspeed(section, "fp16", "onebit-adam")
+    check_deepspeed(section, "fp16", one_bit=True)
     with pytest.raises(SpecError, match="but fp16 needs 1, 2 or 3"):
         check_deepspeed(section, "fp16")
 
 
-@pytest.mark.parametrize("name", ONE_BIT)
+@pytest.mark.parametrize("name", one_bit_names())
 def test_one_rank_is_told_that_it_has_nothing_to_compress(name: str) -> None:
     plain = "LAMB" if "lamb" in name else "Adam"
     told = f"optimizer {name}: one rank has nothing to compress, so this runs as {plain}"
