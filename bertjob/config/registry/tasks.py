@@ -31,7 +31,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         code: "module:Class" of its `bertjob.train.tasks.Task`; of a task that takes no steps, "module:NAME" of its
             `bertjob.train.context.Work`.
-        section: the section of the job that belongs to it, perhaps with others; None: it needs no keys of its own.
+        section: the section of the job that only this task reads, and those that share it; None: there is none.
         fine_tunes: whether it goes on from a pretrained model, rather than making one.
         data: the keys of `data` that it reads, each with what to do where its file is missing.
         evaluated_on: the key of `data` that it is evaluated on at the end, where the job says it; None: never.
