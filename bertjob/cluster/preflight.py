@@ -11,9 +11,11 @@ from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from bertjob.cluster import scheduler
 from bertjob.cluster.process import ask
-from bertjob.cluster.runs import catalog, control, outcome
-from bertjob.cluster.slurm import queue
+from bertjob.cluster.runs import catalog
+from bertjob.cluster.runs.outcome import word
+from bertjob.cluster.scheduler_answers import LIVE
 from bertjob.config.checks import kernel
 from bertjob.config.checks.compression import freeze_problem
 from bertjob.config.job import Job
@@ -29,16 +31,13 @@ from bertjob.formats.pretrained import CONFIG, recognise
 from bertjob.launch.argv import parse, value
 from bertjob.launch.checks import refuse_unsaid
 from bertjob.launch.container import binds
+from bertjob.launch.engines import ENGINES
 from bertjob.launch.engines.references import PATH
 from bertjob.launch.plan import Plan
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.resume import command, differences
 from bertjob.rundir.state import read_state
 
-_MADE_BY_CH_RUN = ("/dev", "/proc", "/sys", "/tmp")
-"""Folders of the host that ch-run shows at their own place, with all that is below."""
-_WANTED_BY_CH_RUN = ("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf")
-"""Files in whose place ch-run puts its own or the host's; without the last two no node is known inside by its name."""
 _WITHOUT_BERTJOB = re.compile(
     r"(nvcr\.io[/#]nvidia|(docker\.io[/#])?(pytorch|rocm))/pytorch([:@].*)?|.*/lumi-multitorch[^/]*\.sif"
 )
@@ -49,7 +48,7 @@ def check_image(plan: Plan) -> None:
     """The image of a plan brings bertjob, as far as its name tells; and is there, where it is a path that is seen here.
 
     Raises:
-        PreflightError: it does not, or is not, or Charliecloud could not start it; says what to do.
+        PreflightError: it does not, or is not, or the engine could not start it; says what to do.
     """
     brought = plan.job.image.overlay or plan.job.image.source or plan.site.python
     if plan.engine != "none" and not brought and _WITHOUT_BERTJOB.fullmatch(plan.image or ""):
@@ -62,10 +61,13 @@ def check_image(plan: Plan) -> None:
         return
     if not path.exists():
         raise PreflightError(f"image.ref: {path}: there is no such file or folder")
-    if plan.engine == "charliecloud" and path.is_dir():
-        lacking = [name for name in (*_WANTED_BY_CH_RUN, *_targets(plan)) if not (path / name.lstrip("/")).exists()]
+    engine = ENGINES[plan.engine]
+    if engine.folder_image is not None and path.is_dir():
+        needed = (*engine.folder_image.files, *_targets(plan, engine.folder_image.shown))
+        lacking = [name for name in needed if not (path / name.lstrip("/")).exists()]
         if lacking:
-            raise PreflightError(f"image.ref: {path}: has no {lacking[0]}, and ch-run makes none; make it in the image")
+            makes_none = f"{engine.program} makes none; make it in the image"
+            raise PreflightError(f"image.ref: {path}: has no {lacking[0]}, and {makes_none}")
 
 
 def _path(plan: Plan) -> Path | None:
@@ -74,12 +76,12 @@ def _path(plan: Plan) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _targets(plan: Plan) -> list[str]:
-    """Where folders are mounted, as far as this machine knows the paths."""
+def _targets(plan: Plan, shown: tuple[str, ...]) -> list[str]:
+    """Where folders are mounted, as far as this machine knows the paths; but for what is shown there anyway."""
     assert plan.run_dir is not None
     found = binds(plan.job, plan.site, str(Path(plan.run_dir).parent), lambda path: ())
     known = (value(bind.target, os.environ) for bind in found)
-    return [path for path in known if path is not None and not path.startswith(_MADE_BY_CH_RUN)]
+    return [path for path in known if path is not None and not path.startswith(shown)]
 
 
 _SHOWN_DIFFERENCES = 3
@@ -164,18 +166,17 @@ def check_over(run_dir: RunDir) -> None:
     run = catalog.read(run_dir)
     if run is None:
         return
-    job_id = run.submission.job_id
-    host = run.submission.host
-    if run.local and control.alive(run):
-        raise PreflightError(f"{run.path}: is still running here as process {run.submission.pid}")
-    if run.local and host != socket.gethostname():
-        ended = outcome.of_local(run, read_state(run_dir.state), time.time(), alive=False, here=False)
-        if ended is None:
-            raise PreflightError(
-                f"{run.path}: is still running on {host}; stop it there, or wait two minutes if it was killed"
-            )
-    if not run.local and (state := queue.ask([job_id]).job(job_id).state).live:
-        raise PreflightError(f"{run.path}: its job {job_id} is still {state}; cancel it or wait for it")
+    stands = word(run, scheduler.ask([run]).job(run), read_state(run_dir.state), time.time())
+    if stands not in LIVE:
+        return
+    said = run.submission
+    if run.scheduler.queues:
+        raise PreflightError(f"{run.path}: its job {said.job_id} is still {stands}; cancel it or wait for it")
+    if said.host == socket.gethostname():
+        raise PreflightError(f"{run.path}: is still running here as process {said.pid}")
+    raise PreflightError(
+        f"{run.path}: is still running on {said.host}; stop it there, or wait two minutes if it was killed"
+    )
 
 
 def check_continues(plan: Plan, run_dir: RunDir) -> None:
@@ -193,7 +194,7 @@ def check_continues(plan: Plan, run_dir: RunDir) -> None:
     found = differences(read_job(run_dir.job), plan.job)
     if found:
         more = f" and {len(found) - _SHOWN_DIFFERENCES} more" if len(found) > _SHOWN_DIFFERENCES else ""
-        as_it_was = command(run_dir, submitted=plan.site.scheduler != "none")
+        as_it_was = command(run_dir, submitted=plan.scheduler.queues)
         raise PreflightError(
             f"{run_dir.path}: is another training: {'; '.join(found[:_SHOWN_DIFFERENCES])}{more};"
             f" start a new run, or go on as it was with `{as_it_was}`"

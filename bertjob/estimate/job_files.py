@@ -18,7 +18,7 @@ from bertjob.estimate.sample_counts import (
     pair_samples,
     squad_samples,
 )
-from bertjob.formats.pretrained import CONFIG, TF_CONFIG, recognise
+from bertjob.formats.pretrained import config_names, recognise
 
 
 def sizes_of(job: Job) -> Sizes:
@@ -30,7 +30,7 @@ def sizes_of(job: Job) -> Sizes:
     place = Path(job.model.init)
     there = recognise(place, job.model.ckpt_type)
     folder = place if isinstance(there, str) else there.folder
-    configs = (_read(folder / name) for name in (CONFIG, TF_CONFIG) if folder.is_absolute())
+    configs = (_read(folder / name) for name in config_names() if folder.is_absolute())
     config = next(filter(None, configs), None)
     found = sizes(job.model, config if isinstance(config, dict) else None, _vocabulary_of(job))
     if found is None:

@@ -15,6 +15,7 @@ from bertjob.launch.argv import has_control_characters
 from bertjob.launch.engines import Bind, limits
 from bertjob.launch.resolve import shape
 from bertjob.launch.schedulers import SCHEDULERS
+from bertjob.text import counted
 
 _SHORT_OPTIONS = {"account": "-A", "constraint": "-C", "partition": "-p", "time": "-t"}
 """Of bertjob's verbs, by the resources that a site may require; they are called as Slurm calls them."""
@@ -148,7 +149,7 @@ def warnings(job: Job, site: Site, gpus_said: bool) -> Iterator[str]:
     if scheduler.has_walltime and job.resources.time is None:
         yield "no walltime is asked for, so the partition's own ends the job: resources.time sets one"
     if 0 < gpus < tasks:
-        yield f"{tasks} ranks share {gpus} GPU{'s' * (gpus > 1)} on each node; NCCL refuses two ranks on one GPU"
+        yield f"{tasks} ranks share {counted(gpus, 'GPU')} on each node; NCCL refuses two ranks on one GPU"
     if gpus > tasks:
         yield f"{gpus - tasks} of {gpus} GPUs on each node stay idle with resources.tasks_per_node {tasks}"
 

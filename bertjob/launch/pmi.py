@@ -22,6 +22,7 @@ from bertjob.config.job import Family, Launcher, Library, SrunMpi
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.launcher_programs import Program
 from bertjob.config.registry.launchers import LAUNCHERS
+from bertjob.launch.engines import ENGINES
 from bertjob.launch.schedulers import SCHEDULERS
 
 Outcome = Literal["works", "unknown", "absent", "singletons", "aborts"]
@@ -29,10 +30,6 @@ Outcome = Literal["works", "unknown", "absent", "singletons", "aborts"]
 0 of 1 without a word; `unknown`: a fact is missing."""
 
 _SRUN_TYPES: tuple[SrunMpi, ...] = ("none", "pmix", "pmi2")
-_STARTED_BY_SRUN = ("pyxis", "edf")
-"""Engines that are options of srun."""
-_CLOSES_FILES = ("docker", "podman", "podman-hpc")
-"""Engines that hand no open file on to the container: over one PMI-1 and PMI-2 are spoken; PMIx takes a socket."""
 _NAMES: Mapping[Family, str] = {"openmpi": "Open MPI", "mpich": "MPICH"}
 
 
@@ -158,7 +155,7 @@ def _srun(facts: Facts, kind: SrunMpi) -> tuple[Outcome, str]:
     if kind in speaks(program):
         if not facts.slurm:
             return "unknown", f"whether Slurm has {kind} is not said (site key mpi.slurm; srun --mpi=list tells)"
-        if kind == "pmi2" and facts.engine in _CLOSES_FILES:
+        if kind == "pmi2" and not ENGINES[facts.engine].passes_open_files:
             return "aborts", f"{facts.engine} closes the file over which {name(program)} speaks pmi2 with srun"
         return "works", f"{name(program)} speaks {kind}, and Slurm has it"
     spoken = " and ".join(speaks(program)) or "no PMI that is known (image.mpi.pmi)"
@@ -180,7 +177,7 @@ def _mpirun(facts: Facts, program: Program) -> tuple[Outcome, str]:
     """What becomes of a job under mpirun or mpiexec of the host."""
     family, command = program.family, program.name
     assert family is not None
-    if facts.engine in _STARTED_BY_SRUN:
+    if ENGINES[facts.engine].started_by_srun:
         return "absent", f"{facts.engine} starts containers by srun, and {command} would be outside of them"
     if facts.host.family not in (None, family):
         return "absent", f"the host has {name(facts.host)}, which has no {command} of {_NAMES[family]}'s kind"
@@ -191,7 +188,7 @@ def _mpirun(facts: Facts, program: Program) -> tuple[Outcome, str]:
         )
     if facts.needs_mpi and facts.program.family != family:
         return _foreign(facts, family)
-    if facts.needs_mpi and family == "mpich" and facts.engine in _CLOSES_FILES:
+    if facts.needs_mpi and family == "mpich" and not ENGINES[facts.engine].passes_open_files:
         return "aborts", f"{facts.engine} closes the file over which {name(facts.program)} speaks with hydra"
     if facts.host.family is None:
         return "unknown", f"whether the host has {_NAMES[family]}'s {command} is not said (site key mpi.family)"

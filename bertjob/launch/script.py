@@ -17,6 +17,7 @@ from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.rundir.world import JOB_ID, PLANNED_WORLD
+from bertjob.text import counted
 
 _CHOICE = r"""
 # Below the ports that the kernel gives to outgoing connections, which may be taken at any moment; another one for
@@ -57,12 +58,12 @@ def script(plan: Plan) -> str:
 
 def _head(plan: Plan) -> str:
     form, scheduler = plan.shape, plan.scheduler
-    ranks = f"{_count(form.nodes, 'node')} x {_count(form.tasks_per_node, 'rank')}"
+    ranks = f"{counted(form.nodes, 'node')} x {counted(form.tasks_per_node, 'rank')}"
     made = f"Made by bertjob for site {plan.site.name}: {ranks}, launcher {form.launcher}, engine {form.engine}."
     lines = [
         "#!/bin/bash -l" if plan.site.login_shell else "#!/usr/bin/env bash",
         _comment(f"{plan.job.name}: {plan.job.description or plan.job.task}"),
-        _comment(f"{made} Run it with {scheduler.command}."),
+        _comment(f"{made} Run it with {scheduler.submit_command}."),
         *scheduler.header(plan.job, plan.site, plan.run_dir, plan.options),
     ]
     return "\n".join(lines)
@@ -210,7 +211,3 @@ def command(layers: Iterable[Layer]) -> str:
 def _comment(text: str) -> str:
     """Comment lines, whatever the text holds: a newline in it would end the comment."""
     return "\n".join(f"# {line}" for line in textwrap.wrap(text, _WIDTH + 6))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number > 1)}"

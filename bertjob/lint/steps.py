@@ -97,6 +97,11 @@ class Start(msgspec.Struct, frozen=True):
         return next((layer for layer in self.layers if layer.kind == "launcher"), None)
 
     @property
+    def engines(self) -> tuple[Layer, ...]:
+        """The commands of container engines."""
+        return tuple(layer for layer in self.layers if layer.engine)
+
+    @property
     def srun(self) -> Layer | None:
         """Slurm's launcher of steps."""
         return self.layer(*SRUN.names)

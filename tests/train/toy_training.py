@@ -12,8 +12,8 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from bertjob.config.checks.batch_size import total_steps
 from bertjob.config.job import Job
+from bertjob.rundir.atomic import write_json
 from bertjob.rundir.directory import RunDir
-from bertjob.train.checkpoint.hashes import replace_json
 from bertjob.train.data.batch import Batch
 from bertjob.train.distributed.ranks import Ranks
 
@@ -74,7 +74,7 @@ class RedThings:
         entropy = functional.cross_entropy(scores.float(), batch.targets["labels"]).item()
         metrics = {"chance": 50.0, "entropy": entropy, "accuracy": 100 * right}
         if final:
-            replace_json(self.run_dir.evaluation, {**metrics, "lines": batch.size})
+            write_json(self.run_dir.evaluation, {**metrics, "lines": batch.size})
         return metrics
 
     def save_tokenizer(self, folder: str) -> None:

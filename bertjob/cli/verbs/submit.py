@@ -14,9 +14,10 @@ from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
 from bertjob.rundir.directory import RUNS
+from bertjob.text import counted
 
 if TYPE_CHECKING:
-    from bertjob.cluster.slurm.submit import Submitted
+    from bertjob.cluster.submit import Submitted
 
 
 @click.command("submit", cls=SbatchCommand)
@@ -45,16 +46,15 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
     if dry_run:
         _print_scripts(plans, as_json)
         return
-    from bertjob.cluster.slurm.submit import submit_chain
+    from bertjob.cluster.submit import submit_chain
 
     submitted = submit_chain(plans)
     _tell(loaded, plans, submitted, as_json)
     if waits:
         from bertjob.cli.verbs.wait import wait_for
-        from bertjob.cluster.runs import catalog
 
         sys.stdout.flush()
-        wait_for([catalog.find(str(one.run_dir.path)) for one in submitted])
+        wait_for([one.run for one in submitted])
 
 
 def _plans(chain: list[Loaded]) -> list[Plan]:
@@ -83,7 +83,7 @@ def _without_bad_nodes(loaded: Loaded, plan: Plan) -> Plan:
 
 
 def _print_scripts(plans: list[Plan], as_json: bool) -> None:
-    from bertjob.cluster.slurm.submit import check_chain
+    from bertjob.cluster.submit import check_chain
 
     check_chain(plans)
     for plan in plans:
@@ -110,6 +110,5 @@ def _tell(chain: list[Loaded], plans: list[Plan], submitted: "list[Submitted]", 
 def _summary(plan: Plan) -> str:
     shape = plan.shape
     engine = "without a container" if shape.engine == "none" else f"in {shape.engine}"
-    nodes = f"{shape.nodes} node{'s' * (shape.nodes > 1)}"
-    ranks = f"{shape.tasks_per_node} rank{'s' * (shape.tasks_per_node > 1)}"
+    nodes, ranks = counted(shape.nodes, "node"), counted(shape.tasks_per_node, "rank")
     return f"{nodes} x {ranks} by {shape.launcher}, {engine}, {plan.summary}"

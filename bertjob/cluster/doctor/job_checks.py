@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
 from bertjob.cluster.doctor.launch_checks import unsaid
 from bertjob.launch import pmi
+from bertjob.text import counted
 
 
 def plan(case: Case) -> Iterator[Finding]:
@@ -14,7 +15,7 @@ def plan(case: Case) -> Iterator[Finding]:
         yield fail("plan", case.refusal, unsaid(case) or anything)
         return
     shape = case.plan.shape
-    ranks = f"{_count(shape.nodes, 'node')} x {_count(shape.tasks_per_node, 'rank')}"
+    ranks = f"{counted(shape.nodes, 'node')} x {counted(shape.tasks_per_node, 'rank')}"
     where = f"{ranks} by {shape.launcher} and engine {shape.engine}"
     yield ok("plan", f"{where}, {case.plan.summary}" if case.named else where)
     for warning in case.plan.warnings if case.named else ():
@@ -69,13 +70,9 @@ def image(case: Case) -> Iterator[Finding]:
 def proof(case: Case) -> Iterator[Finding]:
     """Whether a launch was proved with this combination, and which nodes failed one."""
     if case.proof is None:
-        remedy = f"`{case.typed.to_prove(slurm=case.slurm)}`"
+        remedy = f"`{case.typed.to_prove(case.scheduler)}`"
         yield warn("proof", "no launch was proved with this engine, image and launcher", remedy)
     else:
         yield ok("proof", str(case.proof))
     for node in case.bad_nodes:
         yield warn("bad node", f"{node.name} is left out: {node.reason}", f"repaired: `{case.typed.to_forget()}`")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number > 1)}"

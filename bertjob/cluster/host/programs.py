@@ -12,9 +12,10 @@ import msgspec
 
 from bertjob.cluster.process import ask
 from bertjob.config.job import Library
-from bertjob.config.registry.launcher_programs import OPEN_MPI, Program
+from bertjob.config.registry.launcher_programs import OPEN_MPI, SRUN, Program
 from bertjob.config.registry.launchers import programs
 from bertjob.config.site import Site
+from bertjob.launch.engines import ENGINES
 
 _MODULES_TIMEOUT_S = 20.0
 """`module load` reads hundreds of small files, often from a parallel file system."""
@@ -73,33 +74,18 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(launcher for launcher in self.launchers if launcher.program.family)
 
 
-_ENGINES = {
-    "apptainer": ("apptainer", "--version"),
-    "charliecloud": ("ch-run", "--version"),
-    "docker": ("docker", "--version"),
-    "enroot": ("enroot", "version"),
-    "podman": ("podman", "--version"),
-    "podman-hpc": ("podman-hpc", "--version"),
-    "sarus": ("sarus", "--version"),
-    "shifter": ("shifter", "--version"),
-    "singularity": ("singularity", "--version"),
-}
-"""How each engine says its version."""
-_PLUGINS = {"pyxis": "--container-image", "edf": "--environment"}
-"""Engines that are plugins of srun, and the option of ``srun --help`` that tells."""
-
-
 def look(site: Site) -> Programs:
     """Ask the programs, all at the same time, in the environment that the site's scripts make."""
     environment, error = loaded(site)
     with ThreadPoolExecutor() as pool:
         module = pool.submit(ask, "bash", "-lc", "module --version", environment=environment)
         launchers = [pool.submit(_launcher, name, environment) for name in commands()]
-        engines = {name: pool.submit(_engine, words, environment) for name, words in _ENGINES.items()}
-        srun = pool.submit(ask, "srun", "--help", environment=environment)
+        engines = {name: pool.submit(_engine, words, environment) for name, words in _engines().items()}
+        srun = pool.submit(ask, SRUN.name, "--help", environment=environment)
         gpus = pool.submit(_gpus)
     found = {name: version for name, asked in engines.items() if (version := asked.result()) is not None}
-    plugins = {name: "plugin of srun" for name, option in _PLUGINS.items() if f"{option}=" in srun.result().output}
+    options = {name: row.srun_option for name, row in ENGINES.items() if row.started_by_srun}
+    plugins = {name: "plugin of srun" for name, option in options.items() if f"{option}=" in srun.result().output}
     said = module.result()
     return Programs(
         modules="" if said.error else parse_version(said.text),
@@ -158,6 +144,16 @@ def spoken(components: Iterable[str]) -> tuple[str, ...]:
     known = {"s1": "pmi1", "s2": "pmi2"}
     said = {known.get(name, "pmix" if name.startswith(("ext", "pmix")) else "") for name in components}
     return tuple(sorted(said - {""}))
+
+
+def _engines() -> dict[str, tuple[str, ...]]:
+    """How each engine, and each program that an engine needs for images, tells its version."""
+    found = {}
+    for name, row in ENGINES.items():
+        if row.program:
+            found[name] = (row.program, *row.version)
+        found |= {tool: (tool, *version) for tool, version in row.images.tools.items() if version}
+    return dict(sorted(found.items()))
 
 
 def _engine(command: tuple[str, ...], environment: Environment) -> str | None:

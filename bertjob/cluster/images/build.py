@@ -23,7 +23,7 @@ from bertjob.cluster.runs.provenance import repository
 from bertjob.config.site import Site
 from bertjob.errors import DataError, PreflightError, SpecError
 from bertjob.launch.engines import Bind
-from bertjob.launch.engines.images import Command
+from bertjob.launch.engines.types import Command
 from bertjob.version import __version__
 
 

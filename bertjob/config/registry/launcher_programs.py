@@ -60,7 +60,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
         valued: options whose value is the next word. Long options of MPI's programs are named with one dash here.
         pairs: options with two values.
         dialect: options that no other program of the same name has.
-        grammar: "module:name" of a lint.bash.commands.Grammar, where the lists above do not describe the command line.
+        grammar: "module:function" that makes a lint.bash.commands.Grammar, where the lists above do not describe the
+            command line.
         modules: pattern of the environment modules that bring it; empty: none that are known.
         binding: None: it binds no rank to a core unless it is told to.
         as_root: None: it starts for root like for anybody.
@@ -87,7 +88,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
         return self.name, *self.aliases
 
 
-SRUN = Program(name="srun", title="srun", grammar="bertjob.lint.bash.commands:SRUN")
+SRUN = Program(name="srun", title="srun", grammar="bertjob.lint.bash.commands:srun")
 OPEN_MPI_BINDING = Binding(
     options=("-bind-to", "-cpus-per-proc", "-cpus-per-rank", "-rankfile", "-rf"),
     parameter="hwloc_base_binding_policy",

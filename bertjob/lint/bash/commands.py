@@ -10,8 +10,9 @@ import msgspec
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.launcher_programs import Program
 from bertjob.config.registry.launchers import programs
+from bertjob.launch.engines import ENGINES, find_engine
 from bertjob.lint.bash.sbatch_script import Word
-from bertjob.lint.sbatch import SRUN_WITH_VALUE, srun_name
+from bertjob.lint.sbatch import srun_name, srun_with_value
 
 Kind = Literal["prefix", "launcher", "engine"]
 
@@ -56,6 +57,8 @@ class Layer(msgspec.Struct, frozen=True):
         options: those that were understood.
         operands: e.g. the image.
         opaque: an option may hide in a variable.
+        verb: e.g. ``run``; empty for a program without verbs.
+        engine: the engine that it is the command of; empty for other programs.
     """
 
     name: str
@@ -64,6 +67,8 @@ class Layer(msgspec.Struct, frozen=True):
     options: tuple[Option, ...]
     operands: tuple[Word, ...]
     opaque: bool
+    verb: str = ""
+    engine: str = ""
 
     def has(self, *names: str) -> bool:
         """Whether one of these options is there."""
@@ -79,41 +84,7 @@ def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_DOCKER = Grammar(
-    "engine",
-    _set(
-        "-v --volume -e --env --env-file -w --workdir --mount --name --network --net --ipc --pid --uts --userns "
-        "--device --gpus -u --user --entrypoint --shm-size --ulimit -h --hostname -l --label -m --memory --cpus "
-        "--security-opt --cap-add --cap-drop --runtime --platform --pull -p --publish --tmpfs --annotation "
-        "--log-driver --restart --add-host --group-add --cgroupns --cgroups --volumes-from --module --format --tz "
-        "--umask --stop-signal"
-    ),
-    ("run",),
-    1,
-)
-_APPTAINER = Grammar(
-    "engine",
-    _set(
-        "-B --bind --mount --pwd --cwd --env --env-file -H --home -W --workdir -S --scratch -o --overlay --network "
-        "--network-args --security --hostname --app --apply-cgroups --add-caps --drop-caps --dns --fusemount "
-        "--pid-file"
-    ),
-    ("exec", "run"),
-    1,
-)
-SRUN = Grammar("launcher", SRUN_WITH_VALUE, full_name=srun_name)
-
-GRAMMARS: Mapping[str, Grammar] = {
-    "sarus": Grammar(
-        "engine",
-        _set("-e --env --mount --annotation --device --entrypoint --mpi-type -n --name --pid -w --workdir"),
-        ("run",),
-        1,
-    ),
-    **dict.fromkeys(("podman", "podman-hpc", "docker", "nerdctl"), _DOCKER),
-    **dict.fromkeys(("apptainer", "singularity"), _APPTAINER),
-    "shifter": Grammar("engine", _set("-i --image -V --volume -w --workdir -e --env --env-file -m --module")),
-    "ch-run": Grammar("engine", _set("-b --bind -c --cd -g --gid -m --mount -u --uid --seccomp"), operands=1),
+_PREFIXES: Mapping[str, Grammar] = {
     **dict.fromkeys(("exec", "time", "nohup", "setsid"), Grammar("prefix")),
     "env": Grammar("prefix", _set("-u --unset -C --chdir")),
     "nice": Grammar("prefix", _set("-n --adjustment")),
@@ -122,12 +93,21 @@ GRAMMARS: Mapping[str, Grammar] = {
     "numactl": Grammar("prefix", _set("-C -N -m -i -p --physcpubind --cpunodebind --membind --interleave --preferred")),
     "taskset": Grammar("prefix", operands=1),
 }
-"""Programs other than launchers that start another one, by their name."""
+"""Programs that start another one and are neither launchers nor engines, by their name."""
 
 
 def grammar_of(name: str) -> Grammar | None:
     """How the command line of a program is read; None for one that starts no other one, as far as is known."""
-    return GRAMMARS.get(name) or next((_of_launcher(program) for program in programs() if name in program.names), None)
+    if engine := find_engine(name):
+        cli = ENGINES[engine].cli
+        assert cli is not None
+        return Grammar("engine", cli.valued, tuple(cli.verbs), cli.operands)
+    return _PREFIXES.get(name) or next((_of_launcher(program) for program in programs() if name in program.names), None)
+
+
+def srun() -> Grammar:
+    """The grammar of srun, with the options of the engines that are plugins of Slurm."""
+    return Grammar("launcher", srun_with_value(), full_name=srun_name)
 
 
 def mpiruns() -> frozenset[str]:
@@ -138,7 +118,7 @@ def mpiruns() -> frozenset[str]:
 def _of_launcher(program: Program) -> Grammar:
     """The grammar of a launcher's program; those of MPI share one, for they share names and scripts mix them up."""
     if program.grammar is not None:
-        return cast("Grammar", load_code(program.grammar))
+        return cast("Callable[[], Grammar]", load_code(program.grammar))()
     alike = [one for one in programs() if one.family] if program.family else [program]
     return Grammar(
         "launcher",
@@ -154,7 +134,6 @@ _IMAGE = re.compile(rf"\w[\w.-]*[/:]|.*\.(?:sif|sqsh)$|{_IMAGE_VARIABLE.pattern}
 """What looks like an image: by its form, or by the name of the variable that holds it."""
 
 SHELLS = frozenset({"bash", "sh", "dash", "ksh", "zsh"})
-ENGINES = frozenset(name for name, row in GRAMMARS.items() if row.kind == "engine")
 
 
 def split(words: Sequence[Word]) -> tuple[tuple[Layer, ...], tuple[Word, ...]]:
@@ -192,12 +171,13 @@ def _layer(words: tuple[Word, ...]) -> tuple[Layer, tuple[Word, ...]] | None:
     grammar = grammar_of(name) if words[0].literal else None
     if grammar is None:
         return None
-    at = 1
+    at, verb = 1, ""
     if grammar.verbs:
         while at < len(words) and words[at].value.startswith("-"):  # global options
             at += 1
         if at == len(words) or words[at].value not in grammar.verbs:
             return None
+        verb = words[at].value
         at += 1
     options: list[Option] = []
     opaque = False
@@ -223,7 +203,8 @@ def _layer(words: tuple[Word, ...]) -> tuple[Layer, tuple[Word, ...]] | None:
         at += 1
     if grammar.full_name is not None:
         options = [msgspec.structs.replace(option, name=grammar.full_name(option.name)) for option in options]
-    return Layer(name, grammar.kind, words[:at], tuple(options), operands, opaque), words[at:]
+    engine = find_engine(name) or ""
+    return Layer(name, grammar.kind, words[:at], tuple(options), operands, opaque, verb, engine), words[at:]
 
 
 def _holds_options(words: tuple[Word, ...], at: int, grammar: Grammar) -> bool:

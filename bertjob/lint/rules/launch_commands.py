@@ -1,7 +1,7 @@
 """Rules about launchers and engines."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from bertjob.config.registry.launcher_programs import (
     DEEPSPEED,
@@ -12,19 +12,17 @@ from bertjob.config.registry.launcher_programs import (
     TORCHRUN,
     Program,
 )
-from bertjob.lint.bash.commands import Layer, mpiruns
+from bertjob.launch.engines import ENGINES
+from bertjob.launch.engines.command_line import CommandLine, Role
+from bertjob.lint.bash.commands import Layer, Option, mpiruns
 from bertjob.lint.bash.sbatch_script import Expansion, Script, Word
 from bertjob.lint.rules.finding import Found
 from bertjob.lint.steps import Start, each, inside, layered, modules, nodes, settings, starts, tasks
 
 _COUNTS = ("-n", "-np", "-c", "-N", "-npernode", "-npersocket", "-ppn", "-perhost", "-app", "-configfile")
 _HOSTS = ("-hostfile", "-machinefile", "-f", "-H", "-host", "-hosts")
-_DOCKERS = ("docker", "podman", "podman-hpc", "nerdctl")
 _NNODES = re.compile(r"--nnodes[= ](\d{1,6}|\$)")
 """Its value or, of ``2:4``, the least of them."""
-_MOUNT_FIELDS = frozenset(
-    {"type", "source", "src", "destination", "dst", "target", "readonly", "ro", "bind-propagation"}
-)
 
 
 def cpus_per_task(script: Script) -> Iterator[Found]:
@@ -142,8 +140,8 @@ def mpirun_as_root(script: Script) -> Iterator[Found]:
         line = set_names.get(allowed, set_names.get(confirmed, 1))
         yield Found(line, f"Open MPI refuses to run as root unless both {allowed} and {confirmed} are 1")
     for start in layered(script):
-        engine = start.layer(*_DOCKERS)
-        if engine is None or engine.has("-u", "--user", "--userns") or confirmed in set_names:
+        engine = next((layer for layer in start.engines if ENGINES[layer.engine].untold.root), None)
+        if engine is None or any(_with_role(engine, "user")) or confirmed in set_names:
             continue
         inner = [start.layers[start.layers.index(engine) :]]
         inner += [other.layers for part in inside(start) for other in starts(part)]
@@ -178,11 +176,11 @@ def tty_in_batch(script: Script) -> Iterator[Found]:
     if not script.directives:
         return
     for start in layered(script):
-        sarus, docker, srun = start.layer("sarus"), start.layer(*_DOCKERS), start.srun
-        if sarus and sarus.has("-t", "--tty"):
-            yield Found(start.line, "a batch job has no terminal: sarus --tty ends with 'open /dev/tty'")
-        if docker and docker.has("-t", "--tty"):
-            yield Found(start.line, f"a batch job has no terminal: {docker.name} -t stops or mixes up the log")
+        for engine in start.engines:
+            if any(_with_role(engine, "tty")):
+                what = _command_line(engine).tty_in_batch
+                yield Found(start.line, f"a batch job has no terminal: {engine.name} {what}")
+        srun = start.srun
         if srun and srun.has("--pty"):
             yield Found(
                 start.line, "a batch job has no terminal: srun --pty starts rank 0 alone on one that is not there"
@@ -190,17 +188,12 @@ def tty_in_batch(script: Script) -> Iterator[Found]:
 
 
 def mount_source(script: Script) -> Iterator[Found]:
-    """Mounts that sarus cannot make."""
+    """Mounts that the engine cannot make, where its own fields of a mount are known."""
     for start in layered(script):
-        sarus = start.layer("sarus")
-        for mount in _mounts(sarus) if sarus else ():
-            unknown = [field for field in mount if field.partition("=")[0] not in _MOUNT_FIELDS]
-            sources = [field.partition("=")[2] for field in mount if field.startswith(("source=", "src="))]
-            if unknown:
-                yield Found(start.line, f"sarus reads {unknown[0]!r} as a field of --mount: a comma ends a path there")
-            for source in sources:
-                if not source.startswith(("/", "$")):
-                    yield Found(start.line, f"sarus mounts absolute paths only; the source is {source!r}")
+        for engine in start.engines:
+            known = _command_line(engine).mount_fields
+            for mount in _mounts(engine) if known else ():
+                yield from (Found(start.line, reason) for reason in _wrong(mount, known, engine))
 
 
 def _loads(script: Script, program: Program) -> bool:
@@ -231,11 +224,31 @@ def _nodes_wanted(program: tuple[Word, ...], of_the_job: int) -> int:
     return int(said[1]) if said[1].isdecimal() else of_the_job
 
 
-def _mounts(sarus: Layer) -> Iterator[list[str]]:
-    for option in sarus.options:
-        if option.name == "--mount" and option.value is not None:
+def _command_line(engine: Layer) -> CommandLine:
+    cli = ENGINES[engine.engine].cli
+    assert cli is not None
+    return cli
+
+
+def _with_role(engine: Layer, role: Role) -> Iterator[Option]:
+    roles = _command_line(engine).roles
+    return (option for option in engine.options if roles.get(option.name) == role)
+
+
+def _mounts(engine: Layer) -> Iterator[list[str]]:
+    for option in _with_role(engine, "mount"):
+        if option.value is not None:
             parts = option.value.parts
             yield "".join("$" if isinstance(part, Expansion) else part for part in parts).split(",")
+
+
+def _wrong(mount: list[str], known: Collection[str], engine: Layer) -> Iterator[str]:
+    unknown = [field for field in mount if field.partition("=")[0] not in known]
+    if unknown:
+        yield f"{engine.name} reads {unknown[0]!r} as a field of --mount: a comma ends a path there"
+    for source in (field.partition("=")[2] for field in mount if field.startswith(("source=", "src="))):
+        if not source.startswith(("/", "$")):
+            yield f"{engine.name} mounts absolute paths only; the source is {source!r}"
 
 
 def _open_mpi(start: Start, module: bool, chosen: bool) -> str | None:
@@ -246,7 +259,7 @@ def _open_mpi(start: Start, module: bool, chosen: bool) -> str | None:
     words += [word.value for part in inside(start) for command in part.commands for word in command.words]
     if any("mpi4py" in word for word in words):
         return "mpi4py calls MPI_Init, and most images hold Open MPI"
-    images = [operand.value for layer in start.layers if layer.kind == "engine" for operand in layer.operands]
+    images = [operand.value for layer in start.engines for operand in layer.operands]
     if not chosen and any("nvcr.io/nvidia/" in image for image in images):
         return "NVIDIA's images hold an Open MPI without Slurm's PMI"
     return None
