@@ -1,10 +1,5 @@
 """``bertjob ask``: a trained model answers questions, highlighted in their paragraphs."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
 import click
 
 from bertjob.cli import options
@@ -12,9 +7,6 @@ from bertjob.cli.options import json_option
 from bertjob.config.registry.tasks import MODELS
 from bertjob.errors import DataError
 from bertjob.rundir.directory import RunDir
-
-if TYPE_CHECKING:
-    from bertjob.cluster.training import AnsweringProgress
 
 _SHOWN = 3
 """Answers of a run that has just ended."""
@@ -40,6 +32,7 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
         raise click.UsageError("--question and --context go together", click.get_current_context())
     if question is not None and not question.strip():
         raise click.UsageError("--question: a question is wanted, got nothing", click.get_current_context())
+    from bertjob.cli.progress import showing_answers
     from bertjob.cluster.preflight import check_installed
     from bertjob.cluster.runs.catalog import run_folder
     from bertjob.cluster.training import answers
@@ -47,7 +40,7 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
     run_dir = run_folder(run)
     check_installed("asking", dict.fromkeys(MODELS, "train"))
     own = [f"--question={question}", f"--context-file={context}"]
-    with _showing() as show_progress:
+    with showing_answers() as show_progress:
         found = answers(run_dir, [f"--start={start}", f"--count={count}"] if question is None else own, show_progress)
     if as_json:
         import msgspec
@@ -74,24 +67,3 @@ def print_first(run_dir: RunDir) -> None:
         return
     for answer in shown:
         prose().print(answer_text(answer), end="\n\n")
-
-
-@contextmanager
-def _showing() -> "Iterator[Callable[[AnsweringProgress], None]]":
-    """Give a function that moves a bar on a terminal: a book for a context takes minutes. The bar goes at the end."""
-    if not sys.stderr.isatty():
-        yield lambda progress: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    from bertjob.cli.output import prose
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("ETA"))
-    with Bars(*columns, TimeRemainingColumn(), console=prose(), transient=True) as bars:
-        task = bars.add_task("loading the model", total=None)
-
-        def show(progress: "AnsweringProgress") -> None:
-            bars.update(task, description="reading", completed=progress.read, total=progress.pieces)
-
-        yield show
