@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import itertools
 import logging
 import os
 import shutil
@@ -19,10 +18,10 @@ from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.cluster.process import leftover, one_line
 from bertjob.cluster.runs import catalog, create
 from bertjob.cluster.slurm import queue
-from bertjob.config.checks.kernel import MARK, mark, mismatch
-from bertjob.errors import PreflightError, SchedulerError, of_job
+from bertjob.errors import SchedulerError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
+from bertjob.launch.problems import refuse_chain
 from bertjob.rundir.directory import RunDir
 
 
@@ -112,24 +111,13 @@ def check_chain(plans: Sequence[Plan]) -> None:
     """All that is checked before the first job is queued.
 
     Raises:
-        PreflightError: as for `check_submission` and `check_layers`.
+        PreflightError: as for `check_submission` and `refuse_chain`.
     """
     coming = frozenset(str(create.of(plan).model) for plan in plans)
     for plan in plans:
         with of_job(plan.job.name if len(plans) > 1 else None):
             check_submission(plan, coming)
-    check_layers(plans)
-
-
-def check_layers(plans: Sequence[Plan]) -> None:
-    """Each job goes on with the layers that the one before it trains with.
-
-    Raises:
-        PreflightError: one does not.
-    """
-    for before, after in itertools.pairwise(plans):
-        if wrong := mismatch(after.job.model.kernel, {MARK: mark(before.job.model.kernel)}, f"job {before.job.name}"):
-            raise PreflightError(f"job {after.job.name}: {wrong}")
+    refuse_chain([plan.job for plan in plans])
 
 
 def submit_chain(plans: Sequence[Plan]) -> list[Submitted]:
