@@ -1,6 +1,11 @@
-"""The known name that a mistyped one probably meant."""
+"""Phrases that many messages have: counted things, and the name that a mistyped one probably meant."""
 
 from collections.abc import Iterable
+
+
+def counted(number: int, noun: str) -> str:
+    """The number with its noun, whose plural ends in s: ``1 rank``, ``0 ranks``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -21,6 +21,7 @@ SHARED_STEMS: Mapping[str, str] = {
     "main": "entry point",
     "evaluate": "implementation of one protocol: train.tasks.Task",
     "task": "implementation of one protocol: train.tasks.Task",
+    "launchers": "the two halves of one registry",
     "lamb": "one optimizer and its 1-bit form, behind one protocol",
 }
 """Stems that several modules may have, with the reason; beside verbs, which are named as what they call."""

@@ -9,6 +9,7 @@ from rich.text import Text
 from bertjob.cluster.doctor.case import Finding, Level
 from bertjob.cluster.doctor.launch_checks import ASIDE
 from bertjob.rundir.proof import Proof
+from bertjob.text import counted
 
 _SIGNS: Mapping[Level, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -44,7 +45,7 @@ def proof_view(proof: Proof, about: str) -> RenderableType:
     for one in proof.all_reduces:
         sums.add_row(_bytes(one.bytes), f"{one.seconds * 1e3:.2f} ms", f"{one.bandwidth / 1e9:.3f} GB/s")
     talked = f", talking by {proof.transport}" if proof.transport else ""
-    count = f"{len(proof.ranks)} ranks on {len(proof.hosts)} node{'s' * (len(proof.hosts) > 1)}"
+    count = f"{len(proof.ranks)} ranks on {counted(len(proof.hosts), 'node')}"
     parts: list[RenderableType] = [
         Text.assemble(("✓ ", "green"), ("proved", "bold"), f"  {about}"),
         Text(f"  {count}{talked}; all see the same files", style="dim"),

@@ -12,6 +12,7 @@ from bertjob.cluster.training import PreparationProgress
 from bertjob.errors import BertjobError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import Phase, RunState, read_state
+from bertjob.text import counted
 
 _PREPARING: frozenset[Phase] = frozenset({"starting", "features", "failed"})
 _WORDS: Mapping[str, str] = {"checkpointed": "stopped"}
@@ -158,7 +159,7 @@ def showing_preparation() -> Iterator[Callable[[PreparationProgress], None]]:
             if step.phase not in tasks:
                 tasks[step.phase] = bars.add_task(step.phase, total=step.total, shards="")
             kept = f", {step.kept} kept" if step.kept else ""
-            shards = f"{step.shards} shard{'s' * (step.shards != 1)}{kept}" if step.shards else ""
+            shards = f"{counted(step.shards, 'shard')}{kept}" if step.shards else ""
             bars.update(tasks[step.phase], completed=step.done, total=step.total, shards=shards)
 
         yield show

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import http.client
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertjob.errors import DataError, SpecError
+from bertjob.rundir import atomic
 from bertjob.text import did_you_mean
 
 _CHUNK = 1 << 16
@@ -101,9 +101,8 @@ def _folder(path: Path) -> Iterator[None]:
 
 
 def _download(url: str, path: Path, file: File, on_progress: Callable[[str, int, int], object]) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     digest, done = hashlib.sha256(), 0
-    try:
+    with atomic.replacing(path) as aside:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as body, aside.open("wb") as output:
             while chunk := body.read(_CHUNK):
                 output.write(chunk)
@@ -112,9 +111,6 @@ def _download(url: str, path: Path, file: File, on_progress: Callable[[str, int,
                 on_progress(file.name, done, file.size)
         if digest.hexdigest() != file.sha256:
             raise DataError(f"{url}: {_difference(done, file, digest.hexdigest())}; nothing was kept, try again")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _difference(done: int, file: File, found: str) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import socket
@@ -23,8 +22,10 @@ from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.cluster.process import leftover
 from bertjob.cluster.runs import catalog, control, create, outcome
 from bertjob.cluster.runs.logs import Tail
+from bertjob.config.registry.launchers import is_leftover
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SchedulerError, SpecError
 from bertjob.launch.checks import refuse_here
+from bertjob.launch.environment import MEETING_POINT
 from bertjob.launch.plan import Plan
 from bertjob.launch.schedulers.no_scheduler import JOB_ID
 from bertjob.launch.shell import Shell, script
@@ -36,11 +37,8 @@ _POLL_S = 0.1
 _NERVOUS_S = 1.0
 """Within it a second interrupt is taken for the same one: people press twice when nothing seems to happen."""
 _STOPPING = "stopping after this step, with a checkpoint; another Ctrl-C ends at once, without one"
-_LEFTOVERS = re.compile(
-    "(OMPI|PMI|PMIX|PRTE|MPI|HYDRA|SLURMD?|TORCHELASTIC|BERTJOB)_.*"
-    "|RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|GROUP_RANK|MASTER_ADDR|MASTER_PORT"
-)
-"""Variables of an enclosing job: a rank that reads them takes itself for one of that job's ranks."""
+_OWN = "BERTJOB_"
+"""Beginning of names of variables that an enclosing job of bertjob sets."""
 
 
 def run_here(
@@ -110,7 +108,11 @@ def check_start(plan: Plan) -> RunDir:
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without what an enclosing job or launcher left in it."""
-    return {name: value for name, value in environment.items() if not (leftover(name) or _LEFTOVERS.fullmatch(name))}
+
+    def misleads(name: str) -> bool:
+        return leftover(name) or is_leftover(name) or name.startswith(_OWN) or name in MEETING_POINT
+
+    return {name: value for name, value in environment.items() if not misleads(name)}
 
 
 def _refusal(run: catalog.Run) -> BertjobError | None:

@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from bertjob.cluster.host import Machine
-from bertjob.cluster.host.programs import HostMpi
+from bertjob.cluster.host.programs import HostLauncher
 from bertjob.cluster.slurm.facts import NodeGroup
 from bertjob.config import walltime
+from bertjob.text import counted
 
 _FABRICS = (("hsn", "slingshot"), ("ib", "infiniband"), ("ipogif", "aries"))
 """How interfaces of fast networks are called, and the preset for each."""
@@ -74,7 +75,7 @@ def _mpi(machine: Machine) -> Iterator[str]:
     yield f"  slurm: [{', '.join(types)}] # srun --mpi=list; its default is {default}"
 
 
-def _host_mpi(mpi: HostMpi) -> Iterator[str]:
+def _host_mpi(mpi: HostLauncher) -> Iterator[str]:
     library = mpi.library
     yield f"  family: {library.family} # {mpi.command} is of version {mpi.version}"
     if library.family == "openmpi" and mpi.major in (4, 5):
@@ -147,8 +148,8 @@ def _summary(groups: Sequence[NodeGroup]) -> str:
     best = max(groups, key=lambda group: (group.gpus, group.nodes), default=None)
     if best is None:
         return "no partition is seen"
-    gpus = f" and {best.gpus} {best.gpu or 'GPU'}{'s' * (best.gpus > 1 and not best.gpu)}" if best.gpus else ""
-    return f"{best.nodes} nodes with {best.cpus} CPUs{gpus} each"
+    gpus = f"{best.gpus} {best.gpu}" if best.gpu else counted(best.gpus, "GPU")
+    return f"{best.nodes} nodes with {best.cpus} CPUs{f' and {gpus}' if best.gpus else ''} each"
 
 
 def _plain(text: str) -> str:

@@ -26,6 +26,7 @@ from bertjob.formats.corpus_splits import SPLITS, TRAIN
 from bertjob.formats.pretrained import CONFIG, recognise
 from bertjob.launch.argv import parse, value
 from bertjob.launch.container import binds
+from bertjob.launch.engines import ENGINES
 from bertjob.launch.engines.references import PATH
 from bertjob.launch.plan import Plan
 from bertjob.launch.problems import Problem, overlay_command, refuse_problems
@@ -33,27 +34,25 @@ from bertjob.rundir.directory import RunDir
 from bertjob.rundir.resume import command, differences
 from bertjob.rundir.state import read_state
 
-_MADE_BY_CH_RUN = ("/dev", "/proc", "/sys", "/tmp")
-"""Folders of the host that ch-run shows at their own place, with all that is below."""
-_WANTED_BY_CH_RUN = ("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf")
-"""Files in whose place ch-run puts its own or the host's; without the last two no node is known inside by its name."""
-
 
 def check_image(plan: Plan) -> None:
     """The image of a plan is there, where it is a path that is seen here.
 
     Raises:
-        PreflightError: it is not, or Charliecloud could not start it; says what to do.
+        PreflightError: it is not, or the engine could not start it; says what to do.
     """
     path = _path(plan)
     if path is None:
         return
     if not path.exists():
         raise PreflightError(f"image.ref: {path}: there is no such file or folder")
-    if plan.engine == "charliecloud" and path.is_dir():
-        lacking = [name for name in (*_WANTED_BY_CH_RUN, *_targets(plan)) if not (path / name.lstrip("/")).exists()]
+    engine = ENGINES[plan.engine]
+    if engine.folder_image is not None and path.is_dir():
+        needed = (*engine.folder_image.files, *_targets(plan, engine.folder_image.shown))
+        lacking = [name for name in needed if not (path / name.lstrip("/")).exists()]
         if lacking:
-            raise PreflightError(f"image.ref: {path}: has no {lacking[0]}, and ch-run makes none; make it in the image")
+            makes_none = f"{engine.program} makes none; make it in the image"
+            raise PreflightError(f"image.ref: {path}: has no {lacking[0]}, and {makes_none}")
 
 
 def _path(plan: Plan) -> Path | None:
@@ -72,12 +71,12 @@ def missing_overlay(plan: Plan) -> Problem | None:
     return Problem(f"image.overlay: {folder}: there is no such environment", command)
 
 
-def _targets(plan: Plan) -> list[str]:
-    """Where folders are mounted, as far as this machine knows the paths."""
+def _targets(plan: Plan, shown: tuple[str, ...]) -> list[str]:
+    """Where folders are mounted, as far as this machine knows the paths; but for what is shown there anyway."""
     assert plan.run_dir is not None
     found = binds(plan.job, plan.site, str(Path(plan.run_dir).parent), lambda path: ())
     known = (value(bind.target, os.environ) for bind in found)
-    return [path for path in known if path is not None and not path.startswith(_MADE_BY_CH_RUN)]
+    return [path for path in known if path is not None and not path.startswith(shown)]
 
 
 NEEDED_BY_MODELS = {"torch": "train", "numpy": "train", "transformers": "train", "tokenizers": "train"}

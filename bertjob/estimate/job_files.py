@@ -8,7 +8,7 @@ from bertjob.config.job import Job
 from bertjob.errors import SpecError
 from bertjob.estimate.model_size import KNOWN, Sizes, sizes
 from bertjob.estimate.sample_counts import SQUAD, WIKIPEDIA, Samples, pretraining_samples, squad_samples
-from bertjob.formats.pretrained import CONFIG, TF_CONFIG, recognise
+from bertjob.formats.pretrained import config_names, recognise
 
 
 def sizes_of(job: Job) -> Sizes:
@@ -20,7 +20,7 @@ def sizes_of(job: Job) -> Sizes:
     place = Path(job.model.init)
     there = recognise(place, job.model.ckpt_type)
     folder = place if isinstance(there, str) else there.folder
-    configs = (_read(folder / name) for name in (CONFIG, TF_CONFIG) if folder.is_absolute())
+    configs = (_read(folder / name) for name in config_names() if folder.is_absolute())
     config = next(filter(None, configs), None)
     found = sizes(job.model, config if isinstance(config, dict) else None, _vocabulary_of(job))
     if found is None:

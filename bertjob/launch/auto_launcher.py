@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 from bertjob.config.checks import compression
 from bertjob.config.job import Family, Job, Launcher, Library, SrunMpi
+from bertjob.config.registry.launchers import family_of
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
 from bertjob.launch.pmi import Facts, Verdict, verdicts
 
-_HOSTS_OWN: dict[str, Family] = {"openmpi": "openmpi", "openmpi-srun": "openmpi", "hydra": "mpich"}
-"""Whose mpirun or mpiexec a launcher is."""
 _FAILING = ("aborts", "singletons", "absent")
 
 
@@ -22,8 +21,8 @@ def facts(job: Job, site: Site) -> Facts:
     A site that says no ``mpi.family`` but has mpirun or hydra for its launcher has said it by that. Where it has not,
     and `auto` is to start ranks whose compressed steps go by MPI, the job's ``cuda_aware`` tells.
     """
-    family = compression.assumed_family(job, site) if _is_taken(job, site) else family_of(site)
-    host = Library(family=family, version=str(site.mpi.version) if family == "openmpi" else None, pmi=site.mpi.pmi)
+    family = compression.assumed_family(job, site) if _is_taken(job, site) else host_family(site)
+    host = host_library(site, family)
     return Facts(
         program=host if job.engine == "none" else job.image.mpi,
         host=host,
@@ -34,9 +33,14 @@ def facts(job: Job, site: Site) -> Facts:
     )
 
 
-def family_of(site: Site) -> Family | None:
+def host_family(site: Site) -> Family | None:
     """The host's MPI as far as the site says it."""
-    return site.mpi.family or _HOSTS_OWN.get(site.launcher)
+    return site.mpi.family or family_of(site.launcher)
+
+
+def host_library(site: Site, family: Family | None) -> Library:
+    """The host's MPI of a family, with what the site says of it."""
+    return Library(family=family, version=str(site.mpi.version) if family == "openmpi" else None, pmi=site.mpi.pmi)
 
 
 def choose(job: Job, site: Site) -> tuple[Launcher, SrunMpi | None]:
@@ -47,9 +51,9 @@ def choose(job: Job, site: Site) -> tuple[Launcher, SrunMpi | None]:
     """
     asked = job.launcher or site.launcher
     candidates = _candidates(job, site, asked)
-    if asked not in ("auto", "srun") or not candidates:
+    best = candidates[0] if candidates else None
+    if best is None or (asked != "auto" and best.srun_mpi is None):
         return asked, None  # where it cannot work, srun without Slurm among them, the checks say so
-    best = candidates[0]
     if asked == "auto":
         if best.outcome == "unknown":
             tells = "; `bertjob image check` tells" if _image_is_unsaid(job) else ""
@@ -61,7 +65,7 @@ def choose(job: Job, site: Site) -> tuple[Launcher, SrunMpi | None]:
         return best.launcher, best.srun_mpi
     guessed = best.outcome == "unknown" and facts(job, site).program.family is not None
     said = job.srun_mpi or site.mpi.srun
-    return "srun", said or (best.srun_mpi if best.works or guessed else "none")
+    return asked, said or (best.srun_mpi if best.works or guessed else "none")
 
 
 def explanation(job: Job, site: Site) -> str:
@@ -91,7 +95,7 @@ def refusal(job: Job, site: Site, ranks: int) -> str | None:
 
 def _is_taken(job: Job, site: Site) -> bool:
     """Whether the host's MPI is concluded from the job's ``cuda_aware``."""
-    return family_of(site) is None and (job.launcher or site.launcher) == "auto" and compression.by_mpi(job)
+    return host_family(site) is None and (job.launcher or site.launcher) == "auto" and compression.by_mpi(job)
 
 
 def _image_is_unsaid(job: Job) -> bool:

@@ -7,14 +7,15 @@ from typing import get_args
 from bertjob.config import walltime
 from bertjob.config.checks import compression, consistency, kernel
 from bertjob.config.job import Family, Job
+from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch import auto_launcher, environment
 from bertjob.launch.argv import has_control_characters
 from bertjob.launch.engines import Bind, limits
-from bertjob.launch.launchers import LAUNCHERS
 from bertjob.launch.resolve import shape
 from bertjob.launch.schedulers import SCHEDULERS
+from bertjob.text import counted
 
 _INTERFACE = re.compile(r"[\w.:@-]{1,15}", re.ASCII)
 """What Linux takes, without its stranger characters."""
@@ -127,7 +128,7 @@ def warnings(job: Job, site: Site, gpus_said: bool) -> Iterator[str]:
     if scheduler.has_walltime and job.resources.time is None:
         yield "no walltime is asked for, so the partition's own ends the job: resources.time sets one"
     if 0 < gpus < tasks:
-        yield f"{tasks} ranks share {gpus} GPU{'s' * (gpus > 1)} on each node; NCCL refuses two ranks on one GPU"
+        yield f"{tasks} ranks share {counted(gpus, 'GPU')} on each node; NCCL refuses two ranks on one GPU"
     if gpus > tasks:
         yield f"{gpus - tasks} of {gpus} GPUs on each node stay idle with resources.tasks_per_node {tasks}"
 

@@ -4,13 +4,13 @@ import posixpath
 from collections.abc import Callable, Iterable, Mapping
 
 from bertjob.config.job import Job
+from bertjob.config.registry.launchers import place_variables
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, parse, quote, value
 from bertjob.launch.engines import ENGINES, Bind, Container
 from bertjob.launch.environment import OWN
 from bertjob.launch.input_paths import Need, needs
 from bertjob.launch.schedulers import Scheduler
-from bertjob.rundir.world import PLACE
 
 
 def binds(
@@ -33,14 +33,14 @@ def binds(
     """
     mounts = (Bind(parse(mount.source), parse(mount.target or mount.source), mount.readonly) for mount in site.mounts)
     found = list({(_place(bind.source, variables), _place(bind.target, variables)): bind for bind in mounts}.values())
-    own = needs(job)
+    own, protects = needs(job), ENGINES[job.engine or "none"].limits.readonly_mounts
     behind = [
         Need(need.key, folder, folder) for need in own if isinstance(need.path, str) for folder in linked(need.path)
     ]
     wanted = [Need("run directory", runs, runs, written=True), *own, *behind]
     for need in sorted(wanted, key=lambda need: str(need.folder)):  # so a parent comes before its children
         if not any(_holds(bind, need, variables) for bind in found):
-            found.append(Bind(need.folder, need.folder, need.readonly and ENGINES[job.engine or "none"].readonly))
+            found.append(Bind(need.folder, need.folder, need.readonly and protects))
     return tuple(found)
 
 
@@ -82,7 +82,7 @@ def container(
         gpus=job.resources.gpus_per_node or 0,
         gpu_vendor=site.gpu_vendor,
         environment=environment,
-        ranks=(*OWN, *PLACE),
+        ranks=(*OWN, *place_variables()),
         args=site.engine_args,
         annotations=site.annotations,
     )
@@ -106,10 +106,10 @@ def preparation(engine: str, told: Container, named: tuple[str, ...] = ()) -> st
     row = ENGINES[engine]
     lines = [row.setup] if row.setup else []
     if row.file is not None:
-        name, text = row.file
         exported = " ".join(f'{name}="${name}"' for name in named)
         lines += [f"export {exported} # which the file names"] if named else []
-        lines += [f"cat > {quote(told.folder + f'/{name}')} << 'END_OF_FILE'", text(told), "END_OF_FILE"]
+        path = quote(told.folder + f"/{row.file.name}")
+        lines += [f"cat > {path} << 'END_OF_FILE'", row.file.text(told), "END_OF_FILE"]
     return "\n".join(lines)
 
 

@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable
 
 from bertjob.config.job import Family, Job
+from bertjob.config.registry.launchers import TORCH, family_of
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, parse
 from bertjob.rundir.world import FAST_FABRIC, JOB_ID, PLANNED_WORLD
 
 MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT")
 """Where the ranks meet; torch.distributed's names."""
-RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+RANK = tuple(filter(None, (TORCH.rank, TORCH.local_rank, TORCH.size, TORCH.local_size)))
 """What tells a rank its place; torchrun's names."""
 OWN = (*MEETING_POINT, PLANNED_WORLD, JOB_ID)
 """Variables that the script makes for the ranks."""
@@ -52,10 +53,8 @@ def fabric(job: Job, site: Site) -> dict[str, Word]:
 
 def family(job: Job, site: Site) -> Family | None:
     """Whose MPI starts the ranks or is in them; None where MPI has no part."""
-    if job.launcher is not None and job.launcher.startswith("openmpi"):
-        return "openmpi"
-    if job.launcher == "hydra":
-        return "mpich"
+    if own := family_of(job.launcher):
+        return own
     if not job.mpi:
         return None
     return site.mpi.family if job.engine == "none" else job.image.mpi.family

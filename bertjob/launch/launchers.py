@@ -1,14 +1,17 @@
-"""Launchers: what stands before everything else and starts the ranks on all nodes.
+"""Command lines of the launchers, which start the ranks on all nodes.
 
-A new launcher is one function from `Start` to words and one row of `LAUNCHERS`; see also `spec.job.Launcher`. Each
-leaves the variables from which bertjob.rundir.world reads the ranks, inside the step.
+Each launcher is a function from `Start` to `Launch` here, and a row in config.registry.launchers that names it.
 """
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import msgspec
 
-from bertjob.config.job import SrunMpi
+from bertjob.config.job import Launcher, SrunMpi
+from bertjob.config.registry.code import load_code
+from bertjob.config.registry.launcher_programs import HYDRA, OPEN_MPI, SRUN
+from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Mpi
 from bertjob.launch.argv import Word, variable
 
@@ -75,22 +78,24 @@ def hostfile_path() -> Word:
 
 
 class Start(msgspec.Struct, frozen=True):
-    """What every launcher is told.
+    """What a launcher needs to know.
 
     Attributes:
         nodes: number of nodes.
-        tasks_per_node: ranks on each.
-        cpus_per_task: CPU cores a rank.
+        tasks_per_node: number of ranks on each node.
+        cpus_per_task: number of CPU cores of each rank.
         variables: names of environment variables that must reach the ranks.
+        python: the Python of the ranks, as a command inside the container.
         mpi: the host's mpirun or mpiexec.
         interface: network interface of the fabric.
-        srun_mpi: what srun offers the ranks.
+        srun_mpi: the PMI that srun offers the ranks.
     """
 
     nodes: int
     tasks_per_node: int
     cpus_per_task: int
     variables: tuple[str, ...]
+    python: Word
     mpi: Mpi
     interface: str | None
     srun_mpi: SrunMpi = "none"
@@ -101,54 +106,80 @@ class Start(msgspec.Struct, frozen=True):
         return self.nodes * self.tasks_per_node
 
 
-def _plain(start: Start, python: Word) -> tuple[Word, ...]:
-    """Each process that the launcher starts is a rank."""
-    return python, "-u", "-m"
-
-
-class Launcher(msgspec.Struct, frozen=True):
-    """A row of the table.
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """A launcher's part of the job script.
 
     Attributes:
-        command: the words before engine and program; none: the script starts the ranks itself.
-        schedulers: where it works.
-        note: why it is as it is, for the script.
-        python: the words before the module's name, inside the engine, given the Python: for launchers that start one
-            agent a node, which starts the ranks.
+        words: the words before engine and program; none: the script starts the ranks itself.
+        note: comment in the script: why this launcher, and its options.
+        python: the words before the name of the program's module, inside the engine.
         files: lines of the script that write files beforehand; the run directory is the working directory.
     """
 
-    command: Callable[[Start], tuple[Word, ...]]
-    schedulers: frozenset[str]
-    note: Callable[[Start], str]
-    python: Callable[[Start, Word], tuple[Word, ...]] = _plain
-    files: Callable[[Start], str] = lambda start: ""
+    words: tuple[Word, ...]
+    note: str
+    python: tuple[Word, ...]
+    files: str = ""
 
 
-def local(start: Start) -> tuple[Word, ...]:
+def launch(launcher: Launcher, start: Start) -> Launch:
+    """The part of the job script that starts its ranks."""
+    command = cast("Callable[[Start], Launch]", load_code(LAUNCHERS[launcher].command))
+    return command(start)
+
+
+def _module(start: Start) -> tuple[Word, ...]:
+    """Python with a module, for launchers whose processes are the ranks."""
+    return start.python, "-u", "-m"
+
+
+def local(start: Start) -> Launch:
     """The script itself starts the ranks of this machine."""
-    return ()
+    return Launch(words=(), note="One process a rank, started here.", python=_module(start))
 
 
-def srun(start: Start) -> tuple[Word, ...]:
+_SRUN_NOTES: Mapping[SrunMpi, str] = {
+    "none": "srun without MPI: ranks talk by NCCL or gloo.",
+    "pmi2": "srun offers PMI-2, which the ranks' MPI speaks.",
+    "pmix": "srun offers PMIx, which the ranks' MPI speaks.",
+}
+
+
+def srun(start: Start) -> Launch:
     """Slurm's own launcher; srun does not take the CPUs of a rank from sbatch since 22.05."""
     cores = "--cpus-per-task=" + variable("SLURM_CPUS_PER_TASK")
-    return "srun", f"--mpi={start.srun_mpi}", "--kill-on-bad-exit=1", cores
+    return Launch(
+        words=(SRUN.name, f"--mpi={start.srun_mpi}", "--kill-on-bad-exit=1", cores),
+        note=f"{_SRUN_NOTES[start.srun_mpi]} One that fails ends the step, or its peers would wait for ever.",
+        python=_module(start),
+    )
 
 
-def openmpi(start: Start) -> tuple[Word, ...]:
+def openmpi(start: Start) -> Launch:
     """Open MPI's mpirun; version 5 has other words for the placement and for the daemons' network."""
-    return _mpirun(start, ())
+    return Launch(
+        words=_mpirun(start, ()),
+        note=(
+            "mpirun of the host starts the ranks: srun cannot where the program's Open MPI was built without Slurm's"
+            " PMI."
+        ),
+        python=_module(start),
+    )
 
 
-def openmpi_srun(start: Start) -> tuple[Word, ...]:
+def openmpi_srun(start: Start) -> Launch:
     """Open MPI's mpirun, which starts its daemons by a program of ours that calls srun, in place of ssh."""
     four = start.mpi.version == 4
     option, name = ("--mca", "rsh") if four else ("--prtemca", "ssh")
     settings = {"plm": name, "ras": "^slurm", f"plm_{name}_agent": f"bash {SRUN_AGENT}"}
     settings |= {f"plm_{name}_no_tree_spawn": "1"}  # else daemons start daemons, and our program is on one node only
-    words = (word for key, value in settings.items() for word in (option, key, value))
-    return _mpirun(start, (*words, "--hostfile", HOSTFILE))
+    daemons = (word for key, value in settings.items() for word in (option, key, value))
+    return Launch(
+        words=_mpirun(start, (*daemons, "--hostfile", HOSTFILE)),
+        note="mpirun of the host starts the ranks, and its daemons by srun: it was built without Slurm.",
+        python=_module(start),
+        files="\n".join([write_hostfile(start.tasks_per_node), WRITE_SRUN_AGENT]),
+    )
 
 
 def _mpirun(start: Start, daemons: tuple[Word, ...]) -> tuple[Word, ...]:
@@ -157,89 +188,52 @@ def _mpirun(start: Start, daemons: tuple[Word, ...]) -> tuple[Word, ...]:
     interface = ("--mca", "oob_tcp_if_include") if four else ("--prtemca", "prte_if_include")
     network = (*interface, start.interface, "--mca", "btl_tcp_if_include", start.interface) if start.interface else ()
     variables = (word for name in start.variables for word in ("-x", name))
-    words = ("mpirun", "-n", f"{start.ranks}", *placement, "--bind-to", "none")
+    words = (OPEN_MPI.name, "-n", f"{start.ranks}", *placement, "--bind-to", "none")
     return *words, *daemons, *network, *start.mpi.args, *variables
 
 
-def hydra(start: Start) -> tuple[Word, ...]:
+def hydra(start: Start) -> Launch:
     """The mpiexec of MPICH, MVAPICH and Intel MPI."""
     network = ("-iface", start.interface) if start.interface else ()
     placement = ("-n", f"{start.ranks}", "-ppn", f"{start.tasks_per_node}")
-    return "mpiexec.hydra", *placement, *network, "-genvall", *start.mpi.args
+    return Launch(
+        words=(HYDRA.name, *placement, *network, "-genvall", *start.mpi.args),
+        note="mpiexec of the host starts the ranks and hands them this environment.",
+        python=_module(start),
+    )
 
 
-def one_a_node(start: Start) -> tuple[Word, ...]:
-    """Slurm's launcher for one agent a node, with the CPUs of all its ranks."""
+def torchrun(start: Start) -> Launch:
+    """Torchrun's agents, one per node, which meet by c10d at the address that the script chose."""
+    return Launch(
+        words=_agents(start),
+        note="torchrun, one agent a node started by srun; its ranks take a port of their own to meet at.",
+        python=(
+            *("sh", agent_path(), start.python),
+            *(f"--nnodes={start.nodes}", f"--nproc-per-node={start.tasks_per_node}", "--rdzv-backend=c10d"),
+            "--rdzv-endpoint=" + variable("MASTER_ADDR") + ":" + variable("MASTER_PORT"),
+            *("--rdzv-id=" + variable("SLURM_JOB_ID"), "-m"),
+        ),
+        files=WRITE_TORCHRUN_AGENT,
+    )
+
+
+def deepspeed(start: Start) -> Launch:
+    """DeepSpeed's launcher in the form that needs no ssh: one per node, given its place in the hostfile."""
+    return Launch(
+        words=_agents(start),
+        note="DeepSpeed's launcher, one a node started by srun, so that it needs neither ssh nor pdsh.",
+        python=(
+            *("sh", agent_path(), start.python),
+            *("--hostfile", hostfile_path(), "--no_ssh", "--no_local_rank", "--quiet"),
+            *("--master_addr", variable("MASTER_ADDR"), "--master_port", variable("MASTER_PORT"), "--module"),
+        ),
+        files="\n".join([write_hostfile(start.tasks_per_node), write_deepspeed_agent(start.tasks_per_node)]),
+    )
+
+
+def _agents(start: Start) -> tuple[Word, ...]:
+    """Slurm's launcher for one agent per node, with the CPUs of all its ranks."""
     cores = f"--cpus-per-task={start.tasks_per_node * start.cpus_per_task}"
     tasks = (f"--nodes={start.nodes}", f"--ntasks={start.nodes}", "--ntasks-per-node=1")
-    return "srun", "--mpi=none", "--kill-on-bad-exit=1", *tasks, cores
-
-
-def torchrun(start: Start, python: Word) -> tuple[Word, ...]:
-    """Torchrun's agent, which meets the others by c10d at the place that the script chose."""
-    return (
-        *("sh", agent_path(), python),
-        *(f"--nnodes={start.nodes}", f"--nproc-per-node={start.tasks_per_node}", "--rdzv-backend=c10d"),
-        "--rdzv-endpoint=" + variable("MASTER_ADDR") + ":" + variable("MASTER_PORT"),
-        *("--rdzv-id=" + variable("SLURM_JOB_ID"), "-m"),
-    )
-
-
-def deepspeed(start: Start, python: Word) -> tuple[Word, ...]:
-    """DeepSpeed's launcher in the form that needs no ssh: one a node, told its place in the hostfile."""
-    return (
-        *("sh", agent_path(), python, "--hostfile", hostfile_path(), "--no_ssh", "--no_local_rank", "--quiet"),
-        *("--master_addr", variable("MASTER_ADDR"), "--master_port", variable("MASTER_PORT"), "--module"),
-    )
-
-
-_SLURM, _ANYWHERE = frozenset({"slurm"}), frozenset({"slurm", "none"})
-_SRUN_NOTES = {
-    "none": "srun without MPI: ranks talk by NCCL or gloo.",
-    "pmi2": "srun offers PMI-2, which the ranks' MPI speaks.",
-    "pmix": "srun offers PMIx, which the ranks' MPI speaks.",
-}
-
-LAUNCHERS: Mapping[str, Launcher] = {
-    "local": Launcher(local, frozenset({"none"}), lambda start: "One process a rank, started here."),
-    "srun": Launcher(
-        srun,
-        _SLURM,
-        lambda start: f"{_SRUN_NOTES[start.srun_mpi]} One that fails ends the step, or its peers would wait for ever.",
-    ),
-    "openmpi": Launcher(
-        openmpi,
-        _ANYWHERE,
-        lambda start: (
-            "mpirun of the host starts the ranks: srun cannot where the program's Open MPI was built without Slurm's"
-            " PMI."
-        ),
-    ),
-    "openmpi-srun": Launcher(
-        openmpi_srun,
-        _SLURM,
-        lambda start: "mpirun of the host starts the ranks, and its daemons by srun: it was built without Slurm.",
-        files=lambda start: "\n".join([write_hostfile(start.tasks_per_node), WRITE_SRUN_AGENT]),
-    ),
-    "hydra": Launcher(
-        hydra,
-        _ANYWHERE,
-        lambda start: "mpiexec of the host starts the ranks and hands them this environment.",
-    ),
-    "torchrun": Launcher(
-        one_a_node,
-        _SLURM,
-        lambda start: "torchrun, one agent a node started by srun; its ranks take a port of their own to meet at.",
-        python=torchrun,
-        files=lambda start: WRITE_TORCHRUN_AGENT,
-    ),
-    "deepspeed": Launcher(
-        one_a_node,
-        _SLURM,
-        lambda start: "DeepSpeed's launcher, one a node started by srun, so that it needs neither ssh nor pdsh.",
-        python=deepspeed,
-        files=lambda start: "\n".join(
-            [write_hostfile(start.tasks_per_node), write_deepspeed_agent(start.tasks_per_node)]
-        ),
-    ),
-}
+    return SRUN.name, "--mpi=none", "--kill-on-bad-exit=1", *tasks, cores

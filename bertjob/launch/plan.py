@@ -17,7 +17,7 @@ from bertjob.launch.container import binds, container, preparation, with_gpus
 from bertjob.launch.engines import ENGINES
 from bertjob.launch.environment import OWN, exports
 from bertjob.launch.input_paths import needs
-from bertjob.launch.launchers import LAUNCHERS, Start
+from bertjob.launch.launchers import Start, launch
 from bertjob.launch.problems import Problem, find_problems
 from bertjob.launch.resolve import Here, Shape, resolve, shape
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
@@ -128,13 +128,14 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str 
         tasks_per_node=form.tasks_per_node,
         cpus_per_task=form.cpus_per_task,
         variables=(*environment, *OWN),
+        python=_python(whole, site, here),
         mpi=site.mpi,
         interface=site.fabric.interface,
         srun_mpi=whole.srun_mpi or "none",
     )
-    launcher = LAUNCHERS[form.launcher]
+    launched = launch(form.launcher, start)
     chosen = (job.launcher or site.launcher) == "auto"
-    why = explanation(replace(whole, launcher="auto", srun_mpi=job.srun_mpi), site) if chosen else launcher.note(start)
+    why = explanation(replace(whole, launcher="auto", srun_mpi=job.srun_mpi), site) if chosen else launched.note
     seen = binds(whole, site, RUNS, here.linked, _known(run_dir, here))
     checks.refuse_links(seen, whole, site)
     told = container(whole, site, environment, seen, RUN, RUN)
@@ -148,11 +149,11 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str 
         options=whole.resources.sbatch,
         environment=environment,
         layers=(
-            Layer(launcher.command(start), why),
+            Layer(launched.words, why),
             Layer(ENGINES[form.engine].command(told), ENGINES[form.engine].note),
-            Layer((*launcher.python(start, _python(whole, site, here)), "bertjob.train", RUN + "/job.yaml")),
+            Layer((*launched.python, "bertjob.train", RUN + "/job.yaml")),
         ),
-        files="\n".join(filter(None, (launcher.files(start), preparation(form.engine, told, ("RUN", "RUNS"))))),
+        files="\n".join(filter(None, (launched.files, preparation(form.engine, told, ("RUN", "RUNS"))))),
         inputs={need.key: need.path for need in needs(whole) if isinstance(need.path, str) and not need.written},
         warnings=tuple(checks.warnings(whole, site, gpus_said)),
         problems=tuple(find_problems(whole, site, site_given or site.name)),

@@ -13,12 +13,16 @@ Open MPI 4 in the table speaks PMIx. It may also speak PMI-1 or PMI-2, or nothin
 containers of podman PMIx works, PMI-2 does not.
 """
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal, cast
 
 import msgspec
 
-from bertjob.config.job import Launcher, Library, SrunMpi
+from bertjob.config.job import Family, Launcher, Library, SrunMpi
+from bertjob.config.registry.code import load_code
+from bertjob.config.registry.launcher_programs import Program
+from bertjob.config.registry.launchers import LAUNCHERS
+from bertjob.launch.engines import ENGINES
 from bertjob.launch.schedulers import SCHEDULERS
 
 Outcome = Literal["works", "unknown", "absent", "singletons", "aborts"]
@@ -26,11 +30,7 @@ Outcome = Literal["works", "unknown", "absent", "singletons", "aborts"]
 0 of 1 without a word; `unknown`: a fact is missing."""
 
 _SRUN_TYPES: tuple[SrunMpi, ...] = ("none", "pmix", "pmi2")
-_STARTED_BY_SRUN = ("pyxis", "edf")
-"""Engines that are options of srun."""
-_CLOSES_FILES = ("docker", "podman", "podman-hpc")
-"""Engines that hand no open file on to the container: over one PMI-1 and PMI-2 are spoken; PMIx takes a socket."""
-_NAMES = {"openmpi": "Open MPI", "mpich": "MPICH"}
+_NAMES: Mapping[Family, str] = {"openmpi": "Open MPI", "mpich": "MPICH"}
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -78,10 +78,16 @@ class Verdict(msgspec.Struct, frozen=True):
         return f"{self.launcher}{option}: {self.reason}"
 
 
+Predict = Callable[[Facts, Launcher], Iterable[Verdict]]
+"""What a launcher's row names: the verdicts on it, one for each kind of PMI that it can be told to offer."""
+
+
 def verdicts(facts: Facts) -> tuple[Verdict, ...]:
     """A verdict on each launcher: those that work, best first; then where a fact is missing; then the others."""
     order = ("works", "unknown")
-    found = _in_slurm(facts) if SCHEDULERS[facts.scheduler].has_srun else _here(facts)
+    rows = sorted(LAUNCHERS.items(), key=lambda item: item[1].preference)
+    here = [(launcher, row) for launcher, row in rows if facts.scheduler in row.schedulers]
+    found = [one for launcher, row in here for one in cast("Predict", load_code(row.predict))(facts, launcher)]
     return tuple(sorted(found, key=lambda one: order.index(one.outcome) if one.outcome in order else len(order)))
 
 
@@ -100,23 +106,32 @@ def name(library: Library) -> str:
     return " ".join(filter(None, (_NAMES[library.family], library.version)))
 
 
-def _in_slurm(facts: Facts) -> Iterator[Verdict]:
-    for kind in _SRUN_TYPES:
-        yield Verdict("srun", kind, *_srun(facts, kind))
-    yield Verdict("openmpi", None, *_mpirun(facts, "openmpi"))
-    yield Verdict("hydra", None, *_mpirun(facts, "hydra"))
-    yield Verdict("openmpi-srun", None, *_mpirun(facts, "openmpi-srun"))
-    yield Verdict("torchrun", None, *_agents(facts))
-    yield Verdict("deepspeed", None, *_agents(facts))
-
-
-def _here(facts: Facts) -> Iterator[Verdict]:
+def local(facts: Facts, launcher: Launcher) -> Iterator[Verdict]:
+    """Prediction for ranks that the job script starts as plain processes."""
     if facts.needs_mpi:
-        yield Verdict("local", None, "singletons", "plain processes, each of which MPI takes for rank 0 of 1")
+        yield Verdict(launcher, None, "singletons", "plain processes, each of which MPI takes for rank 0 of 1")
     else:
-        yield Verdict("local", None, "works", "plain processes, and the ranks need no MPI")
-    yield Verdict("openmpi", None, *_mpirun(facts, "openmpi"))
-    yield Verdict("hydra", None, *_mpirun(facts, "hydra"))
+        yield Verdict(launcher, None, "works", "plain processes, and the ranks need no MPI")
+
+
+def srun(facts: Facts, launcher: Launcher) -> Iterator[Verdict]:
+    """Prediction for srun, with each PMI that it may offer."""
+    return (Verdict(launcher, kind, *_srun(facts, kind)) for kind in _SRUN_TYPES)
+
+
+def mpirun(facts: Facts, launcher: Launcher) -> Iterator[Verdict]:
+    """Prediction for the mpirun or mpiexec of an MPI library of the host."""
+    program = LAUNCHERS[launcher].program
+    assert program is not None
+    yield Verdict(launcher, None, *_mpirun(facts, program))
+
+
+def agents(facts: Facts, launcher: Launcher) -> Iterator[Verdict]:
+    """Prediction for ranks that are children of one agent per node."""
+    if facts.needs_mpi:
+        yield Verdict(launcher, None, *_without_pmi(facts.program, "it tells MPI nothing"))
+    else:
+        yield Verdict(launcher, None, "works", "one agent a node starts the ranks, which need no MPI")
 
 
 def _srun(facts: Facts, kind: SrunMpi) -> tuple[Outcome, str]:
@@ -140,7 +155,7 @@ def _srun(facts: Facts, kind: SrunMpi) -> tuple[Outcome, str]:
     if kind in speaks(program):
         if not facts.slurm:
             return "unknown", f"whether Slurm has {kind} is not said (site key mpi.slurm; srun --mpi=list tells)"
-        if kind == "pmi2" and facts.engine in _CLOSES_FILES:
+        if kind == "pmi2" and not ENGINES[facts.engine].passes_open_files:
             return "aborts", f"{facts.engine} closes the file over which {name(program)} speaks pmi2 with srun"
         return "works", f"{name(program)} speaks {kind}, and Slurm has it"
     spoken = " and ".join(speaks(program)) or "no PMI that is known (image.mpi.pmi)"
@@ -158,11 +173,11 @@ def _without_pmi(program: Library, why: str) -> tuple[Outcome, str]:
     return "singletons", f"{why}: every process is silently rank 0 of 1"
 
 
-def _mpirun(facts: Facts, launcher: str) -> tuple[Outcome, str]:
+def _mpirun(facts: Facts, program: Program) -> tuple[Outcome, str]:
     """What becomes of a job under mpirun or mpiexec of the host."""
-    family = "mpich" if launcher == "hydra" else "openmpi"
-    command = "mpiexec.hydra" if launcher == "hydra" else "mpirun"
-    if facts.engine in _STARTED_BY_SRUN:
+    family, command = program.family, program.name
+    assert family is not None
+    if ENGINES[facts.engine].started_by_srun:
         return "absent", f"{facts.engine} starts containers by srun, and {command} would be outside of them"
     if facts.host.family not in (None, family):
         return "absent", f"the host has {name(facts.host)}, which has no {command} of {_NAMES[family]}'s kind"
@@ -172,8 +187,8 @@ def _mpirun(facts: Facts, launcher: str) -> tuple[Outcome, str]:
             "which MPI the ranks link is not said (image.mpi, or the site's mpi.family without a container)",
         )
     if facts.needs_mpi and facts.program.family != family:
-        return _foreign(facts, launcher)
-    if facts.needs_mpi and family == "mpich" and facts.engine in _CLOSES_FILES:
+        return _foreign(facts, family)
+    if facts.needs_mpi and family == "mpich" and not ENGINES[facts.engine].passes_open_files:
         return "aborts", f"{facts.engine} closes the file over which {name(facts.program)} speaks with hydra"
     if facts.host.family is None:
         return "unknown", f"whether the host has {_NAMES[family]}'s {command} is not said (site key mpi.family)"
@@ -182,20 +197,13 @@ def _mpirun(facts: Facts, launcher: str) -> tuple[Outcome, str]:
     return "works", f"{name(facts.host)} on the host starts {name(facts.program)}: the same family"
 
 
-def _foreign(facts: Facts, launcher: str) -> tuple[Outcome, str]:
+def _foreign(facts: Facts, family: Family) -> tuple[Outcome, str]:
     """An mpirun of one family around the library of another one."""
-    if launcher != "hydra":
+    if family == "openmpi":
         return "aborts", f"{name(facts.program)} ends with 'unsupported PMI version PMIx' under Open MPI's mpirun"
     if _is_open_mpi_4(facts.program) and SCHEDULERS[facts.scheduler].has_srun:
         return "aborts", f"hydra starts its daemons by srun, and {name(facts.program)} does not speak hydra's PMI"
     return "singletons", f"{name(facts.program)} does not speak hydra's PMI: every process is silently rank 0 of 1"
-
-
-def _agents(facts: Facts) -> tuple[Outcome, str]:
-    """What becomes of a job whose ranks are children of one agent a node."""
-    if facts.needs_mpi:
-        return _without_pmi(facts.program, "it tells MPI nothing")
-    return "works", "one agent a node starts the ranks, which need no MPI"
 
 
 def _offers(types: tuple[str, ...], kind: str) -> bool:

@@ -9,11 +9,11 @@ from msgspec.structs import asdict, replace
 
 from bertjob.config import walltime
 from bertjob.config.checks import compression
-from bertjob.config.job import Data, Image, Job, Model, Resources
+from bertjob.config.job import Data, Image, Job, Launcher, Model, Resources
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
 from bertjob.launch.argv import Text, parse
-from bertjob.launch.auto_launcher import choose, family_of
+from bertjob.launch.auto_launcher import choose, host_family
 from bertjob.launch.schedulers import SCHEDULERS
 
 _RUN = "run:"
@@ -57,7 +57,7 @@ class Shape(msgspec.Struct, frozen=True):
     """
 
     engine: str
-    launcher: str
+    launcher: Launcher
     nodes: int
     tasks_per_node: int
     gpus_per_node: int
@@ -96,7 +96,7 @@ def resolve(job: Job, site: Site, here: Here) -> Job:
         srun_mpi=srun_mpi,
         model=_model(job.model, here),
         data=_data(job.data, here),
-        optimizer=compression.resolved(whole, site, family_of(site)),
+        optimizer=compression.resolved(whole, site, host_family(site)),
         resources=_resources(job.resources, site, here),
     )
 

@@ -17,6 +17,7 @@ from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.rundir.world import JOB_ID, PLANNED_WORLD
+from bertjob.text import counted
 
 _CHOICE = r"""
 # Below the ports that the kernel gives to outgoing connections, which may be taken at any moment; another one for
@@ -57,7 +58,7 @@ def script(plan: Plan) -> str:
 
 def _head(plan: Plan) -> str:
     form, scheduler = plan.shape, plan.scheduler
-    ranks = f"{_count(form.nodes, 'node')} x {_count(form.tasks_per_node, 'rank')}"
+    ranks = f"{counted(form.nodes, 'node')} x {counted(form.tasks_per_node, 'rank')}"
     made = f"Made by bertjob for site {plan.site.name}: {ranks}, launcher {form.launcher}, engine {form.engine}."
     lines = [
         "#!/bin/bash -l" if plan.site.login_shell else "#!/usr/bin/env bash",
@@ -170,18 +171,19 @@ wait "$launcher" || code=$? # bash keeps the exit code of a process that has end
 
 def _work(plan: Plan) -> list[str]:
     """Sections that start the ranks, wait for them and end."""
-    scheduler = plan.scheduler
-    if plan.shape.launcher == "local":
-        return [scheduler.before, _ranks(plan), scheduler.ranks, scheduler.end]
-    return [scheduler.before, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
+    scheduler, launcher = plan.scheduler, plan.layers[0]
+    if launcher.words:
+        return [scheduler.before, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
+    return [scheduler.before, _ranks(plan), scheduler.ranks, scheduler.end]
 
 
 def _ranks(plan: Plan) -> str:
     size = plan.world_size
+    place = " ".join(f"{name}={value}" for name, value in zip(RANK, ("$rank", "$rank", size, size), strict=True))
     ranks = f"""
 ranks=()
 for ((rank = 0; rank < {size}; rank++)); do
-  RANK=$rank LOCAL_RANK=$rank WORLD_SIZE={size} LOCAL_WORLD_SIZE={size} \\
+  {place} \\
 {textwrap.indent(command(plan.layers), "    ")} &
   ranks+=("$!")
 done
@@ -209,7 +211,3 @@ def command(layers: Iterable[Layer]) -> str:
 def _comment(text: str) -> str:
     """Comment lines, whatever the text holds: a newline in it would end the comment."""
     return "\n".join(f"# {line}" for line in textwrap.wrap(text, _WIDTH + 6))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number > 1)}"

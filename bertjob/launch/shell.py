@@ -19,9 +19,6 @@ from bertjob.launch.resolve import Here, resolve
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.launch.script import command, environment, modules
 
-_FOLDER = variable("HOME") + "/.edf/bertjob"
-"""Where the file of an engine lies; the run directory has none yet. Every node sees the home."""
-
 
 class Shell(msgspec.Struct, frozen=True):
     """How a shell starts.
@@ -65,7 +62,7 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
     wanted = binds(whole, site, here.cwd, here.linked, here.environment)
     checks.refuse_links(wanted, whole, site)
     there = tuple(bind for bind in wanted if _may_be_there(bind, here))
-    told = container(whole, site, exported, there, here.cwd, _FOLDER)
+    told = container(whole, site, exported, there, here.cwd, _folder(whole.engine))
     engine = ENGINES[whole.engine].command(replace(told, stdin=True, tty=tty))
     return Shell(
         job=whole,
@@ -97,8 +94,14 @@ def _may_be_there(bind: Bind, here: Here) -> bool:
     return not isinstance(bind.source, str) or here.is_folder(bind.source)
 
 
+def _folder(engine: str) -> Word:
+    """Where the file of an engine lies; there is no run directory. Every node sees the home."""
+    file = ENGINES[engine].file
+    return variable("HOME") + (f"/{file.shell_folder}" if file else "")
+
+
 def _files(prepared: str, engine: str) -> str:
-    return f"mkdir -p {quote(_FOLDER)}\n{prepared}" if ENGINES[engine].file else prepared
+    return f"mkdir -p {quote(_folder(engine))}\n{prepared}" if ENGINES[engine].file else prepared
 
 
 def _head(shell: Shell) -> str:

@@ -1,6 +1,8 @@
-"""The options of sbatch and srun (Slurm 22.05 to 25.05, and the plugins of the engines that bertjob knows)."""
+"""The options of sbatch and srun (Slurm 22.05 to 25.05, uenv, and the plugins of the engines that bertjob knows)."""
 
 from collections.abc import Iterator
+
+from bertjob.launch.engines import ENGINES
 
 _BOTH_WITH_VALUE = """
     account acctg-freq bb bbf begin bcast-exclude clusters cluster-constraint comment constraint container
@@ -10,14 +12,11 @@ _BOTH_WITH_VALUE = """
     mem-bind mem-per-cpu mem-per-gpu mincpus network nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu
     ntasks-per-node ntasks-per-socket ntasks-per-tres output open-mode partition power prefer priority profile qos
     reservation segment signal sockets-per-node switches thread-spec threads-per-core time time-min tmp tasks-per-node
-    tres-bind tres-per-task uid wckey container-image container-mounts container-workdir container-name container-env
-    container-save container-remap-root environment edf uenv view image module volume
+    tres-bind tres-per-task uid wckey uenv view
 """
 _BOTH_WITHOUT = """
     contiguous exclusive help hold get-user-env nice no-kill overcommit oversubscribe propagate quiet reboot requeue
-    spread-job stepmgr usage use-min-nodes verbose version oom-kill-step consolidate-segments
-    container-mount-home no-container-mount-home no-container-entrypoint container-entrypoint container-writable
-    container-readonly spread-segments
+    spread-job spread-segments stepmgr usage use-min-nodes verbose version oom-kill-step consolidate-segments
 """
 _SBATCH = (
     "array batch export-file ignore-pbs kill-on-invalid-dep no-requeue parsable test-only wait wait-all-nodes wrap"
@@ -37,19 +36,28 @@ _SHORT = dict(pair.split("=") for pair in _SHORT_NAMES.split())
 _SHORT_OF_SRUN = frozenset("IKXETZlru")
 _ALIASES = {"tasks-per-node": "ntasks-per-node"}
 """Names that sbatch and srun know and their manuals do not."""
-
-SBATCH = frozenset(_BOTH_WITH_VALUE.split()) | frozenset(_BOTH_WITHOUT.split()) | frozenset(_SBATCH.split())
-"""Long names of sbatch's options, without the dashes."""
-SRUN_WITH_VALUE = frozenset(
-    {f"--{name}" for name in (_BOTH_WITH_VALUE + _SRUN_WITH_VALUE).split()}
-    | {
-        f"-{short}"
-        for short, long in _SHORT.items()
-        if long in {*_BOTH_WITH_VALUE.split(), *_SRUN_WITH_VALUE.split(), "wait"} and short != "a"
-    }
+_OF_SLURM = frozenset((_BOTH_WITH_VALUE + _BOTH_WITHOUT + _SBATCH).split())
+_SRUN_SHORT_WITH_VALUE = frozenset(
+    f"-{short}"
+    for short, long in _SHORT.items()
+    if long in {*_BOTH_WITH_VALUE.split(), *_SRUN_WITH_VALUE.split(), "wait"} and short != "a"
 )
-"""Options of srun that take the next word, where it is not joined to them."""
 _VALUED = frozenset(_BOTH_WITH_VALUE.split()) | _SBATCH_WITH_VALUE
+
+
+def names() -> frozenset[str]:
+    """Long names of sbatch's options, without the dashes."""
+    return _OF_SLURM.union(*(row.slurm_options.valued | row.slurm_options.flags for row in ENGINES.values()))
+
+
+def srun_with_value() -> frozenset[str]:
+    """Options of srun that take the next word, where it is not joined to them."""
+    long_names = frozenset((_BOTH_WITH_VALUE + _SRUN_WITH_VALUE).split()) | _of_plugins_with_value()
+    return _SRUN_SHORT_WITH_VALUE | {f"--{name}" for name in long_names}
+
+
+def _of_plugins_with_value() -> frozenset[str]:
+    return frozenset[str]().union(*(row.slurm_options.valued for row in ENGINES.values()))
 
 
 def long_name(name: str) -> str | None:
@@ -63,9 +71,9 @@ def long_name(name: str) -> str | None:
         return name
     if not name.startswith("--"):
         return None if name[1:] in _SHORT_OF_SRUN else _SHORT.get(name[1:])
-    bare = name[2:]
-    cut = (known for known in sorted(SBATCH) if bare and known.startswith(bare))
-    known = bare if bare in SBATCH else next(cut, None)
+    bare, every = name[2:], names()
+    cut = (known for known in sorted(every) if bare and known.startswith(bare))
+    known = bare if bare in every else next(cut, None)
     return _ALIASES.get(known, known) if known else None
 
 
@@ -78,15 +86,16 @@ def srun_name(name: str) -> str:
 
 def options(words: list[str]) -> Iterator[tuple[str, str | None]]:
     """Names and values of sbatch's options in the words of an ``#SBATCH`` line."""
+    valued = _VALUED | _of_plugins_with_value()
     rest = iter(words)
     for word in rest:
         if word.startswith("--"):
             name, joined, value = word.partition("=")
-            wants = not joined and long_name(name) in _VALUED
+            wants = not joined and long_name(name) in valued
             yield name, value if joined else next(rest, None) if wants else None
         elif word.startswith("-") and len(word) > 1:
             name, value = word[:2], word[2:]
-            wants = long_name(name) in _VALUED
+            wants = long_name(name) in valued
             yield name, value.removeprefix("=") or (next(rest, None) if wants else None)
         else:
             yield word, None

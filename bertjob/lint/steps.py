@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from bertjob.lint.bash.commands import MPIRUNS, Layer, split
+from bertjob.config.registry.launcher_programs import SRUN
+from bertjob.config.registry.launchers import agents
+from bertjob.lint.bash.commands import Layer, mpiruns, split
 from bertjob.lint.bash.sbatch_script import Command, Expansion, Script, Word
 
 _HARMLESS = ("activate", "bashrc", "profile", "modules.sh", "conda.sh", "setvars.sh", ".bashrc", ".profile", "bash")
@@ -57,7 +59,8 @@ _SMALL = frozenset(
     }
 )
 """Programs that need neither many CPUs nor their peers."""
-_TRAINER = re.compile(r"python[\d.]*|torchrun|deepspeed|accelerate")
+_TRAINER = re.compile(r"python[\d.]*|accelerate")
+"""Programs that train, beside the agents of launchers."""
 _NO_TRAINING = frozenset({"-c", "-V", "--version"})
 _TOOLS = frozenset({"venv", "pip", "http.server", "json.tool", "ensurepip"})
 _HOLE = "\0"
@@ -90,13 +93,23 @@ class Start(msgspec.Struct, frozen=True):
 
     @property
     def launcher(self) -> Layer | None:
-        """The srun or mpirun."""
+        """The srun, mpirun or the like."""
         return next((layer for layer in self.layers if layer.kind == "launcher"), None)
+
+    @property
+    def engines(self) -> tuple[Layer, ...]:
+        """The commands of container engines."""
+        return tuple(layer for layer in self.layers if layer.engine)
+
+    @property
+    def srun(self) -> Layer | None:
+        """Slurm's launcher of steps."""
+        return self.layer(*SRUN.names)
 
     @property
     def mpirun(self) -> Layer | None:
         """The mpirun, or one of its kin."""
-        return self.layer(*MPIRUNS)
+        return self.layer(*mpiruns())
 
     @property
     def replaces_the_shell(self) -> bool:
@@ -203,7 +216,10 @@ def _trains(program: tuple[Word, ...]) -> bool:
 
 
 def _is_python(program: tuple[Word, ...]) -> bool:
-    return bool(program) and _TRAINER.fullmatch(program[0].value.rpartition("/")[2]) is not None
+    if not program:
+        return False
+    name = program[0].value.rpartition("/")[2]
+    return _TRAINER.fullmatch(name) is not None or any(name in agent.names for agent in agents())
 
 
 def _prepares(program: tuple[Word, ...]) -> bool:

@@ -10,7 +10,6 @@ import msgspec
 from bertjob.errors import PreflightError
 from bertjob.launch.container import presence
 from bertjob.launch.engines import ENGINES
-from bertjob.launch.engines.enroot import EDF_FILE
 from bertjob.launch.engines.limits import problem_of_path
 from bertjob.launch.engines.references import problem
 from bertjob.launch.schedulers import SCHEDULERS
@@ -23,7 +22,6 @@ from bertjob.port.notes import Note, notes_on_command, notes_on_script, one_of_a
 from bertjob.port.recognize import Told, read
 from bertjob.port.render import Job, constant_image, expansions, file_name, write
 
-_ENGINE_OF = {"ch-run": "charliecloud", "nerdctl": "docker"}
 _WIDTH = 112
 
 
@@ -67,7 +65,7 @@ def port(text: str, engine: str) -> Ported:
     source, job, row = text.encode(errors="replace"), _job(script), ENGINES[engine]
     edits: list[_Edit] = []
     containers = list(_containers(script, engine))
-    checks = [*_checks(source, dict.fromkeys(_engine_of(layer) for _, layer in containers), engine)]
+    checks = [*_checks(source, dict.fromkeys(layer.engine for _, layer in containers), engine)]
     edits += checks
     notes = [*notes_on_script(script, engine, [(check.start, check.end) for check in checks])]
     files: dict[str, str] = {}
@@ -79,12 +77,12 @@ def port(text: str, engine: str) -> Ported:
         notes += notes_on_command(script, start, told, engine, job)
         before = _line_before(script, source, layer.words[0].start)
         words = written.words
-        if written.file is not None:
+        if written.file is not None and row.file is not None:
             if written.file not in files:
-                files[written.file] = file_name(len(files))
+                files[written.file] = file_name(row.file.name, len(files))
                 path = f'"$SLURM_SUBMIT_DIR/{files[written.file]}"'
                 edits.append(_Edit(before, before, f"cat > {path} << 'END_OF_FILE'\n{written.file}\nEND_OF_FILE\n"))
-            words = tuple(word.replace(EDF_FILE, files[written.file]) for word in words)
+            words = tuple(word.replace(row.file.name, files[written.file]) for word in words)
         if row.setup and not number:
             edits.append(_Edit(before, before, f"{row.setup}\n"))
         edits += _edits(start, layer, words, written.inside, engine, source)
@@ -94,13 +92,9 @@ def port(text: str, engine: str) -> Ported:
 def _containers(script: Script, engine: str) -> Iterator[tuple[Start, Layer]]:
     """The commands of the script itself that start another engine; those inside its strings stay."""
     for start in each(script):
-        layer = next((layer for layer in start.layers if layer.kind == "engine"), None)
-        if layer and _engine_of(layer) != engine:
+        layer = next(iter(start.engines), None)
+        if layer and layer.engine != engine:
             yield start, layer
-
-
-def _engine_of(layer: Layer) -> str:
-    return _ENGINE_OF.get(layer.name, layer.name)
 
 
 def _checks(source: bytes, olds: Iterable[str], engine: str) -> Iterator[_Edit]:
@@ -127,7 +121,7 @@ def _job(script: Script) -> Job:
 def _check(told: Told, engine: str, line: int, constant: str) -> None:
     row = ENGINES[engine]
     image = told.image.value if told.image.literal else constant
-    if image and (wrong := problem(image, engine, row.images)):
+    if image and (wrong := problem(image, engine, row.takes)):
         raise PreflightError(f"line {line}: image {image!r} {wrong}")
     for word in (word for bind in told.binds for word in (bind.source, bind.target)):
         if wrong := problem_of_path("".join(part for part in word.parts if isinstance(part, str)), engine):
@@ -145,8 +139,8 @@ def _edits(
 ) -> Iterator[_Edit]:
     """The new words in the place of the engine's, or behind the options of srun for an engine that is part of it."""
     begin, end = layer.words[0].start, layer.words[-1].end
-    if ENGINES[engine].srun_option:
-        srun = start.layer("srun")
+    if ENGINES[engine].started_by_srun:
+        srun = start.srun
         if srun is None:
             by = start.launcher.name if start.launcher else "the shell"
             raise PreflightError(f"line {start.line}: {engine} is a part of srun, and this command is started by {by}")

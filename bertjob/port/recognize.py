@@ -1,19 +1,18 @@
 """From the command line of an engine to its container, and whether the job has GPUs."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from bertjob.errors import PreflightError
 from bertjob.launch.engines import ENGINES, Container
+from bertjob.launch.engines.command_line import CommandLine, Role
 from bertjob.lint.bash.commands import Layer, Option, names_image
 from bertjob.lint.bash.sbatch_script import Expansion, Script, Word
 from bertjob.lint.steps import Start, settings
 
-SHOWN_UNTOLD = frozenset({"sarus", "shifter"})
-"""Engines that look for the GPUs of a job themselves."""
 _COUNTED = frozenset(
     {
         *("gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "cpus-per-gpu", "mem-per-gpu"),
@@ -36,7 +35,7 @@ def gpu_vendor(script: Script, start: Start) -> Literal["", "nvidia", "amd"]:
 
     NVIDIA is taken for the maker where nothing names AMD.
     """
-    srun = start.layer("srun")
+    srun = start.srun
     gpu_options = [(directive.long or "", directive.value or "") for directive in script.directives]
     gpu_options += [(one.name[2:], one.value.value if one.value else "") for one in (srun.options if srun else ())]
     makers = {
@@ -59,10 +58,6 @@ def gpu_options(engine: str) -> str:
 
 def _asks(name: str, value: str) -> bool:
     return (name in _COUNTED and value != "0") or (name in _NAMED and "gpu" in value.lower())
-
-
-Role = str
-"""What an option says: one of the cases of `_told`."""
 
 
 class Mounted(msgspec.Struct, frozen=True):
@@ -101,73 +96,8 @@ class Told(msgspec.Struct, frozen=True):
     left: tuple[tuple[str, str], ...] = ()
 
 
-_LIKE_DOCKER: Mapping[str, Role] = {
-    **dict.fromkeys(("-v", "--volume"), "volume"),
-    "--mount": "mount",
-    **dict.fromkeys(("-w", "--workdir"), "workdir"),
-    **dict.fromkeys(("-e", "--env"), "environment"),
-    **dict.fromkeys(("-t", "--tty"), "tty"),
-    **dict.fromkeys(("-i", "--interactive"), "stdin"),
-    "--entrypoint": "entrypoint",
-    **dict.fromkeys(("--gpus", "--gpu"), "gpus"),
-    "--device": "device",
-    "--annotation": "annotation",
-    **dict.fromkeys(("--network", "--net", "--pid", "--ipc", "--uts"), "host"),
-    **dict.fromkeys(("--rm", "--env-host"), "meant"),
-}
-_LIKE_APPTAINER: Mapping[str, Role] = {
-    **dict.fromkeys(("-B", "--bind"), "volumes"),
-    "--mount": "mount",
-    **dict.fromkeys(("--pwd", "--cwd"), "workdir"),
-    "--env": "environments",
-    "--nv": "gpus",
-    "--rocm": "gpus-amd",
-}
-ROLES: Mapping[str, Mapping[str, Role]] = {
-    "sarus": {
-        "--mount": "mount",
-        **dict.fromkeys(("-w", "--workdir"), "workdir"),
-        **dict.fromkeys(("-e", "--env"), "environment"),
-        **dict.fromkeys(("-t", "--tty"), "tty"),
-        "--entrypoint": "entrypoint",
-        "--device": "device",
-        "--annotation": "annotation",
-        "--pid": "host",
-    },
-    **dict.fromkeys(("docker", "podman", "podman-hpc", "nerdctl"), _LIKE_DOCKER),
-    **dict.fromkeys(("apptainer", "singularity"), _LIKE_APPTAINER),
-    "shifter": {
-        **dict.fromkeys(("-i", "--image"), "image"),
-        **dict.fromkeys(("-V", "--volume"), "volumes"),
-        **dict.fromkeys(("-w", "--workdir"), "workdir"),
-        **dict.fromkeys(("-e", "--env"), "environment"),
-        **dict.fromkeys(("-m", "--module"), "module"),
-    },
-    "ch-run": {
-        **dict.fromkeys(("-b", "--bind"), "bind"),
-        **dict.fromkeys(("-c", "--cd"), "workdir"),
-        "--set-env": "environment",
-    },
-}
-"""What the options of each engine say; all others are left out and named."""
-
-_WHY = {
-    "--mpi": "it swaps the host's MPI into a Sarus container; elsewhere the image's own MPI is used",
-    "-m": "it swaps the host's MPI into a Sarus container; elsewhere the image's own MPI is used",
-    "--mpi-type": "it belongs to --mpi",
-    "--ssh": "it sets up ssh between Sarus containers; start the ranks by srun or mpirun",
-    "--glibc": "it swaps the host's glibc into a Sarus container",
-    "--init": "it starts an init process of Sarus",
-    "--centralized-repository": "it names a repository of Sarus",
-    "--env-file": "name the variables one by one with --env",
-    "--cleanenv": "engines on clusters inherit the environment",
-    "-C": "engines on clusters share the host's namespaces",
-    "--user": "containers on clusters run as the user of the job",
-    "-u": "containers on clusters run as the user of the job",
-}
 _NO_COUNTERPART = "it has no counterpart that is sure"
 _TERMINAL = "a batch job has no terminal"
-_SCHEMES = ("docker://", "docker:", "docker-daemon:")
 
 
 def read(layer: Layer, program: Sequence[Word], script: Script) -> Told:
@@ -190,15 +120,14 @@ def read(layer: Layer, program: Sequence[Word], script: Script) -> Told:
             f'line {line}: {shown} may hold options or the image: write the options out, or say the image as "$IMAGE"'
         )
     told = Told(image=layer.operands[0] if layer.operands else layer.words[0])
-    if layer.name in {"apptainer", "singularity"}:
-        told = _with(told, entrypoint_runs="run" in {word.value for word in layer.words})
-    elif layer.name in {"shifter", "ch-run"}:
-        told = _with(told, entrypoint_runs=False)
+    cli = ENGINES[layer.engine].cli
+    assert cli is not None
+    told = _with(told, entrypoint_runs=cli.verbs.get(layer.verb, False))
     for option in layer.options:
-        told = _told(told, option, ROLES[layer.name].get(option.name), line)
+        told = _told(told, option, cli, line)
     if told.image is layer.words[0]:
         raise PreflightError(f"line {line}: {layer.name} is told no image")
-    for scheme in _SCHEMES:
+    for scheme in cli.schemes:
         if told.image.value.startswith(scheme):
             return _with(told, image=told.image.after(len(scheme)))
     return told
@@ -216,7 +145,8 @@ def _may_be_options(image: Word, program: Sequence[Word], script: Script) -> boo
     return not names_image(image) and any(word.splits and not word.listed for word in program[:1])
 
 
-def _told(told: Told, option: Option, role: Role | None, line: int) -> Told:
+def _told(told: Told, option: Option, cli: CommandLine, line: int) -> Told:
+    role = cli.roles.get(option.name)
     value, text = option.value, option.value.value if option.value else ""
     if value is None and role in {
         "mount",
@@ -230,7 +160,7 @@ def _told(told: Told, option: Option, role: Role | None, line: int) -> Told:
     }:
         raise PreflightError(f"line {line}: {option.name} has no value")
     match role:
-        case "meant":
+        case "implied":
             return told
         case "host" if text == "host":
             return told
@@ -251,9 +181,9 @@ def _told(told: Told, option: Option, role: Role | None, line: int) -> Told:
             return _with(told, annotations=(*told.annotations, (key, said)))
         case "entrypoint":
             return _with(told, entrypoint=value if text else None, entrypoint_runs=False)
-    if value is None or role in {None, "host", "module", "device", "annotation"}:
+    if value is None or role in {None, "host", "module", "device", "annotation", "user"}:
         shown = " ".join(f"{option.name}={text}".split()) if text else option.name
-        return _left(told, shown, _WHY.get(option.name, _NO_COUNTERPART))
+        return _left(told, shown, cli.dropped.get(option.name, _NO_COUNTERPART))
     return _with_value(told, value, role, line)
 
 

@@ -6,19 +6,12 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from bertjob.config.registry.launchers import SLURM, place_variables
 from bertjob.launch.argv import Ref, Text, Word, quote, variable
-from bertjob.launch.engines import ENGINES, Bind, Container
-from bertjob.launch.engines.enroot import EDF_FILE
+from bertjob.launch.engines import ENGINES, Bind, Container, Engine
 from bertjob.lint.bash import sbatch_script as lint
 from bertjob.port.recognize import Mounted, Told
-from bertjob.rundir.world import PLACE
 
-RUN_ENTRY_POINTS = frozenset({"sarus", "podman", "podman-hpc", "docker"})
-"""Engines that run the image's entry point unless they are told not to."""
-_SET_VARIABLES = RUN_ENTRY_POINTS | {"shifter"}
-"""Engines with an option that sets a variable to a value that is not exported; for others `env` does it inside."""
-_OF_SRUN = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS")
-"""What tells a rank its place in scripts that set no variables of their own."""
 _NOT_SAID = "not_said"
 """Stands for a working directory that nobody said: the option that names it is left out."""
 _ARGUMENT = "\0argument "
@@ -64,7 +57,7 @@ def write(told: Told, engine: str, job: Job) -> Written:
     constant = constant_image(told, job)
     container = _container(told, engine, job, names, constant)
     words = [word for word in row.command(container) if not _refers_to(word, _NOT_SAID)]
-    if told.entrypoint_runs and engine in RUN_ENTRY_POINTS:
+    if told.entrypoint_runs and "--entrypoint" in words:  # the image's own, which the engine runs unless told not to
         at = words.index("--entrypoint")
         del words[at : at + 2]
     text = [_argument(told, word, names) if _is_argument(word) else names.text(word) for word in words]
@@ -72,11 +65,11 @@ def write(told: Told, engine: str, job: Job) -> Written:
         text = [word.replace(constant, told.image.value) if "," not in word else word for word in text]
     values = [(name, value) for name, value in told.environment if value is not None]
     inside: list[str] = []
-    if values and engine not in _SET_VARIABLES and not row.file:
+    if values and not _sets_variables(row) and not row.file:
         inside += ["env", *(f"{name}={names.text(names.word(value))}" for name, value in values)]
     if told.entrypoint is not None:
         inside.append(names.text(names.word(told.entrypoint)))
-    return Written(tuple(text), tuple(inside), _file(row.file[1](container), names) if row.file else None)
+    return Written(tuple(text), tuple(inside), _file(row.file.text(container), names) if row.file else None)
 
 
 def constant_image(told: Told, job: Job) -> str:
@@ -137,20 +130,25 @@ class _Names:
 def _container(told: Told, engine: str, job: Job, names: _Names, constant: str) -> Container:
     row = ENGINES[engine]
     values = {name: names.word(value) for name, value in told.environment if value is not None}
-    inherited: dict[str, Word] = dict.fromkeys(job.exported, "") if engine == "docker" else {}
+    inherited: dict[str, Word] = dict.fromkeys(job.exported, "") if row.daemon else {}
     return Container(
         image=constant or names.word(told.image),
-        binds=tuple(_bind(bind, names, row.readonly) for bind in told.binds),
+        binds=tuple(_bind(bind, names, row.limits.readonly_mounts) for bind in told.binds),
         workdir=variable(_NOT_SAID) if told.workdir is None else names.word(told.workdir),
         folder=variable("SLURM_SUBMIT_DIR"),
         gpus=int(bool(told.gpus)),
         gpu_vendor=told.gpus or "nvidia",
         environment=values if row.file else inherited,
-        ranks=(*PLACE, *_OF_SRUN),
-        args=tuple(f"{_ARGUMENT}{number}" for number in range(len(told.environment)) if engine in _SET_VARIABLES),
-        annotations=dict(told.annotations) if row.annotations else {},
+        ranks=(*place_variables(), *SLURM.in_scripts),
+        args=tuple(f"{_ARGUMENT}{number}" for number in range(len(told.environment)) if _sets_variables(row)),
+        annotations=dict(told.annotations) if row.limits.annotations else {},
         stdin=told.stdin,
     )
+
+
+def _sets_variables(row: Engine) -> bool:
+    """Whether it has an option that sets a variable to a value that is not exported; else `env` does it inside."""
+    return row.cli is not None and row.cli.sets_variables
 
 
 def _bind(mounted: Mounted, names: _Names, readonly: bool) -> Bind:
@@ -177,7 +175,7 @@ def _file(text: str, names: _Names) -> str:
     return re.sub(r"\$\{(expansion_\d+)\}", lambda match: own[match[1]], "\n".join(lines))
 
 
-def file_name(number: int) -> str:
-    """The name of the file that an engine reads; jobs in the same folder have others."""
-    stem, _, end = EDF_FILE.partition(".")
+def file_name(name: str, number: int) -> str:
+    """The name of the file that an engine reads, from its usual one; jobs in the same folder have others."""
+    stem, _, end = name.partition(".")
     return f"{stem}-$SLURM_JOB_ID{f'-{number + 1}' if number else ''}.{end}"

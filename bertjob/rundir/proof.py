@@ -1,9 +1,10 @@
 """proof.json: what a job with ``task: smoke`` saw of the machine; written by the training, read by the login node."""
 
-import os
 from pathlib import Path
 
 import msgspec
+
+from bertjob.rundir import atomic
 
 
 class AllReduce(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,14 +63,12 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_proof(path: Path, proof: Proof) -> None:
-    """Replace `path` atomically.
+    """Write or replace the proof.
 
     Raises:
         OSError: it cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(msgspec.json.format(msgspec.json.encode(proof), indent=1) + b"\n")
-    aside.replace(path)
+    atomic.write_json(path, proof)
 
 
 def read_proof(path: Path) -> Proof | None:

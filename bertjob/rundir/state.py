@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from bertjob.rundir import atomic
+
 Phase = Literal["starting", "proving", "features", "training", "evaluating", "done", "checkpointed", "failed"]
 ENDED: frozenset[Phase] = frozenset({"done", "checkpointed", "failed"})
 
@@ -47,10 +49,12 @@ _LONGEST = 1 << 14
 
 
 def write_state(path: Path, state: RunState) -> None:
-    """Replace `path` atomically: a reader sees the old heartbeat or the new one, never half of one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(msgspec.json.encode(state) + b"\n")
-    aside.replace(path)
+    """Write or replace the heartbeat.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    atomic.write_bytes(path, msgspec.json.encode(state) + b"\n")
 
 
 def read_state(path: Path | str) -> RunState | None:

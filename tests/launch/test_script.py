@@ -116,18 +116,18 @@ _BY_SRUN = ("srun", "torchrun", "deepspeed")
 
 def fits(site: Site, launcher: str, engine: str) -> bool:
     """Whether the launcher can start the engine's containers there."""
-    return ENGINES[engine].batch and (launcher in _BY_SRUN or not ENGINES[engine].srun_option)
+    return not ENGINES[engine].daemon and (launcher in _BY_SRUN or not ENGINES[engine].started_by_srun)
 
 
 def both(site: Site, launcher: str, engine: str) -> list[tuple[str | None, str]]:
     """The script without and with a run directory, with all that the engine can express."""
-    hostile = "/".join(HOSTILE).translate({ord(character): "_" for character in ENGINES[engine].separators})
+    hostile = "/".join(HOSTILE).translate({ord(character): "_" for character in ENGINES[engine].limits.separators})
     keys: dict[str, Any] = {
         "env": {"A": "/".join(HOSTILE), "B": "two\nlines"},
         "data": Data(train=f"/{hostile}/train.json", cache=f"/cache/{hostile}"),
         "model": Model(init=f"/{hostile}"),
         "description": hostile,
-        "image": Image(ref=f"/{hostile}" if PATH in ENGINES[engine].images else "example.org:5000/group/name:tag"),
+        "image": Image(ref=f"/{hostile}" if PATH in ENGINES[engine].takes else "example.org:5000/group/name:tag"),
         "resources": Resources(gpus_per_node=1),
     }
     own: dict[str, Any] = {"python": f"$HOME/{hostile}", "env": {"C": f"$HOME/{hostile}"}, "modules": tuple(HOSTILE)}

@@ -209,7 +209,7 @@ def test_signals_reach_the_ranks_as_usr1_and_a_cancelled_job_is_not_revived(
 
 def test_a_second_signal_does_not_part_the_script_from_its_ranks(batch: Batch) -> None:
     process = batch.start(WAITING.replace("stop)", "lambda *_: time.sleep(1))"))
-    until(lambda: (batch.run_dir / "up").exists())
+    until(lambda: (batch.run_dir / "up").exists() and (batch.run_dir / "up").read_text() != "")
     for _ in range(3):
         process.send_signal(signal.SIGUSR1)
         time.sleep(0.2)

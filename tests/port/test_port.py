@@ -152,6 +152,14 @@ def test_what_cannot_be_carried_over_is_named_with_the_reason() -> None:
     assert any(note.startswith("--env-file=x is left out") for note in said)
 
 
+def test_an_option_is_explained_by_the_engine_that_it_belongs_to() -> None:
+    assert [note for note in notes(f"srun docker run -m 4g --init {IMAGE} ls", "podman") if "left out" in note] == [
+        "--init is left out: it has no counterpart that is sure",
+        "-m=4g is left out: it has no counterpart that is sure",
+    ]
+    assert any(note.startswith("-m is left out: it swaps") for note in notes(f"sarus run -m {IMAGE} ls", "podman"))
+
+
 def test_a_variable_that_is_empty_cannot_be_told_the_container_engine() -> None:
     command = f"srun sarus run -e A= -e B=1 {IMAGE} ls"
     assert "A is empty, and edf unsets such variables" in notes(command, "edf")

@@ -11,7 +11,7 @@ def allowed(soft: int, hard: int, ranks: int) -> str:
     program = f"""
 import resource
 from bertjob.errors import WorldError
-from bertjob.train.limits import allow_connections
+from bertjob.train.distributed.interfaces import allow_connections
 
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 try:

@@ -9,7 +9,7 @@ from bertjob.errors import WorldError
 from bertjob.rundir.world import World
 from bertjob.train.distributed.mpi import check, short, would_abort
 
-STEP = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "1"}
+STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}
 
 
 def test_the_planned_place_passes() -> None:

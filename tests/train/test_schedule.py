@@ -1,5 +1,7 @@
 """Learning rates over the steps: figures."""
 
+from typing import get_args, get_type_hints
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +43,10 @@ def test_exponential_falls_by_its_rate_each_decay_steps():
 def test_a_squared_warm_up_and_a_polynomial_decay():
     expected = [1 / 16, 1 / 4, 9 / 16, 1, 1, (3 / 4) ** 3, (2 / 4) ** 3, (1 / 4) ** 3]
     assert factors(8, name="polynomial", warmup_proportion=0.5, warmup_power=2, power=3) == pytest.approx(expected)
+
+
+def test_jobs_may_name_the_schedules_of_the_table_and_no_others():
+    assert list(get_args(get_type_hints(Schedule)["name"])) == list(DECAYS)
 
 
 @pytest.mark.parametrize("name", DECAYS)

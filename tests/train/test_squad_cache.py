@@ -112,10 +112,10 @@ def test_an_entry_that_is_a_file_is_replaced(
 RACER = """
 import sys, time
 from pathlib import Path
-from bertjob.train.squad.cache import cached_features
-from bertjob.train.squad.features import Settings
-from bertjob.train.squad.files import load
-from bertjob.train.tokenizer import load_tokenizer
+from bertjob.train.tasks.squad.cache import cached_features
+from bertjob.train.tasks.squad.features import Settings
+from bertjob.formats.squad import load
+from bertjob.train.data.tokenizer import load_tokenizer
 
 data, tokenizer = load("demo", "dev"), load_tokenizer(Path(sys.argv[1]))
 print("ready", flush=True)

@@ -136,6 +136,10 @@ def more_words(file: Path) -> None:
     file.write_text(file.read_text() + "one more\n")
 
 
+def rename_type(file: Path) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_type": "albert"}))
+
+
 def replace_index(folder: Path, tensors: dict[str, np.ndarray]) -> None:
     tf_files.write(folder / "bert_model.ckpt", tensors)
 
@@ -147,6 +151,7 @@ def replace_index(folder: Path, tensors: dict[str, np.ndarray]) -> None:
         (lambda at: cut(at / "bert_model.ckpt.index", 500), r"index: no index of a TensorFlow checkpoint"),
         (lambda at: (at / "bert_model.ckpt.data-00000-of-00001").unlink(), r"no such file, which holds the tensors of"),
         (lambda at: (at / "bert_config.json").unlink(), r"bert_config.json: cannot be read"),
+        (lambda at: rename_type(at / "bert_config.json"), r"a model of type 'albert'; bertjob trains bert, roberta"),
         (lambda at: replace_index(at, {"a/kernel": np.ones(2)}), r"no BERT of Google's \(a/kernel\)"),
         (lambda at: replace_index(at, {"_CHECKPOINTABLE_OBJECT_GRAPH": np.ones(2)}), r"of TensorFlow 2's objects"),
         (lambda at: more_words(at / "vocab.txt"), r"has 40 word embeddings, .* 41 tokens: not a pair"),

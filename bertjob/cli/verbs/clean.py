@@ -7,6 +7,7 @@ import click
 
 from bertjob.cli import options
 from bertjob.cli.options import json_option
+from bertjob.text import counted
 
 if TYPE_CHECKING:
     from bertjob.cluster.runs.clean import Rest
@@ -62,4 +63,4 @@ def _can_answer() -> bool:
 
 def _sum(rests: "list[Rest]") -> str:
     total = sum(rest.bytes for rest in rests)
-    return f"{len(rests)} run{'s' * (len(rests) != 1)}, {total / 1e6:.1f} MB"
+    return f"{counted(len(rests), 'run')}, {total / 1e6:.1f} MB"

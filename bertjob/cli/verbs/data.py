@@ -11,6 +11,7 @@ import click
 
 from bertjob.cli import options
 from bertjob.cli.options import json_option
+from bertjob.text import counted
 
 _UNITS = {
     **dict.fromkeys(("mean_context", "longest_context", "longest_question", "longest_answer"), " characters"),
@@ -132,10 +133,8 @@ def prepare_command(
         return
     for part in ("train", "validation"):
         print("  ".join([f"{part:<10}", *(f"{count:,} {what}" for what, count in made[part].items())]), file=sys.stderr)
-    print(
-        f"{made['shards']} shard{'s' * (made['shards'] != 1)}, a vocabulary of {made['vocabulary_size']:,} tokens",
-        file=sys.stderr,
-    )
+    shards = counted(made["shards"], "shard")
+    print(f"{shards}, a vocabulary of {made['vocabulary_size']:,} tokens", file=sys.stderr)
     for part, what in (("train", "to train on"), ("validation", "to evaluate on")):
         if not made[part]["documents"]:
             print(f"no document is {what}: {_FEW}", file=sys.stderr)

@@ -8,6 +8,7 @@ from bertjob.cli.options import Request, job_options, json_option
 from bertjob.cluster.host.here import here
 from bertjob.errors import SpecError
 from bertjob.launch.resolve import resolve, shape
+from bertjob.text import counted
 
 
 def _model_of(run: str) -> str:
@@ -49,7 +50,6 @@ def verb(request: Request, optimizer: str | None, as_json: bool) -> None:
     from bertjob.cli.output import show
     from bertjob.cli.tables import estimate_table
 
-    nodes = f"{form.nodes} node{'s' * (form.nodes > 1)}"
-    ranks = f"{form.world_size} rank{'s' * (form.world_size > 1)}"
+    nodes, ranks = counted(form.nodes, "node"), counted(form.world_size, "rank")
     click.echo(f"{whole.name} at {site.name}: {source}, {nodes}, {ranks}", err=True)
     show(estimate_table(whole, found, form.nodes))

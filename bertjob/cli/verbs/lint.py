@@ -10,6 +10,7 @@ import msgspec
 
 from bertjob.cli.options import json_option
 from bertjob.errors import SpecError
+from bertjob.text import counted
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -49,8 +50,8 @@ def verb(ctx: click.Context, files: tuple[str, ...], list_rules: bool, as_json: 
         for file, findings in found.items():
             for finding in findings:
                 show(_line(file, finding))
-    count = f"{len(RULES)} rules, {len(files)} script{'s' * (len(files) > 1)}"
-    click.echo(f"{count}: {errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}", err=True)
+    read = f"{len(RULES)} rules, {counted(len(files), 'script')}"
+    click.echo(f"{read}: {counted(errors, 'error')}, {counted(warnings, 'warning')}", err=True)
     ctx.exit(1 if errors else 0)
 
 

@@ -7,7 +7,7 @@ import click
 
 from bertjob.cli.verbs.lint import read_script
 from bertjob.errors import PreflightError, SpecError
-from bertjob.text import did_you_mean
+from bertjob.text import counted, did_you_mean
 
 
 @click.command("port")
@@ -21,10 +21,10 @@ def verb(file: str, engine: str, output: str | None) -> None:
     stays as it is, but bertjob's own check that the nodes have the engine. What cannot be carried over is said on
     stderr, line by line. FILE - is standard input.
     """
-    from bertjob.launch.engines import ENGINES
+    from bertjob.launch.engines import containers
     from bertjob.port import port
 
-    known = set(ENGINES) - {"none"}
+    known = set(containers())
     if engine not in known:
         raise SpecError(f"--to: there is no engine {engine!r}: {did_you_mean(engine, known)}")
     try:
@@ -33,7 +33,7 @@ def verb(file: str, engine: str, output: str | None) -> None:
         raise PreflightError(f"{file}: {error}") from None
     for note in ported.notes:
         click.echo(f"{file}:{note.line}: {note.text}", err=True)
-    commands = f"{ported.commands} command{'s' * (ported.commands != 1)}"
+    commands = counted(ported.commands, "command")
     click.echo(f"{commands} rewritten for {engine}", err=True)
     if output is None:
         sys.stdout.buffer.write(ported.text.encode())

@@ -14,6 +14,7 @@ from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
 from bertjob.rundir.directory import RUNS
+from bertjob.text import counted
 
 if TYPE_CHECKING:
     from bertjob.cluster.slurm.submit import Submitted
@@ -110,8 +111,7 @@ def _tell(chain: list[Loaded], plans: list[Plan], submitted: "list[Submitted]", 
 def _summary(plan: Plan) -> str:
     train, shape = plan.job.train, plan.shape
     engine = "without a container" if shape.engine == "none" else f"in {shape.engine}"
-    nodes = f"{shape.nodes} node{'s' * (shape.nodes > 1)}"
-    ranks = f"{shape.tasks_per_node} rank{'s' * (shape.tasks_per_node > 1)}"
+    nodes, ranks = counted(shape.nodes, "node"), counted(shape.tasks_per_node, "rank")
     return (
         f"{nodes} x {ranks} by {shape.launcher}, {engine}, "
         f"batch {train.global_batch} = {train.micro_batch} x {plan.accumulation} x {plan.world_size}"

@@ -22,7 +22,7 @@ SECTIONS: Mapping[str, tuple[Check, ...]] = {
     "scheduler": SLURM,
     "launching": (
         launch_checks.modules,
-        launch_checks.host_mpi,
+        launch_checks.host_launcher,
         job_checks.engine,
         job_checks.image,
         launch_checks.launchers,

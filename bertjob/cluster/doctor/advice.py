@@ -54,7 +54,7 @@ def combination(plan: Plan, slurm_version: str, digest: str | None) -> Combinati
         slurm_version: empty without Slurm.
         digest: of its image (images.digest_of).
     """
-    kind = plan.job.srun_mpi if plan.shape.launcher == "srun" else None
-    launcher = plan.shape.launcher if kind in (None, "none") else f"srun --mpi={kind}"
+    kind, name = plan.job.srun_mpi, plan.shape.launcher
+    launcher = name if kind in (None, "none") else f"{name} --mpi={kind}"
     image = "" if plan.engine == "none" or plan.image is None else digest or plan.image
     return Combination(plan.site.name, slurm_version, plan.engine, image, launcher)

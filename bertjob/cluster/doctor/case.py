@@ -8,7 +8,7 @@ import msgspec
 
 from bertjob.cluster.doctor.proofs import BadNode, Proved
 from bertjob.cluster.host import Machine
-from bertjob.config.job import Job
+from bertjob.config.job import Job, Launcher
 from bertjob.config.site import Site
 from bertjob.launch.plan import Plan
 from bertjob.launch.problems import Problem
@@ -100,7 +100,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         problems: what is wrong with the files that the job needs, by key; empty for one that is there.
         image: the image; None without a container, or where it was not looked at.
         missing_overlay: nobody has made the overlay of the image yet.
-        root_refused: Open MPI's mpirun will not start, as the user is root and nothing says that this is meant.
+        root_refused: the launcher will not start, as the user is root and nothing says that this is meant.
         proof: the newest launch proof of this combination.
         bad_nodes: nodes that failed a proof not long ago.
     """
@@ -130,6 +130,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         return self.job.engine or self.site.engine
 
     @property
-    def launcher(self) -> str:
+    def launcher(self) -> Launcher:
         """What starts the ranks."""
         return self.job.launcher or self.site.launcher

@@ -9,7 +9,6 @@ from bertjob.cluster.doctor import proofs
 from bertjob.cluster.doctor.advice import combination
 from bertjob.cluster.doctor.case import Case, Image, Typed
 from bertjob.cluster.doctor.host_checks import cache_folders
-from bertjob.cluster.doctor.launch_checks import AS_ROOT
 from bertjob.cluster.host import programs
 from bertjob.cluster.host.here import here
 from bertjob.cluster.images import engine as images
@@ -17,6 +16,7 @@ from bertjob.cluster.local import clean_environment
 from bertjob.cluster.preflight import check_inputs, check_packages, missing_overlay
 from bertjob.cluster.process import leftover
 from bertjob.config.job import Job
+from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Site
 from bertjob.errors import BertjobError
 from bertjob.launch.plan import Plan, plan
@@ -75,13 +75,14 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
 
 
 def refuses_root(plan: Plan) -> bool:
-    """Whether a plan starts Open MPI's mpirun without the words or variables by which root may run it."""
-    site = plan.site
-    if not plan.shape.launcher.startswith("openmpi") or "--allow-run-as-root" in site.mpi.args:
+    """Whether a plan's launcher needs words or variables by which root may run it, and they are missing."""
+    site, program = plan.site, LAUNCHERS[plan.shape.launcher].program
+    as_root = program.as_root if program else None
+    if as_root is None or as_root.option in site.mpi.args:
         return False
     around, _ = programs.loaded(site)
     kept = around if site.scheduler == "slurm" else clean_environment(around)
-    return any(plan.environment.get(name, kept.get(name)) != "1" for name in AS_ROOT)
+    return any(plan.environment.get(name, kept.get(name)) != "1" for name in as_root.variables)
 
 
 def _image(job: Job, site: Site) -> Image | None:

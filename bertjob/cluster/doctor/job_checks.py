@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
 from bertjob.cluster.doctor.launch_checks import unsaid
 from bertjob.launch import pmi
+from bertjob.text import counted
 
 
 def plan(case: Case) -> Iterator[Finding]:
@@ -15,7 +16,7 @@ def plan(case: Case) -> Iterator[Finding]:
         return
     shape, train = case.plan.shape, case.plan.job.train
     batch = f"batch {train.global_batch} = {train.micro_batch} x {case.plan.accumulation} x {shape.world_size}"
-    ranks = f"{_count(shape.nodes, 'node')} x {_count(shape.tasks_per_node, 'rank')}"
+    ranks = f"{counted(shape.nodes, 'node')} x {counted(shape.tasks_per_node, 'rank')}"
     where = f"{ranks} by {shape.launcher} and engine {shape.engine}"
     yield ok("plan", f"{where}, {batch}" if case.named else where)
     for problem in case.plan.problems:
@@ -80,7 +81,3 @@ def proof(case: Case) -> Iterator[Finding]:
         yield ok("proof", str(case.proof))
     for node in case.bad_nodes:
         yield warn("bad node", f"{node.name} is left out: {node.reason}", f"repaired: `{case.typed.to_forget()}`")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number > 1)}"

@@ -5,18 +5,15 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
-from bertjob.cluster.host.programs import HostMpi
-from bertjob.config.job import Library
+from bertjob.cluster.host.programs import HostLauncher
+from bertjob.config.job import Launcher, Library
+from bertjob.config.registry.launcher_programs import OPEN_MPI, Program
+from bertjob.config.registry.launchers import LAUNCHERS, family_of
 from bertjob.errors import PreflightError
 from bertjob.launch import pmi
-from bertjob.launch.auto_launcher import choose
+from bertjob.launch.auto_launcher import choose, host_library
 from bertjob.launch.pmi import Verdict
 
-_MPIRUN = {"openmpi": "openmpi", "openmpi-srun": "openmpi", "hydra": "mpich"}
-"""Launchers that are a command of the host, and the family of it."""
-_COMMANDS = {"openmpi": "Open MPI's mpirun", "mpich": "mpiexec.hydra"}
-AS_ROOT = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
-"""Open MPI's mpirun starts for root where both are 1."""
 ASIDE = "otherwise"
 """The check that tells of launchers which the job does not use: neither good nor bad, so never more than `ok`."""
 
@@ -36,19 +33,20 @@ def modules(case: Case) -> Iterator[Finding]:
         yield ok("modules", f"{', '.join(wanted)} can be loaded")
 
 
-def host_mpi(case: Case) -> Iterator[Finding]:
-    """The mpirun or mpiexec of the host, and whether it is the one that the site file means."""
-    found, family = case.machine.programs.mpi, _MPIRUN.get(case.launcher)
-    fitting = [mpi for mpi in found if family in (None, mpi.library.family)]
-    if family and not fitting:
-        yield fail("host MPI", f"launcher {case.launcher} needs {_COMMANDS[family]}, which is not here", _bring(case))
-    elif case.launcher.startswith("openmpi") and fitting[0].major != case.site.mpi.version:
+def host_launcher(case: Case) -> Iterator[Finding]:
+    """The mpirun, mpiexec or the like of the host, and whether it is the one that the site file means."""
+    found, program = case.machine.programs, _program(case.launcher)
+    fitting = [one for one in found.launchers if one.program == program] if program else found.mpi
+    check = "host MPI" if program is None or program.family else program.name
+    if program and not fitting:
+        yield fail(check, f"launcher {case.launcher} needs {program.title}, which is not here", _bring(case))
+    elif program == OPEN_MPI and fitting[0].major != case.site.mpi.version:
         said = f"{_described(fitting[0])}, and the site file says version {case.site.mpi.version}"
-        yield fail("host MPI", said, f"`mpi: {{version: {fitting[0].major}}}` in the site file")
+        yield fail(check, said, f"`mpi: {{version: {fitting[0].major}}}` in the site file")
     elif fitting:
-        yield ok("host MPI", _described(fitting[0]))
+        yield ok(check, _described(fitting[0]))
     else:
-        yield ok("host MPI", "none, and none is needed")
+        yield ok(check, "none, and none is needed")
 
 
 def launchers(case: Case) -> Iterator[Finding]:
@@ -65,10 +63,11 @@ def launchers(case: Case) -> Iterator[Finding]:
 
 
 def root(case: Case) -> Iterator[Finding]:
-    """Whether Open MPI's mpirun starts anything for this user."""
-    if case.root_refused:
-        allowed = ", ".join(f"{name}: 1" for name in AS_ROOT)
-        refusal = f"launcher {case.launcher}: Open MPI's mpirun refuses to run as root"
+    """Whether the launcher's program starts anything for this user."""
+    program = _program(case.launcher)
+    if case.root_refused and program and program.as_root:
+        allowed = ", ".join(f"{name}: 1" for name in program.as_root.variables)
+        refusal = f"launcher {case.launcher}: {program.title} refuses to run as root"
         yield warn("root", refusal, f"another user, or `env: {{{allowed}}}` in the site file")
 
 
@@ -111,26 +110,29 @@ def _in_image(case: Case) -> Library:
 
 def _verdicts(case: Case) -> tuple[Verdict, ...]:
     """Those of launch/pmi, which believes the site file; but a command that is not here starts nothing."""
-    here = {mpi.library.family for mpi in case.machine.programs.mpi}
+    here = {found.program for found in case.machine.programs.launchers}
 
     def seen(verdict: Verdict) -> Verdict:
-        family = _MPIRUN.get(verdict.launcher)
-        if family is None or family in here or verdict.outcome == "absent":
+        program = _program(verdict.launcher)
+        if program is None or program in here or verdict.outcome == "absent":
             return verdict
-        return replace(verdict, outcome="absent", reason=f"{_COMMANDS[family]} was not found")
+        return replace(verdict, outcome="absent", reason=f"{program.title} was not found")
 
     return tuple(map(seen, pmi.verdicts(facts(case))))
 
 
 def _host(case: Case) -> Library:
     """The host's MPI: of the family that the launcher needs, if there are several."""
-    family = _MPIRUN.get(case.launcher) or case.site.mpi.family
+    family = family_of(case.launcher) or case.site.mpi.family
     found = [mpi.library for mpi in case.machine.programs.mpi]
-    said = case.site.mpi
-    return next(
-        (library for library in found if family in (None, library.family)),
-        Library(family=said.family, version=str(said.version) if said.family == "openmpi" else None, pmi=said.pmi),
-    )
+    of_files = host_library(case.site, case.site.mpi.family)
+    return next((library for library in found if family in (None, library.family)), of_files)
+
+
+def _program(launcher: Launcher) -> Program | None:
+    """The program of a launcher if it is looked for on this machine."""
+    row = LAUNCHERS.get(launcher)
+    return row.program if row and row.program and row.program.probe else None
 
 
 def _is_chosen(case: Case, verdict: Verdict) -> bool:
@@ -172,10 +174,9 @@ def _words(launcher: str, srun_mpi: str | None) -> str:
     return f"{launcher} --mpi={srun_mpi}" if srun_mpi else launcher
 
 
-def _described(mpi: HostMpi) -> str:
-    names = {"openmpi": "Open MPI", "hydra": "MPICH's or MVAPICH's hydra", "intel": "Intel MPI"}
-    spoken = f", speaks {' and '.join(mpi.library.pmi)} to Slurm" if mpi.library.pmi else ""
-    return f"{mpi.command} is {names[mpi.kind]} {mpi.version}{spoken}"
+def _described(found: HostLauncher) -> str:
+    spoken = f", speaks {' and '.join(found.library.pmi)} to Slurm" if found.library.pmi else ""
+    return f"{found.command} is {found.product} {found.version}{spoken}"
 
 
 def _bring(case: Case) -> str:

@@ -4,14 +4,15 @@ One small file in the user's state directory. Like the index it need not be righ
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable
 
 import msgspec
 
 from bertjob.cluster.runs.index import state_folder
+from bertjob.rundir import atomic
 from bertjob.rundir.proof import Proof
+from bertjob.text import counted
 
 _log = logging.getLogger(__name__)
 
@@ -57,9 +58,9 @@ class Proved(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         day = time.strftime("%Y-%m-%d", time.localtime(self.proof.time))
-        ranks, nodes, speed = len(self.proof.ranks), len(self.proof.hosts), self.proof.bandwidth
+        ranks, speed = len(self.proof.ranks), self.proof.bandwidth
         fast = "" if speed is None else f", all-reduce {speed / 1e9:.2f} GB/s"
-        return f"{day}: {ranks} ranks on {nodes} node{'s' * (nodes > 1)}, {self.proof.transport}{fast}"
+        return f"{day}: {ranks} ranks on {counted(len(self.proof.hosts), 'node')}, {self.proof.transport}{fast}"
 
 
 class BadNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,14 +126,12 @@ def read(now: float | None = None) -> Book:
 
 
 def change(how: Callable[[Book], Book]) -> Book:
-    """Read the book, change it and replace the file atomically; where nothing can be written, one warning is all."""
+    """Read the book, change it and replace the file; where nothing can be written, there is one warning."""
     book = how(read())
     path = state_folder() / "proofs.json"
-    aside = path.with_name(f".proofs.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n")
-        aside.replace(path)
+        atomic.write_json(path, book)
     except OSError as error:
         _log.warning("%s: the launch proof cannot be kept: %s", path, error.strerror)
     return book

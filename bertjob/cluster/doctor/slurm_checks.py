@@ -10,7 +10,7 @@ import msgspec
 from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
 from bertjob.cluster.slurm.facts import NO_CONFIGURATION, NodeGroup
 from bertjob.config import walltime
-from bertjob.text import did_you_mean
+from bertjob.text import counted, did_you_mean
 
 Release = tuple[int, int]
 _EVER: Release = (99, 0)
@@ -177,8 +177,6 @@ def _too_much(case: Case, group: NodeGroup, total: int) -> Iterator[str]:
 
 
 def _described(group: NodeGroup, total: int) -> str:
-    gpus = (
-        f", {group.gpus} {group.gpu or 'GPU'}{'s' * (group.gpus > 1 and not group.gpu)}" if group.gpus else ", no GPU"
-    )
+    gpus = "no GPU" if not group.gpus else f"{group.gpus} {group.gpu}" if group.gpu else counted(group.gpus, "GPU")
     limit = f"up to {group.time}" if group.time else "no time limit"
-    return f"{total} nodes, {group.idle} idle, {group.cpus} CPUs{gpus} each, {limit}"
+    return f"{total} nodes, {group.idle} idle, {group.cpus} CPUs, {gpus} each, {limit}"

@@ -1,4 +1,4 @@
-"""Programs of the host: the site's modules, mpirun and mpiexec, container engines, GPUs."""
+"""Programs of the host: the site's modules, launchers such as mpirun, container engines, GPUs."""
 
 import os
 import re
@@ -7,13 +7,15 @@ import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from bertjob.cluster.process import ask
 from bertjob.config.job import Library
+from bertjob.config.registry.launcher_programs import OPEN_MPI, Program
+from bertjob.config.registry.launchers import programs
 from bertjob.config.site import Site
+from bertjob.launch.engines import ENGINES
 
 _MODULES_TIMEOUT_S = 20.0
 """`module load` reads hundreds of small files, often from a parallel file system."""
@@ -21,18 +23,20 @@ _MODULES_TIMEOUT_S = 20.0
 Environment = Mapping[str, str]
 
 
-class HostMpi(msgspec.Struct, frozen=True):
-    """An mpirun or mpiexec of the host.
+class HostLauncher(msgspec.Struct, frozen=True):
+    """An mpirun, mpiexec or the like of the host.
 
     Attributes:
         command: what it is called, e.g. ``mpirun``.
-        kind: ``openmpi``; ``hydra`` for MPICH and MVAPICH, ``intel`` for Intel's hydra.
+        program: which of the launchers' programs it is.
+        product: what it calls itself, e.g. ``Open MPI``.
         version: e.g. ``4.1.4``.
         pmix: components of Open MPI 4's pmix framework, e.g. ext3x; empty in version 5, which has it built in.
     """
 
     command: str
-    kind: Literal["openmpi", "hydra", "intel"]
+    program: Program
+    product: str
     version: str
     pmix: tuple[str, ...] = ()
 
@@ -44,9 +48,7 @@ class HostMpi(msgspec.Struct, frozen=True):
     @property
     def library(self) -> Library:
         """The same as launching sees it; what descends from MPICH is of one family."""
-        return Library(
-            family="openmpi" if self.kind == "openmpi" else "mpich", version=self.version, pmi=spoken(self.pmix)
-        )
+        return Library(family=self.program.family, version=self.version, pmi=spoken(self.pmix))
 
 
 class Programs(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,33 +57,21 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         modules: the module command's version; empty where there is none.
         modules_error: why the site's modules cannot be loaded, on one line.
-        mpi: every mpirun and mpiexec.
+        launchers: every mpirun, mpiexec and the like.
         engines: version by name of the container engine, e.g. ``{"podman": "4.3.1"}``.
         gpus: one name each, e.g. ``NVIDIA H200``.
     """
 
     modules: str = ""
     modules_error: str = ""
-    mpi: tuple[HostMpi, ...] = ()
+    launchers: tuple[HostLauncher, ...] = ()
     engines: Mapping[str, str] = {}
     gpus: tuple[str, ...] = ()
 
-
-_ENGINES = {
-    "apptainer": ("apptainer", "--version"),
-    "charliecloud": ("ch-run", "--version"),
-    "docker": ("docker", "--version"),
-    "enroot": ("enroot", "version"),
-    "podman": ("podman", "--version"),
-    "podman-hpc": ("podman-hpc", "--version"),
-    "sarus": ("sarus", "--version"),
-    "shifter": ("shifter", "--version"),
-    "singularity": ("singularity", "--version"),
-}
-"""How each engine says its version."""
-_PLUGINS = {"pyxis": "--container-image", "edf": "--environment"}
-"""Engines that are plugins of srun, and the option of ``srun --help`` that tells."""
-_STARTERS = ("mpirun", "mpiexec", "mpiexec.hydra")
+    @property
+    def mpi(self) -> tuple[HostLauncher, ...]:
+        """The launchers that belong to an MPI library."""
+        return tuple(launcher for launcher in self.launchers if launcher.program.family)
 
 
 def look(site: Site) -> Programs:
@@ -89,17 +79,18 @@ def look(site: Site) -> Programs:
     environment, error = loaded(site)
     with ThreadPoolExecutor() as pool:
         module = pool.submit(ask, "bash", "-lc", "module --version", environment=environment)
-        starters = [pool.submit(_mpi, name, environment) for name in _STARTERS]
-        engines = {name: pool.submit(_engine, words, environment) for name, words in _ENGINES.items()}
+        launchers = [pool.submit(_launcher, name, environment) for name in commands()]
+        engines = {name: pool.submit(_engine, words, environment) for name, words in _engines().items()}
         srun = pool.submit(ask, "srun", "--help", environment=environment)
         gpus = pool.submit(_gpus)
     found = {name: version for name, asked in engines.items() if (version := asked.result()) is not None}
-    plugins = {name: "plugin of srun" for name, option in _PLUGINS.items() if f"{option}=" in srun.result().output}
+    options = {name: row.srun_option for name, row in ENGINES.items() if row.started_by_srun}
+    plugins = {name: "plugin of srun" for name, option in options.items() if f"{option}=" in srun.result().output}
     said = module.result()
     return Programs(
         modules="" if said.error else parse_version(said.text),
         modules_error=error,
-        mpi=tuple(mpi for asked in starters if (mpi := asked.result()) is not None),
+        launchers=tuple(launcher for asked in launchers if (launcher := asked.result()) is not None),
         engines=found | plugins,
         gpus=gpus.result(),
     )
@@ -118,24 +109,28 @@ def loaded(site: Site) -> tuple[Environment, str]:
     return dict(entry.partition("=")[::2] for entry in reply.output.split("\0") if "=" in entry), ""
 
 
-def _mpi(name: str, environment: Environment) -> HostMpi | None:
-    if shutil.which(name, path=environment.get("PATH")) is None:
+def commands() -> tuple[str, ...]:
+    """The commands that may be one of the launchers' programs."""
+    probes = (program.probe for program in programs() if program.probe)
+    return tuple(dict.fromkeys(command for probe in probes for command in probe.commands))
+
+
+def _launcher(command: str, environment: Environment) -> HostLauncher | None:
+    if shutil.which(command, path=environment.get("PATH")) is None:
         return None
-    said = ask(name, "--version", environment=environment).text
-    mpi = parse_mpi(name, said)
-    if mpi is None or mpi.kind != "openmpi" or mpi.major != 4:
-        return mpi
-    return msgspec.structs.replace(mpi, pmix=parse_pmix(ask("ompi_info", "--parsable", environment=environment).output))
+    found = parse_banner(command, ask(command, "--version", environment=environment).text)
+    if found is None or found.program != OPEN_MPI or found.major != 4:
+        return found
+    components = parse_pmix(ask("ompi_info", "--parsable", environment=environment).output)
+    return msgspec.structs.replace(found, pmix=components)
 
 
-def parse_mpi(command: str, output: str) -> HostMpi | None:
-    """What ``mpirun --version`` tells; None for one that is not known."""
-    if match := re.search(r"\((?:Open MPI|OpenRTE)\) (\d[\w.]*)", output):
-        return HostMpi(command, "openmpi", match[1])
-    if match := re.search(r"Intel\(R\) MPI Library.*Version (\S+)", output):
-        return HostMpi(command, "intel", match[1])
-    if match := re.search(r"HYDRA build details:\s+Version:\s+(\S+)", output):
-        return HostMpi(command, "hydra", match[1])
+def parse_banner(command: str, output: str) -> HostLauncher | None:
+    """The launcher that answers ``--version`` with `output`; None for one that is not known."""
+    for program in programs():
+        for product, pattern in program.probe.banners if program.probe else ():
+            if match := re.search(pattern, output):
+                return HostLauncher(command, program, product, match[1])
     return None
 
 
@@ -149,6 +144,16 @@ def spoken(components: Iterable[str]) -> tuple[str, ...]:
     known = {"s1": "pmi1", "s2": "pmi2"}
     said = {known.get(name, "pmix" if name.startswith(("ext", "pmix")) else "") for name in components}
     return tuple(sorted(said - {""}))
+
+
+def _engines() -> dict[str, tuple[str, ...]]:
+    """How each engine, and each program that an engine needs for images, tells its version."""
+    found = {}
+    for name, row in ENGINES.items():
+        if row.program:
+            found[name] = (row.program, *row.version)
+        found |= {tool: (tool, *version) for tool, version in row.images.tools.items() if version}
+    return dict(sorted(found.items()))
 
 
 def _engine(command: tuple[str, ...], environment: Environment) -> str | None:

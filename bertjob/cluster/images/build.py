@@ -23,7 +23,7 @@ from bertjob.cluster.runs.provenance import repository
 from bertjob.config.site import Site
 from bertjob.errors import DataError, PreflightError, SpecError
 from bertjob.launch.engines import ENGINES, Bind
-from bertjob.launch.engines.images import Command
+from bertjob.launch.engines.types import Command
 from bertjob.version import __version__
 
 
@@ -58,7 +58,7 @@ def overlay_commands(
     above = posixpath.dirname(folder)
     offline = ("--no-index", f"--find-links=/context/{WHEELS}") if wheels else ()
     # Where srun starts the engine, the node must see the sources: below the home, as the engine's own file.
-    shared = Path.home() if ENGINES[engine].srun_option else None
+    shared = Path.home() if ENGINES[engine].started_by_srun else None
     with context(wheels, printed=printed, parent=shared) as sources:
         binds = (Bind(above, above), Bind(str(sources), "/context", readonly=True))
         with starter(engine, ref, site, binds) as inside:

@@ -20,8 +20,10 @@ from bertjob.cluster.process import Process, Reply, ask, start
 from bertjob.config.job import Image
 from bertjob.config.site import Site
 from bertjob.errors import BertjobError, DataError, PreflightError
-from bertjob.launch.engines import Bind
-from bertjob.launch.engines.images import IMAGES, Command, Order, commands, find_digest
+from bertjob.launch.engines import ENGINES, Bind
+from bertjob.launch.engines.docker import ARCHIVE_WANTED
+from bertjob.launch.engines.images import commands, find_digest, stand_ins
+from bertjob.launch.engines.types import Command, Order
 from bertjob.launch.plan import Plan
 from bertjob.rundir.image_contents import NEEDED, OPTIONAL, ImageFacts
 
@@ -34,8 +36,6 @@ _LOOK_S = 180.0
 _CHUNK = 1 << 20
 _KEPT_LINES = 20
 _PROGRAM = Path(__file__).with_name("inside.py")
-_BUILDERS = ("podman", "docker")
-_RIGHT_ARCHIVE = "a docker-archive is wanted, as `podman save --format docker-archive` makes it"
 _MEANINGS = (
     (
         ("Failed to pull image", "initializing source", "Unable to find image"),
@@ -50,7 +50,7 @@ _MEANINGS = (
 
 
 def engine_of(site: Site, named: str | None = None) -> str:
-    """The engine for images: the one named, the site's, or on a site without one podman or docker if they are here.
+    """The engine for images: the one named, the site's, or on a site without one what stands in for it here.
 
     Raises:
         PreflightError: there is none.
@@ -58,9 +58,10 @@ def engine_of(site: Site, named: str | None = None) -> str:
     engine = named or site.engine
     if engine != "none":
         return engine
-    found = next((builder for builder in _BUILDERS if shutil.which(builder)), None)
+    known = stand_ins()
+    found = next((name for name in known if shutil.which(ENGINES[name].program)), None)
     if found is None:
-        raise PreflightError(f"site {site.name} has no engine, and neither podman nor docker is here: say --engine")
+        raise PreflightError(f"site {site.name} has no engine, and neither {' nor '.join(known)} is here: say --engine")
     return found
 
 
@@ -96,7 +97,7 @@ def check_archive(path: Path) -> str:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except (tarfile.TarError, EOFError, msgspec.MsgspecError):
-        raise DataError(f"{path}: is no archive of an image; {_RIGHT_ARCHIVE}") from None
+        raise DataError(f"{path}: is no archive of an image; {ARCHIVE_WANTED}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
@@ -108,7 +109,7 @@ def digest(engine: str, ref: str, site: Site) -> str | None:
     """
     if ref.startswith("/"):
         return _file_digest(Path(ref))
-    if engine not in IMAGES or isinstance(IMAGES[engine].actions["digest"], str):
+    if isinstance(ENGINES[engine].images.digest, str):
         return None
     environment, error = programs.loaded(site)
     order = Order(ref=ref)
@@ -230,7 +231,7 @@ def _name_in(archive: tarfile.TarFile, path: Path) -> str:
     members = {member.name.removeprefix("./"): member for member in archive}
     if "manifest.json" not in members:
         kind = "an image in OCI's form" if "oci-layout" in members else "an archive of files and not of an image"
-        raise DataError(f"{path}: is {kind}; {_RIGHT_ARCHIVE}")
+        raise DataError(f"{path}: is {kind}; {ARCHIVE_WANTED}")
     file = archive.extractfile(members["manifest.json"])
     assert file is not None
     images = msgspec.json.decode(file.read(), type=tuple[_Archived, ...])

@@ -7,17 +7,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bertjob.config.registry.launcher_programs import SRUN
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
 from bertjob.launch.argv import Text, Word, parse
 from bertjob.launch.engines import ENGINES, Bind, Container
-from bertjob.launch.engines.images import Command
+from bertjob.launch.engines.types import Command
 
 Starter = Callable[[Sequence[str]], Command]
 """From a program to the command that starts it in the image."""
-
-_KEEPS_TO_WHAT_IS_HERE = {"podman": ("--pull=never",), "podman-hpc": ("--pull=never",), "docker": ("--pull=never",)}
-"""A mistyped name shall be said at once, not after a search through registries."""
 
 
 @contextlib.contextmanager
@@ -51,13 +49,12 @@ def starter(engine: str, ref: str, site: Site, binds: Sequence[Bind] = (), gpus:
             folder=folder,
             gpus=gpus,
             gpu_vendor=site.gpu_vendor,
-            args=(*_KEEPS_TO_WHAT_IS_HERE.get(engine, ()), *site.engine_args),
-            annotations=site.annotations if row.annotations else {},
+            args=(*row.images.here_only, *site.engine_args),
+            annotations=site.annotations if row.limits.annotations else {},
         )
         if row.file is not None:
-            name, text = row.file
-            Path(folder, name).write_text(text(told), encoding="utf-8")
-        srun = ("srun", "--nodes=1", "--ntasks=1") if row.srun_option else ()
+            Path(folder, row.file.name).write_text(row.file.text(told), encoding="utf-8")
+        srun = (SRUN.name, "--nodes=1", "--ntasks=1") if row.started_by_srun else ()
         before = tuple(_literal(word, site) for word in (*srun, *row.command(told)))
         yield lambda program: (*before, *program)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from bertjob.rundir.atomic import json_bytes
 from bertjob.version import __version__
 
 _GIT_TIMEOUT_S = 10
@@ -89,7 +90,7 @@ def collect(
 
 def encode(origin: Provenance) -> bytes:
     """The bytes of provenance.json."""
-    return msgspec.json.format(msgspec.json.encode(origin), indent=2) + b"\n"
+    return json_bytes(origin, indent=2)
 
 
 def repository(folder: Path, own: str | None = None) -> Repository | None:

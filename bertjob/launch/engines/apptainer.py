@@ -1,8 +1,16 @@
-"""Engines that start a program in an image as a process of the user: Apptainer, Singularity, Shifter, Charliecloud."""
+"""Apptainer, Singularity and Charliecloud, which start a program in an image as a process of the user."""
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
 
 from bertjob.launch.argv import Word
-from bertjob.launch.engines.references import TYPED, URI, with_scheme
-from bertjob.launch.engines.types import Bind, Container
+from bertjob.launch.engines import docker
+from bertjob.launch.engines.command_line import CommandLine, options
+from bertjob.launch.engines.references import REFERENCE, URI, with_scheme
+from bertjob.launch.engines.types import Bind, Command, Container, GpuVendor, ImageFolder, Images, Order
+
+_GPUS: Mapping[GpuVendor, str] = {"nvidia": "--nv", "amd": "--rocm"}
 
 
 def apptainer(container: Container) -> tuple[Word, ...]:
@@ -11,48 +19,111 @@ def apptainer(container: Container) -> tuple[Word, ...]:
     Variables follow the image by `env`: the image's own win over inherited ones, and `--env` splits values with `=`
     and commas, like those of NCCL_IB_HCA.
     """
-    return _apptainer("apptainer", container)
+    return _exec("apptainer", container)
 
 
 def singularity(container: Container) -> tuple[Word, ...]:
     """SingularityCE, with Apptainer's words."""
-    return _apptainer("singularity", container)
+    return _exec("singularity", container)
 
 
-def shifter(container: Container) -> tuple[Word, ...]:
-    """Shifter: the image's variables win over the inherited ones; GPUs come by a site's `--module`."""
+def _exec(command: str, container: Container) -> tuple[Word, ...]:
     return (
-        "shifter",
-        "--image=" + with_scheme(container.image, "docker:", TYPED),
-        "--workdir=" + container.workdir,
-        *("--env=" + setting for setting in container.settings),
-        *("--volume=" + _colons(bind) for bind in container.binds),
-        *container.args,
-    )
-
-
-def charliecloud(container: Container) -> tuple[Word, ...]:
-    """ch-run: the environment is inherited and the image's own is not read; targets of mounts must be in the image."""
-    return (
-        *("ch-run", "--cd=" + container.workdir),
-        *("--bind=" + _colons(bind) for bind in container.binds),
-        *container.args,
-        *(container.image, "--"),
-    )
-
-
-def _apptainer(command: str, container: Container) -> tuple[Word, ...]:
-    gpus = {"nvidia": "--nv", "amd": "--rocm"}[container.gpu_vendor]
-    return (
-        *(command, "exec", *((gpus,) if container.gpus else ())),
+        *(command, "exec", *((_GPUS[container.gpu_vendor],) if container.gpus else ())),
         "--pwd=" + container.workdir,
-        *("--bind=" + _colons(bind) for bind in container.binds),
+        *("--bind=" + source_and_target(bind) for bind in container.binds),
         *container.args,
         with_scheme(container.image, "docker://", URI),
         *(("env", *container.settings) if container.environment else ()),
     )
 
 
-def _colons(bind: Bind) -> Word:
+def source_and_target(bind: Bind) -> Word:
     """``SOURCE:TARGET``, with ``:ro`` where nothing may be written."""
     return bind.source + (":" + bind.target) + ":ro" * bind.readonly
+
+
+def images(command: str) -> Images:
+    """What Apptainer or Singularity does with images, which are files; Podman builds them."""
+
+    def build(order: Order) -> tuple[Command, ...]:
+        archive = order.archive or f"{order.file}.tar"
+        built = docker.build("podman")(replace(order, archive=archive))
+        return (*built, (command, "build", order.file, f"docker-archive:{archive}"))
+
+    def pull(order: Order) -> tuple[Command, ...]:
+        source = order.ref if URI.fullmatch(order.ref) else f"docker://{order.ref}"
+        return ((command, "build", order.file, source),)
+
+    return Images(
+        build=build,
+        pull=pull,
+        load=lambda order: ((command, "build", order.file, f"docker-archive:{order.archive}"),),
+        list="images are files: `ls *.sif`",
+        digest="images are files: their digest is that of the file",
+        pulled=(URI, REFERENCE),
+        suffix=".sif",
+    )
+
+
+APPTAINER_CLI = CommandLine(
+    valued=options(
+        "-B --bind --mount --pwd --cwd --env --env-file -H --home -W --workdir -S --scratch -o --overlay --network "
+        "--network-args --security --hostname --app --apply-cgroups --add-caps --drop-caps --dns --fusemount "
+        "--pid-file"
+    ),
+    roles={
+        **dict.fromkeys(("-B", "--bind"), "volumes"),
+        "--mount": "mount",
+        **dict.fromkeys(("--pwd", "--cwd"), "workdir"),
+        "--env": "environments",
+        "--nv": "gpus",
+        "--rocm": "gpus-amd",
+    },
+    verbs={"exec": False, "run": True},
+    schemes=("docker://", "docker-daemon:"),
+    dropped={
+        "--env-file": "name the variables one by one with --env",
+        "--cleanenv": "engines on clusters inherit the environment",
+        "-C": "engines on clusters share the host's namespaces",
+    },
+)
+
+
+def charliecloud(container: Container) -> tuple[Word, ...]:
+    """ch-run: the environment is inherited and the image's own is not read; targets of mounts must be in the image."""
+    return (
+        *("ch-run", "--cd=" + container.workdir),
+        *("--bind=" + source_and_target(bind) for bind in container.binds),
+        *container.args,
+        *(container.image, "--"),
+    )
+
+
+CHARLIECLOUD_FOLDER = ImageFolder(
+    # Without the last two no node is known inside by its name.
+    files=("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf"),
+    shown=("/dev", "/proc", "/sys", "/tmp"),
+)
+
+# ch-image's own storage is a user's and a node's: jobs take a folder on the shared file system.
+_FLAT = "the image's files as `podman export` writes them, by `ch-convert -i tar FILE.tar FOLDER`"
+CHARLIECLOUD_IMAGES = Images(
+    build=f"does not read this Dockerfile: build where podman is, and turn into a folder {_FLAT}",
+    pull=lambda order: (("ch-image", "pull", order.ref), ("ch-convert", order.ref, order.file)),
+    load=f"takes no docker-archive, but {_FLAT}",
+    list=lambda order: (("ch-image", "list"),),
+    digest="its images are folders, which have no digest",
+    suffix=".image",
+    tools={"ch-image": (), "ch-convert": ()},
+)
+
+CHARLIECLOUD_CLI = CommandLine(
+    valued=options("-b --bind -c --cd -g --gid -m --mount -u --uid --seccomp"),
+    roles={
+        **dict.fromkeys(("-b", "--bind"), "bind"),
+        **dict.fromkeys(("-c", "--cd"), "workdir"),
+        "--set-env": "environment",
+    },
+    dropped={"-u": "containers on clusters run as the user of the job"},
+)

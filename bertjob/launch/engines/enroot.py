@@ -1,14 +1,14 @@
-"""Engines that are plugins of srun: more of its options in place of a command."""
+"""Engines that are plugins of srun, around Enroot's image files: more options of srun in place of a command."""
 
 import json
 from collections.abc import Iterable
 
 from bertjob.launch.argv import Ref, Text, Word
-from bertjob.launch.engines.references import enroot
-from bertjob.launch.engines.types import Bind, Container
+from bertjob.launch.engines import docker
+from bertjob.launch.engines.references import ENROOT, REFERENCE, enroot
+from bertjob.launch.engines.types import Bind, Command, Container, File, Images, Order, SlurmOptions
 
-EDF_FILE = "environment.toml"
-"""Name of the environment definition file in the run directory."""
+_EDF_FILE = "environment.toml"
 
 
 def pyxis(container: Container) -> tuple[Word, ...]:
@@ -28,10 +28,10 @@ def pyxis(container: Container) -> tuple[Word, ...]:
 
 def edf(container: Container) -> tuple[Word, ...]:
     """The Container Engine of CSCS: all but the name of a file stands in that file."""
-    return ("--environment=" + container.folder + f"/{EDF_FILE}",)
+    return ("--environment=" + container.folder + f"/{_EDF_FILE}",)
 
 
-def definition(container: Container) -> str:
+def _definition(container: Container) -> str:
     """The environment definition file, TOML; the engine replaces ``${NAME}`` from its environment.
 
     Reference: https://docs.cscs.ch/software/container-engine/edf
@@ -64,3 +64,45 @@ def _toml(word: Word) -> str:
     parts = word.parts if isinstance(word, Text) else (word,)
     text = "".join(f"${{{part.name}}}" if isinstance(part, Ref) else part.replace("$", "$$") for part in parts)
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _build(order: Order) -> tuple[Command, ...]:
+    return (*docker.build("podman")(order), _imported(order))
+
+
+def _load(order: Order) -> tuple[Command, ...]:
+    return (*docker.load("podman")(order), _imported(order))
+
+
+def _imported(order: Order) -> Command:
+    """From the store of Podman, which has built or loaded it."""
+    return ("enroot", "import", "--output", order.file, f"podman://{order.ref}")
+
+
+IMAGES = Images(
+    build=_build,
+    pull=lambda order: (("enroot", "import", "--output", order.file, f"docker://{enroot(order.ref)}"),),
+    load=_load,
+    list="images are files: `ls *.sqsh`",
+    digest="images are files: their digest is that of the file",
+    pulled=(ENROOT, REFERENCE),
+    suffix=".sqsh",
+    tools={"enroot": ("version",)},
+)
+
+EDF_FILE = File(_EDF_FILE, _definition, shell_folder=".edf/bertjob")
+EDF_SLURM_OPTIONS = SlurmOptions(valued=frozenset({"environment", "edf"}))
+PYXIS_SLURM_OPTIONS = SlurmOptions(
+    valued=frozenset(
+        {
+            *("container-image", "container-mounts", "container-workdir", "container-name", "container-env"),
+            *("container-save", "container-remap-root"),
+        }
+    ),
+    flags=frozenset(
+        {
+            *("container-mount-home", "no-container-mount-home", "container-entrypoint", "no-container-entrypoint"),
+            *("container-writable", "container-readonly"),
+        }
+    ),
+)

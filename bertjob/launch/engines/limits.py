@@ -5,13 +5,12 @@ from collections.abc import Iterable, Iterator
 
 from bertjob.config.job import Job
 from bertjob.config.site import Site
-from bertjob.launch.engines import ENGINES, Bind, references
+from bertjob.launch.engines import ENGINES, Bind, containers, references
 from bertjob.launch.input_paths import needs
 from bertjob.launch.schedulers import SCHEDULERS
 
 _CHARACTERS = {",": "commas", ":": "colons", ";": "semicolons", " ": "spaces", '"': "double quotes"}
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_SHIFTERS_OWN = ("/etc", "/var", "/opt/udiImage")
 
 
 def problems(job: Job, site: Site) -> Iterator[str]:
@@ -21,31 +20,32 @@ def problems(job: Job, site: Site) -> Iterator[str]:
     yield from _image(job)
     yield from _mounts(job, site)
     engine = ENGINES[job.engine]
+    limits = engine.limits
     scheduler = SCHEDULERS[site.scheduler]
-    if scheduler.queues and not engine.batch:
+    if scheduler.queues and engine.daemon:
         yield f"engine {job.engine} does not work {scheduler.where}: its daemon starts containers outside of the job"
-    if engine.srun_option and not scheduler.has_srun:
+    if engine.started_by_srun and not scheduler.has_srun:
         has = "another scheduler" if scheduler.queues else "no scheduler"
         yield f"engine {job.engine} is a part of Slurm's srun, and the site has {has}"
-    if job.resources.gpus_per_node and site.gpu_vendor not in engine.gpu_vendors:
-        able = (name for name, row in ENGINES.items() if name != "none" and site.gpu_vendor in row.gpu_vendors)
+    if job.resources.gpus_per_node and site.gpu_vendor not in limits.gpu_vendors:
+        able = (name for name, row in containers().items() if site.gpu_vendor in row.limits.gpu_vendors)
         yield f"engine {job.engine} shows no {site.gpu_vendor} GPUs; these do: {', '.join(able)}"
-    if site.annotations and not engine.annotations:
+    if site.annotations and not limits.annotations:
         yield f"annotations: engine {job.engine} reads none"
     yield from (f"annotations: {key!r} is no key like com.hooks.cxi.enabled" for key in site.annotations if _odd(key))
-    if not engine.empty_variables:
+    if not limits.empty_variables:
         for key, section in (("env", job.env), ("the site's env", site.env), ("fabric.env", site.fabric.env)):
             empty = (name for name, value in section.items() if value == "")
             yield from (f"{key}: {name} is empty, and engine {job.engine} unsets such variables" for name in empty)
-    if site.engine_args and not engine.takes_args:
+    if site.engine_args and not limits.takes_args:
         yield f"engine_args: engine {job.engine} has no options of its own; annotations may say it"
 
 
 def problem_of_path(path: str, engine: str) -> str:
     """Why the engine cannot mount the path; empty when it can."""
-    for character, parts in ENGINES[engine].separators.items():
+    for character, parts in ENGINES[engine].limits.separators.items():
         if character in path:
-            mark = _CHARACTERS[character]
+            mark = _CHARACTERS.get(character, repr(character))
             return f"{engine} separates {parts} by {mark} and cannot take one in a path"
     return ""
 
@@ -67,7 +67,7 @@ def _image(job: Job) -> Iterator[str]:
     assert job.engine is not None
     if job.image.ref is None:
         yield f"engine {job.engine} needs an image: set image.ref"
-    elif wrong := references.problem(job.image.ref, job.engine, ENGINES[job.engine].images):
+    elif wrong := references.problem(job.image.ref, job.engine, ENGINES[job.engine].takes):
         yield f"image.ref: {job.image.ref!r} {wrong}"
     if (overlay := job.image.overlay) and not references.PATH.fullmatch(overlay):
         yield f"image.overlay: {overlay!r} is no absolute path"
@@ -75,15 +75,16 @@ def _image(job: Job) -> Iterator[str]:
 
 def _mounts(job: Job, site: Site) -> Iterator[str]:
     assert job.engine is not None
+    limits = ENGINES[job.engine].limits
     mounted = [(need.key, str(need.folder)) for need in needs(job)]
     for mount in site.mounts:
         paths = (mount.source, mount.target or mount.source)
         mounted += [("mounts", path) for path in paths]
         yield from (f"mounts: {path!r} is no absolute path" for path in _relative(paths))
-        if mount.readonly and not ENGINES[job.engine].readonly:
+        if mount.readonly and not limits.readonly_mounts:
             yield f"mounts: {mount.source!r}: {job.engine} has no readonly mounts: leave it out"
-        if job.engine == "shifter" and paths[1].startswith(_SHIFTERS_OWN):
-            yield f"mounts: {paths[1]!r}: shifter mounts nothing below {', '.join(_SHIFTERS_OWN)}"
+        if paths[1].startswith(limits.reserved):
+            yield f"mounts: {paths[1]!r}: {job.engine} mounts nothing below {', '.join(limits.reserved)}"
     for key, path in dict.fromkeys(mounted):
         if wrong := problem_of_path(path, job.engine):
             yield f"{key}: {path!r}: {wrong}"

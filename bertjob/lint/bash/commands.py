@@ -1,14 +1,18 @@
 """The layers of a command line: launcher, engine, program, each with the options that belong to it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
+from bertjob.config.registry.code import load_code
+from bertjob.config.registry.launcher_programs import Program
+from bertjob.config.registry.launchers import programs
+from bertjob.launch.engines import ENGINES, find_engine
 from bertjob.lint.bash.sbatch_script import Word
-from bertjob.lint.sbatch import SRUN_WITH_VALUE, srun_name
+from bertjob.lint.sbatch import srun_name, srun_with_value
 
 Kind = Literal["prefix", "launcher", "engine"]
 
@@ -22,6 +26,8 @@ class Grammar(msgspec.Struct, frozen=True):
         verbs: words one of which must follow, e.g. ``run``.
         operands: words between its options and the program, e.g. the image.
         wide: a single dash begins a long name as well (``-npernode 4``).
+        pairs: options with two values, if `wide`.
+        full_name: from an option's name to the name that rules know it by.
     """
 
     kind: Kind
@@ -29,6 +35,8 @@ class Grammar(msgspec.Struct, frozen=True):
     verbs: tuple[str, ...] = ()
     operands: int = 0
     wide: bool = False
+    pairs: frozenset[str] = frozenset()
+    full_name: Callable[[str], str] | None = None
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -49,6 +57,8 @@ class Layer(msgspec.Struct, frozen=True):
         options: those that were understood.
         operands: e.g. the image.
         opaque: an option may hide in a variable.
+        verb: e.g. ``run``; empty for a program without verbs.
+        engine: the engine that it is the command of; empty for other programs.
     """
 
     name: str
@@ -57,6 +67,8 @@ class Layer(msgspec.Struct, frozen=True):
     options: tuple[Option, ...]
     operands: tuple[Word, ...]
     opaque: bool
+    verb: str = ""
+    engine: str = ""
 
     def has(self, *names: str) -> bool:
         """Whether one of these options is there."""
@@ -72,53 +84,7 @@ def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_DOCKER = Grammar(
-    "engine",
-    _set(
-        "-v --volume -e --env --env-file -w --workdir --mount --name --network --net --ipc --pid --uts --userns "
-        "--device --gpus -u --user --entrypoint --shm-size --ulimit -h --hostname -l --label -m --memory --cpus "
-        "--security-opt --cap-add --cap-drop --runtime --platform --pull -p --publish --tmpfs --annotation "
-        "--log-driver --restart --add-host --group-add --cgroupns --cgroups --volumes-from --module --format --tz "
-        "--umask --stop-signal"
-    ),
-    ("run",),
-    1,
-)
-_APPTAINER = Grammar(
-    "engine",
-    _set(
-        "-B --bind --mount --pwd --cwd --env --env-file -H --home -W --workdir -S --scratch -o --overlay --network "
-        "--network-args --security --hostname --app --apply-cgroups --add-caps --drop-caps --dns --fusemount "
-        "--pid-file"
-    ),
-    ("exec", "run"),
-    1,
-)
-_MPIRUN = Grammar(
-    "launcher",
-    _set(
-        "-n -np -c -N -npernode -npersocket -x -H -host -hostfile -machinefile -f -map-by -bind-to -rank-by -wdir "
-        "-wd -path -ppn -perhost -hosts -iface -bootstrap -launcher -env -genv -genvlist -envlist -rmk -rf "
-        "-rankfile -prefix -output -output-filename -cpus-per-rank -cpus-per-proc -report-uri -stdin -tune -am -mca "
-        "-prtemca -pmixmca -gmca -omca -app -configfile -ilp64 -errfile-pattern -outfile-pattern -dvm -personality"
-    ),
-    wide=True,
-)
-_TWO_VALUES = _set("-mca -prtemca -pmixmca -gmca -omca -env -genv")
-
-GRAMMARS: Mapping[str, Grammar] = {
-    "srun": Grammar("launcher", SRUN_WITH_VALUE),
-    **dict.fromkeys(("mpirun", "mpiexec", "mpiexec.hydra", "mpirun_rsh", "orterun", "prterun", "prun"), _MPIRUN),
-    "sarus": Grammar(
-        "engine",
-        _set("-e --env --mount --annotation --device --entrypoint --mpi-type -n --name --pid -w --workdir"),
-        ("run",),
-        1,
-    ),
-    **dict.fromkeys(("podman", "podman-hpc", "docker", "nerdctl"), _DOCKER),
-    **dict.fromkeys(("apptainer", "singularity"), _APPTAINER),
-    "shifter": Grammar("engine", _set("-i --image -V --volume -w --workdir -e --env --env-file -m --module")),
-    "ch-run": Grammar("engine", _set("-b --bind -c --cd -g --gid -m --mount -u --uid --seccomp"), operands=1),
+_PREFIXES: Mapping[str, Grammar] = {
     **dict.fromkeys(("exec", "time", "nohup", "setsid"), Grammar("prefix")),
     "env": Grammar("prefix", _set("-u --unset -C --chdir")),
     "nice": Grammar("prefix", _set("-n --adjustment")),
@@ -127,15 +93,47 @@ GRAMMARS: Mapping[str, Grammar] = {
     "numactl": Grammar("prefix", _set("-C -N -m -i -p --physcpubind --cpunodebind --membind --interleave --preferred")),
     "taskset": Grammar("prefix", operands=1),
 }
-"""Programs that start another one, by their name."""
+"""Programs that start another one and are neither launchers nor engines, by their name."""
+
+
+def grammar_of(name: str) -> Grammar | None:
+    """How the command line of a program is read; None for one that starts no other one, as far as is known."""
+    if engine := find_engine(name):
+        cli = ENGINES[engine].cli
+        assert cli is not None
+        return Grammar("engine", cli.valued, tuple(cli.verbs), cli.operands)
+    return _PREFIXES.get(name) or next((_of_launcher(program) for program in programs() if name in program.names), None)
+
+
+def srun() -> Grammar:
+    """The grammar of srun, with the options of the engines that are plugins of Slurm."""
+    return Grammar("launcher", srun_with_value(), full_name=srun_name)
+
+
+def mpiruns() -> frozenset[str]:
+    """The names of the launchers that belong to an MPI library."""
+    return frozenset(name for program in programs() if program.family for name in program.names)
+
+
+def _of_launcher(program: Program) -> Grammar:
+    """The grammar of a launcher's program; those of MPI share one, for they share names and scripts mix them up."""
+    if program.grammar is not None:
+        return cast("Callable[[], Grammar]", load_code(program.grammar))()
+    alike = [one for one in programs() if one.family] if program.family else [program]
+    return Grammar(
+        "launcher",
+        valued=frozenset(option for one in alike for option in one.valued),
+        verbs=program.verbs,
+        wide=program.family is not None,
+        pairs=frozenset(option for one in alike for option in one.pairs),
+    )
+
 
 _IMAGE_VARIABLE = re.compile(r"\$\{?\w*(?:image|img|container|sif|sqsh)", re.IGNORECASE)
 _IMAGE = re.compile(rf"\w[\w.-]*[/:]|.*\.(?:sif|sqsh)$|{_IMAGE_VARIABLE.pattern}", re.IGNORECASE)
 """What looks like an image: by its form, or by the name of the variable that holds it."""
 
 SHELLS = frozenset({"bash", "sh", "dash", "ksh", "zsh"})
-MPIRUNS = frozenset(name for name, grammar in GRAMMARS.items() if grammar is _MPIRUN)
-ENGINES = frozenset(name for name, grammar in GRAMMARS.items() if grammar.kind == "engine")
 
 
 def split(words: Sequence[Word]) -> tuple[tuple[Layer, ...], tuple[Word, ...]]:
@@ -170,15 +168,16 @@ def shell_text(program: Sequence[Word]) -> Word | None:
 
 def _layer(words: tuple[Word, ...]) -> tuple[Layer, tuple[Word, ...]] | None:
     name = words[0].value.rpartition("/")[2]
-    grammar = GRAMMARS.get(name)
-    if grammar is None or not words[0].literal:
+    grammar = grammar_of(name) if words[0].literal else None
+    if grammar is None:
         return None
-    at = 1
+    at, verb = 1, ""
     if grammar.verbs:
         while at < len(words) and words[at].value.startswith("-"):  # global options
             at += 1
         if at == len(words) or words[at].value not in grammar.verbs:
             return None
+        verb = words[at].value
         at += 1
     options: list[Option] = []
     opaque = False
@@ -202,9 +201,10 @@ def _layer(words: tuple[Word, ...]) -> tuple[Layer, tuple[Word, ...]] | None:
     at += len(operands)
     if at < len(words) and operands and words[at].value == "--":
         at += 1
-    if name == "srun":
-        options = [msgspec.structs.replace(option, name=srun_name(option.name)) for option in options]
-    return Layer(name, grammar.kind, words[:at], tuple(options), operands, opaque), words[at:]
+    if grammar.full_name is not None:
+        options = [msgspec.structs.replace(option, name=grammar.full_name(option.name)) for option in options]
+    engine = find_engine(name) or ""
+    return Layer(name, grammar.kind, words[:at], tuple(options), operands, opaque, verb, engine), words[at:]
 
 
 def _holds_options(words: tuple[Word, ...], at: int, grammar: Grammar) -> bool:
@@ -250,6 +250,6 @@ def _wide(words: tuple[Word, ...], at: int, grammar: Grammar) -> list[Option]:
     name, joined, _ = ("-" + word.value.lstrip("-")).partition("=")
     if joined:
         return [Option(name, word.after(word.value.index("=") + 1), (word,))]
-    count = 2 if name in _TWO_VALUES else 1 if name in grammar.valued else 0
+    count = 2 if name in grammar.pairs else 1 if name in grammar.valued else 0
     taken = words[at : at + 1 + count]
     return [Option(name, taken[1] if len(taken) > 1 else None, taken)]

@@ -190,7 +190,7 @@ RULES = (
     Rule(
         "mount-source",
         "error",
-        "a mount that sarus cannot make",
+        "a mount that the engine cannot make",
         "mount an absolute path without commas, or the folder above it",
         launch_commands.mount_source,
     ),

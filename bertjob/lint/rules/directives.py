@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 from itertools import takewhile
 
+from bertjob.lint import sbatch
 from bertjob.lint.bash.header import length
 from bertjob.lint.bash.sbatch_script import Script
 from bertjob.lint.rules.finding import Found
-from bertjob.lint.sbatch import SBATCH
 from bertjob.lint.steps import starts
 from bertjob.text import nearest
 
@@ -50,7 +50,7 @@ def unknown_option(script: Script) -> Iterator[Found]:
     """Options that sbatch does not have."""
     for directive in script.directives:
         if directive.long is None:
-            close = nearest(directive.name.lstrip("-"), SBATCH) if directive.name.startswith("--") else None
+            close = nearest(directive.name.lstrip("-"), sbatch.names()) if directive.name.startswith("--") else None
             hint = f"; did you mean --{close}?" if close else ""
             yield Found(directive.line, f"sbatch has no option {directive.name}{hint}")
 

@@ -62,7 +62,7 @@ def signal_to_nobody(script: Script) -> Iterator[Found]:
             yield Found(asked.line, f"B: sends {signal} to this shell alone, which has no trap for it and ends")
     elif signal in traps:
         yield Found(asked.line, f"without B: {signal} goes to steps only; the trap of line {traps[signal]} never runs")
-    elif not any(start.layer("srun") for start in layered(script)):
+    elif not any(start.srun for start in layered(script)):
         daemons = any(start.mpirun for start in starts(script))
         why = "mpirun's daemons are the only step, and they keep it" if daemons else "there is no srun step here"
         yield Found(asked.line, f"without B: {signal} goes to steps only, and {why}")

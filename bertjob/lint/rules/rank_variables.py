@@ -4,18 +4,12 @@ import math
 import re
 from collections.abc import Iterator
 
+from bertjob.config.registry.launchers import SLURM, TORCH, rank_variables
 from bertjob.lint.bash.sbatch_script import Script
 from bertjob.lint.rules.finding import Found
 from bertjob.lint.rules.port_range import Span, span, spans
 from bertjob.lint.steps import inside, nodes, settings, starts
 
-_RANKS = frozenset(
-    {
-        *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "PMI_RANK", "PMIX_RANK", "MPI_LOCALRANKID"),
-        *("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_LOCAL_RANK"),
-    }
-)
-_WRONG_UNDER_MPIRUN = frozenset({"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS"})
 _EPHEMERAL = Span(32768, 60999)
 """net.ipv4.ip_local_port_range as Linux has it."""
 _PORTS = re.compile(r"MASTER_PORT|MAIN_PROCESS_PORT|RDZV_ENDPOINT|RDZV_PORT|DIST_URL|(?:DIST_)?INIT_METHOD")
@@ -30,12 +24,13 @@ def rank_in_batch_shell(script: Script) -> Iterator[Found]:
     if itself or not (found or script.directives):
         return
     handed_on = "export -f" in script.code
+    own = {name for one in rank_variables() if one != TORCH for name in one.per_rank}  # scripts set torch's themselves
     seen: set[tuple[int, str]] = set()
     for read in script.reads:
         allowed = read.place.comparing or (read.place.function and handed_on)
-        if read.name in _RANKS and not allowed and (read.line, read.name) not in seen:
+        if read.name in own and not allowed and (read.line, read.name) not in seen:
             seen.add((read.line, read.name))
-            value = "0" if read.name.startswith("SLURM") else "nothing"
+            value = "0" if read.name in SLURM.per_rank else "nothing"
             yield Found(
                 read.line, f"the batch shell replaces ${read.name} by its own value, {value}, for all ranks alike"
             )
@@ -44,10 +39,10 @@ def rank_in_batch_shell(script: Script) -> Iterator[Found]:
 def slurm_rank_under_mpirun(script: Script) -> Iterator[Found]:
     """Under mpirun Slurm's variables are those of mpirun's daemons."""
     for start in starts(script):
-        if start.mpirun and not start.layer("srun"):
+        if start.mpirun and not start.srun:
             for part in inside(start):
                 for read in part.reads:
-                    if read.name in _WRONG_UNDER_MPIRUN and not read.guarded:
+                    if read.name in SLURM.in_scripts and not read.guarded:
                         yield Found(read.line, f"under mpirun {read.name} is that of mpirun's daemon, not of the rank")
 
 

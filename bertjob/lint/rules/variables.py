@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from bertjob.lint.bash.sbatch_script import Script
 from bertjob.lint.rules.finding import Found
-from bertjob.lint.rules.known_variables import FAMILIES, FOR_PROGRAMS, KNOWN, OF_THE_SHELL, OPEN_ENDED
+from bertjob.lint.rules.known_variables import FAMILIES, FOR_PROGRAMS, OF_THE_SHELL, OPEN_ENDED, known
 from bertjob.lint.steps import runs_unseen
 
 _CLOSE = 0.85
@@ -55,18 +55,19 @@ def misspelt_variable(script: Script) -> Iterator[Found]:
     reads = {read.name: read.line for part in reversed(parts) for read in reversed(part.reads)}
     assigned = {a.name: a.line for part in reversed(parts) for a in reversed(part.assignments)}
     assigned |= {a.name: a.line for part in parts for command in part.commands for a in command.settings}
+    names = known()
     for name in sorted(reads.keys() | assigned.keys(), key=lambda name: (reads | assigned)[name]):
         own = name in reads and name in assigned
-        if own or not name.startswith(FAMILIES) or name in KNOWN or name.startswith(OPEN_ENDED):
+        if own or not name.startswith(FAMILIES) or name in names or name.startswith(OPEN_ENDED):
             continue
-        close = _nearest(name, KNOWN)
+        close = _nearest(name, names)
         if close:
             yield Found((reads | assigned)[name], f"there is no {name}; did you mean {close}?")
 
 
 def _inherited(name: str) -> bool:
     """Whether it comes exported from the login or from Slurm."""
-    of_slurm = name.startswith("SLURM_") and name in KNOWN
+    of_slurm = name.startswith("SLURM_") and name in known()
     return of_slurm or name in OF_THE_SHELL or name.startswith(("SRUN_", "SBATCH_"))
 
 

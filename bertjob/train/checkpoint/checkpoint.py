@@ -26,6 +26,7 @@ from torch import Tensor
 
 from bertjob.config.job import Checkpoint
 from bertjob.errors import CheckpointError
+from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir, checkpoint_step
 from bertjob.rundir.world import World
 from bertjob.train.backends import Backend
@@ -37,7 +38,6 @@ from bertjob.train.rng import restore_rng_states, rng_states
 from bertjob.train.tasks import Task
 
 _MODEL, _BACKEND, _PROGRESS = "model", "backend", "progress.json"
-_PARTIAL = ".partial"
 _RANK = re.compile(r"(?:rank|optimizer)[-_](\d+)")
 
 
@@ -80,7 +80,7 @@ def save(run_dir: RunDir, state: TrainState, ranks: Ranks) -> None:
         weights = state.backend.weights()
         write_together(ranks, lambda: _write(partial, state, weights, ranks.world))
         # Each file is flushed by who wrote it: another node has nothing of it to flush, and a thousand ranks have many.
-        write_together(ranks, lambda: hashes.flush(partial, lambda name: writer(name) == ranks.world.rank))
+        write_together(ranks, lambda: atomic.flush_all(partial, lambda name: writer(name) == ranks.world.rank))
         write_together(ranks, lambda: _complete(partial, final, run_dir.latest) if ranks.first else None)
     except CheckpointError:
         if ranks.first:
@@ -128,11 +128,7 @@ def newest_whole(run_dir: RunDir) -> tuple[int | None, list[str]]:
 
 def remove_leftovers(run_dir: RunDir) -> None:
     """Remove what killed runs were still writing or removing."""
-    for path in run_dir.checkpoints.glob(f".*{_PARTIAL}"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    atomic.remove_leftovers(run_dir.checkpoints)
 
 
 def remove_old(run_dir: RunDir, newest: int, rule: Checkpoint) -> None:
@@ -175,32 +171,30 @@ def _write(partial: Path, state: TrainState, weights: Mapping[str, Tensor] | Non
     if world.rank == 0:
         assert weights is not None
         write_model(partial / _MODEL, state.task.model, weights, state.task.save_tokenizer)
-        (partial / _PROGRESS).write_bytes(msgspec.json.format(msgspec.json.encode(state.progress), indent=1) + b"\n")
+        (partial / _PROGRESS).write_bytes(atomic.json_bytes(state.progress))
 
 
 def _complete(partial: Path, final: Path, latest: Path) -> None:
     hashes.write_manifest(partial)
-    hashes.flush_path(partial / hashes.MANIFEST)
-    hashes.flush_path(partial)
-    pointer = latest.with_name(f".{latest.name}{_PARTIAL}")
-    pointer.write_text(f"{final.name}\n")
-    hashes.flush_path(pointer)
-    if final.exists():  # damaged, else the training would have gone on from it
-        _remove(final)
-    partial.rename(final)
-    pointer.replace(latest)
-    hashes.flush_path(latest.parent)
+    atomic.flush(partial / hashes.MANIFEST)
+    atomic.flush(partial)
+    with atomic.replacing(latest, durable=True) as pointer:
+        pointer.write_text(f"{final.name}\n")
+        atomic.flush(pointer)  # on the disk before the checkpoint counts: a full one must not leave it without pointer
+        if final.exists():  # damaged, else the training would have gone on from it
+            _remove(final)
+        partial.rename(final)
 
 
 def _remove(folder: Path) -> None:
     """Remove a checkpoint, so that a half removed one is not taken for one."""
-    aside = folder.with_name(f".{folder.name}.{time.time_ns()}.old{_PARTIAL}")  # one may be left that did not go
-    folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    with atomic.beside(folder) as aside:
+        folder.rename(aside)
 
 
 def _partial(final: Path) -> Path:
-    return final.with_name(f".{final.name}{_PARTIAL}")
+    """Where all ranks write a checkpoint."""
+    return final.with_name(f".{final.name}{atomic.PARTIAL}")
 
 
 def _rng_file(folder: Path, world: World) -> Path:

@@ -1,7 +1,6 @@
 """A model as a folder in Hugging Face layout: config.json, model.safetensors and the tokenizer's files."""
 
 import copy
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
 from bertjob.formats.pretrained import FURTHER
-from bertjob.train.checkpoint import hashes
-from bertjob.train.model.kernel.weights import NORMS, to_transformers
+from bertjob.rundir import atomic
+from bertjob.train.model.kernel.weights import to_transformers
+from bertjob.train.model.networks import FAMILIES
 
 
 def write_model(
@@ -36,7 +36,7 @@ def write_model(
         shell: Any = getattr(pretrained, "stock", type(pretrained))(copy.deepcopy(pretrained.config))
     bars: Any = transformers_logging
     bars.disable_progress_bar()
-    weights = to_transformers(weights, NORMS[pretrained.config.model_type])
+    weights = to_transformers(weights, FAMILIES[pretrained.config.model_type].norm)
     places = shell.state_dict()
     shell.save_pretrained(folder, state_dict={name: tensor for name, tensor in weights.items() if name in places})
     if further := {name: tensor for name, tensor in weights.items() if name not in places}:
@@ -52,13 +52,6 @@ def export_model(
     Raises:
         OSError: as for `write_model`; the old one stays.
     """
-    aside, former = (folder.with_name(f".{folder.name}.{what}") for what in ("partial", "former"))
-    for leftover in (aside, former):
-        shutil.rmtree(leftover, ignore_errors=True)
-    write_model(aside, model, weights, save_tokenizer)
-    hashes.flush(aside)
-    if folder.exists():
-        folder.rename(former)
-    aside.rename(folder)
-    hashes.flush_path(folder.parent)
-    shutil.rmtree(former, ignore_errors=True)
+    atomic.remove_leftovers(folder.parent, folder.name)
+    with atomic.replacing(folder, durable=True) as aside:
+        write_model(aside, model, weights, save_tokenizer)

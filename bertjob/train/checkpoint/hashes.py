@@ -1,17 +1,15 @@
 """MANIFEST.json, by which a folder can prove that it is complete, and writes that fail on all ranks or on none."""
 
 import hashlib
-import json
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from safetensors import SafetensorError
 
 from bertjob.errors import CheckpointError
+from bertjob.rundir.atomic import json_bytes
 from bertjob.train.distributed.ranks import Ranks
 
 MANIFEST = "MANIFEST.json"
@@ -34,7 +32,7 @@ def write_manifest(folder: Path) -> None:
     names = [file.relative_to(folder).as_posix() for file in files(folder)]
     with ThreadPoolExecutor(_THREADS) as pool:  # hashing releases the interpreter
         entries = dict(zip(names, pool.map(lambda name: _entry(folder / name), names), strict=True))
-    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(entries), indent=1) + b"\n")
+    (folder / MANIFEST).write_bytes(json_bytes(entries))
 
 
 def damage(folder: Path) -> str:
@@ -55,30 +53,6 @@ def damage(folder: Path) -> str:
 def files(folder: Path) -> Iterator[Path]:
     """All files below `folder` but its manifest, in the order of their names."""
     return (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST)
-
-
-def flush(folder: Path, mine: Callable[[str], bool] = lambda name: True) -> None:
-    """Have on the disk what is below `folder` and `mine` by its name; folders, and so the names in them, likewise.
-
-    Raises:
-        OSError: it is not.
-    """
-    for path in [folder, *folder.rglob("*")]:
-        if mine(path.name):
-            flush_path(path)
-
-
-def flush_path(path: Path) -> None:
-    """Have one file, or the names in one folder, on the disk.
-
-    Raises:
-        OSError: it is not.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _entry(path: Path) -> Entry:
@@ -113,17 +87,6 @@ def write_together(ranks: Ranks, write: Callable[[], object]) -> None:
     if failed:
         troubles = dict.fromkeys(filter(None, ranks.gather(trouble)))
         raise CheckpointError("; ".join(troubles))
-
-
-def replace_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
 
 
 def write_trouble(error: Exception) -> str:

@@ -6,7 +6,8 @@ from typing import Final
 import msgspec
 
 from bertjob.errors import DataError
-from bertjob.train.corpus.shards import Part, ShardRecord, write_aside
+from bertjob.rundir import atomic
+from bertjob.train.corpus.shards import Part, ShardRecord
 
 FORMAT: Final = 1
 """Raise it whenever the same corpus gives other shards."""
@@ -98,7 +99,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    write_aside(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+    atomic.write_json(folder / MANIFEST, manifest, durable=True)
 
 
 def read_begun(folder: Path) -> Settings | None:
@@ -123,4 +124,4 @@ def write_begun(folder: Path, settings: Settings) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    write_aside(folder / BEGUN, msgspec.json.format(msgspec.json.encode(settings), indent=1) + b"\n")
+    atomic.write_json(folder / BEGUN, settings, durable=True)

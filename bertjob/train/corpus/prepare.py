@@ -10,7 +10,6 @@ words that it knows; nothing grows with the corpus but the manifest.
 
 import fcntl
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Final
 import msgspec
 
 from bertjob.errors import DataError
+from bertjob.rundir import atomic
 from bertjob.train.corpus.manifest import (
     BEGUN,
     FORMAT,
@@ -155,6 +155,8 @@ def _claimed(folder: Path, settings: Settings) -> Iterator[None]:
                 f"--out {folder}: holds another preparation ({_difference(begun, settings)}); choose another"
             )
         (folder / SHARDS).mkdir(exist_ok=True)
+        for place in (folder, folder / SHARDS):
+            atomic.remove_leftovers(place)
         yield
     finally:
         os.close(handle)
@@ -186,17 +188,15 @@ def _vocabulary(preparation: Preparation, sources: Sequence[Source], folder: Pat
     """The tokenizer, stored with the shards; trained where it is neither given nor there."""
     stored = folder / "tokenizer.json"
     if not stored.is_file():
-        aside = folder / ".vocabulary"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        if preparation.vocab is not None:
-            tokenizer = load_tokenizer(Path(preparation.vocab).expanduser())
-        else:
-            tokenizer = load_tokenizer(write_vocabulary(_trained(preparation, sources, tell), aside))
-        tokenizer.save(aside)
-        for name in ("tokenizer_config.json", "tokenizer.json"):  # the one that counts last
-            (aside / name).replace(folder / name)
-        shutil.rmtree(aside)
+        with atomic.beside(stored) as aside:
+            aside.mkdir()
+            if preparation.vocab is not None:
+                tokenizer = load_tokenizer(Path(preparation.vocab).expanduser())
+            else:
+                tokenizer = load_tokenizer(write_vocabulary(_trained(preparation, sources, tell), aside))
+            tokenizer.save(aside)
+            for name in ("tokenizer_config.json", "tokenizer.json"):  # the one that counts last
+                (aside / name).replace(folder / name)
     return load_tokenizer(stored)
 
 

@@ -19,7 +19,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bertjob.train.checkpoint.hashes import Entry, flush_path
+from bertjob.rundir import atomic
+from bertjob.train.checkpoint.hashes import Entry
 from bertjob.train.corpus.encode import Encoded
 from bertjob.train.data.batch import Int32, Int64
 
@@ -95,7 +96,7 @@ class Texts:
 
 
 def write_shard(folder: Path, name: str, texts: Texts, vocabulary_size: int, text_sha256: str) -> ShardRecord:
-    """Write the three files of a shard, each aside and then renamed, and its record last: without it there is no shard.
+    """Write the three files of a shard, and its record last: without it there is no shard.
 
     Raises:
         OSError: they cannot be written.
@@ -108,7 +109,7 @@ def write_shard(folder: Path, name: str, texts: Texts, vocabulary_size: int, tex
     }
     files = {array: _write_array(_file(folder, name, array), arrays[array]) for array in ARRAYS}
     record = ShardRecord(text_sha256, _size(texts.train), _size(texts.validation), files)
-    write_aside(record_file(folder, name), msgspec.json.encode(record))
+    atomic.write_bytes(record_file(folder, name), msgspec.json.encode(record), durable=True)
     return record
 
 
@@ -150,25 +151,10 @@ def record_file(folder: Path, name: str) -> Path:
     return folder / f"{name}.json"
 
 
-def write_aside(path: Path, content: bytes | memoryview) -> None:
-    """Write a file under another name, flush it and rename it: it is there whole or not at all.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        aside.write_bytes(content)
-        flush_path(aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def _write_array(path: Path, array: NDArray[np.unsignedinteger]) -> Entry:
     content = io.BytesIO()
     np.save(content, array)
-    write_aside(path, content.getbuffer())  # numpy itself does not say why it could not write
+    atomic.write_bytes(path, content.getbuffer(), durable=True)  # numpy itself does not say why it could not write
     return Entry(content.tell(), hashlib.sha256(content.getbuffer()).hexdigest())
 
 

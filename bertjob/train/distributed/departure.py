@@ -5,7 +5,6 @@ the run directory; rank 0, which the launcher then ends, would else not know why
 """
 
 import contextlib
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from torch.distributed import Store
 
 from bertjob.errors import REQUEUE_EXIT_CODE
+from bertjob.rundir import atomic
 from bertjob.rundir.world import World
 
 LOST_PEER = "lost the connection to another rank"
@@ -87,9 +87,7 @@ class Notices:
 def leave_note(path: Path, departure: Departure) -> None:
     """Write down why this rank leaves; a disk that takes no note costs the note."""
     with contextlib.suppress(OSError):
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_text(_text(departure), encoding="utf-8")
-        aside.replace(path)
+        atomic.write_bytes(path, _text(departure).encode())
 
 
 def take_note(path: Path) -> Departure | None:

@@ -7,6 +7,7 @@ a page of its own that names no remedy here. Both are said in one line.
 import logging
 from collections.abc import Mapping
 
+from bertjob.config.registry.launchers import LAUNCHERS, SLURM
 from bertjob.errors import WorldError
 from bertjob.rundir.world import World
 
@@ -64,8 +65,8 @@ def leave() -> None:
 
 def would_abort(library: str, env: Mapping[str, str]) -> bool:
     """Whether MPI_Init ends the process: Open MPI 4 does in a step of srun without PMIx, PMI-2 or PMI-1."""
-    in_a_step = "SLURM_STEP_ID" in env
-    offered = any(name in env for name in ("PMIX_NAMESPACE", "PMI_FD", "PMI_RANK", "OMPI_COMM_WORLD_RANK"))
+    in_a_step = SLURM.size in env
+    offered = any(name in env for row in LAUNCHERS.values() for name in row.pmi_variables)
     return library.startswith(("Open MPI v4", "Open MPI v3", "Open MPI v2")) and in_a_step and not offered
 
 

@@ -13,9 +13,9 @@ from bertjob.config.checks.kernel import mark
 from bertjob.config.job import Job
 from bertjob.errors import DataError
 from bertjob.train.model import attention
+from bertjob.train.model.formats import Found, find
 from bertjob.train.model.locate import Words, pretrained, tokenizer_folder, words_of
 from bertjob.train.model.networks import FAMILIES, Head, new_config, training
-from bertjob.train.model.read import Found, find
 from bertjob.train.model.verify import check, report
 
 _TALK: Any = transformers_logging  # its switches have no types

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bertjob.config.job import Job
 from bertjob.errors import DataError, SpecError
-from bertjob.formats.pretrained import INDEX, WEIGHTS, Pretrained, look
+from bertjob.formats.pretrained import HUB, WEIGHTS, Pretrained, look, recognise
 from bertjob.train.data.special_tokens import marks_of
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
@@ -35,7 +35,7 @@ def pretrained(job: Job) -> Pretrained:
     if init == "demo":
         return look(_demo_folder())
     place = Path(init).expanduser()
-    if not place.exists() and not Path(f"{place}{INDEX}").exists():
+    if not place.exists() and isinstance(recognise(place), str):
         if not _HUB_NAME.fullmatch(init) or init.startswith("."):
             raise DataError(f"model.init {init}: there is no such folder or file")
         place = _from_hub(init)
@@ -150,7 +150,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     with suppress(LocalEntryNotFoundError, DataError):  # not in the cache, or not all of it
-        return look(Path(hub.snapshot_download(name, local_files_only=True)), "hf").folder
+        return look(Path(hub.snapshot_download(name, local_files_only=True)), HUB).folder
     bring = f"on a machine with network run `hf download {name} --local-dir DIR`, then say --set model.init=DIR"
     if hub.is_offline_mode():
         raise DataError(f"model.init {name}: no such folder, not in the hub's cache, and offline mode is on; {bring}")

@@ -16,7 +16,6 @@ from bertjob.config.job import Job, Kind, Model, Norm
 from bertjob.errors import DataError, SpecError
 from bertjob.train.model import attention
 from bertjob.train.model.heads import MaskedLM, MaskedLMAndNextSentence
-from bertjob.train.model.kernel.weights import NORMS
 from bertjob.train.model.locate import Words
 from bertjob.train.model.roberta import (
     PreNormMaskedLM,
@@ -33,40 +32,69 @@ Head = Literal["spans", "masked", "masked and next"]
 
 
 class Family(NamedTuple):
-    """The classes of one of transformers' model types."""
+    """One of transformers' model types.
 
+    Attributes:
+        label: its name in messages.
+        config: its class of configs.
+        networks: its classes with the heads of the tasks that it can train for.
+        norm: where its LayerNorms stand.
+        kinds: the values of `model.kind` that it can be; of several, BERT is the one with two segments.
+        after_padding: whether positions count from the padding's id + 1, so that the rows before stay unused.
+    """
+
+    label: str
     config: Callable[..., PreTrainedConfig]
     networks: Mapping[Head, type[PreTrainedModel]]
+    norm: Norm
+    kinds: tuple[Kind, ...]
+    after_padding: bool
+
+    @property
+    def prefix(self) -> str:
+        """Begins the names of its weights, but for those of heads: ``bert``."""
+        return str(self.networks["spans"].base_model_prefix)
 
 
 FAMILIES: Final[Mapping[str, Family]] = {
     "bert": Family(
-        BertConfig,
-        {"spans": BertForQuestionAnswering, "masked": MaskedLM, "masked and next": MaskedLMAndNextSentence},
+        label="BERT",
+        config=BertConfig,
+        networks={"spans": BertForQuestionAnswering, "masked": MaskedLM, "masked and next": MaskedLMAndNextSentence},
+        norm="post",
+        kinds=("bert",),
+        after_padding=False,
     ),
-    "roberta": Family(RobertaConfig, {"spans": RobertaSpans, "masked": RobertaMaskedLM}),
+    "roberta": Family(
+        label="RoBERTa",
+        config=RobertaConfig,
+        networks={"spans": RobertaSpans, "masked": RobertaMaskedLM},
+        norm="post",
+        kinds=("roberta",),
+        after_padding=True,
+    ),
     "roberta-prelayernorm": Family(
-        RobertaPreLayerNormConfig,
-        {"spans": PreNormSpans, "masked": PreNormMaskedLM, "masked and next": PreNormMaskedLMAndNextSentence},
+        label="pre-LN BERT",
+        config=RobertaPreLayerNormConfig,
+        networks={"spans": PreNormSpans, "masked": PreNormMaskedLM, "masked and next": PreNormMaskedLMAndNextSentence},
+        norm="pre",
+        kinds=("bert", "roberta"),
+        after_padding=True,
     ),
 }
 """By the ``model_type`` of config.json."""
 
 
 def kind_of(config: Mapping[str, Any]) -> Kind:
-    """Whose network a config.json describes: a pre-LN one is BERT's where it has two segments."""
-    pre_norm_bert = norm_of(config) == "pre" and config.get("type_vocab_size", 2) > 1
-    return "bert" if config["model_type"] == "bert" or pre_norm_bert else "roberta"
-
-
-def norm_of(config: Mapping[str, Any]) -> Norm:
-    """Where its LayerNorms stand."""
-    return NORMS.get(config["model_type"], "post")
+    """The kind of network that a config.json describes."""
+    kinds = FAMILIES[config["model_type"]].kinds
+    by_segments: Kind = "bert" if config.get("type_vocab_size", 2) > 1 else "roberta"
+    return by_segments if by_segments in kinds else kinds[0]
 
 
 def positions_of(config: Mapping[str, Any]) -> int:
-    """Tokens of its longest sample; all but BERT leave the rows up to the padding's id unused."""
-    unused = 0 if config["model_type"] == "bert" else int(config["pad_token_id"]) + 1
+    """Tokens of the longest sample that a network of this config.json takes."""
+    unused = int(config["pad_token_id"]) + 1 if FAMILIES[config["model_type"]].after_padding else 0
     return int(config["max_position_embeddings"]) - unused
 
 
@@ -98,14 +126,15 @@ def new_config(job: Job, words: Words) -> PreTrainedConfig:
     heads = model.heads or hidden // 64
     if hidden % heads:
         raise SpecError(f"model.hidden {hidden} is no multiple of model.heads {heads}")
-    roberta = model.kind == "roberta"
-    model_type = "roberta-prelayernorm" if model.norm == "pre" else "roberta" if roberta else "bert"
+    kind, norm = model.kind or "bert", model.norm or "post"
+    family = next(row for row in FAMILIES.values() if kind in row.kinds and norm == row.norm)
+    roberta = kind == "roberta"
     marks: dict[str, Any] = {}
-    if model_type != "bert":
+    if family.after_padding:
         if words.pad is None:
             raise DataError(f"{words.source}: has no token [PAD] or <pad>, from which RoBERTa counts positions")
         marks = {"pad_token_id": words.pad, "bos_token_id": words.cls, "eos_token_id": words.sep}
-    return FAMILIES[model_type].config(
+    return family.config(
         vocab_size=-(-words.size // model.pad_vocab) * model.pad_vocab,
         num_hidden_layers=model.layers or 12,
         hidden_size=hidden,

@@ -9,9 +9,9 @@ from transformers import PreTrainedModel
 from bertjob.config.checks.kernel import dropout_advice, mismatch
 from bertjob.config.job import Job
 from bertjob.errors import DataError
+from bertjob.train.model.formats import Found
 from bertjob.train.model.locate import Words
-from bertjob.train.model.networks import kind_of, norm_of, positions_of
-from bertjob.train.model.read import Found
+from bertjob.train.model.networks import FAMILIES, kind_of, positions_of
 
 _LOG = logging.getLogger(__name__)
 _SPARE_IDS: Final = 128
@@ -37,7 +37,8 @@ def check(job: Job, found: Found, words: Words) -> None:
         raise DataError(wrong)
     if advice := dropout_advice(job, config):
         _LOG.warning("%s", advice)
-    has = {key: config.get(name) for key, name in _SIZES.items()} | {"kind": kind_of(config), "norm": norm_of(config)}
+    norm = FAMILIES[config["model_type"]].norm
+    has = {key: config.get(name) for key, name in _SIZES.items()} | {"kind": kind_of(config), "norm": norm}
     for key, value in has.items():
         said = getattr(job.model, key)
         if said is not None and said != value:
@@ -59,14 +60,15 @@ def report(place: Path, model: PreTrainedModel, loading: dict[str, Any]) -> None
         DataError: a file that holds no BERT or not all of it, or weights of other shapes than its config says.
     """
     untyped: Any = model
-    base = f"{untyped.base_model_prefix}."
+    family = FAMILIES[untyped.config.model_type]
+    base = f"{family.prefix}."
 
     def beyond_heads(names: Any) -> list[str]:
         return sorted(name for name in names if not name.removeprefix(base).startswith(_HEADS))
 
     missing, spare = beyond_heads(loading["missing_keys"]), beyond_heads(loading["unexpected_keys"])
     if f"{base}embeddings.word_embeddings.weight" in missing:
-        raise DataError(f"{place}: its weights are not those of a {_NAMES[base]} ({_some(spare)})")
+        raise DataError(f"{place}: its weights are not those of a {family.label} ({_some(spare)})")
     shapes = {name: (tuple(there), tuple(here)) for name, there, here in loading["mismatched_keys"]}
     for name in beyond_heads(shapes):
         there, here = shapes[name]
@@ -76,9 +78,6 @@ def report(place: Path, model: PreTrainedModel, loading: dict[str, Any]) -> None
         raise DataError(f"{place}: its weights are not all there: it lacks {_some(missing)}{lost}")
     if spare:
         _LOG.warning("%s: in the file, but not in the model: %s", place, _some(spare))
-
-
-_NAMES: Final = {"bert.": "BERT", "roberta.": "RoBERTa", "roberta_prelayernorm.": "pre-LN BERT"}
 
 
 def _by(shape: tuple[int, ...]) -> str:

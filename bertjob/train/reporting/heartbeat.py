@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from bertjob.rundir import atomic
 from bertjob.rundir.state import RunState, write_state
 
 
@@ -50,7 +51,7 @@ def cut(path: Path, step: int, *, evaluations: bool) -> None:
     """Keep the lines up to `step` only: those after it will be written again, the same.
 
     Args:
-        path: replaced atomically where something has to go.
+        path: the file; replaced where something has to go.
         step: the last step that stays.
         evaluations: whether lines of evaluations stay, too.
     """
@@ -59,9 +60,7 @@ def cut(path: Path, step: int, *, evaluations: bool) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     kept = [line for line in lines if _stays(line, step, evaluations)]
     if len(kept) < len(lines):
-        aside = path.with_name(f".{path.name}.partial")
-        aside.write_bytes(b"".join(kept))
-        aside.replace(path)
+        atomic.write_bytes(path, b"".join(kept))
 
 
 def _stays(text: bytes, step: int, evaluations: bool) -> bool:

@@ -1,7 +1,6 @@
 """hparams.json: what the training resolved; and provenance.json, where the login node has written none."""
 
 import importlib.metadata
-import json
 import os
 import platform
 import shlex
@@ -18,6 +17,7 @@ from torch import nn
 
 from bertjob.config.checks.deepspeed_config import enabled_precision
 from bertjob.config.job import Job
+from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
 from bertjob.train.device import resolve
@@ -81,7 +81,7 @@ def write_hparams(run_dir: RunDir, values: dict[str, Any]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    _write(run_dir.hparams, values)
+    atomic.write_json(run_dir.hparams, values, indent=2)
 
 
 def write_provenance(run_dir: RunDir, job: Job) -> None:
@@ -92,7 +92,7 @@ def write_provenance(run_dir: RunDir, job: Job) -> None:
     """
     if run_dir.provenance.exists():
         return
-    _write(
+    atomic.write_json(
         run_dir.provenance,
         {
             "bertjob": __version__,
@@ -108,13 +108,8 @@ def write_provenance(run_dir: RunDir, job: Job) -> None:
             "git": None,
             "bertjob_git": None,
         },
+        indent=2,
     )
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
-    aside.replace(path)
 
 
 def _precision(job: Job, device: torch.device) -> str:

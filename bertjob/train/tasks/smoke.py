@@ -20,6 +20,7 @@ from bertjob.config.job import Job
 from bertjob.errors import BertjobError, WorldError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.proof import AllReduce, Proof, Rank, write_proof
+from bertjob.text import counted
 from bertjob.train.context import Start
 from bertjob.train.device import device_name
 from bertjob.train.distributed.peers import named
@@ -184,8 +185,7 @@ def _write(run_dir: RunDir, proof: Proof) -> None:
 
 def _tell(proof: Proof, run_dir: RunDir) -> None:
     """A few lines for the job's log."""
-    nodes = len(proof.hosts)
-    _LOG.info("%d ranks on %d node%s, by %s", len(proof.ranks), nodes, "s" * (nodes > 1), proof.transport)
+    _LOG.info("%d ranks on %s, by %s", len(proof.ranks), counted(len(proof.hosts), "node"), proof.transport)
     for one in proof.all_reduces:
         _LOG.info(
             "all-reduce of %10.3f MB  %8.1f ms  %7.3f GB/s", one.bytes / 1e6, one.seconds * 1e3, one.bandwidth / 1e9

@@ -23,8 +23,9 @@ from bertjob.config.job import Image
 from bertjob.config.load import load_site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.engines import ENGINES
-from bertjob.launch.engines.images import Order, commands, pulled
+from bertjob.launch.engines.images import commands
 from bertjob.launch.engines.references import PATH
+from bertjob.launch.engines.types import Order
 
 
 @click.command("pull")
@@ -42,7 +43,7 @@ def pull_command(ref: str | None, site: str | None, engine: str | None, output: 
     if ref is None and PATH.fullmatch(wanted):
         told = "which nothing can pull: name a reference; -o says where it goes"
         raise SpecError(f"site {where.name}'s image is the file {wanted}, {told}")
-    order = order_of(name, ref=named("REF", wanted, name, pulled(name)), output=output)
+    order = order_of(name, ref=named("REF", wanted, name, ENGINES[name].images.pulled), output=output)
     carry_out(commands(name, "pull", order), where, dry_run)
     show_result(name, order, dry_run)
 
@@ -106,7 +107,7 @@ def digest_command(ref: str | None, site: str | None, engine: str | None, regist
         click.echo(registry_digest(wanted))
         return
     _, name = site_and_engine(site, engine)
-    found = digest(name, named("REF", wanted, name, (*ENGINES[name].images, PATH)), where)
+    found = digest(name, named("REF", wanted, name, (*ENGINES[name].takes, PATH)), where)
     if found is None:
         why = "it is not here (bertjob image list), or it has none"
         raise PreflightError(
@@ -133,7 +134,7 @@ def check_command(
     from bertjob.cluster.images.engine import inspect
 
     where, name = site_and_engine(site, engine)
-    wanted = named("REF", ref or ref_of(where), name, ENGINES[name].images)
+    wanted = named("REF", ref or ref_of(where), name, ENGINES[name].takes)
     image = Image(ref=wanted, overlay=overlay or (None if ref else where.image.overlay))
     facts = inspect(image, where, name, gpus)
     if as_json:

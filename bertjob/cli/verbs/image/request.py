@@ -3,25 +3,26 @@
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
 from bertjob.cli.options import SITE_VARIABLE, Names
-from bertjob.config.job import Engine
 from bertjob.config.load import load_site
 from bertjob.config.site import Site
 from bertjob.errors import SpecError
-from bertjob.launch.engines.images import Command, Order, image_file, in_job
+from bertjob.launch.engines import containers
+from bertjob.launch.engines.images import image_file, in_job
 from bertjob.launch.engines.references import REFERENCE, Form, problem
+from bertjob.launch.engines.types import Command, Order
 
 _Function = Callable[..., Any]
-_ENGINES = tuple(engine for engine in get_args(Engine) if engine != "none")
 
 
 def site_options(function: _Function) -> _Function:
     """The options that say whose engine it is."""
-    function = click.option("--engine", type=click.Choice(_ENGINES), help="Another engine than the site's.")(function)
+    engines = click.Choice(list(containers()))
+    function = click.option("--engine", type=engines, help="Another engine than the site's.")(function)
     return click.option(
         "--site", type=Names("site"), help=f"Name or file of the site (default: ${SITE_VARIABLE} or local)."
     )(function)

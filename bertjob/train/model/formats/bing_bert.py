@@ -1,19 +1,23 @@
-"""The weights of bing_bert, whose pre-training DeepSpeed's tutorials describe, in transformers' names.
+"""Checkpoints of DeepSpeed's engine, and of bing_bert, whose pre-training DeepSpeed's tutorials describe.
 
-Its pre-LN BERT is transformers' RobertaPreLayerNorm (see model.roberta) but for names, and for positions that begin
-with row 0 there and with the padding's id + 1 here. Where DeepSpeed's transformer kernel took the place of a layer, the
-layer's weights have names of their own (``attn_qkvw`` …).
+bing_bert's names become transformers'. Its pre-LN BERT is transformers' RobertaPreLayerNorm (see model.roberta) but for
+names, and for positions that begin with row 0 there and with the padding's id + 1 here. Where DeepSpeed's transformer
+kernel took the place of a layer, the layer's weights have names of their own (``attn_qkvw`` …).
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from bertjob.config.job import Norm
+from bertjob.config.checks.kernel import MARK, mark
+from bertjob.config.job import Kernel, Model, Norm
 from bertjob.errors import DataError
+from bertjob.formats.pretrained import CONFIG, Pretrained, config_names
+from bertjob.train.model.formats import Found, Weights, hugging_face, pytorch_file
+from bertjob.train.model.kernel.weights import to_transformers
 
 _SIZES: Final = {
     "hidden_size": ("embeddings.word_embeddings.weight", 1),
@@ -24,6 +28,41 @@ _SIZES: Final = {
 }
 """How the name of a weight ends, and the dimension that is this size."""
 _LAYERS: Final = "encoder.layer."
+
+
+def read(pretrained: Pretrained, model: Model, pad: int | None) -> Found:
+    """The model; see formats.find. Without a config.json, its sizes are those of its weights."""
+    file, weights = pretrained.weights, pytorch_file.load(pretrained.weights)
+    trained: dict[str, Any] = {}
+    if has_kernel(weights):
+        weights = to_transformers(weights, norm_of(weights))
+        trained = {MARK: mark(Kernel(enabled=True))}
+    config = pretrained.folder / CONFIG
+    if not is_bing(weights) and config.is_file():
+        return Found(file, hugging_face.read_config(config) | trained, lambda: weights)
+    found = renamed(weights, pad or 0)
+    sizes = sizes_of(found, file)
+    heads = _heads(pretrained, model, sizes["hidden_size"])
+    return Found(file, {**_kind(found, sizes, pad), **sizes, **trained, "num_attention_heads": heads}, lambda: found)
+
+
+def _kind(weights: Weights, sizes: Mapping[str, int], pad: int | None) -> dict[str, Any]:
+    """The kind of network, judged by names and sizes: a RoBERTa, like HelloDeepSpeed's, has only one segment."""
+    if any(name.startswith("roberta_prelayernorm.") for name in weights):
+        return {"model_type": "roberta-prelayernorm", "pad_token_id": pad or 0}
+    if sizes["type_vocab_size"] == 1:
+        return {"model_type": "roberta", "pad_token_id": 1 if pad is None else pad, "layer_norm_eps": 1e-5}
+    return {"model_type": "bert"}
+
+
+def _heads(pretrained: Pretrained, model: Model, hidden: int) -> int:
+    """The number of attention heads, which no shape shows: by a config beside the file, by the job, or the usual."""
+    beside = (pretrained.folder / name for name in config_names())
+    config = next((hugging_face.read_json(file) for file in beside if file.is_file()), {})
+    heads = config.get("num_attention_heads") or model.heads or (hidden // 64 if hidden % 64 == 0 else None)
+    if heads is None:
+        raise DataError(f"{pretrained.weights}: does not say its attention heads: say model.heads")
+    return int(heads)
 
 
 def sizes_of(weights: Mapping[str, Tensor], source: object) -> dict[str, int]:

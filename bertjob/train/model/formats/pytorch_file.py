@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bertjob.errors import DataError
 from bertjob.formats.pretrained import PARTS
+from bertjob.train.model.networks import FAMILIES
 
 _HARMLESS: Final[list[Any]] = [argparse.Namespace]
 """What training scripts keep beside their weights."""
@@ -38,7 +39,7 @@ def unpickle(file: Path) -> Any:
 _MODULES: Final = ("module", "model_state_dict", "model", "state_dict")
 """Where a file has the state dict: the engine's own name, that of its first version, and what other people write."""
 _WORDS: Final = "embeddings.word_embeddings.weight"
-_ROOTS: Final = ("bert", "roberta", "roberta_prelayernorm")
+_ROOTS: Final = tuple(family.prefix for family in FAMILIES.values())
 
 
 def load(file: Path) -> Mapping[str, Tensor]:

@@ -23,10 +23,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from bertjob.config.job import Model
 from bertjob.errors import DataError
-from bertjob.formats.pretrained import INDEX
+from bertjob.formats.pretrained import INDEX, TF_CONFIG, Pretrained
+from bertjob.train.model.formats import Found, Weights, hugging_face
 
 _FOOTER: Final = 48
 _MAGIC: Final = 0xDB4775248B80FB57
@@ -200,7 +201,13 @@ _RENAMED: Final = (
 )
 
 
-def load(prefix: Path) -> Mapping[str, Tensor]:
+def read(pretrained: Pretrained, model: Model, pad: int | None) -> Found:
+    """The model; see formats.find."""
+    config = hugging_face.read_config(pretrained.folder / TF_CONFIG)
+    return Found(pretrained.weights, config, lambda: load(pretrained.weights))
+
+
+def load(prefix: Path) -> Weights:
     """The weights of a checkpoint.
 
     Args:

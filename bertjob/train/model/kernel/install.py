@@ -20,7 +20,8 @@ from bertjob.errors import SpecError
 from bertjob.rundir.world import World
 from bertjob.train.deepspeed_ops import load_operator
 from bertjob.train.device import resolve
-from bertjob.train.model.kernel.weights import NORMS, to_kernel
+from bertjob.train.model.kernel.weights import to_kernel
+from bertjob.train.model.networks import FAMILIES
 
 MULTIPLE = 16
 """The kernel takes rows of a multiple of so many tokens."""
@@ -150,7 +151,7 @@ def layer_settings(config: Any, job: Job, flags: Flags, world: World, fp16: bool
         "layer_norm_eps": config.layer_norm_eps,
         "seed": (job.seed + world.rank) % 2**31,
         "fp16": fp16,
-        "pre_layer_norm": NORMS[config.model_type] == "pre",
+        "pre_layer_norm": FAMILIES[config.model_type].norm == "pre",
         "adjust_init_range": False,  # the weights are there already
         "stochastic_mode": job.model.kernel.stochastic,
         "normalize_invertible": flags.normalize_invertible,
@@ -163,13 +164,13 @@ def replace_layers(model: nn.Module, layer: Callable[[], nn.Module], dtype: torc
     """Give a model an encoder of other layers with the weights of its own.
 
     Args:
-        model: one of transformers' that layout.NORMS knows, without gradient checkpointing.
+        model: one of a type in networks.FAMILIES, without gradient checkpointing.
         layer: makes one with parameters in the kernel's layout.
         dtype: that they compute in.
     """
     untyped: Any = model
     inner = untyped.base_model
-    norm = NORMS[untyped.config.model_type]
+    norm = FAMILIES[untyped.config.model_type].norm
     encoder = KernelEncoder([layer() for _ in inner.encoder.layer], dtype)
     encoder.load_state_dict(to_kernel(inner.encoder.state_dict(), norm))
     inner.encoder = encoder

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from bertjob.config.job import Norm
 
-NORMS: Mapping[str, Norm] = {"bert": "post", "roberta": "post", "roberta-prelayernorm": "pre"}
-"""Where LayerNorms stand, by transformers' name of the architecture."""
 _EITHER = {
     "attn_qkvw": tuple(f"attention.self.{part}.weight" for part in ("query", "key", "value")),
     "attn_qkvb": tuple(f"attention.self.{part}.bias" for part in ("query", "key", "value")),

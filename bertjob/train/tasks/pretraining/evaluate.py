@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from bertjob.errors import DataError
+from bertjob.rundir.atomic import write_json
 from bertjob.rundir.directory import RunDir
-from bertjob.train.checkpoint.hashes import replace_json
 from bertjob.train.data.batch import Batch, Int64
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.model.heads import predictions
@@ -63,7 +63,7 @@ def evaluate(
     if run_dir is None:
         return metrics
     try:
-        replace_json(run_dir.evaluation, {**metrics, "masked_tokens": int(tokens), "samples": len(positions)})
+        write_json(run_dir.evaluation, {**metrics, "masked_tokens": int(tokens), "samples": len(positions)})
     except OSError as error:
         raise DataError(f"{run_dir.evaluation}: cannot be written: {error.strerror or error}") from None
     return metrics

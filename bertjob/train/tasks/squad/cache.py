@@ -7,8 +7,6 @@ processes make it at the same time. What was damaged later fails its checksum an
 
 import hashlib
 import json
-import secrets
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
@@ -19,6 +17,7 @@ import numpy as np
 
 from bertjob.errors import DataError
 from bertjob.formats.squad import SquadSet
+from bertjob.rundir import atomic
 from bertjob.train.data.tokenizer import BertTokenizer
 from bertjob.train.tasks.squad.features import Features, Settings, make_features
 
@@ -96,16 +95,13 @@ def _open(entry: Path) -> Features | None:
 
 
 def _write(features: Features, entry: Path) -> None:
-    aside = _aside(entry)
-    aside.mkdir()
-    try:
+    with atomic.beside(entry) as aside:
+        aside.mkdir()
         for name in _ARRAYS:
             np.save(_file(aside, name), getattr(features, name))
         checksums = {name: _checksum(_file(aside, name)) for name in _ARRAYS}
         (aside / _MANIFEST).write_text(json.dumps(checksums, indent=1) + "\n")
         _put(aside, entry)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _put(aside: Path, entry: Path) -> None:
@@ -119,15 +115,8 @@ def _put(aside: Path, entry: Path) -> None:
                 raise
         if _open(entry) is not None:
             return
-        damaged = _aside(entry)
-        with suppress(FileNotFoundError):  # another process was faster
+        with atomic.beside(entry) as damaged, suppress(FileNotFoundError):  # another process was faster
             entry.rename(damaged)
-        shutil.rmtree(damaged, ignore_errors=True)
-
-
-def _aside(entry: Path) -> Path:
-    """A name beside the entry that no other process has; mkdtemp's folders would be closed to the group."""
-    return entry.with_name(f".{entry.name}.{secrets.token_hex(8)}")
 
 
 def _file(entry: Path, name: str) -> Path:

@@ -10,9 +10,9 @@ from bertjob.config.job import Job
 from bertjob.errors import DataError
 from bertjob.formats.squad import SquadSet
 from bertjob.formats.squad_score import Predictions, score
+from bertjob.rundir.atomic import write_json
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
-from bertjob.train.checkpoint.hashes import replace_json
 from bertjob.train.model.heads import span_logits
 from bertjob.train.tasks.squad.batches import collate, evaluation_shares
 from bertjob.train.tasks.squad.decode import Answer, Candidates, best_answers, window_candidates
@@ -99,9 +99,9 @@ def write_evaluation(
     if run_dir is None:
         return metrics
     try:
-        replace_json(run_dir.predictions, texts)
-        replace_json(run_dir.nbest, nbest)
-        replace_json(run_dir.evaluation, {**metrics, "total": result.total, "duplicated": result.duplicated})
+        write_json(run_dir.predictions, texts)
+        write_json(run_dir.nbest, nbest)
+        write_json(run_dir.evaluation, {**metrics, "total": result.total, "duplicated": result.duplicated})
     except OSError as error:
         raise DataError(f"{run_dir.path}: the predictions cannot be written: {error.strerror or error}") from None
     return metrics
