@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bertjob.cluster.host.here import here
 from bertjob.cluster.runs.create import new_run_dir
-from bertjob.cluster.slurm.submit import Submitted
-from bertjob.cluster.slurm.submit import submit as _submit
+from bertjob.cluster.submit import Submitted
+from bertjob.cluster.submit import submit as _submit
 from bertjob.config import load
 from bertjob.config.job import Job
 from bertjob.config.site import Site

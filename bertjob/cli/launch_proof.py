@@ -16,12 +16,12 @@ from bertjob.cluster.doctor.advice import combination, left_out, said_of, withou
 from bertjob.cluster.doctor.case import Typed
 from bertjob.cluster.host.here import here
 from bertjob.cluster.images import engine
-from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.create import new_run_dir
-from bertjob.cluster.slurm import facts, queue
+from bertjob.cluster.scheduler import CLIENTS, cancel
 from bertjob.config.load import build_job, read_job_file
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
 from bertjob.launch.plan import Plan
+from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.rundir.directory import RUNS, RunDir
 from bertjob.rundir.state import read_state
 
@@ -64,15 +64,15 @@ def show_proof(loaded: Loaded, as_json: bool) -> None:
     request, site = loaded.request, loaded.site.value
     own = loaded.file if loaded.file.given == SMOKE else read_job_file(SMOKE)
     wanted = prove.smoke(loaded.job.value, build_job(own).value)
-    queued = site.scheduler == "slurm"
-    if queued and wanted.resources.nodes is None and site.defaults.nodes is None:
+    queues = SCHEDULERS[site.scheduler].queues
+    if queues and wanted.resources.nodes is None and site.defaults.nodes is None:
         wanted = replace(wanted, resources=replace(wanted.resources, nodes=_NODES))
     run_dir = RunDir(Path(request.run_dir).absolute()) if request.run_dir else new_run_dir(Path(RUNS), "proof")
     planned = prove.proving(wanted, site, str(run_dir.path), here(), request.site)
     if bad := left_out(planned):
         click.echo(said_of(bad, launch_words(loaded)), err=True)
         planned = without(planned, bad)
-    about = combination(planned, facts.version() if queued else "", engine.digest_of(planned))
+    about = combination(planned, CLIENTS[site.scheduler].version(), engine.digest_of(planned))
     _run(planned, run_dir)
     found = prove.verdict(run_dir)
     proofs.change(lambda book: prove.noted(book, found, about, run_dir))
@@ -88,23 +88,22 @@ def show_proof(loaded: Loaded, as_json: bool) -> None:
 
 def _run(planned: Plan, run_dir: RunDir) -> None:
     """Run the job to its end, whatever that is; an interrupt takes it out of the queue."""
-    if planned.site.scheduler != "slurm":
+    if not planned.scheduler.queues:
         from bertjob.cluster.local import run_here
 
         if run_here(planned) == REQUEUE_EXIT_CODE:
             raise BertjobError("interrupted")
         return
     from bertjob.cluster.runs.watch import wait
-    from bertjob.cluster.slurm.submit import submit
+    from bertjob.cluster.submit import submit
 
     submitted = submit(planned)
     click.echo(f"job {submitted.job_id}, run directory {run_dir.path}", err=True)
-    run = catalog.find(str(run_dir.path))
     try:
         with _progress(run_dir, submitted.job_id) as show:
-            wait([run], show)
+            wait([submitted.run], show)
     except KeyboardInterrupt:  # nobody waits for what it would prove
-        queue.cancel([submitted.job_id])
+        cancel([submitted.run], at_once=True)
         click.echo(f"job {submitted.job_id} is cancelled", err=True)
         raise
 

@@ -11,22 +11,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import msgspec
 
+from bertjob.cluster import process_group
 from bertjob.cluster.images import engine
 from bertjob.cluster.preflight import check, check_continues, check_over
-from bertjob.cluster.process import leftover
-from bertjob.cluster.runs import catalog, control, create, outcome
+from bertjob.cluster.runs import catalog, create
 from bertjob.cluster.runs.logs import Tail
-from bertjob.config.registry.launchers import is_leftover
+from bertjob.cluster.runs.outcome import own_state
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SchedulerError, SpecError
 from bertjob.launch.checks import refuse_here
-from bertjob.launch.environment import MEETING_POINT
 from bertjob.launch.plan import Plan
+from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.launch.schedulers.no_scheduler import JOB_ID
 from bertjob.launch.shell import Shell, script
 from bertjob.rundir.directory import RunDir
@@ -37,8 +36,6 @@ _POLL_S = 0.1
 _NERVOUS_S = 1.0
 """Within it a second interrupt is taken for the same one: people press twice when nothing seems to happen."""
 _STOPPING = "stopping after this step, with a checkpoint; another Ctrl-C ends at once, without one"
-_OWN = "BERTJOB_"
-"""Beginning of names of variables that an enclosing job of bertjob sets."""
 
 
 def run_here(
@@ -68,10 +65,18 @@ def run_here(
         with create.make(run_dir, create.files(plan, run_dir, engine.digest_of(plan))) as made:
             log = run_dir.log(JOB_ID)
             tail = Tail(log, log.stat().st_size if log.exists() else 0)
-            process = _start(run_dir, log)
+            started = process_group.submit(run_dir)
             undo = made.pop_all()  # from here on by a refusal alone: other errors are ours, and the job is at work
+        process = started.process
+        assert process is not None
         interrupts.forward_to(process.pid)
-        run = catalog.record(run_dir, job_id=JOB_ID, site=plan.site.name, scheduler="none", pid=process.pid)
+        run = catalog.record(
+            run_dir,
+            job_id=started.job_id,
+            site=plan.site.name,
+            scheduler=plan.site.scheduler,
+            pid=process.pid,
+        )
         try:
             while process.poll() is None:
                 on_text(tail.read())
@@ -79,9 +84,9 @@ def run_here(
                     on_notice(line)
                 time.sleep(_POLL_S)
         except BaseException:  # nobody reads any more, as behind `| head`: no job goes on that nobody knows of
-            control.stop(process.pid)
+            process_group.stop(process.pid)
             raise
-        control.end(process.pid)
+        process_group.end(process.pid)
         on_text(tail.read())
         code = process.returncode if process.returncode >= 0 else 128 - process.returncode
         if code not in (0, REQUEUE_EXIT_CODE):
@@ -106,18 +111,9 @@ def check_start(plan: Plan) -> RunDir:
     return run_dir
 
 
-def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what an enclosing job or launcher left in it."""
-
-    def misleads(name: str) -> bool:
-        return leftover(name) or is_leftover(name) or name.startswith(_OWN) or name in MEETING_POINT
-
-    return {name: value for name, value in environment.items() if not misleads(name)}
-
-
 def _refusal(run: catalog.Run) -> BertjobError | None:
     """In which words the training refused the job before it began, if it did."""
-    said = outcome.own_state(run, read_state(run.run_dir.state))
+    said = own_state(run, read_state(run.run_dir.state))
     if said is None or not said.refused:
         return None
     return _ERRORS.get(said.exit_code or 1, BertjobError)(said.error)
@@ -132,7 +128,7 @@ def _cause(code: int) -> str:
 def _record_failure(run: catalog.Run, code: int, cause: str) -> None:
     """Say in the state that the run failed, where its training was killed, or never began, and could not say so."""
     former = read_state(run.run_dir.state)
-    own = outcome.own_state(run, former)
+    own = own_state(run, former)
     if own is not None and own.phase in ENDED:
         return
     failed = msgspec.structs.replace(
@@ -147,18 +143,6 @@ def _record_failure(run: catalog.Run, code: int, cause: str) -> None:
     )
     with contextlib.suppress(OSError):  # the exit code is the answer, the state is for those who look later
         write_state(run.run_dir.state, failed)
-
-
-def _start(run_dir: RunDir, log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            ["bash", str(run_dir.script)],
-            env=clean_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches us alone, and what we forward reaches all of the job
-        )
 
 
 class _Interrupts:
@@ -185,7 +169,7 @@ class _Interrupts:
         """Name the job's process; what came before it started is handed on now."""
         self._leader = leader
         if self._first is not None:
-            control.stop(leader)
+            process_group.stop(leader)
 
     def news(self) -> str:
         """A line on the first interrupt, once."""
@@ -199,10 +183,10 @@ class _Interrupts:
         if self._first is None:
             self._first = now
             if self._leader is not None:
-                control.stop(self._leader)
+                process_group.stop(self._leader)
         elif now - self._first > _NERVOUS_S and self._leader is not None:
             self.killed = True
-            control.kill(self._leader)
+            process_group.kill(self._leader)
 
 
 def run_shell(shell: Shell) -> int:
@@ -212,11 +196,11 @@ def run_shell(shell: Shell) -> int:
         Its exit code; 128 + the signal's number when one has ended it.
 
     Raises:
-        SchedulerError: the site has Slurm, and its commands are not here.
+        SchedulerError: the commands of the site's scheduler are not here.
     """
-    wanted = "srun" if "SLURM_JOB_ID" in os.environ else "salloc"
-    if shell.site.scheduler == "slurm" and shutil.which(wanted) is None:
-        raise SchedulerError(f"there is no command {wanted} here: go to a login node of the cluster, or --site local")
+    command = SCHEDULERS[shell.site.scheduler].shell_command(os.environ)
+    if command and shutil.which(command) is None:
+        raise SchedulerError(f"there is no command {command} here: go to a login node of the cluster, or --site local")
     with tempfile.NamedTemporaryFile("w", prefix="bertjob-shell-", suffix=".sh") as file, _interrupts_are_the_shells():
         file.write(script(shell))
         file.flush()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bertjob.cluster.host import Machine
 from bertjob.cluster.host.programs import HostLauncher
-from bertjob.cluster.slurm.facts import NodeGroup
+from bertjob.cluster.scheduler_answers import NodeGroup
 from bertjob.config import walltime
 from bertjob.text import counted
 

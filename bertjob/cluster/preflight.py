@@ -10,9 +10,11 @@ from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from bertjob.cluster import scheduler
 from bertjob.cluster.process import ask
-from bertjob.cluster.runs import catalog, control, outcome
-from bertjob.cluster.slurm import queue
+from bertjob.cluster.runs import catalog
+from bertjob.cluster.runs.outcome import word
+from bertjob.cluster.scheduler_answers import LIVE
 from bertjob.config.checks import kernel
 from bertjob.config.checks.compression import freeze_problem
 from bertjob.config.job import CkptType, Job
@@ -171,18 +173,17 @@ def check_over(run_dir: RunDir) -> None:
     run = catalog.read(run_dir)
     if run is None:
         return
-    job_id = run.submission.job_id
-    host = run.submission.host
-    if run.local and control.alive(run):
-        raise PreflightError(f"{run.path}: is still running here as process {run.submission.pid}")
-    if run.local and host != socket.gethostname():
-        ended = outcome.of_local(run, read_state(run_dir.state), time.time(), alive=False, here=False)
-        if ended is None:
-            raise PreflightError(
-                f"{run.path}: is still running on {host}; stop it there, or wait two minutes if it was killed"
-            )
-    if not run.local and (state := queue.ask([job_id]).job(job_id).state).live:
-        raise PreflightError(f"{run.path}: its job {job_id} is still {state}; cancel it or wait for it")
+    stands = word(run, scheduler.ask([run]).job(run), read_state(run_dir.state), time.time())
+    if stands not in LIVE:
+        return
+    said = run.submission
+    if run.scheduler.queues:
+        raise PreflightError(f"{run.path}: its job {said.job_id} is still {stands}; cancel it or wait for it")
+    if said.host == socket.gethostname():
+        raise PreflightError(f"{run.path}: is still running here as process {said.pid}")
+    raise PreflightError(
+        f"{run.path}: is still running on {said.host}; stop it there, or wait two minutes if it was killed"
+    )
 
 
 def check_continues(plan: Plan, run_dir: RunDir) -> None:
@@ -200,7 +201,7 @@ def check_continues(plan: Plan, run_dir: RunDir) -> None:
     found = differences(read_job(run_dir.job), plan.job)
     if found:
         more = f" and {len(found) - _SHOWN_DIFFERENCES} more" if len(found) > _SHOWN_DIFFERENCES else ""
-        as_it_was = command(run_dir, submitted=plan.site.scheduler != "none")
+        as_it_was = command(run_dir, submitted=plan.scheduler.queues)
         raise PreflightError(
             f"{run_dir.path}: is another training: {'; '.join(found[:_SHOWN_DIFFERENCES])}{more};"
             f" start a new run, or go on as it was with `{as_it_was}`"

@@ -15,16 +15,16 @@ from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Mpi
 from bertjob.launch.argv import Word, variable
 
-HOSTFILE = "hostfile"
+_HOSTFILE = "hostfile"
 """Name of the list of hosts, which Open MPI and DeepSpeed read alike."""
-SRUN_AGENT = "srun-agent"
+_SRUN_AGENT = "srun-agent"
 """Name of the program that mpirun calls in place of ssh. By its bare name, as Open MPI splits the value at blanks."""
-AGENT = "agent"
+_AGENT = "agent"
 """Name of the program that starts torchrun or DeepSpeed's launcher on a node."""
 
-WRITE_SRUN_AGENT = f"""
+_WRITE_SRUN_AGENT = f"""
 # What mpirun calls as it would call ssh: HOST COMMAND, the command for a shell.
-cat > {SRUN_AGENT} << 'END_OF_AGENT'
+cat > {_SRUN_AGENT} << 'END_OF_AGENT'
 host=$1
 shift
 exec srun --quiet --overlap --mpi=none --cpu-bind=none -N1 -n1 --ntasks-per-node=1 -w "$host" sh -c "$*"
@@ -33,11 +33,11 @@ END_OF_AGENT
 
 _IGNORES = f"""
 # USR1 is for the ranks, which srun tells of it as well; it would end the agent that starts them.
-cat > {AGENT} << 'END_OF_AGENT'
+cat > {_AGENT} << 'END_OF_AGENT'
 trap '' USR1
 """.strip()
 
-WRITE_TORCHRUN_AGENT = f"""
+_WRITE_TORCHRUN_AGENT = f"""
 {_IGNORES}
 # The agents' own store keeps MASTER_PORT, so the ranks get another port.
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
@@ -50,12 +50,12 @@ END_OF_AGENT
 """.strip()
 
 
-def write_hostfile(tasks_per_node: int) -> str:
+def _write_hostfile(tasks_per_node: int) -> str:
     """The nodes in Slurm's order, each with its number of ranks."""
-    return f"scontrol show hostnames \"$SLURM_JOB_NODELIST\" | sed 's/$/ slots={tasks_per_node}/' > {HOSTFILE}"
+    return f"scontrol show hostnames \"$SLURM_JOB_NODELIST\" | sed 's/$/ slots={tasks_per_node}/' > {_HOSTFILE}"
 
 
-def write_deepspeed_agent(tasks_per_node: int) -> str:
+def _write_deepspeed_agent(tasks_per_node: int) -> str:
     """The node's place in the hostfile is known inside the step only."""
     return f"""
 {_IGNORES}
@@ -67,14 +67,14 @@ END_OF_AGENT
 """.strip()
 
 
-def agent_path() -> Word:
+def _agent_path() -> Word:
     """The agent as a command inside a container finds it."""
-    return variable("RUN") + f"/{AGENT}"
+    return variable("RUN") + f"/{_AGENT}"
 
 
-def hostfile_path() -> Word:
+def _hostfile_path() -> Word:
     """The hostfile as a command inside a container finds it."""
-    return variable("RUN") + f"/{HOSTFILE}"
+    return variable("RUN") + f"/{_HOSTFILE}"
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -171,14 +171,14 @@ def openmpi_srun(start: Start) -> Launch:
     """Open MPI's mpirun, which starts its daemons by a program of ours that calls srun, in place of ssh."""
     four = start.mpi.version == 4
     option, name = ("--mca", "rsh") if four else ("--prtemca", "ssh")
-    settings = {"plm": name, "ras": "^slurm", f"plm_{name}_agent": f"bash {SRUN_AGENT}"}
+    settings = {"plm": name, "ras": "^slurm", f"plm_{name}_agent": f"bash {_SRUN_AGENT}"}
     settings |= {f"plm_{name}_no_tree_spawn": "1"}  # else daemons start daemons, and our program is on one node only
     daemons = (word for key, value in settings.items() for word in (option, key, value))
     return Launch(
-        words=_mpirun(start, (*daemons, "--hostfile", HOSTFILE)),
+        words=_mpirun(start, (*daemons, "--hostfile", _HOSTFILE)),
         note="mpirun of the host starts the ranks, and its daemons by srun: it was built without Slurm.",
         python=_module(start),
-        files="\n".join([write_hostfile(start.tasks_per_node), WRITE_SRUN_AGENT]),
+        files="\n".join([_write_hostfile(start.tasks_per_node), _WRITE_SRUN_AGENT]),
     )
 
 
@@ -209,12 +209,12 @@ def torchrun(start: Start) -> Launch:
         words=_agents(start),
         note="torchrun, one agent a node started by srun; its ranks take a port of their own to meet at.",
         python=(
-            *("sh", agent_path(), start.python),
+            *("sh", _agent_path(), start.python),
             *(f"--nnodes={start.nodes}", f"--nproc-per-node={start.tasks_per_node}", "--rdzv-backend=c10d"),
             "--rdzv-endpoint=" + variable("MASTER_ADDR") + ":" + variable("MASTER_PORT"),
             *("--rdzv-id=" + variable("SLURM_JOB_ID"), "-m"),
         ),
-        files=WRITE_TORCHRUN_AGENT,
+        files=_WRITE_TORCHRUN_AGENT,
     )
 
 
@@ -224,11 +224,11 @@ def deepspeed(start: Start) -> Launch:
         words=_agents(start),
         note="DeepSpeed's launcher, one a node started by srun, so that it needs neither ssh nor pdsh.",
         python=(
-            *("sh", agent_path(), start.python),
-            *("--hostfile", hostfile_path(), "--no_ssh", "--no_local_rank", "--quiet"),
+            *("sh", _agent_path(), start.python),
+            *("--hostfile", _hostfile_path(), "--no_ssh", "--no_local_rank", "--quiet"),
             *("--master_addr", variable("MASTER_ADDR"), "--master_port", variable("MASTER_PORT"), "--module"),
         ),
-        files="\n".join([write_hostfile(start.tasks_per_node), write_deepspeed_agent(start.tasks_per_node)]),
+        files="\n".join([_write_hostfile(start.tasks_per_node), _write_deepspeed_agent(start.tasks_per_node)]),
     )
 
 

@@ -63,7 +63,7 @@ def _head(plan: Plan) -> str:
     lines = [
         "#!/bin/bash -l" if plan.site.login_shell else "#!/usr/bin/env bash",
         _comment(f"{plan.job.name}: {plan.job.description or plan.job.task}"),
-        _comment(f"{made} Run it with {scheduler.command}."),
+        _comment(f"{made} Run it with {scheduler.submit_command}."),
         *scheduler.header(plan.job, plan.site, plan.run_dir, plan.options),
     ]
     return "\n".join(lines)

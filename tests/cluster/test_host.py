@@ -81,7 +81,7 @@ def test_types_of_srun_mpi_list():
 
 
 def test_a_plugin_of_one_pmix_version_is_a_pmix():
-    found = facts.Scheduler(mpi_types=("none", "pmix_v4"))
+    found = facts.SchedulerFacts(mpi_types=("none", "pmix_v4"))
     assert found.offers("pmix")
     assert not found.offers("pmi2")
 
@@ -125,7 +125,7 @@ def test_ping_says_which_controllers_are_down():
 )
 def test_slurms_version(output, version, release):
     assert facts.parse_version(output) == version
-    assert facts.Scheduler(version=version).release == release
+    assert facts.SchedulerFacts(version=version).release == release
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from planned import HERE, SMALL
 
-from bertjob.cluster import preflight
+from bertjob.cluster import preflight, process_group
 from bertjob.cluster.local import run_here
-from bertjob.cluster.runs import catalog, control
-from bertjob.cluster.runs.control import cancel
+from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.status import status
+from bertjob.cluster.scheduler import cancel
 from bertjob.config.job import Job, Resources
 from bertjob.config.site import Site
 from bertjob.errors import BertjobError, PreflightError
@@ -188,7 +188,7 @@ def test_a_run_is_seen_running_is_not_started_twice_and_can_be_cancelled(planned
         run_here(wanted)
     cancel([run])
     thread.join()
-    assert not control.alive(run)
+    assert not process_group.alive(run)
     cancel([run])  # what has ended is left alone
 
 
@@ -203,7 +203,7 @@ def test_a_run_of_another_machine_is_cancelled_there(planned: Planned, tmp_path:
 
 
 def test_what_outlives_the_script_is_ended(planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "_ORPHANS_S", 0.3)
+    monkeypatch.setattr(process_group, "_ORPHANS_S", 0.3)
     assert run_here(planned("import subprocess; print(subprocess.Popen(['sleep', '60']).pid)")) == 0
     pid = int(RunDir(tmp_path / HOSTILE).log("local").read_text())
     time.sleep(0.1)

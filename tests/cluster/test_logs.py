@@ -10,7 +10,7 @@ from bertjob.cluster.runs import catalog, logs, watch
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.logs import Tail
 from bertjob.cluster.runs.watch import Watch
-from bertjob.cluster.slurm.queue import Answer, JobInfo, JobState
+from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState
 from bertjob.errors import DataError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import Phase, RunState, write_state
@@ -38,13 +38,13 @@ class Scheduler:
         self.calls = 0
         self._at = at
 
-    def __call__(self, job_ids: Collection[str]) -> Answer:
+    def __call__(self, runs: Collection[Run]) -> Answer:
         self._at(self.calls)
         state = self.states[min(self.calls, len(self.states) - 1)]
         self.calls += 1
         if state is None:
-            return Answer(controller="Unable to contact slurm controller")
-        return Answer({} if state is JobState.UNKNOWN else {job_id: JobInfo(state) for job_id in job_ids})
+            return Answer(controller="squeue: Unable to contact slurm controller")
+        return Answer({} if state is JobState.UNKNOWN else {run.path: JobInfo(state) for run in runs})
 
 
 class Clock:

@@ -11,8 +11,9 @@ import pytest
 from fakes.commands import Commands
 
 from bertjob.cluster.process import one_line
+from bertjob.cluster.runs.catalog import Run, Submission
+from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState
 from bertjob.cluster.slurm import queue
-from bertjob.cluster.slurm.queue import Answer, JobInfo, JobState
 from bertjob.errors import SchedulerError
 
 SQUEUE = """\
@@ -123,15 +124,27 @@ def test_a_record_that_nobody_closed_is_not_running() -> None:
     assert queue.combine({}, known("RUNNING"), controller_answered=False)["1"].state is JobState.RUNNING
 
 
+def of(*job_ids: str) -> list[Run]:
+    """Runs that Slurm knows by these ids."""
+    return [
+        Run(f"/runs/{job_id}", Submission(job_id=job_id, site="x", scheduler="slurm", time=0.0, host="h"))
+        for job_id in job_ids
+    ]
+
+
+def state(answer: Answer, job_id: str) -> JobState:
+    return answer.job(of(job_id)[0]).state
+
+
 def test_one_call_each_for_all_jobs(commands: Commands) -> None:
-    answer = queue.ask(["1", "2", "3", "99"])
+    answer = queue.query(of("1", "2", "3", "99"))
     assert [len(commands.calls(name)) for name in ("squeue", "sacct")] == [1, 1]
-    assert answer.job("3").state is JobState.RUNNING
-    assert answer.job("99").state is JobState.UNKNOWN
+    assert state(answer, "3") is JobState.RUNNING
+    assert state(answer, "99") is JobState.UNKNOWN
 
 
 def test_no_jobs_no_call(commands: Commands) -> None:
-    assert queue.ask([]) == Answer()
+    assert queue.query([]) == Answer()
     assert commands.calls("squeue") == commands.calls("sacct") == []
 
 
@@ -155,8 +168,9 @@ def test_ten_thousand_jobs_are_one_call_each_and_little_work(commands: Commands)
     ids = [str(30_000_000 + number) for number in range(10_000)]
     commands.make("squeue", "".join(f"{i}|RUNNING|nid[00001-00004]|None\n" for i in ids))
     commands.make("sacct", "".join(f"{i}|RUNNING|nid[00001-00004]\n" for i in ids))
+    runs = of(*ids)
     with python_calls() as made:
-        answer = queue.ask(ids)
+        answer = queue.query(runs)
     assert len(answer.jobs) == len(ids)
     assert [len(commands.calls(name)) for name in ("squeue", "sacct")] == [1, 1]
     for name in ("squeue", "sacct"):  # the kernel takes 128 KiB an argument
@@ -165,9 +179,9 @@ def test_ten_thousand_jobs_are_one_call_each_and_little_work(commands: Commands)
 
 
 def test_jobs_are_asked_for_by_number_while_that_is_short(commands: Commands) -> None:
-    queue.ask(["7", "8"])
+    queue.query(of("7", "8"))
     assert "--jobs=7,8" in commands.calls("squeue")[0]
-    queue.ask([str(number) for number in range(2000)])
+    queue.query(of(*(str(number) for number in range(2000))))
     assert f"--user={os.getuid()}" in commands.calls("squeue")[1]
 
 
@@ -177,7 +191,7 @@ def test_what_would_change_slurms_answers_stays_out_of_its_environment(
     leftovers = {"SQUEUE_PARTITION": "gpu", "SLURM_TIME_FORMAT": "%s", "SBATCH_ACCOUNT": "x", "SLURM_JOB_ID": "3"}
     for name, value in {**leftovers, "SLURM_CONF": "/etc/there.conf"}.items():
         monkeypatch.setenv(name, value)
-    queue.ask(["1"])
+    queue.query(of("1"))
     environment = commands.environment("squeue")
     assert environment["SLURM_CONF"] == "/etc/there.conf"
     assert not leftovers.keys() & environment.keys()
@@ -186,48 +200,48 @@ def test_what_would_change_slurms_answers_stays_out_of_its_environment(
 @pytest.mark.parametrize(
     ("complaint", "line"),
     [
-        (NO_ACCOUNTING, "Slurm accounting storage is disabled"),
+        (NO_ACCOUNTING, "sacct: Slurm accounting storage is disabled"),
         (
             ACCOUNTING_AWAY,
-            "slurm_persist_conn_open_without_init: failed to open persistent connection to host:10.0.0.1:6819;"
+            "sacct: slurm_persist_conn_open_without_init: failed to open persistent connection to host:10.0.0.1:6819;"
             " Sending PersistInit msg: Connection refused; Problem talking to the database: Connection refused",
         ),
     ],
 )
 def test_without_accounting_the_queue_answers(commands: Commands, complaint: str, line: str) -> None:
     commands.make("sacct", stderr=complaint, code=1)
-    answer = queue.ask(["1", "3"])
-    assert answer.job("3").state is JobState.RUNNING
+    answer = queue.query(of("1", "3"))
+    assert state(answer, "3") is JobState.RUNNING
     assert (answer.controller, answer.accounting) == ("", line)
 
 
 def test_without_controller_the_accounting_answers(commands: Commands) -> None:
     commands.make("squeue", stderr=CONTROLLER_AWAY, code=1)
-    answer = queue.ask(["1", "99"])
-    assert answer.job("1").state is JobState.COMPLETED
-    assert answer.job("99").state is JobState.UNKNOWN
-    assert answer.controller == "Unable to contact slurm controller (connect failure)"
+    answer = queue.query(of("1", "99"))
+    assert state(answer, "1") is JobState.COMPLETED
+    assert state(answer, "99") is JobState.UNKNOWN
+    assert answer.controller == "squeue: Unable to contact slurm controller (connect failure)"
 
 
 def test_a_single_job_that_the_queue_forgot_is_no_failure_of_squeue(commands: Commands) -> None:
     commands.make("squeue", stderr="slurm_load_jobs error: Invalid job id specified\n", code=1)
-    answer = queue.ask(["2"])
-    assert (answer.controller, answer.job("2").state) == ("", JobState.FAILED)
+    answer = queue.query(of("2"))
+    assert (answer.controller, state(answer, "2")) == ("", JobState.FAILED)
 
 
 def test_machines_without_slurm_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    answer = queue.ask(["1"])
-    assert answer.job("1").state is JobState.UNKNOWN
-    assert answer.controller == "there is no command squeue on this machine"
+    answer = queue.query(of("1"))
+    assert state(answer, "1") is JobState.UNKNOWN
+    assert answer.controller == "squeue: there is no command squeue on this machine"
 
 
 def test_a_command_that_hangs_is_ended(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     (commands.folder / "squeue").write_text("#!/bin/sh\nexec sleep 60\n")
     monkeypatch.setattr(queue, "_TIMEOUT_S", 0.2)
-    answer = queue.ask(["1"])
-    assert answer.controller == "no answer within 0.2 s"
-    assert answer.job("1").state is JobState.COMPLETED
+    answer = queue.query(of("1"))
+    assert answer.controller == "squeue: no answer within 0.2 s"
+    assert state(answer, "1") is JobState.COMPLETED
 
 
 def test_refusals_are_one_line_in_slurms_words() -> None:
@@ -240,10 +254,11 @@ def test_refusals_are_one_line_in_slurms_words() -> None:
 
 def test_cancel_is_one_call_and_says_why_not(commands: Commands) -> None:
     commands.make("scancel")
-    queue.cancel(["1", "2"])
+    queue.cancel(of("1", "2"), at_once=True)
     assert commands.calls("scancel") == [["1", "2"]]
-    queue.stop("3")
-    assert commands.calls("scancel")[-1] == ["--batch", "--signal=TERM", "3"]
+    assert commands.calls("squeue") == []
+    queue.cancel(of("3", "4", "99"), at_once=False)  # one that runs, one that waits, one that nobody knows
+    assert commands.calls("scancel")[1:] == [["--batch", "--signal=TERM", "3"], ["4", "99"]]
     commands.make("scancel", stderr="scancel: error: Kill job error on job id 1: Access/permission denied\n", code=1)
     with pytest.raises(SchedulerError, match=r"^scancel: Kill job error on job id 1: Access/permission denied$"):
-        queue.cancel(["1"])
+        queue.cancel(of("1"), at_once=True)

@@ -2,15 +2,17 @@
 
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from bertjob.cluster.runs import catalog, outcome
+from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.catalog import Run, Submission
+from bertjob.cluster.runs.outcome import outcome
 from bertjob.cluster.runs.status import Row, Status, rows, status
-from bertjob.cluster.slurm.queue import Answer, JobInfo, JobState
+from bertjob.cluster.scheduler_answers import GONE, UNKNOWN, Answer, JobInfo, JobState
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import Phase, RunState, write_state
 
@@ -21,7 +23,7 @@ def run(job_id: str = "7", host: str = "login1", submitted: float = NOW - 1000) 
     scheduler = "none" if job_id == "local" else "slurm"
     return Run(
         f"/runs/squad-{job_id}",
-        Submission(job_id=job_id, site="daint", scheduler=scheduler, time=submitted, host=host, pid=1),  # type: ignore[arg-type]
+        Submission(job_id=job_id, site="daint", scheduler=scheduler, time=submitted, host=host, pid=1),
     )
 
 
@@ -38,12 +40,10 @@ def state(phase: Phase = "training", seconds: float = 10, job_id: str = "7") -> 
     )
 
 
-def row(said: JobState | None, beat: RunState | None, *, who: Run | None = None, **more: object) -> Row:
+def row(said: JobState | None, beat: RunState | None, *, who: Run | None = None, controller: str = "") -> Row:
     who = who or run()
-    jobs = {} if said is None else {who.submission.job_id: JobInfo(said, "nid00001", "Resources" if said.live else "")}
-    answer = Answer(jobs, str(more.get("controller", "")))
-    alive = {who.path} if more.get("alive") else set()
-    return rows([who], answer, {who.path: beat}, alive, "login1", NOW)[0]
+    jobs = {} if said is None else {who.path: JobInfo(said, "nid00001", "Resources" if said.live else "")}
+    return rows([who], Answer(jobs, controller), {who.path: beat}, NOW)[0]
 
 
 def test_a_running_job_shows_its_heartbeat() -> None:
@@ -89,8 +89,7 @@ def test_an_unknown_job_is_never_completed_unless_its_training_said_done(phase: 
 
 
 def of_job(said: JobState | None, beat: RunState | None, *, answered: bool = True) -> str | None:
-    info = JobInfo(said or JobState.UNKNOWN)
-    found = outcome.of_job(run(), info, beat, NOW, controller_answered=answered)
+    found = outcome(run(), JobInfo(said or JobState.UNKNOWN, asked=answered), beat, NOW)
     return found and found.word
 
 
@@ -119,36 +118,38 @@ def test_how_a_job_ended(said: JobState | None, beat: RunState | None, answered:
 
 
 @pytest.mark.parametrize(
-    ("beat", "alive", "host", "word"),
+    ("beat", "info", "word"),
     [
-        (state(job_id="local"), True, "login1", "running"),
-        (None, True, "login1", "running"),
-        (state(job_id="local"), False, "login1", "lost"),
-        (None, False, "login1", "lost"),
-        (state("done", job_id="local"), False, "login1", "completed"),
-        (state("failed", job_id="local"), False, "login1", "failed"),
-        (state("checkpointed", job_id="local"), False, "login1", "interrupted"),
-        (state("done", seconds=5000, job_id="local"), False, "login1", "lost"),  # of the start before this one
-        (state(job_id="local"), False, "login2", "running"),  # its process is not to be seen from here
-        (state(seconds=500, job_id="local"), False, "login2", "lost"),
+        (state(job_id="local"), JobInfo(JobState.RUNNING), "running"),
+        (None, JobInfo(JobState.RUNNING), "running"),
+        (state(job_id="local"), GONE, "lost"),
+        (None, GONE, "lost"),
+        (state("done", job_id="local"), GONE, "completed"),
+        (state("failed", job_id="local"), GONE, "failed"),
+        (state("checkpointed", job_id="local"), GONE, "interrupted"),
+        (state("done", seconds=5000, job_id="local"), GONE, "lost"),  # of the start before this one
+        (state(job_id="local"), UNKNOWN, "running"),  # its process is not to be seen from here
+        (state(seconds=500, job_id="local"), UNKNOWN, "lost"),
     ],
 )
-def test_how_a_local_run_stands(beat: RunState | None, alive: bool, host: str, word: str) -> None:
-    assert row(None, beat, who=run("local", host), alive=alive).state == word
+def test_how_a_local_run_stands(beat: RunState | None, info: JobInfo, word: str) -> None:
+    who = run("local")
+    assert rows([who], Answer({who.path: info}), {who.path: beat}, NOW)[0].state == word
 
 
-def test_one_question_for_all_jobs_and_none_for_local_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_question_for_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     found = [_recorded(tmp_path, name, job_id) for name, job_id in (("a", "1"), ("b", "2"), ("c", "local"))]
     write_state(found[1].run_dir.state, RunState(phase="training", time=time.time(), job_id="2", step=3, total_steps=9))
-    asked: list[set[str]] = []
+    asked: list[list[Run]] = []
 
-    def ask(job_ids: object) -> Answer:
-        asked.append(set(job_ids))  # type: ignore[call-overload]
-        return Answer({"2": JobInfo(JobState.RUNNING)}, accounting="Slurm accounting storage is disabled")
+    def ask(runs: Collection[Run]) -> Answer:
+        asked.append(list(runs))
+        jobs = {found[1].path: JobInfo(JobState.RUNNING), found[2].path: GONE}
+        return Answer(jobs, accounting="sacct: Slurm accounting storage is disabled")
 
     shown = status(found, ask)
-    assert asked == [{"1", "2"}]
+    assert asked == [found]
     assert [(line.job_id, line.state, line.step) for line in shown.rows] == [
         ("1", "unknown", None),
         ("2", "running", 3),
@@ -167,15 +168,15 @@ def _recorded(tmp_path: Path, name: str, job_id: str) -> Run:
 
 
 def test_a_controller_that_is_away_is_a_note() -> None:
-    def ask(job_ids: object) -> Answer:
-        return Answer({"7": JobInfo(JobState.RUNNING)}, controller="Unable to contact slurm controller")
+    def ask(runs: Collection[Run]) -> Answer:
+        return Answer({run().path: JobInfo(JobState.RUNNING)}, controller="squeue: Unable to contact slurm controller")
 
     assert status([run()], ask) == Status(
-        rows([run()], ask(()), {run().path: None}, (), "", 0),
+        rows([run()], ask(()), {run().path: None}, 0),
         ["squeue: Unable to contact slurm controller"],
         away=False,
     )
-    assert status([run()], lambda job_ids: Answer(controller="Unable to contact slurm controller")).away
+    assert status([run()], lambda runs: Answer(controller="squeue: Unable to contact slurm controller")).away
 
 
 def test_another_process_with_the_number_of_a_run_is_not_the_run(
@@ -194,8 +195,8 @@ def test_a_job_that_failed_before_training_says_why_in_the_words_of_its_log(tmp_
     submission = Submission(job_id="7", site="x", scheduler="slurm", time=0.0, host="h")
     failed = Run(str(folder.path), submission)
 
-    def ask(job_ids: object) -> Answer:
-        return Answer({"7": JobInfo(JobState.FAILED, reason="NonZeroExitCode")})
+    def ask(runs: Collection[Run]) -> Answer:
+        return Answer({failed.path: JobInfo(JobState.FAILED, reason="NonZeroExitCode")})
 
     assert status([failed], ask).rows[0].reason == "NonZeroExitCode"
     folder.log("7").write_text("noise\nbertjob: shifter: not found on nid00001; load it\nsrun: error: task 0: Exited\n")
@@ -217,7 +218,9 @@ def test_a_cancelled_link_of_a_chain_says_which_job_before_it_failed_and_why(
 
     def reason(link: Run, **said: JobInfo) -> str:
         known = info | {job.removeprefix("job"): one for job, one in said.items()}
-        return status([link], lambda jobs: Answer({job: known[job] for job in jobs})).rows[0].reason
+        return (
+            status([link], lambda runs: Answer({run.path: known[run.submission.job_id] for run in runs})).rows[0].reason
+        )
 
     assert [reason(link) for link in links[1:]] == ["job 12 (first) before it failed: no such file"] * 2
     assert reason(links[2], job12=JobInfo(JobState.COMPLETED)) == "job 13 (second) before it was cancelled"

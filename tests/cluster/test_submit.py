@@ -12,8 +12,8 @@ from planned import HERE, SMALL
 
 from bertjob.cli.main import cli
 from bertjob.cluster.runs import catalog
-from bertjob.cluster.runs.control import cancel
-from bertjob.cluster.slurm.submit import submit, submit_chain
+from bertjob.cluster.scheduler import cancel
+from bertjob.cluster.submit import submit, submit_chain
 from bertjob.config.job import Data, Job
 from bertjob.config.load import dump, read_job, read_site
 from bertjob.config.site import Site

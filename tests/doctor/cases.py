@@ -4,9 +4,9 @@ import msgspec
 
 from bertjob.cluster.doctor.case import Case, Image, Typed
 from bertjob.cluster.doctor.proofs import Combination
-from bertjob.cluster.host import Machine, Places, Programs, Scheduler
+from bertjob.cluster.host import Machine, Places, Programs
 from bertjob.cluster.host.programs import HostLauncher
-from bertjob.cluster.slurm.facts import NodeGroup
+from bertjob.cluster.scheduler_answers import NodeGroup, SchedulerFacts
 from bertjob.config.job import Image as JobImage
 from bertjob.config.job import Job, Library, Resources
 from bertjob.config.registry.launcher_programs import OPEN_MPI
@@ -17,7 +17,7 @@ from bertjob.rundir.proof import AllReduce, Proof, Rank
 
 HERE = Here(python="/venv/bin/python", cwd="/home/me")
 GROUP = NodeGroup(partition="normal", default=True, time="1-00:00:00", nodes=4, idle=3, cpus=12, gpus=1)
-SLURM = Scheduler(
+SLURM = SchedulerFacts(
     installed=True,
     version="22.05.8",
     settings={

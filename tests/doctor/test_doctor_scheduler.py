@@ -4,9 +4,11 @@ import msgspec
 import pytest
 from cases import SLURM, case, one
 
-from bertjob.cluster.doctor import findings, slurm_checks
-from bertjob.cluster.doctor.slurm_checks import traps
-from bertjob.cluster.host import Places, Scheduler
+from bertjob.cluster.doctor import findings
+from bertjob.cluster.host import Places
+from bertjob.cluster.scheduler_answers import SchedulerFacts
+from bertjob.cluster.slurm import slurm_checks
+from bertjob.cluster.slurm.slurm_checks import traps
 from bertjob.config.site import Mpi, Site
 
 
@@ -18,7 +20,7 @@ def test_each_release_of_slurm_has_its_traps():
 
 
 def test_a_controller_that_is_away_is_red_and_nothing_else_is_said_of_slurm():
-    away = Scheduler(installed=True, error="slurmctld(primary) at ctl is DOWN", version="22.05.8")
+    away = SchedulerFacts(installed=True, error="slurmctld(primary) at ctl is DOWN", version="22.05.8")
     found = findings(case(slurm=away))["scheduler"]
     assert [finding.check for finding in found if finding.level == "fail"] == ["Slurm"]
     assert {finding.check for finding in found} == {"Slurm", "trap", "environment"}

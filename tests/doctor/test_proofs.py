@@ -19,6 +19,7 @@ from bertjob.config.job import Resources
 from bertjob.config.load import load_job
 from bertjob.config.site import Site
 from bertjob.launch.plan import plan
+from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.launch.script import script
 from bertjob.rundir.directory import RunDir
 
@@ -40,7 +41,7 @@ def test_of_a_command_line_a_proof_needs_what_changes_the_launch(tmp_path):
     site = tmp_path / "pm.yaml"
     site.write_text("name: pm\n")
     asked = Request("squad", str(site), settings, options, None, ())
-    assert launch_words(asked.load()).to_prove(slurm=True) == (
+    assert launch_words(asked.load()).to_prove(SCHEDULERS["slurm"]) == (
         f"bertjob doctor --prove --nodes 2 --site {site} --set mpi=true --set 'image.ref=x y'"
         " --set resources.partition=p --account g33"
     )
@@ -63,7 +64,7 @@ def test_a_proof_is_kept_for_its_combination_alone(tmp_path, monkeypatch):
     book = proofs.read()
     assert book.proofs == (PROVED,)
     assert book.proof(ABOUT) == PROVED
-    for key in ("site", "slurm", "engine", "image", "launcher"):
+    for key in ("site", "version", "engine", "image", "launcher"):
         assert book.proof(msgspec.structs.replace(ABOUT, **{key: "other"})) is None
 
 

@@ -14,8 +14,8 @@ def verb(runs: tuple[str, ...], at_once: bool) -> None:
     A job that trains writes a checkpoint before it stops.
     """
     from bertjob.cluster.runs.catalog import find
-    from bertjob.cluster.runs.control import cancel
     from bertjob.cluster.runs.status import status
+    from bertjob.cluster.scheduler import cancel
 
     found = [find(run) for run in runs]
     over = {row.run_dir for row in status(found).rows if row.over}

@@ -1,7 +1,6 @@
 """``bertjob doctor``: whether this machine, this site and this job fit each other."""
 
 import os
-import shutil
 from pathlib import Path
 
 import click
@@ -19,6 +18,7 @@ from bertjob.cli.options import (
     json_option,
 )
 from bertjob.cluster.doctor import proofs
+from bertjob.cluster.scheduler import any_installed
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
 from bertjob.rundir.directory import RUNS
@@ -53,10 +53,10 @@ def verb(request: Request, image: str | None, prove: bool, forget: bool, as_json
 
 
 def _at_site(request: Request, image: str | None) -> Request:
-    """The request with the smoke job where none is named, on this machine where no site is and Slurm is not here."""
+    """The request with the smoke job where none is named, on this machine where no site is and no scheduler is here."""
     source = click.get_current_context().get_parameter_source("site")
     nobody_said = source is click.core.ParameterSource.DEFAULT and SITE_VARIABLE not in os.environ
-    site = "local" if nobody_said and shutil.which("sinfo") is None else request.site
+    site = "local" if nobody_said and not any_installed() else request.site
     settings = request.settings if image is None else (*request.settings, f"image.ref={image}")
     return replace(request, job=request.job or SMOKE, site=site, settings=settings)
 

@@ -14,7 +14,7 @@ from bertjob.errors import SchedulerError
 if TYPE_CHECKING:
     from bertjob.cluster.runs.catalog import Run
     from bertjob.cluster.runs.status import Status
-    from bertjob.cluster.slurm.queue import Answer
+    from bertjob.cluster.scheduler_answers import Answer
 
 ASK_EVERY_S = 10.0
 """Seconds between questions to the scheduler under --watch: clusters are shared."""
@@ -76,8 +76,11 @@ def _end(now: "Status") -> None:
         raise click.exceptions.Exit(SchedulerError.exit_code)
 
 
-def _known(answer: "Answer", job_ids: Collection[str]) -> "Answer":
-    return answer
+def _with_news(answer: "Answer", runs: "Collection[Run]") -> "Answer":
+    """The answer with what the processes of this machine tell now, which costs nobody anything."""
+    from bertjob.cluster import scheduler
+
+    return answer.updated(scheduler.ask([run for run in runs if not run.scheduler.queues]))
 
 
 def _watch(choose: "Callable[[], Sequence[Run]]") -> None:
@@ -88,19 +91,19 @@ def _watch(choose: "Callable[[], Sequence[Run]]") -> None:
 
     from bertjob.cli.output import out
     from bertjob.cli.status_table import status_table
+    from bertjob.cluster import scheduler
     from bertjob.cluster.runs.catalog import with_those_before
     from bertjob.cluster.runs.status import status
-    from bertjob.cluster.slurm import queue
+    from bertjob.cluster.scheduler_answers import Answer
 
     runs: Sequence[Run] = ()
     with Live(console=out(), auto_refresh=False) as live:
-        asked, answer = float("-inf"), queue.Answer()
+        asked, answer = float("-inf"), Answer()
         while True:
             if time.monotonic() - asked >= ASK_EVERY_S:
                 runs = choose()
-                jobs = [run.submission.job_id for run in with_those_before(runs) if not run.local]
-                answer, asked = queue.ask(jobs), time.monotonic()
-            now = status(runs, partial(_known, answer))
+                answer, asked = scheduler.ask(with_those_before(runs)), time.monotonic()
+            now = status(runs, partial(_with_news, answer))
             table = status_table(now.rows, out().width)
             live.update(Group(table, *(Text(note, style="yellow") for note in now.notes)), refresh=True)
             time.sleep(_REDRAW_S)

@@ -17,7 +17,7 @@ from bertjob.rundir.directory import RUNS
 from bertjob.text import counted
 
 if TYPE_CHECKING:
-    from bertjob.cluster.slurm.submit import Submitted
+    from bertjob.cluster.submit import Submitted
 
 
 @click.command("submit", cls=SbatchCommand)
@@ -46,16 +46,15 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
     if dry_run:
         _print_scripts(plans, as_json)
         return
-    from bertjob.cluster.slurm.submit import submit_chain
+    from bertjob.cluster.submit import submit_chain
 
     submitted = submit_chain(plans)
     _tell(loaded, plans, submitted, as_json)
     if waits:
         from bertjob.cli.verbs.wait import wait_for
-        from bertjob.cluster.runs import catalog
 
         sys.stdout.flush()
-        wait_for([catalog.find(str(one.run_dir.path)) for one in submitted])
+        wait_for([one.run for one in submitted])
 
 
 def _plans(chain: list[Loaded]) -> list[Plan]:
@@ -84,7 +83,7 @@ def _without_bad_nodes(loaded: Loaded, plan: Plan) -> Plan:
 
 
 def _print_scripts(plans: list[Plan], as_json: bool) -> None:
-    from bertjob.cluster.slurm.submit import check_chain
+    from bertjob.cluster.submit import check_chain
 
     check_chain(plans)
     for plan in plans:

@@ -1,25 +1,17 @@
 """Doctor: is this machine, this site and this job fit for each other? Checks are functions from facts to findings."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import cast
 
-from bertjob.cluster.doctor import host_checks, job_checks, launch_checks, slurm_checks
+from bertjob.cluster.doctor import host_checks, job_checks, launch_checks
 from bertjob.cluster.doctor.case import Case, Finding
+from bertjob.cluster.scheduler import CLIENTS
+from bertjob.config.registry.code import load_code
+from bertjob.config.site import Site
 
 Check = Callable[[Case], Iterable[Finding]]
 
-SLURM: tuple[Check, ...] = (
-    slurm_checks.controller,
-    slurm_checks.release,
-    slurm_checks.partition,
-    slurm_checks.gpu_option,
-    slurm_checks.accounting,
-    slurm_checks.pmi_types,
-    slurm_checks.clock,
-    slurm_checks.leftovers,
-)
-"""Checks where a scheduler starts jobs."""
 SECTIONS: Mapping[str, tuple[Check, ...]] = {
-    "scheduler": SLURM,
     "launching": (
         launch_checks.modules,
         launch_checks.host_launcher,
@@ -32,13 +24,19 @@ SECTIONS: Mapping[str, tuple[Check, ...]] = {
     "job": (job_checks.plan, job_checks.files, host_checks.gpus),
     "machine": (host_checks.folders, host_checks.caches, host_checks.ports, host_checks.interface),
 }
-"""All checks in the order in which they are shown."""
+"""The checks of every site in the order in which they are shown, behind those of its scheduler."""
 
 
 def findings(case: Case) -> dict[str, list[Finding]]:
     """What the checks found, by section."""
-    found = {}
-    for section, checks in SECTIONS.items():
-        if checks is not SLURM or case.slurm:
-            found[section] = [finding for check in checks for finding in check(case)]
-    return found
+    sections = {"scheduler": _of_scheduler(case.site), **SECTIONS}
+    return {
+        section: [finding for check in checks for finding in check(case)]
+        for section, checks in sections.items()
+        if checks
+    }
+
+
+def _of_scheduler(site: Site) -> tuple[Check, ...]:
+    code = CLIENTS[site.scheduler].checks
+    return cast("tuple[Check, ...]", load_code(code)) if code else ()

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from bertjob.cluster.doctor import proofs
 from bertjob.cluster.doctor.case import Typed
 from bertjob.cluster.doctor.proofs import BadNode, Combination
-from bertjob.cluster.slurm import facts
+from bertjob.cluster.scheduler import CLIENTS
 from bertjob.launch.plan import Plan
 
 
@@ -40,21 +40,21 @@ def unproved(plan: Plan, digest: str | None, typed: Typed) -> str:
         digest: of its image.
         typed: what to type again.
     """
-    about = combination(plan, facts.version(), digest)
+    about = combination(plan, CLIENTS[plan.site.scheduler].version(), digest)
     if proofs.read().proof(about) is not None:
         return ""
-    return f"no launch was proved yet by {about}: {typed.to_prove(slurm=True)}"
+    return f"no launch was proved yet by {about}: {typed.to_prove(plan.scheduler)}"
 
 
-def combination(plan: Plan, slurm_version: str, digest: str | None) -> Combination:
+def combination(plan: Plan, version: str, digest: str | None) -> Combination:
     """What a proof of this plan would be about.
 
     Args:
         plan: how the ranks start.
-        slurm_version: empty without Slurm.
+        version: of the scheduler; empty without one.
         digest: of its image (images.digest_of).
     """
     kind, name = plan.job.srun_mpi, plan.shape.launcher
     launcher = name if kind in (None, "none") else f"{name} --mpi={kind}"
     image = "" if plan.engine == "none" or plan.image is None else digest or plan.image
-    return Combination(plan.site.name, slurm_version, plan.engine, image, launcher)
+    return Combination(plan.site.name, version, plan.engine, image, launcher)

@@ -12,6 +12,7 @@ from bertjob.config.job import Job, Launcher
 from bertjob.config.site import Site
 from bertjob.launch.plan import Plan
 from bertjob.launch.problems import Problem
+from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 from bertjob.rundir.image_contents import ImageFacts
 
 
@@ -28,9 +29,9 @@ class Typed(msgspec.Struct, frozen=True):
     job: str = ""
     options: tuple[str, ...] = ()
 
-    def to_prove(self, *, slurm: bool) -> str:
+    def to_prove(self, scheduler: Scheduler) -> str:
         """What proves the launch that was asked for, and not another one."""
-        nodes = ("--nodes", "2") if slurm else ()
+        nodes = ("--nodes", "2") if scheduler.queues else ()
         job = (self.job,) if self.job else ()
         return shlex.join(("bertjob", "doctor", *job, "--prove", *nodes, "--site", self.site, *self.options))
 
@@ -120,9 +121,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     bad_nodes: tuple[BadNode, ...] = ()
 
     @property
-    def slurm(self) -> bool:
-        """Whether a scheduler starts the job."""
-        return self.site.scheduler == "slurm"
+    def scheduler(self) -> Scheduler:
+        """What the site's scheduler means for the job."""
+        return SCHEDULERS[self.site.scheduler]
 
     @property
     def engine(self) -> str:

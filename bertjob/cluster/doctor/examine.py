@@ -12,9 +12,9 @@ from bertjob.cluster.doctor.host_checks import cache_folders
 from bertjob.cluster.host import programs
 from bertjob.cluster.host.here import here
 from bertjob.cluster.images import engine as images
-from bertjob.cluster.local import clean_environment
 from bertjob.cluster.preflight import check_inputs, check_packages, missing_overlay
 from bertjob.cluster.process import leftover
+from bertjob.cluster.process_group import clean_environment
 from bertjob.config.job import Job
 from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Site
@@ -81,7 +81,7 @@ def refuses_root(plan: Plan) -> bool:
     if as_root is None or as_root.option in site.mpi.args:
         return False
     around, _ = programs.loaded(site)
-    kept = around if site.scheduler == "slurm" else clean_environment(around)
+    kept = around if plan.scheduler.inherits_environment else clean_environment(around)
     return any(plan.environment.get(name, kept.get(name)) != "1" for name in as_root.variables)
 
 

@@ -73,7 +73,7 @@ def interface(case: Case) -> Iterator[Finding]:
     known = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
     if not missing:
         yield ok("interface", f"{wanted} is here")
-    elif case.slurm:
+    elif case.scheduler.queues:
         absent = f"{', '.join(missing)} is not on this login node, which has {known}"
         yield warn("interface", absent, "`srun ip -br link` says what nodes have; `--prove` tries it")
     else:
@@ -83,9 +83,9 @@ def interface(case: Case) -> Iterator[Finding]:
 
 
 def gpus(case: Case) -> Iterator[Finding]:
-    """GPUs: of this machine where the job runs here, else those that Slurm has."""
+    """GPUs: of this machine where the job runs here, else those that the scheduler has."""
     asked, here = case.job.resources.gpus_per_node or 0, case.machine.programs.gpus
-    if case.slurm:
+    if case.scheduler.queues:
         most = max((group.gpus for group in case.machine.scheduler.groups), default=0)
         if most and not asked and not case.named:  # of a named job the plan warns
             unused = f"nodes have {most}, and the job asks for none"
@@ -114,7 +114,7 @@ def _space(case: Case, role: str, place: Place) -> Finding:
         return warn(
             role, f"{said}; a checkpoint of BERT-large takes 4 to 5 GB", "remove old runs, or another --run-dir"
         )
-    if role == "run directory" and case.slurm and not place.shared and case.proof is None:
+    if role == "run directory" and case.scheduler.queues and not place.shared and case.proof is None:
         alone = f"{said}, which may be this machine's alone"
         return warn(role, alone, "a folder that all nodes see; `--prove` tells whether they do")
     return ok(role, said)

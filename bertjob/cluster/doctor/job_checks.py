@@ -75,7 +75,7 @@ def image(case: Case) -> Iterator[Finding]:
 def proof(case: Case) -> Iterator[Finding]:
     """Whether a launch was proved with this combination, and which nodes failed one."""
     if case.proof is None:
-        remedy = f"`{case.typed.to_prove(slurm=case.slurm)}`"
+        remedy = f"`{case.typed.to_prove(case.scheduler)}`"
         yield warn("proof", "no launch was proved with this engine, image and launcher", remedy)
     else:
         yield ok("proof", str(case.proof))

@@ -180,4 +180,6 @@ def _described(found: HostLauncher) -> str:
 
 
 def _bring(case: Case) -> str:
-    return "name its module in the site file (`modules: […]`), or take launcher srun" if case.slurm else "install it"
+    if not case.scheduler.queues:
+        return "install it"
+    return f"name its module in the site file (`modules: […]`), or take launcher {case.scheduler.launcher}"

@@ -1,4 +1,4 @@
-"""Launch proofs: which combinations of site, Slurm, image, engine and launcher have worked, and which nodes have not.
+"""Launch proofs: which combinations of scheduler, image, engine and launcher have worked at a site, and bad nodes.
 
 One small file in the user's state directory. Like the index it need not be right: without it, submit only says less.
 """
@@ -25,14 +25,14 @@ class Combination(msgspec.Struct, frozen=True):
 
     Attributes:
         site: name of the site.
-        slurm: Slurm's version; empty without Slurm.
+        version: of the scheduler; empty without one.
         engine: container engine.
         image: digest of the image, or its name where the engine tells no digest; empty without a container.
         launcher: what starts the ranks, e.g. ``openmpi``, ``srun --mpi=pmix``.
     """
 
     site: str
-    slurm: str
+    version: str = msgspec.field(name="slurm")  # as the file has called it from the beginning
     engine: str
     image: str
     launcher: str

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from bertjob.cluster.doctor.proofs import BadNode, Book, Combination, Proved
 from bertjob.config.job import Job
 from bertjob.config.site import Site
-from bertjob.launch.argv import variable
 from bertjob.launch.plan import Layer, Plan, plan
 from bertjob.launch.resolve import Here
 from bertjob.launch.script import command
@@ -68,17 +67,17 @@ def proving(job: Job, site: Site, run_dir: str, here: Here, site_given: str | No
         PreflightError, SpecError: the job cannot start at the site.
     """
     whole = plan(job, site, run_dir, here, site_given)
-    if site.scheduler != "slurm":
+    scheduler = whole.scheduler
+    if not scheduler.node_names:
         return whole
-    one_a_node = plan(replace(job, launcher="srun", mpi=False, srun_mpi="none"), site, run_dir, here)
-    srun, engine, program = one_a_node.layers
-    nodes = variable("SLURM_JOB_NUM_NODES")
-    options = ("--ntasks=" + nodes, "--ntasks-per-node=1", "--kill-on-bad-exit=0", "--output=logs/start.%n.out")
+    one_a_node = plan(replace(job, launcher=scheduler.launcher, mpi=False, srun_mpi="none"), site, run_dir, here)
+    launcher, engine, program = one_a_node.layers
+    options = scheduler.start_on_each_node("logs/start.%n.out")
     python = (program.words[0], "-c", f"print('{_STARTED}')")
     lines = [
         "# Each node starts the program's Python by itself first, so that one that cannot is known by its name.",
-        'scontrol show hostnames "$SLURM_JOB_NODELIST" > logs/start.nodes',
-        f"{command((Layer((*srun.words, *options)), engine, Layer(python)))} || exit 1",
+        f"{scheduler.node_names} > logs/start.nodes",
+        f"{command((Layer((*launcher.words, *options)), engine, Layer(python)))} || exit 1",
     ]
     return replace(whole, files="\n\n".join(filter(None, (whole.files, "\n".join(lines)))))
 

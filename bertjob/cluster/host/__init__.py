@@ -1,7 +1,7 @@
 """Facts about the machine that one stands on, each asked once with a short timeout; never raises.
 
-`scheduler` asks Slurm, `programs` what is installed, `places` folders and network. Parsers are pure functions of the
-text that the real commands print.
+The scheduler describes itself, `programs` finds what is installed, `filesystem` looks at folders and network. Parsers
+are pure functions of the text that the real commands print.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ import msgspec
 from bertjob.cluster.host import filesystem, programs
 from bertjob.cluster.host.filesystem import Places
 from bertjob.cluster.host.programs import Programs
-from bertjob.cluster.slurm import facts
-from bertjob.cluster.slurm.facts import Scheduler
+from bertjob.cluster.scheduler import CLIENTS
+from bertjob.cluster.scheduler_answers import SchedulerFacts
 from bertjob.config.site import Site
 
 
 class Machine(msgspec.Struct, frozen=True):
     """All that was asked."""
 
-    scheduler: Scheduler = Scheduler()
+    scheduler: SchedulerFacts = SchedulerFacts()
     programs: Programs = Programs()
     places: Places = Places()
 
@@ -34,7 +34,7 @@ def look(site: Site, folders: Mapping[str, str], leftovers: tuple[str, ...] = ()
         leftovers: names of environment variables to report.
     """
     with ThreadPoolExecutor() as pool:
-        slurm = pool.submit(facts.look) if site.scheduler == "slurm" else None
+        scheduler = pool.submit(CLIENTS[site.scheduler].facts)
         installed = pool.submit(programs.look, site)
         around = pool.submit(filesystem.look, folders, leftovers)
-        return Machine(Scheduler() if slurm is None else slurm.result(), installed.result(), around.result())
+        return Machine(scheduler.result(), installed.result(), around.result())

@@ -12,7 +12,7 @@ import msgspec
 
 from bertjob.cluster.process import ask
 from bertjob.config.job import Library
-from bertjob.config.registry.launcher_programs import OPEN_MPI, Program
+from bertjob.config.registry.launcher_programs import OPEN_MPI, SRUN, Program
 from bertjob.config.registry.launchers import programs
 from bertjob.config.site import Site
 from bertjob.launch.engines import ENGINES
@@ -81,7 +81,7 @@ def look(site: Site) -> Programs:
         module = pool.submit(ask, "bash", "-lc", "module --version", environment=environment)
         launchers = [pool.submit(_launcher, name, environment) for name in commands()]
         engines = {name: pool.submit(_engine, words, environment) for name, words in _engines().items()}
-        srun = pool.submit(ask, "srun", "--help", environment=environment)
+        srun = pool.submit(ask, SRUN.name, "--help", environment=environment)
         gpus = pool.submit(_gpus)
     found = {name: version for name, asked in engines.items() if (version := asked.result()) is not None}
     options = {name: row.srun_option for name, row in ENGINES.items() if row.started_by_srun}

@@ -7,12 +7,12 @@ import socket
 import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from bertjob.cluster.runs.index import Entry, Index, state_folder
 from bertjob.errors import SpecError
+from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 from bertjob.rundir.directory import RUNS, RunDir
 from bertjob.text import did_you_mean
 
@@ -25,7 +25,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     job_id: str
     """The scheduler's id; ``local`` without a scheduler."""
     site: str
-    scheduler: Literal["slurm", "none"]
+    scheduler: str
+    """Name of the scheduler, as in a site file."""
     time: float
     """Seconds since the epoch."""
     host: str
@@ -55,9 +56,9 @@ class Run(msgspec.Struct, frozen=True):
         return os.path.basename(self.path)  # noqa: PTH119  # pathlib is slow for thousands of runs
 
     @property
-    def local(self) -> bool:
-        """The run has no scheduler."""
-        return self.submission.scheduler == "none"
+    def scheduler(self) -> Scheduler:
+        """What its scheduler means for it."""
+        return SCHEDULERS[self.submission.scheduler]
 
 
 def record(
@@ -65,7 +66,7 @@ def record(
     *,
     job_id: str,
     site: str,
-    scheduler: Literal["slurm", "none"],
+    scheduler: str,
     pid: int = 0,
     after: tuple[str, str] = ("", ""),
 ) -> Run:
@@ -103,7 +104,7 @@ def read(run_dir: RunDir) -> Run | None:
     """The run by its directory alone; None where nothing was submitted yet, or what is there cannot be read."""
     try:
         lines = run_dir.submissions.read_bytes().splitlines()
-        return Run(str(run_dir.path), msgspec.json.decode(lines[-1], type=Submission))
+        return Run(str(run_dir.path), _submission(lines[-1]))
     except (OSError, IndexError, msgspec.DecodeError):
         return None
 
@@ -138,7 +139,7 @@ def known() -> list[Run]:
     for path, submission in entries.items():
         with contextlib.suppress(msgspec.DecodeError):
             if path in there:
-                runs.append(Run(path, _DECODER.decode(submission)))
+                runs.append(Run(path, _submission(submission)))
     return sorted(runs, key=lambda run: run.submission.time)
 
 
@@ -162,7 +163,7 @@ def find(text: str) -> Run:
     if not runs:
         raise SpecError(f"{text}: no such run: none has been started yet, or give the path of its directory")
     if same := [
-        run for run in runs if text in (run.name, run.path) or (run.submission.job_id == text and not run.local)
+        run for run in runs if text in (run.name, run.path) or (run.submission.job_id == text and run.scheduler.queues)
     ]:
         return same[-1]
     alike = [run for run in runs if run.name.startswith(text)]
@@ -221,3 +222,11 @@ def _scan(folder: Path) -> Iterator[Entry]:
 
 
 _DECODER = msgspec.json.Decoder(Submission)
+
+
+def _submission(line: bytes) -> Submission:
+    """A line of submissions.jsonl; runs of schedulers that this version does not know cannot be read."""
+    found = _DECODER.decode(line)
+    if found.scheduler not in SCHEDULERS:
+        raise msgspec.ValidationError(f"unknown scheduler {found.scheduler!r}")
+    return found

@@ -11,7 +11,7 @@ import msgspec
 from bertjob.cluster.runs import catalog, outcome
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.status import Row
-from bertjob.cluster.slurm.queue import JobState
+from bertjob.cluster.scheduler_answers import JobState
 from bertjob.errors import BertjobError, PreflightError
 from bertjob.rundir.directory import RunDir
 
@@ -67,7 +67,7 @@ def refusal(run: Run, row: Row, here: str) -> str:
         return (
             "may be at work: nobody can tell" if row.state == JobState.UNKNOWN else f"is {row.state}: cancel it first"
         )
-    if run.local and row.state == outcome.LOST and run.submission.host != here:
+    if not run.scheduler.queues and row.state == outcome.LOST and run.submission.host != here:
         return f"was started on {run.submission.host}, which alone can tell whether it has ended"
     if other := _others(Path(row.run_dir)):
         return f"holds {', '.join(sorted(other))}, which bertjob has not put there: remove {row.run_dir} yourself"

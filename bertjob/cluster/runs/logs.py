@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from bertjob.cluster import scheduler
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.watch import Watch
-from bertjob.cluster.slurm import queue
-from bertjob.cluster.slurm.queue import Answer
+from bertjob.cluster.scheduler_answers import Answer
 from bertjob.errors import DataError
 
 
@@ -57,7 +57,9 @@ def read(run: Run, rank: int | None = None) -> str:
     return Tail(path).read()
 
 
-def follow(run: Run, rank: int | None = None, ask: Callable[[Collection[str]], Answer] = queue.ask) -> Iterator[str]:
+def follow(
+    run: Run, rank: int | None = None, ask: Callable[[Collection[Run]], Answer] = scheduler.ask
+) -> Iterator[str]:
     """The job's log, or one rank's own, piece by piece as it grows; ends when the run has ended and all is told.
 
     The file need not exist yet: a job that waits in the queue has none.

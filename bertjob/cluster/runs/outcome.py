@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.slurm.queue import JobInfo, JobState
+from bertjob.cluster.scheduler_answers import JobInfo, JobState
 from bertjob.rundir.state import ENDED, RunState
 
 STALE_S = 120.0
@@ -37,20 +37,26 @@ _LOST = Outcome(False, LOST)
 def own_state(run: Run, state: RunState | None) -> RunState | None:
     """The heartbeat if the run's newest submission wrote it, not one before.
 
-    A scheduler's jobs are told apart by id, because the clocks of nodes differ; local runs by time.
+    A scheduler's jobs are told apart by id, because the clocks of nodes differ; runs without ids by time.
     """
     if state is None:
         return None
-    if run.local:
-        return state if state.time >= run.submission.time else None
-    return state if state.job_id in ("", run.submission.job_id) else None
+    if run.scheduler.queues:
+        return state if state.job_id in ("", run.submission.job_id) else None
+    return state if state.time >= run.submission.time else None
 
 
-def of_job(run: Run, info: JobInfo, state: RunState | None, now: float, *, controller_answered: bool) -> Outcome | None:
-    """The outcome of a job in a scheduler; None while it has not ended or nobody can tell.
+def outcome(run: Run, info: JobInfo, state: RunState | None, now: float) -> Outcome | None:
+    """How a run ended; None while it has not ended or nobody can tell.
 
     Where the scheduler has forgotten the job, or cannot be asked, the heartbeat decides: a training that says done is
-    done. One that stopped otherwise may be waiting in the queue again, which only a controller that answers can deny.
+    done. One that stopped otherwise may be waiting in the queue again, which only a scheduler that answers can deny.
+
+    Args:
+        run: the run.
+        info: what its scheduler says.
+        state: its heartbeat.
+        now: seconds since the epoch.
     """
     if info.state.live:
         return None
@@ -59,28 +65,19 @@ def of_job(run: Run, info: JobInfo, state: RunState | None, now: float, *, contr
     state = own_state(run, state)
     if state is not None and state.phase == "done":
         return _COMPLETED
-    if not controller_answered:
+    if not info.asked:
         return None
     if state is not None and state.phase in ENDED:
         return _FAILED if state.phase == "failed" else _INTERRUPTED
     last_sign = run.submission.time if state is None else state.time
-    return _LOST if now - last_sign > STALE_S else None
+    return _LOST if info.gone or now - last_sign > STALE_S else None
 
 
-def of_local(run: Run, state: RunState | None, now: float, *, alive: bool, here: bool) -> Outcome | None:
-    """The outcome of a run without a scheduler; None while it has not ended.
-
-    Args:
-        run: the run.
-        state: its heartbeat.
-        now: seconds since the epoch.
-        alive: its process is there; read only if `here`.
-        here: it was started on this machine. Elsewhere its heartbeat alone tells.
-    """
-    if here and alive:
-        return None
-    state = own_state(run, state)
-    if state is not None and state.phase in ENDED:
-        return {"done": _COMPLETED, "failed": _FAILED}.get(state.phase, _INTERRUPTED)
-    last_sign = run.submission.time if state is None else state.time
-    return _LOST if here or now - last_sign > STALE_S else None
+def word(run: Run, info: JobInfo, state: RunState | None, now: float) -> str:
+    """Where a run stands, in one word; unknown when nobody can tell. The arguments are those of `outcome`."""
+    if info.state is not JobState.UNKNOWN:
+        return info.state
+    ended = outcome(run, info, state, now)
+    if ended is not None:
+        return ended.word
+    return JobState.UNKNOWN if run.scheduler.queues else JobState.RUNNING

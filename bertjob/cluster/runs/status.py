@@ -1,18 +1,17 @@
 """The state of runs: the index, the scheduler and the runs' own heartbeats, joined into rows."""
 
 import os
-import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from bertjob.cluster.runs import control, outcome
+from bertjob.cluster import scheduler
+from bertjob.cluster.runs import outcome
 from bertjob.cluster.runs.catalog import Run, before, with_those_before
-from bertjob.cluster.runs.outcome import STALE_S
-from bertjob.cluster.slurm import queue
-from bertjob.cluster.slurm.queue import Answer, JobState
+from bertjob.cluster.runs.outcome import STALE_S, word
+from bertjob.cluster.scheduler_answers import LIVE, Answer, JobInfo, JobState
 from bertjob.rundir.directory import STATE
 from bertjob.rundir.state import Phase, RunState, age, read_state
 
@@ -65,7 +64,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def over(self) -> bool:
         """The run has ended, well or not."""
-        return self.state not in queue.LIVE and self.state != JobState.UNKNOWN
+        return self.state not in LIVE and self.state != JobState.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,73 +77,47 @@ class Status:
     """The scheduler could not be asked, and nobody else knew of some job."""
 
 
-def status(runs: Sequence[Run], ask: Callable[[Collection[str]], Answer] = queue.ask) -> Status:
+def status(runs: Sequence[Run], ask: Callable[[Collection[Run]], Answer] = scheduler.ask) -> Status:
     """Where runs stand now, by one question to the scheduler for all of them."""
     asked = with_those_before(runs)
-    answer = ask({run.submission.job_id for run in asked if not run.local})
+    answer = ask(asked)
     states = {run.path: read_state(f"{run.path}/{STATE}") for run in asked}  # no Path: there may be thousands
-    host = socket.gethostname()
-    alive = {run.path for run in runs if run.local and run.submission.host == host and control.alive(run)}
-    found = rows(runs, answer, states, alive, host, time.time())
+    found = rows(runs, answer, states, time.time())
     unknown = any(row.state == JobState.UNKNOWN for row in found)
     return Status(found, notes(answer, found), away=bool(answer.controller) and unknown)
 
 
 def notes(answer: Answer, rows: Sequence[Row]) -> list[str]:
     """What the reader should know about how much the states are worth."""
-    said: dict[str, str] = {}  # by what is said: both commands may say the same
-    if answer.controller:
-        said.setdefault(answer.controller, "squeue")
-    if answer.accounting and any(row.state == JobState.UNKNOWN for row in rows):
-        said.setdefault(answer.accounting, "sacct")
-    return [f"{command}: {words}" for words, command in said.items()]
+    unknown = any(row.state == JobState.UNKNOWN for row in rows)
+    return list(filter(None, [answer.controller, answer.accounting if unknown else ""]))
 
 
-def rows(
-    runs: Sequence[Run],
-    answer: Answer,
-    states: Mapping[str, RunState | None],
-    alive: Collection[str],
-    host: str,
-    now: float,
-) -> list[Row]:
+def rows(runs: Sequence[Run], answer: Answer, states: Mapping[str, RunState | None], now: float) -> list[Row]:
     """Rows in the order of the runs.
 
     Args:
         runs: the runs.
-        answer: what the scheduler said of their jobs, and of those before them in chains.
+        answer: what the schedulers said of them, and of those before them in chains.
         states: heartbeat by run path, of the same.
-        alive: paths of the local runs whose process is there.
-        host: this machine; local runs elsewhere are judged by their heartbeat.
         now: seconds since the epoch.
     """
-    return [
-        _row(
-            run,
-            answer,
-            states[run.path],
-            _why_cancelled(run, answer, states, now),
-            run.path in alive,
-            run.submission.host == host,
-            now,
-        )
-        for run in runs
-    ]
+    return [_row(run, answer, states[run.path], _why_cancelled(run, answer, states, now), now) for run in runs]
 
 
-def _row(run: Run, answer: Answer, state: RunState | None, fell: str, alive: bool, here: bool, now: float) -> Row:
-    info = answer.job(run.submission.job_id) if not run.local else queue.UNKNOWN
-    word = _local_word(run, state, now, alive, here) if run.local else _word(run, answer, state, now)
+def _row(run: Run, answer: Answer, state: RunState | None, fell: str, now: float) -> Row:
+    info = answer.job(run)
+    stands = word(run, info, state, now)
     last = state or _NOTHING
     own = outcome.own_state(run, state) or _NOTHING
-    running = word == JobState.RUNNING
-    beat = age(own, now) if own is not _NOTHING and (running or word == JobState.UNKNOWN) else None
+    running = stands == JobState.RUNNING
+    beat = age(own, now) if own is not _NOTHING and (running or stands == JobState.UNKNOWN) else None
     return Row(
         job_id=run.submission.job_id,
         name=run.name,
         site=run.submission.site,
-        state=word,
-        reason=fell or _reason(run, word, info, own),
+        state=stands,
+        reason=fell or _reason(run, stands, info, own),
         nodes=info.nodes,
         phase=state.phase if state is not None else None,
         step=last.step if last.total_steps else None,
@@ -162,46 +135,33 @@ def _row(run: Run, answer: Answer, state: RunState | None, fell: str, alive: boo
     )
 
 
-def _reason(run: Run, word: str, info: queue.JobInfo, own: RunState) -> str:
+def _reason(run: Run, stands: str, info: JobInfo, own: RunState) -> str:
     """Why it waits or failed; why a job once waited is of no interest when it has ended, unless that ended it."""
-    if word == outcome.LOST:
+    if stands == outcome.LOST:
         return "gone without a word: killed, or its machine went down"
     waited = info.state.ended and info.state not in (JobState.FAILED, JobState.NODE_FAIL)
     said = not waited or info.reason.startswith("Dependency")
-    told = last_words(run) if word == JobState.FAILED and not own.error else ""
+    told = last_words(run) if stands == JobState.FAILED and not own.error else ""
     return own.error or told or (info.reason if said else "")
 
 
 def _why_cancelled(run: Run, answer: Answer, states: Mapping[str, RunState | None], now: float) -> str:
     """Which job of a chain failed, and why, so that the scheduler cancelled this one; empty where it is not so."""
-    if not run.submission.after or _word(run, answer, states.get(run.path), now) != JobState.CANCELLED:
+    if not run.submission.after or word(run, answer.job(run), states.get(run.path), now) != JobState.CANCELLED:
         return ""
     first = before(run)
     if first is None:
         return ""
     if why := _why_cancelled(first, answer, states, now):
         return why
-    state = states.get(first.path)
-    word = _word(first, answer, state, now)
-    if word in queue.LIVE or word in (JobState.COMPLETED, JobState.UNKNOWN):
+    state, info = states.get(first.path), answer.job(first)
+    stands = word(first, info, state, now)
+    if stands in LIVE or stands in (JobState.COMPLETED, JobState.UNKNOWN):
         return ""
-    said = _reason(first, word, answer.job(first.submission.job_id), outcome.own_state(first, state) or _NOTHING)
-    how = {"failed": "failed", "cancelled": "was cancelled"}.get(word, f"ended: {word}")
+    said = _reason(first, stands, info, outcome.own_state(first, state) or _NOTHING)
+    how = {"failed": "failed", "cancelled": "was cancelled"}.get(stands, f"ended: {stands}")
     return f"job {first.submission.job_id} ({first.name}) before it {how}{f': {said}' if said else ''}"
 
 
 _NOTHING = RunState(phase="starting", time=0.0)
 """Stands for a heartbeat that is not there."""
-
-
-def _word(run: Run, answer: Answer, state: RunState | None, now: float) -> str:
-    info = answer.job(run.submission.job_id)
-    if info.state is not JobState.UNKNOWN:
-        return info.state
-    ended = outcome.of_job(run, info, state, now, controller_answered=not answer.controller)
-    return ended.word if ended is not None else JobState.UNKNOWN
-
-
-def _local_word(run: Run, state: RunState | None, now: float, alive: bool, here: bool) -> str:
-    ended = outcome.of_local(run, state, now, alive=alive, here=here)
-    return ended.word if ended is not None else JobState.RUNNING

@@ -1,15 +1,13 @@
 """Watch runs until they end: read their heartbeats often and ask the scheduler seldom."""
 
 import logging
-import socket
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from bertjob.cluster.runs import control, outcome
+from bertjob.cluster import scheduler
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.runs.outcome import Outcome
-from bertjob.cluster.slurm import queue
-from bertjob.cluster.slurm.queue import Answer
+from bertjob.cluster.runs.outcome import Outcome, outcome, own_state
+from bertjob.cluster.scheduler_answers import Answer
 from bertjob.rundir.state import ENDED, RunState, read_state
 
 ASK_EVERY_S = 10.0
@@ -21,12 +19,12 @@ _log = logging.getLogger(__name__)
 
 
 class Watch:
-    """Watches runs. A `look` is cheap: the scheduler is asked about all of them at once, and every ten seconds only."""
+    """Watches runs. A `look` is cheap: a queue is asked about all of them at once, and every ten seconds only."""
 
     def __init__(
         self,
         runs: Sequence[Run],
-        ask: Callable[[Collection[str]], Answer] = queue.ask,
+        ask: Callable[[Collection[Run]], Answer] = scheduler.ask,
         clock: Callable[[], float] = time.monotonic,
         first_gap: float = ASK_EVERY_S,
     ) -> None:
@@ -47,43 +45,36 @@ class Watch:
         self._next_ask = float("-inf")
         self._gap = first_gap
         self._said_to_end: set[str] = set()
-        self._host = socket.gethostname()
 
     def look(self) -> dict[str, Outcome]:
         """The outcomes of the runs that have ended, by their paths."""
         states = {run.path: read_state(run.run_dir.state) for run in self._going}
-        jobs = [run.submission.job_id for run in self._going if not run.local]
-        if self._due(states) and jobs:
-            self._answer = self._asked(jobs)
+        queued = [run for run in self._going if run.scheduler.queues]
+        if self._due(states) and queued:
+            self._answer = self._asked(queued)
             self._next_ask = self._clock() + min(self._gap, ASK_EVERY_S)
             self._gap *= 2
+        here = [run for run in self._going if not run.scheduler.queues]
+        answer = self._answer.updated(self._ask(here)) if here else self._answer
         for run in list(self._going):
-            ended = self._judge(run, states[run.path])
+            ended = outcome(run, answer.job(run), states[run.path], time.time())
             if ended is not None:
                 self._ended[run.path] = ended
                 self._going.remove(run)
         return self._ended
 
     def _due(self, states: dict[str, RunState | None]) -> bool:
-        said = {run.path for run in self._going if _says_it_ended(outcome.own_state(run, states[run.path]))}
+        said = {run.path for run in self._going if _says_it_ended(own_state(run, states[run.path]))}
         if said - self._said_to_end:
             self._next_ask = min(self._next_ask, self._clock() + _LAST_WORD_S)
         self._said_to_end = said
         return self._clock() >= self._next_ask
 
-    def _asked(self, jobs: Collection[str]) -> Answer:
-        answer = self._ask(jobs)
+    def _asked(self, runs: Collection[Run]) -> Answer:
+        answer = self._ask(runs)
         if answer.controller and answer.controller != self._answer.controller:
-            _log.warning("squeue: %s; watching the run's own heartbeat", answer.controller)
+            _log.warning("%s; watching the run's own heartbeat", answer.controller)
         return answer
-
-    def _judge(self, run: Run, state: RunState | None) -> Outcome | None:
-        now = time.time()
-        if run.local:
-            here = run.submission.host == self._host
-            return outcome.of_local(run, state, now, alive=here and control.alive(run), here=here)
-        info = self._answer.job(run.submission.job_id)
-        return outcome.of_job(run, info, state, now, controller_answered=not self._answer.controller)
 
 
 def _says_it_ended(state: RunState | None) -> bool:
@@ -97,7 +88,7 @@ _FIRST_GAP_S = 1.0
 def wait(
     runs: Sequence[Run],
     on_look: Callable[[], object] = lambda: None,
-    ask: Callable[[Collection[str]], Answer] = queue.ask,
+    ask: Callable[[Collection[Run]], Answer] = scheduler.ask,
 ) -> list[Outcome]:
     """Block until all runs have ended; their outcomes in the same order.
 

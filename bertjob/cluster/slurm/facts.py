@@ -3,89 +3,33 @@
 import re
 import shutil
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
-
 from bertjob.cluster.process import ask
-
-
-class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """Nodes of one partition that are alike; a line of sinfo."""
-
-    partition: str
-    default: bool = False
-    up: bool = True
-    time: str | None = None
-    """Walltime at most, in Slurm's form; None: no limit."""
-    most_nodes: int | None = None
-    """Nodes a job at most; None: no limit."""
-    nodes: int
-    idle: int = 0
-    cpus: int
-    memory: int = 0
-    """MB a node."""
-    gpus: int = 0
-    gpu: str = ""
-    """What the site calls its GPUs, e.g. ``a100``; empty where it gives them no name."""
-    features: tuple[str, ...] = ()
-
-
-class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
-    """Slurm as it is seen from here.
-
-    Attributes:
-        installed: its commands are here.
-        error: why the controller cannot be asked; empty when it can.
-        version: as in ``22.05.8``; empty when not even sinfo says it.
-        settings: ``scontrol show config``; empty when the controller is away.
-        groups: partitions and their nodes.
-        mpi_types: what ``srun --mpi=list`` names, e.g. none, pmi2, pmix, pmix_v4.
-        clock: seconds by which the controller's clock is ahead of this machine's; None: not known.
-    """
-
-    installed: bool = False
-    error: str = ""
-    version: str = ""
-    settings: Mapping[str, str] = {}
-    groups: tuple[NodeGroup, ...] = ()
-    mpi_types: tuple[str, ...] = ()
-    clock: float | None = None
-
-    @property
-    def cluster(self) -> str:
-        """Slurm's ClusterName."""
-        return self.settings.get("ClusterName", "")
-
-    def offers(self, kind: str) -> bool:
-        """Whether ``srun --mpi=KIND`` works: ``pmix_v4`` is a ``pmix``."""
-        return any(offered == kind or offered.startswith(f"{kind}_") for offered in self.mpi_types)
-
-    @property
-    def release(self) -> tuple[int, int] | None:
-        """Year and month, which is what Slurm calls a major release."""
-        match = re.match(r"(\d+)\.(\d+)", self.version)
-        return (int(match[1]), int(match[2])) if match else None
-
+from bertjob.cluster.scheduler_answers import NodeGroup, SchedulerFacts
 
 NO_CONFIGURATION = "Slurm's commands are here, but find no slurm.conf"
 _SINFO = "%P|%a|%l|%s|%D|%c|%m|%G|%f|%A"
 
 
-def look() -> Scheduler:
+def installed() -> bool:
+    """Whether Slurm's commands are here; asks nobody."""
+    return shutil.which("sinfo") is not None
+
+
+def look() -> SchedulerFacts:
     """Ask Slurm. The controller is pinged first, because all else waits nine seconds for one that is away."""
     if shutil.which("sinfo") is None or shutil.which("scontrol") is None:
-        return Scheduler(error="there is no command sinfo or scontrol here")
+        return SchedulerFacts(error="there is no command sinfo or scontrol here")
     with ThreadPoolExecutor() as pool:
         said_version, said_types = pool.submit(version), pool.submit(ask, "srun", "--mpi=list")
         ping = ask("scontrol", "ping")
         if (error := parse_ping(ping.output)) or ping.error:
-            return Scheduler(installed=True, error=error or _last_words(ping.error), version=said_version.result())
+            return SchedulerFacts(installed=True, error=error or _last_words(ping.error), version=said_version.result())
         said_config = pool.submit(ask, "scontrol", "show", "config")
         said_groups = pool.submit(ask, "sinfo", "--noheader", f"--format={_SINFO}")
     config, now = said_config.result(), time.time()
-    return Scheduler(
+    return SchedulerFacts(
         installed=True,
         error=config.error or said_groups.result().error,
         version=said_version.result(),

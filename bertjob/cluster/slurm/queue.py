@@ -1,20 +1,25 @@
-"""Slurm's commands: one squeue and one sacct call for any number of jobs, and what they say about each.
+"""Slurm's commands: sbatch, scancel, and one squeue and one sacct call for any number of jobs.
 
 squeue (the controller) is right about every job it still knows; a few minutes after a job's end it forgets it. sacct
 (the accounting) remembers, but knows nothing for up to a second after sbatch, calls a job that is being requeued
 NODE_FAIL or PREEMPTED for a while, and does not exist everywhere. Nobody's word means: unknown, never completed.
 """
 
+import contextlib
+import io
 import os
+import shutil
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cache
-
-import msgspec
+from pathlib import Path
+from typing import Any
 
 from bertjob.cluster import process
+from bertjob.cluster.runs.catalog import Run
+from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState, Started
 from bertjob.errors import SchedulerError
+from bertjob.rundir.directory import RunDir
 
 _TIMEOUT_S = 60
 """Slurm's commands give up by themselves after 9 s when the controller is away; a hanging one is ended."""
@@ -22,36 +27,6 @@ _LONGEST_JOB_LIST = 1000
 """Jobs named one by one to squeue; the kernel takes 128 KiB an argument, so beyond this it is asked for the user's."""
 
 
-class JobState(StrEnum):
-    """Where the scheduler says a job stands."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    COMPLETING = "completing"
-    SUSPENDED = "suspended"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    TIMEOUT = "timeout"
-    NODE_FAIL = "node_fail"
-    PREEMPTED = "preempted"
-    OUT_OF_MEMORY = "out_of_memory"
-    DEADLINE = "deadline"
-    BOOT_FAIL = "boot_fail"
-    UNKNOWN = "unknown"
-
-    @property
-    def live(self) -> bool:
-        """The job waits or runs."""
-        return self in LIVE
-
-    @property
-    def ended(self) -> bool:
-        """The job is over; unknown is neither live nor ended."""
-        return not self.live and self is not JobState.UNKNOWN
-
-
-LIVE = frozenset({JobState.PENDING, JobState.RUNNING, JobState.COMPLETING, JobState.SUSPENDED})
 _COMES_BACK = frozenset({JobState.NODE_FAIL, JobState.PREEMPTED})
 """What the accounting also says of a job that is being requeued."""
 _OTHER_WORDS = {
@@ -71,53 +46,66 @@ _OTHER_WORDS = {
 }
 
 
-class JobInfo(msgspec.Struct, frozen=True):
-    """What the scheduler says about one job."""
+def submit(run_dir: RunDir) -> Started:
+    """Hand the script of a run to sbatch, through submitit.
 
-    state: JobState
-    nodes: str = ""
-    """Its nodes as Slurm writes them, e.g. ``nid[00001-00004]``; empty while it waits."""
-    reason: str = ""
-    """Why it waits or failed, in Slurm's word, e.g. ``Resources``; empty when there is none."""
-
-
-UNKNOWN = JobInfo(JobState.UNKNOWN)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What squeue and sacct said, combined.
-
-    Attributes:
-        jobs: only jobs that one of them knows; use `job`.
-        controller: why squeue gave no answer; empty when it did.
-        accounting: why sacct gave no answer; empty when it did.
+    Raises:
+        SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
     """
+    for command in ("sbatch", "srun"):  # submitit wants both
+        if shutil.which(command) is None:
+            raise SchedulerError(f"there is no command {command} here: submit from a login node of the cluster")
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    jobs: Mapping[str, JobInfo] = field(default_factory=dict)
-    controller: str = ""
-    accounting: str = ""
+    # submitit keeps a copy of the script in its folder, which nobody needs afterwards.
+    # It also prints what sbatch complained about, which is in its error and is said once, in our line.
+    quiet = contextlib.redirect_stderr(io.StringIO())
+    with tempfile.TemporaryDirectory(prefix="bertjob-") as folder, quiet:
+        try:
+            job: Any = _executor(folder, run_dir.script)._submit_command("")
+        except FailedJobError as error:
+            raise SchedulerError(f"sbatch: {process.one_line(str(error)) or 'refused without a word'}") from None
+        except FailedSubmissionError as error:
+            raise SchedulerError(str(error).partition("\n")[0]) from None  # it told no job id
+        return Started(str(job.job_id))
 
-    def job(self, job_id: str) -> JobInfo:
-        """What is known about a job; its state is unknown when that is nothing."""
-        return self.jobs.get(job_id, UNKNOWN)
+
+def _executor(folder: str, path: Path) -> Any:
+    from submitit.slurm.slurm import SlurmExecutor
+
+    leftovers = [f"--unset={name}" for name in os.environ if process.leftover(name)]
+
+    class ScriptExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit is imported late, untyped
+        """Submits the run's own script, in a clean environment, in place of one that submitit makes."""
+
+        def _make_submission_file_text(self, command: str, uid: str) -> str:
+            return path.read_text(encoding="utf-8", errors="replace")  # of which sbatch gets the original
+
+        def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+            return ["env", *leftovers, "sbatch", str(path)]
+
+    return ScriptExecutor(folder)
 
 
-def ask(job_ids: Collection[str]) -> Answer:
-    """The state of jobs by one squeue and one sacct call, made at the same time; none when there are no jobs.
+def query(runs: Collection[Run]) -> Answer:
+    """Where the jobs of runs stand by one squeue and one sacct call, made at the same time; none without runs.
 
     Never raises: a command that is missing, disabled or away is a line in the answer.
     """
-    if not job_ids:
+    if not runs:
         return Answer()
-    ids = sorted(job_ids)
+    ids = sorted({run.submission.job_id for run in runs})
     clean = process.clean_environment(os.environ)
     asked = [process.start(words, clean) for words in (_squeue(ids), _sacct(ids))]
     queue, accounting = (process.finish(started, _TIMEOUT_S) for started in asked)
     # The exception is squeue's way to say of a single job that it does not know it.
     away = "" if "Invalid job id specified" in queue.error else queue.error
     jobs = combine(parse_squeue(queue.output), parse_sacct(accounting.output), controller_answered=not away)
-    return Answer(jobs, away, accounting.error)
+    return Answer(
+        {run.path: jobs[run.submission.job_id] for run in runs if run.submission.job_id in jobs},
+        controller=f"squeue: {away}" if away else "",
+        accounting=f"sacct: {accounting.error}" if accounting.error not in ("", away) else "",
+    )
 
 
 def combine(
@@ -170,22 +158,33 @@ def read_state(word: str) -> JobState:
         return JobState.UNKNOWN
 
 
-def cancel(job_ids: Sequence[str]) -> None:
-    """Cancel jobs by one scancel call; those that have ended are passed over.
+def cancel(runs: Collection[Run], *, at_once: bool) -> None:
+    """Cancel the jobs of runs; those that have ended are passed over.
+
+    Args:
+        runs: the runs.
+        at_once: end them. Otherwise those that run are asked to stop, with a checkpoint.
 
     Raises:
         SchedulerError: scancel refused or the controller is away, in Slurm's words.
     """
-    _scancel(*job_ids)
+    answer = Answer() if at_once else query(runs)
+    running = [run for run in runs if answer.job(run).state is JobState.RUNNING]
+    stopping = [run for run in running if _asked_to_stop(run.submission.job_id)]
+    if others := [run.submission.job_id for run in runs if run not in stopping]:
+        _scancel(*others)
 
 
-def stop(job_id: str) -> None:
-    """Ask a running job to stop by TERM to its script alone, which leaves the ranks the time for a checkpoint.
+def _asked_to_stop(job_id: str) -> bool:
+    """Whether TERM went to the script of a running job alone, which leaves the ranks the time for a checkpoint.
 
-    Raises:
-        SchedulerError: scancel refused, as where the job does not run (any more), or the controller is away.
+    Each job is told by a call of its own, for one that fails says nothing of the others.
     """
-    _scancel("--batch", "--signal=TERM", job_id)
+    try:
+        _scancel("--batch", "--signal=TERM", job_id)
+    except SchedulerError:  # it has ended meanwhile, or its script has not begun
+        return False
+    return True
 
 
 def _scancel(*words: str) -> None:

@@ -30,8 +30,10 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs start with the environment of the shell that submits them."""
     launcher: Launcher
     """What starts one process anywhere, without MPI."""
-    command: str
+    submit_command: str
     """What a person calls to start a script."""
+    cancel_command: str
+    """What a person calls to cancel jobs, given their ids."""
 
     # Options passed through to it (resources.sbatch)
     option_problems: Callable[[Sequence[str]], Iterable[str]]
@@ -103,7 +105,8 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         has_srun=True,
         inherits_environment=True,
         launcher="srun",
-        command="sbatch",
+        submit_command="sbatch",
+        cancel_command="scancel",
         option_problems=sbatch_options.option_problems,
         has_option=sbatch_options.has_option,
         names_nodes=sbatch_options.names_nodes,
@@ -136,7 +139,8 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         has_srun=False,
         inherits_environment=False,
         launcher="local",
-        command="bash",
+        submit_command="bash",
+        cancel_command="kill",
         option_problems=_nothing,
         has_option=lambda words, long, short: False,
         names_nodes=lambda words: False,

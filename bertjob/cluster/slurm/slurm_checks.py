@@ -1,4 +1,4 @@
-"""Checks of Slurm: whether it answers, the traps of its release, and whether it has what the job asks for.
+"""Doctor's checks of Slurm: whether it answers, the traps of its release, and whether it has what the job asks for.
 
 From Slurm's release notes and from what was seen on 22.05.8.
 """
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import msgspec
 
 from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
-from bertjob.cluster.slurm.facts import NO_CONFIGURATION, NodeGroup
+from bertjob.cluster.scheduler_answers import NodeGroup
+from bertjob.cluster.slurm.facts import NO_CONFIGURATION
 from bertjob.config import walltime
 from bertjob.text import counted, did_you_mean
 
@@ -180,3 +181,7 @@ def _described(group: NodeGroup, total: int) -> str:
     gpus = "no GPU" if not group.gpus else f"{group.gpus} {group.gpu}" if group.gpu else counted(group.gpus, "GPU")
     limit = f"up to {group.time}" if group.time else "no time limit"
     return f"{total} nodes, {group.idle} idle, {group.cpus} CPUs, {gpus} each, {limit}"
+
+
+CHECKS = (controller, release, partition, gpu_option, accounting, pmi_types, clock, leftovers)
+"""In the order in which they are shown."""

@@ -1,0 +1,102 @@
+"""Schedulers, the half that acts: submit, query and cancel jobs, and facts about what there is.
+
+Runs of several schedulers are handled together: each scheduler is asked once. A new scheduler is one module of
+functions, one row of `CLIENTS`, and the pure half in bertjob.launch.schedulers.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Protocol
+
+import msgspec
+
+from bertjob.cluster import process_group
+from bertjob.cluster.runs.catalog import Run
+from bertjob.cluster.scheduler_answers import Answer, SchedulerFacts, Started
+from bertjob.cluster.slurm import facts, queue
+from bertjob.rundir.directory import RunDir
+
+
+class _Cancel(Protocol):
+    def __call__(self, runs: Collection[Run], *, at_once: bool) -> None: ...
+
+
+class Client(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the table."""
+
+    submit: Callable[[RunDir], Started]
+    """Take the script of a run directory. Raises SchedulerError, in the scheduler's words."""
+    query: Callable[[Collection[Run]], Answer]
+    """Where the jobs of runs stand, by one question. Never raises: what cannot be asked is a line in the answer."""
+    cancel: _Cancel
+    """Ask the jobs of runs to stop with a checkpoint, or end them at once; those that have ended are passed over.
+
+    Raises SchedulerError, or BertjobError where they cannot be reached from here.
+    """
+    installed: Callable[[], bool]
+    """Whether its commands are here; asks nobody."""
+    version: Callable[[], str]
+    """Its version as its commands say it; empty where they are not here."""
+    facts: Callable[[], SchedulerFacts]
+    """All that it says of itself. Never raises."""
+    checks: str
+    """Checks of doctor, as "module:name" of a tuple; empty for none."""
+
+
+CLIENTS: Mapping[str, Client] = {
+    "none": Client(
+        submit=process_group.submit,
+        query=process_group.query,
+        cancel=process_group.cancel,
+        installed=lambda: False,
+        version=lambda: "",
+        facts=SchedulerFacts,
+        checks="",
+    ),
+    "slurm": Client(
+        submit=queue.submit,
+        query=queue.query,
+        cancel=queue.cancel,
+        installed=facts.installed,
+        version=facts.version,
+        facts=facts.look,
+        checks="bertjob.cluster.slurm.slurm_checks:CHECKS",
+    ),
+}
+"""By the names that a site file may say; runs of this machine come first, which may refuse before others are told."""
+
+
+def ask(runs: Collection[Run]) -> Answer:
+    """Where runs stand, by one question to each scheduler that has some of them."""
+    jobs, controllers, accountings = {}, [], []
+    for client, some in _by_client(runs):
+        answer = client.query(some)
+        jobs.update({run.path: answer.job(run) for run in some})
+        controllers.append(answer.controller)
+        accountings.append(answer.accounting)
+    return Answer(jobs, "; ".join(filter(None, controllers)), "; ".join(filter(None, accountings)))
+
+
+def cancel(runs: Collection[Run], *, at_once: bool = False) -> None:
+    """Ask runs to stop with a checkpoint, and take those that wait out of the queue; ended ones are left.
+
+    Args:
+        runs: on a cluster, or on this machine.
+        at_once: end them, without a checkpoint of the newest step.
+
+    Raises:
+        SchedulerError: the scheduler refused or is away.
+        BertjobError: a local run was started on another machine.
+    """
+    for client, some in _by_client(runs):
+        client.cancel(some, at_once=at_once)
+
+
+def any_installed() -> bool:
+    """Whether the commands of some scheduler are here."""
+    return any(client.installed() for client in CLIENTS.values())
+
+
+def _by_client(runs: Collection[Run]) -> Iterator[tuple[Client, list[Run]]]:
+    for name, client in CLIENTS.items():
+        if some := [run for run in runs if run.submission.scheduler == name]:
+            yield client, some
