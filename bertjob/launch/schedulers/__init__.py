@@ -28,6 +28,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Its jobs can call Slurm's srun, as some engines and MPICH's hydra do."""
     inherits_environment: bool
     """Jobs start with the environment of the shell that submits them."""
+    leftover: Callable[[str], bool]
+    """Whether an environment variable of this name belongs to a job, or changes what the scheduler's commands do."""
     launcher: Launcher
     """What starts one process anywhere, without MPI."""
     submit_command: str
@@ -104,6 +106,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         has_walltime=True,
         has_srun=True,
         inherits_environment=True,
+        leftover=slurm.leftover,
         launcher="srun",
         submit_command="sbatch",
         cancel_command="scancel",
@@ -138,6 +141,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         has_walltime=False,
         has_srun=False,
         inherits_environment=False,
+        leftover=lambda name: False,
         launcher="local",
         submit_command="bash",
         cancel_command="kill",
