@@ -1,8 +1,5 @@
 """The proof of a launch: submit the smoke job, wait for it, show and keep what it proved; the words to repeat it."""
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -23,7 +20,6 @@ from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
 from bertjob.launch.plan import Plan
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.rundir.directory import RUNS, RunDir
-from bertjob.rundir.state import read_state
 
 _LAUNCH = ("engine", "launcher", "mpi", "srun_mpi", "image", "env")
 """Keys and sections of a job that doctor.prove.smoke takes over."""
@@ -94,40 +90,19 @@ def _run(planned: Plan, run_dir: RunDir) -> None:
         if run_here(planned) == REQUEUE_EXIT_CODE:
             raise BertjobError("interrupted")
         return
+    from bertjob.cli.progress import showing_queue
     from bertjob.cluster.runs.watch import wait
     from bertjob.cluster.submit import submit
 
     submitted = submit(planned)
     click.echo(f"job {submitted.job_id}, run directory {run_dir.path}", err=True)
     try:
-        with _progress(run_dir, submitted.job_id) as show:
+        with showing_queue(run_dir, submitted.job_id) as show:
             wait([submitted.run], show)
     except KeyboardInterrupt:  # nobody waits for what it would prove
         cancel([submitted.run], at_once=True)
         click.echo(f"job {submitted.job_id} is cancelled", err=True)
         raise
-
-
-@contextlib.contextmanager
-def _progress(run_dir: RunDir, job_id: str) -> Iterator[Callable[[], None]]:
-    """A line on a terminal that says how far the job is; nothing elsewhere."""
-    from bertjob.cli.output import prose
-
-    begin = time.monotonic()
-    with prose().status(f"job {job_id} waits in the queue") as status:
-
-        def show() -> None:
-            status.update(f"job {job_id} {_stage(run_dir)}, {time.monotonic() - begin:.0f} s")
-
-        yield show
-
-
-def _stage(run_dir: RunDir) -> str:
-    state = read_state(run_dir.state)
-    if state is not None:
-        return f"{state.phase}, {state.world_size} ranks"
-    started = (run_dir.logs / "start.nodes").exists()
-    return "starts the program on every node" if started else "waits in the queue"
 
 
 def _failure(found: prove.Verdict, run_dir: RunDir) -> str:

@@ -1,18 +1,22 @@
-"""Progress on a terminal, as bars; anywhere else as lines.
+"""How far long work is: bars on a terminal, lines or nothing anywhere else.
 
 What a start says before it trains is held back: a job that is refused then is one line, and the caller says it.
 """
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bertjob.cluster.training import PreparationProgress
+from bertjob.cluster.training import AnsweringProgress, PreparationProgress
 from bertjob.errors import BertjobError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import Phase, RunState, read_state
 from bertjob.text import counted
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _PREPARING: frozenset[Phase] = frozenset({"starting", "features", "failed"})
 _WORDS: Mapping[str, str] = {"checkpointed": "stopped"}
@@ -40,29 +44,19 @@ def showing(run_dir: RunDir) -> Iterator[Shown]:
 
 @contextmanager
 def _bar(run_dir: RunDir) -> Iterator[Shown]:
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    from bertjob.cli.output import prose
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("{task.fields[details]}", style="dim"),
-    )
-    with Progress(*columns, console=prose()) as progress:
-        bar = progress.add_task("starting", total=1, details="")
+    with _bars("steps", "details") as bars:
+        bar = bars.add_task("starting", total=1, details="")
 
         def write(text: str) -> None:
             for line in text.splitlines():
                 if not line.startswith(("step ", "bertjob ")):  # the bar says what these say
-                    progress.console.print(line, markup=False)
+                    bars.console.print(line, markup=False)
 
         def show(text: str) -> None:
             output.take(text)
             if output.state is not None:
                 state = output.state
-                progress.update(
+                bars.update(
                     bar,
                     description=_WORDS.get(state.phase, state.phase),
                     completed=state.step,
@@ -73,9 +67,9 @@ def _bar(run_dir: RunDir) -> Iterator[Shown]:
         output = _Output(run_dir, write)
         try:
             with output.released_at_the_end():
-                yield Shown(show, lambda line: progress.console.print(line, markup=False))
+                yield Shown(show, lambda line: bars.console.print(line, markup=False))
         except BertjobError:
-            progress.update(bar, visible=False)
+            bars.update(bar, visible=False)
             raise
 
 
@@ -138,28 +132,81 @@ def showing_preparation() -> Iterator[Callable[[PreparationProgress], None]]:
 
         yield say
         return
-    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
-
-    from bertjob.cli.output import prose
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[shards]}", style="dim"),
-    )
-    with Bars(*columns, console=prose()) as bars:
+    with _bars("bytes", "ETA", "details") as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(step: PreparationProgress) -> None:
             if step.phase not in tasks:
-                tasks[step.phase] = bars.add_task(step.phase, total=step.total, shards="")
+                tasks[step.phase] = bars.add_task(step.phase, total=step.total, details="")
             kept = f", {step.kept} kept" if step.kept else ""
             shards = f"{counted(step.shards, 'shard')}{kept}" if step.shards else ""
-            bars.update(tasks[step.phase], completed=step.done, total=step.total, shards=shards)
+            bars.update(tasks[step.phase], completed=step.done, total=step.total, details=shards)
 
         yield show
+
+
+@contextmanager
+def showing_answers() -> Iterator[Callable[[AnsweringProgress], None]]:
+    """Give a function that moves a bar on a terminal: a book for a context takes minutes. The bar goes at the end."""
+    if not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    with _bars("pieces", "ETA", transient=True) as bars:
+        task = bars.add_task("loading the model", total=None)
+
+        def show(progress: AnsweringProgress) -> None:
+            bars.update(task, description="reading", completed=progress.read, total=progress.pieces)
+
+        yield show
+
+
+@contextmanager
+def showing_queue(run_dir: RunDir, job_id: str) -> Iterator[Callable[[], None]]:
+    """Give a function that says on a terminal, in one line, how far a job is that somebody waits for."""
+    from bertjob.cli.output import prose
+
+    begin = time.monotonic()
+    with prose().status(f"job {job_id} waits in the queue") as status:
+        yield lambda: status.update(f"job {job_id} {_stage(run_dir)}, {time.monotonic() - begin:.0f} s")
+
+
+def _stage(run_dir: RunDir) -> str:
+    state = read_state(run_dir.state)
+    if state is not None:
+        return f"{state.phase}, {state.world_size} ranks"
+    started = (run_dir.logs / "start.nodes").exists()
+    return "starts the program on every node" if started else "waits in the queue"
+
+
+def show_download(file: str, done: int, total: int) -> None:
+    """Write over one line on a terminal; it stays when the file is complete."""
+    if sys.stderr.isatty():
+        end = "\n" if done >= total else ""
+        print(f"\r{file} {done / 1e6:.1f} of {total / 1e6:.1f} MB", end=end, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bars(
+    *columns: Literal["steps", "pieces", "bytes", "ETA", "details"], transient: bool = False
+) -> "Iterator[Progress]":
+    """Bars on stderr, each behind its description.
+
+    Args:
+        columns: what follows the bar; a task says its own `details`.
+        transient: the bars are removed at the end.
+    """
+    from rich import progress
+
+    from bertjob.cli.output import prose
+
+    known: Mapping[str, tuple[progress.ProgressColumn, ...]] = {
+        "steps": (progress.TextColumn("step {task.completed:.0f}/{task.total:.0f}"),),
+        "pieces": (progress.MofNCompleteColumn(),),
+        "bytes": (progress.DownloadColumn(), progress.TransferSpeedColumn()),
+        "ETA": (progress.TextColumn("ETA"), progress.TimeRemainingColumn()),
+        "details": (progress.TextColumn("{task.fields[details]}", style="dim"),),
+    }
+    shown = (column for name in columns for column in known[name])
+    described = (progress.TextColumn("{task.description}"), progress.BarColumn())
+    with progress.Progress(*described, *shown, console=prose(), transient=transient) as bars:
+        yield bars

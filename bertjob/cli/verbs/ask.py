@@ -1,17 +1,9 @@
 """``bertjob ask``: a trained model answers questions, highlighted in their paragraphs."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
 import click
 
 from bertjob.cli import options
 from bertjob.cli.options import json_option
-
-if TYPE_CHECKING:
-    from bertjob.cluster.training import AnsweringProgress
 
 
 @click.command("ask")
@@ -34,6 +26,7 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
         raise click.UsageError("--question and --context go together", click.get_current_context())
     if question is not None and not question.strip():
         raise click.UsageError("--question: a question is wanted, got nothing", click.get_current_context())
+    from bertjob.cli.progress import showing_answers
     from bertjob.cluster.preflight import NEEDED_BY_MODELS, check_installed
     from bertjob.cluster.runs.catalog import run_folder
     from bertjob.cluster.training import answers
@@ -41,7 +34,7 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
     run_dir = run_folder(run)
     check_installed("asking", NEEDED_BY_MODELS)
     own = [f"--question={question}", f"--context-file={context}"]
-    with _showing() as show_progress:
+    with showing_answers() as show_progress:
         found = answers(run_dir, [f"--start={start}", f"--count={count}"] if question is None else own, show_progress)
     if as_json:
         import msgspec
@@ -53,24 +46,3 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
 
     for answer in found:
         show(answer_text(answer), end="\n\n")
-
-
-@contextmanager
-def _showing() -> "Iterator[Callable[[AnsweringProgress], None]]":
-    """Give a function that moves a bar on a terminal: a book for a context takes minutes. The bar goes at the end."""
-    if not sys.stderr.isatty():
-        yield lambda progress: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    from bertjob.cli.output import prose
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("ETA"))
-    with Bars(*columns, TimeRemainingColumn(), console=prose(), transient=True) as bars:
-        task = bars.add_task("loading the model", total=None)
-
-        def show(progress: "AnsweringProgress") -> None:
-            bars.update(task, description="reading", completed=progress.read, total=progress.pieces)
-
-        yield show

@@ -33,14 +33,10 @@ def fetch_command(name: str, to: str) -> None:
 
     Files that are there and right are kept. Compute nodes have no network: run this on a login node.
     """
+    from bertjob.cli.progress import show_download
     from bertjob.cluster.datasets import fetch
 
-    def show(file: str, done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            end = "\n" if done >= total else ""
-            print(f"\r{file} {done / 1e6:.1f} of {total / 1e6:.1f} MB", end=end, file=sys.stderr, flush=True)
-
-    for path in fetch(name, Path(to), show):
+    for path in fetch(name, Path(to), show_download):
         click.echo(str(path))
 
 
