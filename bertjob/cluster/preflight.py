@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 import socket
 import sys
 import time
@@ -28,33 +27,22 @@ from bertjob.estimate.job_files import samples_of
 from bertjob.formats.corpus_splits import SPLITS, TRAIN
 from bertjob.formats.pretrained import CONFIG, recognise
 from bertjob.launch.argv import parse, value
-from bertjob.launch.checks import refuse_unsaid
 from bertjob.launch.container import binds
 from bertjob.launch.engines import ENGINES
 from bertjob.launch.engines.references import PATH
 from bertjob.launch.plan import Plan
+from bertjob.launch.problems import Problem, overlay_command, refuse_problems
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.resume import command, differences
 from bertjob.rundir.state import read_state
 
-_WITHOUT_BERTJOB = re.compile(
-    r"(nvcr\.io[/#]nvidia|(docker\.io[/#])?(pytorch|rocm))/pytorch([:@].*)?|.*/lumi-multitorch[^/]*\.sif"
-)
-"""Images of others that have torch, and are named by sites and tutorials."""
-
 
 def check_image(plan: Plan) -> None:
-    """The image of a plan brings bertjob, as far as its name tells; and is there, where it is a path that is seen here.
+    """The image of a plan is there, where it is a path that is seen here.
 
     Raises:
-        PreflightError: it does not, or is not, or the engine could not start it; says what to do.
+        PreflightError: it is not, or the engine could not start it; says what to do.
     """
-    brought = plan.job.image.overlay or plan.job.image.source or plan.site.python
-    if plan.engine != "none" and not brought and _WITHOUT_BERTJOB.fullmatch(plan.image or ""):
-        raise PreflightError(
-            f"image.ref: {plan.image}: has no bertjob in it: make an environment that has by `bertjob image overlay`,"
-            " and say image.overlay; or name an image that `bertjob image build` has made"
-        )
     path = _path(plan)
     if path is None:
         return
@@ -73,6 +61,16 @@ def _path(plan: Plan) -> Path | None:
     ref = plan.image or ""
     path = value(parse(ref), os.environ) if plan.engine != "none" and PATH.fullmatch(ref) else None
     return None if path is None else Path(path)
+
+
+def missing_overlay(plan: Plan) -> Problem | None:
+    """The problem of a plan whose `image.overlay` nobody has made yet; None where it is there, or is not seen here."""
+    overlay = plan.job.image.overlay
+    folder = value(parse(overlay), os.environ) if overlay and plan.engine != "none" else None
+    if folder is None or os.path.lexists(f"{folder}/bin/python"):  # a link to the image's Python, which is not here
+        return None
+    command = overlay_command(plan.job.image, plan.engine, plan.site, plan.site_given)
+    return Problem(f"image.overlay: {folder}: there is no such environment", command)
 
 
 def _targets(plan: Plan, shown: tuple[str, ...]) -> list[str]:
@@ -104,14 +102,16 @@ def check(plan: Plan, coming: Collection[str] = ()) -> None:
         coming: paths that jobs before it will make.
 
     Raises:
-        PreflightError: the site wants to be told more, a file or folder is missing, or a package that training needs,
+        PreflightError: the plan has problems, a file or folder is missing, or a package that training needs,
             or the model was trained with other layers; in one line.
         SpecError: a 1-bit optimizer would freeze after the end.
     """
-    refuse_unsaid(plan.job, plan.site)
+    refuse_problems(plan.problems, plan.site)
+    check_image(plan)
+    if (problem := missing_overlay(plan)) is not None:
+        raise PreflightError(str(problem))
     check_inputs({key: path for key, path in plan.inputs.items() if path not in coming}, plan.job.model.ckpt_type)
     check_kernel(plan)
-    check_image(plan)
     check_setup(plan.site)
     check_packages(plan)
     check_freeze(plan.job)

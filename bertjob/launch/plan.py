@@ -18,6 +18,7 @@ from bertjob.launch.engines import ENGINES
 from bertjob.launch.environment import OWN, exports
 from bertjob.launch.input_paths import needs
 from bertjob.launch.launchers import Start, launch
+from bertjob.launch.problems import Problem, find_problems
 from bertjob.launch.resolve import Here, Shape, resolve, shape
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 
@@ -56,6 +57,8 @@ class Plan(msgspec.Struct, frozen=True):
         files: lines of the script that make ready what launcher and engine want to find.
         inputs: files and folders that must be there beforehand, by the key that names them.
         warnings: lines for people: what works, but may not be meant.
+        problems: what stops the job in any case, e.g. an image without bertjob; `submit` refuses it.
+        site_given: the name or file by which the user names the site, for commands in messages.
     """
 
     job: Job
@@ -69,6 +72,8 @@ class Plan(msgspec.Struct, frozen=True):
     files: str
     inputs: Mapping[str, str]
     warnings: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    site_given: str
 
     @property
     def world_size(self) -> int:
@@ -96,7 +101,7 @@ class Plan(msgspec.Struct, frozen=True):
         return dump(self.job)
 
 
-def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
+def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str | None = None) -> Plan:
     """Decide how a job starts at a site.
 
     Args:
@@ -104,6 +109,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         site: where.
         run_dir: absolute path of the run directory; None: the script makes one when it runs.
         here: facts of this machine.
+        site_given: the name or file by which the user names the site (default: its name).
 
     Raises:
         PreflightError: the job cannot work there; one line with all that stands against it.
@@ -150,6 +156,8 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         files="\n".join(filter(None, (launched.files, preparation(form.engine, told, ("RUN", "RUNS"))))),
         inputs={need.key: need.path for need in needs(whole) if isinstance(need.path, str) and not need.written},
         warnings=tuple(checks.warnings(whole, site, gpus_said)),
+        problems=tuple(find_problems(whole, site, site_given or site.name)),
+        site_given=site_given or site.name,
     )
 
 

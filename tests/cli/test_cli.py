@@ -146,6 +146,21 @@ def test_a_dry_run_of_submit_can_be_read_by_programs(bertjob):
     assert list(bertjob.folder.iterdir()) == []
 
 
+def test_script_prints_what_submit_refuses_and_says_so(bertjob):
+    site = bertjob.folder / "s.yaml"
+    site.write_text("{name: s, engine: podman, image: {ref: 'nvcr.io/nvidia/pytorch:25.06-py3'}, defaults: {time: 10}}")
+    words = ("squad-demo", "--site", "./s.yaml", "--gpus-per-node", "1", "--set", "train.micro_batch=1")
+    shown, refused = bertjob("script", *words), bertjob("submit", *words)
+    command = "bertjob image overlay --site ./s.yaml --path '$HOME/bertjob-env'"
+    assert shown.returncode == 0
+    assert shown.stdout.startswith("#!/usr/bin/env bash\n# squad-demo: ")
+    (line,) = shown.stderr.splitlines()
+    assert line.startswith("error: image.ref: nvcr.io/nvidia/pytorch:25.06-py3: has no bertjob in it")
+    assert line.endswith(f": {command}")
+    assert refused.returncode == 3
+    assert refused.stderr == f"bertjob: site s: {line.removeprefix('error: ')}\n"
+
+
 CHAIN = ("submit", "pretrain-seq128", "pretrain-seq512", "squad", "--chain", "--nodes", "16", "--gpus-per-node", "4")
 
 

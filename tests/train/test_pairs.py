@@ -9,7 +9,7 @@ from bertjob.config.load import load_job
 from bertjob.errors import DataError, SpecError
 from bertjob.estimate.sample_counts import pretraining_samples
 from bertjob.train.corpus.reader import Corpus
-from bertjob.train.tasks.pretraining.chance import keys
+from bertjob.train.tasks.pretraining.keyed_random import keys
 from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings, _truncated
 from bertjob.train.tasks.pretraining.samples import Samples
 from tests.train.corpora import FIRST, MARKS, numbered_corpus, random_corpus

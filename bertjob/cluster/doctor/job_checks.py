@@ -19,6 +19,8 @@ def plan(case: Case) -> Iterator[Finding]:
     ranks = f"{counted(shape.nodes, 'node')} x {counted(shape.tasks_per_node, 'rank')}"
     where = f"{ranks} by {shape.launcher} and engine {shape.engine}"
     yield ok("plan", f"{where}, {batch}" if case.named else where)
+    for problem in case.plan.problems:
+        yield fail("plan", problem.what, problem.remedy)
     for warning in case.plan.warnings if case.named else ():
         yield warn("plan", warning, "`--set`, or the job file")
 
@@ -51,6 +53,8 @@ def engine(case: Case) -> Iterator[Finding]:
 def image(case: Case) -> Iterator[Finding]:
     """Whether the image is here, which one it is, and what it holds."""
     found = case.image
+    if case.missing_overlay is not None:
+        yield fail("image", case.missing_overlay.what, case.missing_overlay.remedy)
     if found is None or (found.facts is None and case.machine.programs.modules_error):
         return  # without its modules the engine may not be there, which is said already
     if found.facts is None:
