@@ -143,7 +143,7 @@ def _without_effect(job: Job, site: Site) -> Iterator[str]:
 
 
 def _combination(job: Job, site: Site) -> Iterator[str]:
-    fitting = [name for name, row in LAUNCHERS.items() if site.scheduler in row.schedulers]
+    fitting = [name for name, row in LAUNCHERS.items() if row.works_under(site.scheduler)]
     if job.launcher not in fitting:
         where = SCHEDULERS[site.scheduler].where
         yield f"launcher {job.launcher} does not work {where}; these do: {', '.join(fitting)}"
