@@ -17,9 +17,10 @@ from bertjob.cluster.runs.outcome import word
 from bertjob.cluster.scheduler_answers import LIVE
 from bertjob.config.checks import kernel
 from bertjob.config.checks.compression import freeze_problem
-from bertjob.config.job import CkptType, Job
+from bertjob.config.job import Job
 from bertjob.config.load import read_job
 from bertjob.config.registry.optimizers import OPTIMIZERS
+from bertjob.config.registry.tasks import TASKS
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.estimate.estimate import steps
@@ -81,17 +82,9 @@ def _targets(plan: Plan, shown: tuple[str, ...]) -> list[str]:
     return [path for path in known if path is not None and not path.startswith(shown)]
 
 
-NEEDED_BY_MODELS = {"torch": "train", "numpy": "train", "transformers": "train", "tokenizers": "train"}
-"""Packages without which no model trains or answers, each with the extra of bertjob that brings it."""
 _SHOWN_DIFFERENCES = 3
 _MARGIN = 1.05
 """Of the number of steps: what characters tell of it is good to some percent."""
-_SQUAD = "; `bertjob data fetch squad` brings SQuAD"
-_REMEDIES: Mapping[str, str] = {
-    "data.train": _SQUAD,
-    "data.dev": _SQUAD,
-    "data.shards": "; `bertjob data prepare` makes it",
-}
 
 
 def check(plan: Plan, coming: Collection[str] = ()) -> None:
@@ -110,7 +103,7 @@ def check(plan: Plan, coming: Collection[str] = ()) -> None:
     check_image(plan)
     if (problem := missing_overlay(plan)) is not None:
         raise PreflightError(str(problem))
-    check_inputs({key: path for key, path in plan.inputs.items() if path not in coming}, plan.job.model.ckpt_type)
+    check_inputs({key: path for key, path in plan.inputs.items() if path not in coming}, plan.job)
     check_kernel(plan)
     check_setup(plan.site)
     check_packages(plan)
@@ -130,18 +123,18 @@ def check_setup(site: Site) -> None:
         raise PreflightError(f"site {site.name}: setup: {said.error.removeprefix('bash: -c: ')}")
 
 
-def check_inputs(inputs: Mapping[str, str], ckpt_type: CkptType | None = None) -> None:
+def check_inputs(inputs: Mapping[str, str], job: Job) -> None:
     """The files and folders that a plan needs are there and can be read.
 
     Args:
         inputs: paths by the key that names them (Plan.inputs).
-        ckpt_type: what the job says of the pretrained model.
+        job: what is to be trained.
 
     Raises:
         PreflightError: one is not; names key and path.
     """
     for key, path in inputs.items():
-        complaint = _complaint(key, Path(path), ckpt_type)
+        complaint = _complaint(key, Path(path), job)
         if complaint:
             raise PreflightError(f"{key}: {path}: {complaint}")
 
@@ -208,9 +201,9 @@ def check_continues(plan: Plan, run_dir: RunDir) -> None:
         )
 
 
-def _complaint(key: str, path: Path, ckpt_type: CkptType | None) -> str:
+def _complaint(key: str, path: Path, job: Job) -> str:
     try:
-        return _complaint_of_reachable(key, path, ckpt_type)
+        return _complaint_of_reachable(key, path, job)
     except OSError as error:  # pathlib takes only what is missing for an answer
         return _words(error)
 
@@ -219,12 +212,13 @@ def _words(error: OSError) -> str:
     return "you may not read it" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
 
 
-def _complaint_of_reachable(key: str, path: Path, ckpt_type: CkptType | None) -> str:
+def _complaint_of_reachable(key: str, path: Path, job: Job) -> str:
     if key == "model.init" and (not path.exists() or os.access(path, os.R_OK)):
-        found = recognise(path, ckpt_type)
+        found = recognise(path, job.model.ckpt_type)
         return found if isinstance(found, str) else ""
     if not path.exists():
-        return f"there is no such file or folder{_REMEDIES.get(key, '')}"
+        remedy = TASKS[job.task].data.get(key.removeprefix("data."))
+        return "there is no such file or folder" + (f"; {remedy}" if remedy else "")
     if not os.access(path, os.R_OK):
         return "you may not read it"
     if key in ("data.train", "data.dev") and path.is_dir():
@@ -246,9 +240,7 @@ def check_packages(plan: Plan) -> None:
     """
     if plan.engine != "none" or plan.site.python is not None:
         return
-    needed = {"torch": "train", "numpy": "train"}
-    if plan.job.task != "smoke":
-        needed |= NEEDED_BY_MODELS
+    needed = dict.fromkeys(TASKS[plan.job.task].packages, "train")
     if plan.job.mpi:
         needed["mpi4py"] = "train"
     if plan.job.backend == "deepspeed" or plan.job.model.kernel.enabled:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from bertjob.config.checks.batch_size import solve
 from bertjob.config.job import Job
 from bertjob.config.load import dump
+from bertjob.config.registry.tasks import TASKS
 from bertjob.config.site import Site
 from bertjob.launch import checks
 from bertjob.launch.argv import Word, parse, variable
@@ -96,6 +97,11 @@ class Plan(msgspec.Struct, frozen=True):
         return self.job.image.ref
 
     @property
+    def summary(self) -> str:
+        """What the ranks do, in a few words: how they share a batch, or that they train nothing."""
+        return TASKS[self.job.task].summary(self.job, self.accumulation, self.world_size)
+
+    @property
     def job_file(self) -> str:
         """Text of the run directory's job.yaml, for submit, which writes it, and the script, where submit did not."""
         return dump(self.job)
@@ -168,8 +174,8 @@ def _known(run_dir: str | None, here: Here) -> dict[str, str]:
 
 
 def _accumulation(job: Job, world_size: int) -> int:
-    """Micro batches of one step; a proof of the launch takes no steps."""
-    return 1 if job.task == "smoke" else solve(job.train.global_batch, job.train.micro_batch, world_size)
+    """Micro batches of one step; 1 for a task that takes no steps."""
+    return solve(job.train.global_batch, job.train.micro_batch, world_size) if TASKS[job.task].trains else 1
 
 
 def _python(job: Job, site: Site, here: Here) -> Word:

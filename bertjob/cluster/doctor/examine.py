@@ -106,7 +106,7 @@ def _problems(plan: Plan) -> dict[str, str]:
     found = {}
     for key, path in plan.inputs.items():
         try:
-            check_inputs({key: path}, plan.job.model.ckpt_type)
+            check_inputs({key: path}, plan.job)
             found[key] = ""
         except BertjobError as error:
             found[key] = str(error).removeprefix(f"{key}: ")
