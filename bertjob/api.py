@@ -45,7 +45,7 @@ def plan(job: Job, site: str | Site = "generic", run_dir: str | Path | None = No
     """
     where = load.load_site(site).value if isinstance(site, str) else site
     folder = new_run_dir(Path(RUNS), job.name).path if run_dir is None else Path(run_dir).absolute()
-    return _plan(job, where, str(folder), here())
+    return _plan(job, where, str(folder), here(), site if isinstance(site, str) else None)
 
 
 def submit(plan: Plan) -> Submitted:

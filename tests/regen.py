@@ -13,7 +13,7 @@ from bertjob.config.load import load_job, load_site
 from bertjob.config.reference import KINDS, reference
 from bertjob.config.search import shipped_folder
 from bertjob.config.site import Mount, Mpi, Site
-from bertjob.launch.plan import Here, plan
+from bertjob.launch.plan import Here, Plan, plan
 from bertjob.launch.script import script
 from tests import schedules_page
 
@@ -22,9 +22,14 @@ HERE = Here(python="/home/user/venv/bin/python", cwd="/home/user/bert", cpus=16)
 """A login node that is the same wherever the examples are made."""
 
 
-def example(site: Site, *settings: str, job: str = "squad") -> str:
-    """What ``bertjob script JOB`` prints with these settings."""
-    return script(plan(load_job(job, settings).value, site, None, HERE))
+def planned(site: Site, *settings: str, job: str = "squad") -> Plan:
+    """The plan of ``bertjob script JOB`` with these settings."""
+    return plan(load_job(job, settings).value, site, None, HERE)
+
+
+def text_of(name: str) -> str:
+    """Text of a file in slurm/examples."""
+    return script(EXAMPLES[name]())
 
 
 def site(name: str) -> Site:
@@ -32,37 +37,37 @@ def site(name: str) -> Site:
     return load_site(str(shipped_folder("site") / f"{name}.yaml")).value
 
 
-def _podman() -> str:
+def _podman() -> Plan:
     two_gpus = ("resources.nodes=2", "resources.gpus_per_node=2", "resources.cpus_per_task=8", "resources.time=4:00:00")
     image = "image.ref=registry.example.org/bertjob:latest"
     with_open_mpi_5 = msgspec.structs.replace(site("generic"), mpi=Mpi(version=5))
-    return example(with_open_mpi_5, *two_gpus, "engine=podman", "launcher=openmpi", image)
+    return planned(with_open_mpi_5, *two_gpus, "engine=podman", "launcher=openmpi", image)
 
 
-def _container(engine: str, image: str = "registry.example.org/bertjob:latest", **keys: object) -> str:
+def _container(engine: str, image: str = "registry.example.org/bertjob:latest", **keys: object) -> Plan:
     """Two nodes with two GPUs each, the image's python, and a scratch file system that the nodes share."""
     two_gpus = ("resources.nodes=2", "resources.gpus_per_node=2", "resources.cpus_per_task=8", "resources.time=4:00:00")
     with_scratch = msgspec.structs.replace(site("generic"), mounts=(Mount(source="$SCRATCH"),), **keys)
-    return example(with_scratch, *two_gpus, f"engine={engine}", f"image.ref={image}")
+    return planned(with_scratch, *two_gpus, f"engine={engine}", f"image.ref={image}")
 
 
-def _docker() -> str:
+def _docker() -> Plan:
     here = ("resources.gpus_per_node=2", "engine=docker", "image.ref=registry.example.org/bertjob:latest")
-    return example(site("local"), *here)
+    return planned(site("local"), *here)
 
 
-def _srun(launcher: str) -> str:
+def _srun(launcher: str) -> Plan:
     one_gpu = ("resources.nodes=4", "resources.gpus_per_node=1", "resources.cpus_per_task=8", "resources.time=4:00:00")
-    return example(site("generic"), *one_gpu, f"launcher={launcher}", "resources.account=<account>")
+    return planned(site("generic"), *one_gpu, f"launcher={launcher}", "resources.account=<account>")
 
 
-def _auto() -> str:
+def _auto() -> Plan:
     knows = Mpi(family="openmpi", version=4, pmi=("pmix",), slurm=("none", "pmi2", "pmix"))
     job = load_job("smoke", ("mpi=true", "launcher=auto", "resources.nodes=4", "resources.gpus_per_node=1"))
-    return script(plan(job.value, msgspec.structs.replace(site("generic"), mpi=knows), None, HERE))
+    return plan(job.value, msgspec.structs.replace(site("generic"), mpi=knows), None, HERE)
 
 
-def _onebit(preset: str, interface: str) -> str:
+def _onebit(preset: str, interface: str) -> Plan:
     """A cluster of which the network is known: it tells the mpirun and, of MPI, whether to hand it GPU buffers."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "generic.yaml"
@@ -76,18 +81,18 @@ def _onebit(preset: str, interface: str) -> str:
         "resources.gpus_per_node=4",
         "resources.cpus_per_task=8",
     )
-    return example(known, *by_mpi, job="squad-onebit")
+    return planned(known, *by_mpi, job="squad-onebit")
 
 
-def _two_nodes(name: str, *settings: str) -> str:
+def _two_nodes(name: str, *settings: str) -> Plan:
     of_site = site(name)
     account = ("resources.account=<account>",) if "account" in of_site.needs else ()
-    return example(of_site, "resources.nodes=2", *account, *settings)
+    return planned(of_site, "resources.nodes=2", *account, *settings)
 
 
-EXAMPLES: Mapping[str, Callable[[], str]] = {
+EXAMPLES: Mapping[str, Callable[[], Plan]] = {
     "alps-squad-2.sbatch": lambda: _two_nodes("alps"),
-    "daint-squad-8.sbatch": lambda: example(site("daint"), "resources.nodes=8", "resources.account=<account>"),
+    "daint-squad-8.sbatch": lambda: planned(site("daint"), "resources.nodes=8", "resources.account=<account>"),
     "eiger-squad-2.sbatch": lambda: _two_nodes("eiger"),
     "generic-squad-4.sbatch": lambda: _srun("srun"),
     "generic-squad-4-deepspeed.sbatch": lambda: _srun("deepspeed"),
@@ -109,7 +114,7 @@ EXAMPLES: Mapping[str, Callable[[], str]] = {
     "juwels-booster-squad-2.sbatch": lambda: _two_nodes("juwels-booster"),
     "leonardo-squad-2.sbatch": lambda: _two_nodes("leonardo"),
     "local-squad-2-docker.sh": _docker,
-    "local-squad-2.sh": lambda: example(site("local"), "resources.tasks_per_node=2"),
+    "local-squad-2.sh": lambda: planned(site("local"), "resources.tasks_per_node=2"),
     "lumi-squad-2.sbatch": lambda: _two_nodes("lumi", "train.global_batch=48"),
     "perlmutter-squad-2.sbatch": lambda: _two_nodes("perlmutter"),
 }
@@ -121,8 +126,8 @@ def main() -> None:
     folder = ROOT / "slurm/examples"
     for stale in set(folder.iterdir()) - {folder / name for name in EXAMPLES}:
         stale.unlink()
-    for name, made in EXAMPLES.items():
-        (folder / name).write_text(made())
+    for name in EXAMPLES:
+        (folder / name).write_text(text_of(name))
     for kind in KINDS:
         REFERENCES[kind].write_text(reference(kind))
     (ROOT / "jobs/schedules").mkdir(exist_ok=True)

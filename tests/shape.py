@@ -21,6 +21,7 @@ SHARED_STEMS: Mapping[str, str] = {
     "main": "entry point",
     "evaluate": "implementation of one protocol: train.tasks.Task",
     "task": "implementation of one protocol: train.tasks.Task",
+    "tasks": "parts of one registry: its rows, the checks that they name, the protocol of their code",
     "launchers": "the two halves of one registry",
     "lamb": "one optimizer and its 1-bit form, behind one protocol",
 }

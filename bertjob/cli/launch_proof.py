@@ -64,7 +64,7 @@ def show_proof(loaded: Loaded, as_json: bool) -> None:
     if queues and wanted.resources.nodes is None and site.defaults.nodes is None:
         wanted = replace(wanted, resources=replace(wanted.resources, nodes=_NODES))
     run_dir = RunDir(Path(request.run_dir).absolute()) if request.run_dir else new_run_dir(Path(RUNS), "proof")
-    planned = prove.proving(wanted, site, str(run_dir.path), here())
+    planned = prove.proving(wanted, site, str(run_dir.path), here(), request.site)
     if bad := left_out(planned):
         click.echo(said_of(bad, launch_words(loaded)), err=True)
         planned = without(planned, bad)

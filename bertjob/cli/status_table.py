@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from bertjob.cluster.runs.status import Row
+from bertjob.config.registry.tasks import metric
 
 _GAP = 2
 _STYLES = {"running": "green", "completed": "bold green", "pending": "yellow", "failed": "red", "lost": "red"}
@@ -48,7 +49,8 @@ def status_table(rows: Sequence[Row], width: int) -> Group:
         width: characters a line. Where they do not suffice, remarks go below the table, then columns that a person can
             do without are left out, then long names are folded; no number is cut.
     """
-    filled = {column: _Filled.of(column, rows) for column in _COLUMNS}
+    columns = (*_COLUMNS, *_metrics_columns(rows), _REMARK)
+    filled = {column: _Filled.of(column, rows) for column in columns}
     shown = {column: found for column, found in filled.items() if not rows or any(found.cells[1:])}
     below: list[Text] = []
     for spare in (column for column in _GIVEN_UP if column in shown):
@@ -95,9 +97,19 @@ def _step(row: Row) -> Text:
     return Text("" if row.step is None else f"{row.step}/{row.total_steps}")
 
 
-def _scores(row: Row) -> Text:
-    known = row.f1 is not None and row.exact_match is not None
-    return Text(f"{row.exact_match:.1f} {row.f1:.1f}" if known else "")
+def _metrics_columns(rows: Sequence[Row]) -> list[_Column]:
+    """A column for each set of metrics that runs have: runs of one task share theirs."""
+    return [_metrics_column(names) for names in dict.fromkeys(tuple(row.metrics) for row in rows) if names]
+
+
+def _metrics_column(names: tuple[str, ...]) -> _Column:
+    metrics = [metric(name) for name in names]
+
+    def cell(row: Row) -> Text:
+        of_these = tuple(row.metrics) == names
+        return Text(" ".join(f"{row.metrics[one.name]:.{one.digits}f}" for one in metrics) if of_these else "")
+
+    return _Column(" ".join(one.label for one in metrics), cell, right=True)
 
 
 def _remark(row: Row) -> Text:
@@ -139,8 +151,7 @@ _COLUMNS = (
     _SPEED,
     _ETA,
     _HEARTBEAT,
-    _Column("EM F1", _scores, right=True),
-    _REMARK,
 )
+"""Those before the metrics and the remark."""
 _GIVEN_UP = (_REMARK, _SITE, _SPEED, _LOSS, _ETA, _HEARTBEAT)
 """What a narrow table leaves out, the first one first."""

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 import socket
 import sys
 import time
@@ -18,9 +17,10 @@ from bertjob.cluster.runs.outcome import word
 from bertjob.cluster.scheduler_answers import LIVE
 from bertjob.config.checks import kernel
 from bertjob.config.checks.compression import freeze_problem
-from bertjob.config.job import CkptType, Job
+from bertjob.config.job import Job
 from bertjob.config.load import read_job
 from bertjob.config.registry.optimizers import OPTIMIZERS
+from bertjob.config.registry.tasks import TASKS
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.estimate.estimate import steps
@@ -28,33 +28,22 @@ from bertjob.estimate.job_files import samples_of
 from bertjob.formats.corpus_splits import SPLITS, TRAIN
 from bertjob.formats.pretrained import CONFIG, recognise
 from bertjob.launch.argv import parse, value
-from bertjob.launch.checks import refuse_unsaid
 from bertjob.launch.container import binds
 from bertjob.launch.engines import ENGINES
 from bertjob.launch.engines.references import PATH
 from bertjob.launch.plan import Plan
+from bertjob.launch.problems import Problem, overlay_command, refuse_problems
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.resume import command, differences
 from bertjob.rundir.state import read_state
 
-_WITHOUT_BERTJOB = re.compile(
-    r"(nvcr\.io[/#]nvidia|(docker\.io[/#])?(pytorch|rocm))/pytorch([:@].*)?|.*/lumi-multitorch[^/]*\.sif"
-)
-"""Images of others that have torch, and are named by sites and tutorials."""
-
 
 def check_image(plan: Plan) -> None:
-    """The image of a plan brings bertjob, as far as its name tells; and is there, where it is a path that is seen here.
+    """The image of a plan is there, where it is a path that is seen here.
 
     Raises:
-        PreflightError: it does not, or is not, or the engine could not start it; says what to do.
+        PreflightError: it is not, or the engine could not start it; says what to do.
     """
-    brought = plan.job.image.overlay or plan.job.image.source or plan.site.python
-    if plan.engine != "none" and not brought and _WITHOUT_BERTJOB.fullmatch(plan.image or ""):
-        raise PreflightError(
-            f"image.ref: {plan.image}: has no bertjob in it: make an environment that has by `bertjob image overlay`,"
-            " and say image.overlay; or name an image that `bertjob image build` has made"
-        )
     path = _path(plan)
     if path is None:
         return
@@ -75,6 +64,16 @@ def _path(plan: Plan) -> Path | None:
     return None if path is None else Path(path)
 
 
+def missing_overlay(plan: Plan) -> Problem | None:
+    """The problem of a plan whose `image.overlay` nobody has made yet; None where it is there, or is not seen here."""
+    overlay = plan.job.image.overlay
+    folder = value(parse(overlay), os.environ) if overlay and plan.engine != "none" else None
+    if folder is None or os.path.lexists(f"{folder}/bin/python"):  # a link to the image's Python, which is not here
+        return None
+    command = overlay_command(plan.job.image, plan.engine, plan.site, plan.site_given)
+    return Problem(f"image.overlay: {folder}: there is no such environment", command)
+
+
 def _targets(plan: Plan, shown: tuple[str, ...]) -> list[str]:
     """Where folders are mounted, as far as this machine knows the paths; but for what is shown there anyway."""
     assert plan.run_dir is not None
@@ -83,17 +82,9 @@ def _targets(plan: Plan, shown: tuple[str, ...]) -> list[str]:
     return [path for path in known if path is not None and not path.startswith(shown)]
 
 
-NEEDED_BY_MODELS = {"torch": "train", "numpy": "train", "transformers": "train", "tokenizers": "train"}
-"""Packages without which no model trains or answers, each with the extra of bertjob that brings it."""
 _SHOWN_DIFFERENCES = 3
 _MARGIN = 1.05
 """Of the number of steps: what characters tell of it is good to some percent."""
-_SQUAD = "; `bertjob data fetch squad` brings SQuAD"
-_REMEDIES: Mapping[str, str] = {
-    "data.train": _SQUAD,
-    "data.dev": _SQUAD,
-    "data.shards": "; `bertjob data prepare` makes it",
-}
 
 
 def check(plan: Plan, coming: Collection[str] = ()) -> None:
@@ -104,14 +95,16 @@ def check(plan: Plan, coming: Collection[str] = ()) -> None:
         coming: paths that jobs before it will make.
 
     Raises:
-        PreflightError: the site wants to be told more, a file or folder is missing, or a package that training needs,
+        PreflightError: the plan has problems, a file or folder is missing, or a package that training needs,
             or the model was trained with other layers; in one line.
         SpecError: a 1-bit optimizer would freeze after the end.
     """
-    refuse_unsaid(plan.job, plan.site)
-    check_inputs({key: path for key, path in plan.inputs.items() if path not in coming}, plan.job.model.ckpt_type)
-    check_kernel(plan)
+    refuse_problems(plan.problems, plan.site)
     check_image(plan)
+    if (problem := missing_overlay(plan)) is not None:
+        raise PreflightError(str(problem))
+    check_inputs({key: path for key, path in plan.inputs.items() if path not in coming}, plan.job)
+    check_kernel(plan)
     check_setup(plan.site)
     check_packages(plan)
     check_freeze(plan.job)
@@ -130,18 +123,18 @@ def check_setup(site: Site) -> None:
         raise PreflightError(f"site {site.name}: setup: {said.error.removeprefix('bash: -c: ')}")
 
 
-def check_inputs(inputs: Mapping[str, str], ckpt_type: CkptType | None = None) -> None:
+def check_inputs(inputs: Mapping[str, str], job: Job) -> None:
     """The files and folders that a plan needs are there and can be read.
 
     Args:
         inputs: paths by the key that names them (Plan.inputs).
-        ckpt_type: what the job says of the pretrained model.
+        job: what is to be trained.
 
     Raises:
         PreflightError: one is not; names key and path.
     """
     for key, path in inputs.items():
-        complaint = _complaint(key, Path(path), ckpt_type)
+        complaint = _complaint(key, Path(path), job)
         if complaint:
             raise PreflightError(f"{key}: {path}: {complaint}")
 
@@ -208,9 +201,9 @@ def check_continues(plan: Plan, run_dir: RunDir) -> None:
         )
 
 
-def _complaint(key: str, path: Path, ckpt_type: CkptType | None) -> str:
+def _complaint(key: str, path: Path, job: Job) -> str:
     try:
-        return _complaint_of_reachable(key, path, ckpt_type)
+        return _complaint_of_reachable(key, path, job)
     except OSError as error:  # pathlib takes only what is missing for an answer
         return _words(error)
 
@@ -219,12 +212,13 @@ def _words(error: OSError) -> str:
     return "you may not read it" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
 
 
-def _complaint_of_reachable(key: str, path: Path, ckpt_type: CkptType | None) -> str:
+def _complaint_of_reachable(key: str, path: Path, job: Job) -> str:
     if key == "model.init" and (not path.exists() or os.access(path, os.R_OK)):
-        found = recognise(path, ckpt_type)
+        found = recognise(path, job.model.ckpt_type)
         return found if isinstance(found, str) else ""
     if not path.exists():
-        return f"there is no such file or folder{_REMEDIES.get(key, '')}"
+        remedy = TASKS[job.task].data.get(key.removeprefix("data."))
+        return "there is no such file or folder" + (f"; {remedy}" if remedy else "")
     if not os.access(path, os.R_OK):
         return "you may not read it"
     if key in ("data.train", "data.dev") and path.is_dir():
@@ -246,9 +240,7 @@ def check_packages(plan: Plan) -> None:
     """
     if plan.engine != "none" or plan.site.python is not None:
         return
-    needed = {"torch": "train", "numpy": "train"}
-    if plan.job.task != "smoke":
-        needed |= NEEDED_BY_MODELS
+    needed = dict.fromkeys(TASKS[plan.job.task].packages, "train")
     if plan.job.mpi:
         needed["mpi4py"] = "train"
     if plan.job.backend == "deepspeed" or plan.job.model.kernel.enabled:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from bertjob.launch.schedulers import SCHEDULERS
+
 TIMEOUT_S = 5.0
 """What answers questions about itself does so in milliseconds; what takes longer hangs."""
 
-_SLURMS = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
 _SPEAKERS = frozenset({"sbatch", "squeue", "sacct", "scancel", "slurm_load_jobs error"})
 
 Process = subprocess.Popen[str]
@@ -46,7 +47,7 @@ def ask(*command: str, timeout: float = TIMEOUT_S, environment: Mapping[str, str
         command: its words.
         timeout: seconds until it is ended.
         environment: its variables (default: this process's). Those of an enclosing job are left out, since they would
-            change what Slurm's and MPI's commands say.
+            change what the commands of schedulers and MPI say.
     """
     variables = clean_environment(os.environ if environment is None else environment)
     return finish(start(command, variables), timeout)
@@ -94,13 +95,13 @@ def finish(started: Process | Reply, timeout: float) -> Reply:
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what would change the meaning of Slurm's commands; SLURM_CONF stays."""
+    """The environment without what would change the meaning of a scheduler's commands."""
     return {name: value for name, value in environment.items() if not leftover(name)}
 
 
 def leftover(name: str) -> bool:
-    """Whether an environment variable belongs to an enclosing job, or quietly changes what Slurm's commands do."""
-    return name.startswith(_SLURMS) and name != "SLURM_CONF"
+    """Whether an environment variable belongs to an enclosing job, or changes what a scheduler's commands do."""
+    return any(scheduler.leftover(name) for scheduler in SCHEDULERS.values())
 
 
 def one_line(output: str) -> str:

@@ -5,10 +5,12 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from bertjob.cluster.runs.catalog import Run
+if TYPE_CHECKING:  # the catalog reads the index of runs, which those who ask for facts need not
+    from bertjob.cluster.runs.catalog import Run
 
 
 class JobState(StrEnum):
@@ -76,7 +78,7 @@ class Answer:
     controller: str = ""
     accounting: str = ""
 
-    def job(self, run: Run) -> JobInfo:
+    def job(self, run: "Run") -> JobInfo:
         """What is known about the job of a run; its state is unknown when that is nothing."""
         return self.jobs.get(run.path, NOT_ASKED if self.controller else UNKNOWN)
 

@@ -1,6 +1,5 @@
 """Submit plans: check, write the run directory, hand the script to the scheduler; or leave nothing behind."""
 
-import itertools
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from bertjob.cluster.images import engine
 from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.cluster.runs import catalog, create
 from bertjob.cluster.runs.catalog import Run
-from bertjob.config.checks.kernel import MARK, mark, mismatch
-from bertjob.errors import PreflightError, SchedulerError, of_job
+from bertjob.errors import SchedulerError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
+from bertjob.launch.problems import refuse_chain
 from bertjob.rundir.directory import RunDir
 
 _log = logging.getLogger(__name__)
@@ -76,24 +75,13 @@ def check_chain(plans: Sequence[Plan]) -> None:
     """All that is checked before the first job is queued.
 
     Raises:
-        PreflightError: as for `check_submission` and `check_layers`.
+        PreflightError: as for `check_submission` and `refuse_chain`.
     """
     coming = frozenset(str(create.of(plan).model) for plan in plans)
     for plan in plans:
         with of_job(plan.job.name if len(plans) > 1 else None):
             check_submission(plan, coming)
-    check_layers(plans)
-
-
-def check_layers(plans: Sequence[Plan]) -> None:
-    """Each job goes on with the layers that the one before it trains with.
-
-    Raises:
-        PreflightError: one does not.
-    """
-    for before, after in itertools.pairwise(plans):
-        if wrong := mismatch(after.job.model.kernel, {MARK: mark(before.job.model.kernel)}, f"job {before.job.name}"):
-            raise PreflightError(f"job {after.job.name}: {wrong}")
+    refuse_chain([plan.job for plan in plans])
 
 
 def submit_chain(plans: Sequence[Plan]) -> list[Submitted]:

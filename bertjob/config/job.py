@@ -4,7 +4,6 @@ A job file is YAML with exactly these keys; ``bertjob schema job`` prints their 
 both made from this module. ``None`` means "not said here": the site's ``defaults`` or the training decides.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -31,13 +30,7 @@ Name = Annotated[
 """Of a job or a site: part of paths, and of lines of the scheduler."""
 
 Task = Literal["squad", "pretrain", "mlm", "smoke"]
-UNREAD: Mapping[Task, tuple[str, ...]] = {
-    "squad": ("pretraining",),
-    "pretrain": (),
-    "mlm": (),
-    "smoke": ("pretraining", "model", "train", "evaluation", "optimizer", "schedule"),
-}
-"""Sections that a task does not read."""
+"""Names of the rows of registry/tasks.py."""
 Kind = Literal["bert", "roberta"]
 Norm = Literal["post", "pre"]
 CkptType = Literal["hf", "tf", "deepspeed", "bertjob"]

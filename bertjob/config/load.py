@@ -9,8 +9,9 @@ import yaml
 
 from bertjob.config import walltime
 from bertjob.config.fabric import lay_under, preset_of
-from bertjob.config.job import UNREAD, Job, OneBit, Resources
+from bertjob.config.job import Job, OneBit, Resources
 from bertjob.config.registry.optimizers import OPTIMIZERS
+from bertjob.config.registry.tasks import unread_sections
 from bertjob.config.search import find
 from bertjob.config.site import Site
 from bertjob.config.validate import build, origins
@@ -135,7 +136,7 @@ def dump(value: msgspec.Struct) -> str:
 
 def _unread(job: Job) -> Iterator[str]:
     default = Job(name=job.name)
-    for name in UNREAD[job.task]:
+    for name in unread_sections(job):
         if getattr(job, name) == getattr(default, name):
             yield name
 

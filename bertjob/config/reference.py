@@ -51,7 +51,7 @@ def keys(kind: Kind) -> list[Key]:
 
 def reference(kind: Kind) -> str:
     """jobs/KEYS.md or slurm/sites/KEYS.md: every key, as Markdown."""
-    lines = [f"# Keys of {kind} files", "", "Made from `bertjob/spec/` by `make regen`; do not edit.", ""]
+    lines = [f"# Keys of {kind} files", "", "Made from `bertjob/config/` by `make regen`; do not edit.", ""]
     lines += [f"A whole number is at most {LARGEST} where no other limit is given.", ""]
     lines += ["| key | type | default | |", "|---|---|---|---|"]
     lines += [

@@ -1,13 +1,23 @@
 """What an estimate needs to know of a job's files: the sizes of its model, the lengths of its data."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bertjob.config.job import Job
+from bertjob.config.registry.code import load_code
+from bertjob.config.registry.tasks import TASKS
 from bertjob.errors import SpecError
 from bertjob.estimate.model_size import KNOWN, Sizes, sizes
-from bertjob.estimate.sample_counts import SQUAD, WIKIPEDIA, Samples, pretraining_samples, squad_samples
+from bertjob.estimate.sample_counts import (
+    SQUAD,
+    WIKIPEDIA,
+    Samples,
+    full_sentence_samples,
+    pair_samples,
+    squad_samples,
+)
 from bertjob.formats.pretrained import config_names, recognise
 
 
@@ -44,28 +54,43 @@ def _vocabulary_of(job: Job) -> int | None:
     return None
 
 
-def _pretraining(job: Job) -> tuple[Samples, str]:
+def samples_of(job: Job) -> tuple[Samples, str]:
+    """What a resolved job trains on, and where that is from, in words.
+
+    Raises:
+        SpecError: the task takes no steps, or the data are not what it reads.
+    """
+    counter = TASKS[job.task].samples
+    if counter is None:
+        raise SpecError(f"task {job.task} takes no steps: there is nothing to estimate")
+    return cast("Callable[[Job], tuple[Samples, str]]", load_code(counter))(job)
+
+
+def full_sentences(job: Job) -> tuple[Samples, str]:
+    """Samples of full sentences; see `samples_of`."""
+    samples = full_sentence_samples(job)
+    return samples, f"samples of {samples.tokens:.0f} tokens"
+
+
+def pairs(job: Job) -> tuple[Samples, str]:
+    """Pairs for the next sentence, by the length of the documents of the job's corpus; see `samples_of`."""
     match _manifest_of(job):
         case {"train": {"documents": int(documents), "tokens": int(tokens)}} if documents and tokens:
             document = tokens / documents
             whose = f"documents of {document:.0f} tokens as in {job.data.shards}"
         case _:
             document, whose = WIKIPEDIA, "documents like Wikipedia's"
-    samples = pretraining_samples(job, document)
+    samples = pair_samples(job, document)
     made = f"samples of {samples.tokens:.0f} tokens"
     return samples, made if samples.tokens == job.train.max_seq_length else f"{made}, from {whose}"
 
 
-def samples_of(job: Job) -> tuple[Samples, str]:
-    """What a resolved job trains on, and where that is from, in words.
+def squad(job: Job) -> tuple[Samples, str]:
+    """Questions of a SQuAD file, or as many as SQuAD v1.1 has where the file is not here; see `samples_of`.
 
     Raises:
         SpecError: the data are no SQuAD file.
     """
-    if job.task in ("pretrain", "mlm"):
-        return _pretraining(job)
-    if job.task == "smoke":
-        raise SpecError("task smoke takes no steps: there is nothing to estimate")
     place = job.data.train
     if place is None or not Path(place).is_file():
         return SQUAD, "SQuAD v1.1 by its published numbers"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from bertjob.config.checks.lengths import MARKS
+from bertjob.config.checks.tasks import MARKS
 from bertjob.config.job import Job, Train
 
 CHARACTERS_A_TOKEN = 4.8
@@ -42,26 +42,35 @@ _DRAWS = 4000
 """Pairs that are tried out: means within 1 %."""
 
 
-def pretraining_samples(job: Job, document: float) -> Samples:
-    """Of pre-training.
+def full_sentence_samples(job: Job) -> Samples:
+    """Of full sentences, which go on over the ends of documents and fill every sample."""
+    tokens = float(job.train.max_seq_length)
+    return Samples(None, tokens, tokens**2, _masked(job, tokens))
 
-    Full sentences (task mlm) go on over the ends of documents and fill every sample; pairs end with their documents.
+
+def pair_samples(job: Job, document: float) -> Samples:
+    """Of pairs for the next sentence, which end with their documents.
 
     Args:
         job: the job.
         document: mean tokens of a document.
     """
-    train, said = job.train, job.pretraining
-    full = float(train.max_seq_length)
-    tokens, squares = _pairs(job, document) if job.task == "pretrain" else (full, full**2)
-    masked = said.masked * (tokens - MARKS)
-    if train.batching == "padded":
-        tokens, squares = full, full**2
-    return Samples(None, tokens, squares, min(masked, float(said.max_predictions_per_seq or masked)))
+    tokens, squares = _pairs(job, document)
+    masked = _masked(job, tokens)
+    if job.train.batching == "padded":
+        tokens = float(job.train.max_seq_length)
+        squares = tokens**2
+    return Samples(None, tokens, squares, masked)
+
+
+def _masked(job: Job, tokens: float) -> float:
+    """Masked tokens of a sample."""
+    masked = job.pretraining.masked * (tokens - MARKS)
+    return min(masked, float(job.pretraining.max_predictions_per_seq or masked))
 
 
 def _pairs(job: Job, document: float) -> tuple[float, float]:
-    """Mean tokens of pairs for the next sentence, and the mean of their squares, by trying them out.
+    """Mean tokens of pairs, and the mean of their squares, by trying them out.
 
     Documents of exponentially distributed lengths are cut to pairs one after another, as training does; the second
     segment of a random pair is from any place of another document, and what it stands for begins the next pair.

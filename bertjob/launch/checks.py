@@ -17,8 +17,6 @@ from bertjob.launch.resolve import shape
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.text import counted
 
-_SHORT_OPTIONS = {"account": "-A", "constraint": "-C", "partition": "-p", "time": "-t"}
-"""Of bertjob's verbs, by the resources that a site may require; they are called as Slurm calls them."""
 _INTERFACE = re.compile(r"[\w.:@-]{1,15}", re.ASCII)
 """What Linux takes, without its stranger characters."""
 
@@ -76,25 +74,6 @@ def refuse_submit(site: Site) -> None:
     """
     if not SCHEDULERS[site.scheduler].queues:
         raise PreflightError(f"site {site.name} has no scheduler: use bertjob run")
-
-
-def refuse_unsaid(job: Job, site: Site) -> None:
-    """Stop a submission that does not say what the site wants to be told.
-
-    Raises:
-        PreflightError: one line.
-    """
-    if lacking := list(unsaid(job, site)):
-        raise PreflightError(f"site {site.name}: {'; '.join(lacking)}")
-
-
-def unsaid(job: Job, site: Site) -> Iterator[str]:
-    """What the site wants every job to say, and this one does not."""
-    for key in site.needs:
-        long, short = f"--{key}", _SHORT_OPTIONS[key]
-        asked = job.resources
-        if not getattr(asked, key) and not SCHEDULERS[site.scheduler].has_option(asked.sbatch, long, short):
-            yield f"jobs must say their {key} here: {short} {key.upper()}, or resources.{key}"
 
 
 def refuse_run_dir(run_dir: str, job: Job, site: Site) -> None:
@@ -164,7 +143,7 @@ def _without_effect(job: Job, site: Site) -> Iterator[str]:
 
 
 def _combination(job: Job, site: Site) -> Iterator[str]:
-    fitting = [name for name, row in LAUNCHERS.items() if site.scheduler in row.schedulers]
+    fitting = [name for name, row in LAUNCHERS.items() if row.works_under(site.scheduler)]
     if job.launcher not in fitting:
         where = SCHEDULERS[site.scheduler].where
         yield f"launcher {job.launcher} does not work {where}; these do: {', '.join(fitting)}"

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from bertjob.config.checks.batch_size import solve
 from bertjob.config.job import Job
 from bertjob.config.load import dump
+from bertjob.config.registry.tasks import TASKS
 from bertjob.config.site import Site
 from bertjob.launch import checks
 from bertjob.launch.argv import Word, parse, variable
@@ -18,6 +19,7 @@ from bertjob.launch.engines import ENGINES
 from bertjob.launch.environment import OWN, exports
 from bertjob.launch.input_paths import needs
 from bertjob.launch.launchers import Start, launch
+from bertjob.launch.problems import Problem, find_problems
 from bertjob.launch.resolve import Here, Shape, resolve, shape
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 
@@ -56,6 +58,8 @@ class Plan(msgspec.Struct, frozen=True):
         files: lines of the script that make ready what launcher and engine want to find.
         inputs: files and folders that must be there beforehand, by the key that names them.
         warnings: lines for people: what works, but may not be meant.
+        problems: what stops the job in any case, e.g. an image without bertjob; `submit` refuses it.
+        site_given: the name or file by which the user names the site, for commands in messages.
     """
 
     job: Job
@@ -69,6 +73,8 @@ class Plan(msgspec.Struct, frozen=True):
     files: str
     inputs: Mapping[str, str]
     warnings: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    site_given: str
 
     @property
     def world_size(self) -> int:
@@ -91,12 +97,17 @@ class Plan(msgspec.Struct, frozen=True):
         return self.job.image.ref
 
     @property
+    def summary(self) -> str:
+        """What the ranks do, in a few words: how they share a batch, or that they train nothing."""
+        return TASKS[self.job.task].summary(self.job, self.accumulation, self.world_size)
+
+    @property
     def job_file(self) -> str:
         """Text of the run directory's job.yaml, for submit, which writes it, and the script, where submit did not."""
         return dump(self.job)
 
 
-def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
+def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str | None = None) -> Plan:
     """Decide how a job starts at a site.
 
     Args:
@@ -104,6 +115,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         site: where.
         run_dir: absolute path of the run directory; None: the script makes one when it runs.
         here: facts of this machine.
+        site_given: the name or file by which the user names the site (default: its name).
 
     Raises:
         PreflightError: the job cannot work there; one line with all that stands against it.
@@ -150,6 +162,8 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here) -> Plan:
         files="\n".join(filter(None, (launched.files, preparation(form.engine, told, ("RUN", "RUNS"))))),
         inputs={need.key: need.path for need in needs(whole) if isinstance(need.path, str) and not need.written},
         warnings=tuple(checks.warnings(whole, site, gpus_said)),
+        problems=tuple(find_problems(whole, site, site_given or site.name)),
+        site_given=site_given or site.name,
     )
 
 
@@ -160,8 +174,8 @@ def _known(run_dir: str | None, here: Here) -> dict[str, str]:
 
 
 def _accumulation(job: Job, world_size: int) -> int:
-    """Micro batches of one step; a proof of the launch takes no steps."""
-    return 1 if job.task == "smoke" else solve(job.train.global_batch, job.train.micro_batch, world_size)
+    """Micro batches of one step; 1 for a task that takes no steps."""
+    return solve(job.train.global_batch, job.train.micro_batch, world_size) if TASKS[job.task].trains else 1
 
 
 def _python(job: Job, site: Site, here: Here) -> Word:

@@ -42,7 +42,7 @@ class Facts(msgspec.Struct, frozen=True):
         slurm: types that ``srun --mpi=list`` tells; none where that is not known.
         engine: container engine.
         needs_mpi: whether the ranks call MPI_Init.
-        scheduler: `slurm`, or `none` for this machine alone.
+        scheduler: of the site, `none` for this machine alone.
     """
 
     program: Library
@@ -50,7 +50,7 @@ class Facts(msgspec.Struct, frozen=True):
     slurm: tuple[str, ...]
     engine: str
     needs_mpi: bool
-    scheduler: Literal["slurm", "none"] = "slurm"
+    scheduler: str = "slurm"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -86,7 +86,7 @@ def verdicts(facts: Facts) -> tuple[Verdict, ...]:
     """A verdict on each launcher: those that work, best first; then where a fact is missing; then the others."""
     order = ("works", "unknown")
     rows = sorted(LAUNCHERS.items(), key=lambda item: item[1].preference)
-    here = [(launcher, row) for launcher, row in rows if facts.scheduler in row.schedulers]
+    here = [(launcher, row) for launcher, row in rows if row.works_under(facts.scheduler)]
     found = [one for launcher, row in here for one in cast("Predict", load_code(row.predict))(facts, launcher)]
     return tuple(sorted(found, key=lambda one: order.index(one.outcome) if one.outcome in order else len(order)))
 

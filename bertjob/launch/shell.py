@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch import checks
-from bertjob.launch.argv import Word, quote, variable
+from bertjob.launch.argv import Word, parse, quote, value, variable
 from bertjob.launch.container import binds, container, preparation, presence, with_gpus
 from bertjob.launch.engines import ENGINES, Bind
 from bertjob.launch.environment import exports
@@ -61,7 +61,8 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
     exported = with_gpus(whole, exports(whole, site, scheduler.cores(whole.resources.cpus_per_task)))
     wanted = binds(whole, site, here.cwd, here.linked, here.environment)
     checks.refuse_links(wanted, whole, site)
-    there = tuple(bind for bind in wanted if _may_be_there(bind, here))
+    overlay = whole.image.overlay
+    there = tuple(bind for bind in wanted if _may_be_there(bind, here, parse(overlay) if overlay else None))
     told = container(whole, site, exported, there, here.cwd, _folder(whole.engine))
     engine = ENGINES[whole.engine].command(replace(told, stdin=True, tty=tty))
     return Shell(
@@ -90,8 +91,13 @@ def script(shell: Shell) -> str:
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def _may_be_there(bind: Bind, here: Here) -> bool:
-    return not isinstance(bind.source, str) or here.is_folder(bind.source)
+def _may_be_there(bind: Bind, here: Here, overlay: Word | None) -> bool:
+    """Whether a folder is here, or only the nodes know: a variable may have another value there.
+
+    Not where it names an overlay, which is on a file system that all see.
+    """
+    source = value(bind.source, here.environment) if bind.source == overlay else bind.source
+    return not isinstance(source, str) or here.is_folder(source)
 
 
 def _folder(engine: str) -> Word:

@@ -140,7 +140,7 @@ class RunDir(msgspec.Struct, frozen=True):
 
     @property
     def evaluation(self) -> Path:
-        """exact_match and f1."""
+        """The metrics of the final evaluation, and what else the task says of it."""
         return self.path / "eval.json"
 
     @property

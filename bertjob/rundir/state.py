@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -31,8 +32,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     loss: float | None = None
     samples_per_second: float | None = None
     eta_seconds: float | None = None
-    exact_match: float | None = None
-    f1: float | None = None
+    metrics: Mapping[str, float] = {}
+    """Of the final evaluation: those that the task's row lists, in its order."""
     exit_code: int | None = None
     """Set in the phases done (0), checkpointed (85) and failed."""
     error: str = ""
@@ -43,7 +44,15 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line that status repeats, e.g. a checkpoint that could not be written."""
 
 
+class _Scores(msgspec.Struct, frozen=True):
+    """The metrics of a state that was written before states had a mapping of them."""
+
+    exact_match: float | None = None
+    f1: float | None = None
+
+
 _DECODER = msgspec.json.Decoder(RunState)
+_SCORES = msgspec.json.Decoder(_Scores)
 _LONGEST = 1 << 14
 """Bytes; a heartbeat has some hundreds."""
 
@@ -62,11 +71,19 @@ def read_state(path: Path | str) -> RunState | None:
     try:  # the system's own calls take a third of Path.read_bytes: status reads thousands
         file = os.open(path, os.O_RDONLY)
         try:
-            return _DECODER.decode(os.read(file, _LONGEST))
+            return _decode(os.read(file, _LONGEST))
         finally:
             os.close(file)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def _decode(text: bytes) -> RunState:
+    state = _DECODER.decode(text)
+    if state.metrics or b'"f1"' not in text:
+        return state
+    scores = msgspec.structs.asdict(_SCORES.decode(text))
+    return msgspec.structs.replace(state, metrics={name: value for name, value in scores.items() if value is not None})
 
 
 def age(state: RunState, now: float | None = None) -> float:

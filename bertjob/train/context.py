@@ -1,7 +1,7 @@
 """One rank that has met the others: what a task is given to do its work."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -47,11 +47,14 @@ class Start:
             mpi.leave()
 
 
-class Work(Protocol):
-    """A module that does what a task is."""
+@dataclass(frozen=True)
+class Work:
+    """What a rank does once it has met the others.
 
-    def is_finished(self, run_dir: RunDir, job: Job) -> bool:
-        """Whether nothing is left to do."""
+    Attributes:
+        is_finished: whether nothing is left to do in a run directory; called by rank 0.
+        run: do it and return the exit code; called by all ranks.
+    """
 
-    def run(self, start: Start) -> int:
-        """Do it; called by all ranks. Returns the exit code."""
+    is_finished: Callable[[RunDir, Job], bool]
+    run: Callable[[Start], int]

@@ -1,7 +1,6 @@
 """One rank of a run, from job.yaml to its exit code."""
 
 import functools
-import importlib
 import logging
 import os
 import socket
@@ -14,6 +13,8 @@ import torch.distributed as dist
 
 from bertjob.config.job import Job
 from bertjob.config.load import read_job
+from bertjob.config.registry.code import load_code
+from bertjob.config.registry.tasks import TASKS
 from bertjob.errors import BertjobError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World, check_world, world_from
@@ -88,9 +89,9 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
 
 
 def _work(job: Job) -> Work:
-    """The module that does what the job's task is; a proof of the launch needs nothing of a training."""
-    name = "tasks.smoke" if job.task == "smoke" else "trainer"
-    return cast("Work", importlib.import_module(f"bertjob.train.{name}"))
+    """What the job's task does: a training, or work of its own, which needs nothing of a training."""
+    row = TASKS[job.task]
+    return cast("Work", load_code("bertjob.train.trainer:TRAINING" if row.trains else row.code))
 
 
 def _tell(logs: Logs, report: Report, departure: Departure, silent: list[str]) -> None:

@@ -1,8 +1,8 @@
 """A training around its loop: task, back end and resume before it; evaluation and the trained model after it."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
 import torch
@@ -10,6 +10,8 @@ from torch import nn
 
 from bertjob.config.checks import batch_size, compression
 from bertjob.config.job import Job
+from bertjob.config.registry.code import load_code
+from bertjob.config.registry.tasks import TASKS, evaluates
 from bertjob.errors import REQUEUE_EXIT_CODE, CheckpointError, SpecError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import read_state
@@ -19,7 +21,7 @@ from bertjob.train.backends import Backend
 from bertjob.train.checkpoint import checkpoint
 from bertjob.train.checkpoint.checkpoint import Progress, Saver
 from bertjob.train.checkpoint.export import export_model, write_together
-from bertjob.train.context import Start
+from bertjob.train.context import Start, Work
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.distributed.watchdog import Watch
 from bertjob.train.loop import Training, train
@@ -27,8 +29,6 @@ from bertjob.train.model.kernel.install import install
 from bertjob.train.reporting.hparams import hparams, versions, write_hparams, write_provenance
 from bertjob.train.reporting.report import Report
 from bertjob.train.tasks import Task
-from bertjob.train.tasks.pretraining.task import PretrainTask
-from bertjob.train.tasks.squad.task import SquadTask
 
 
 def make_backend(model: nn.Module, job: Job, world: World, device: torch.device, accumulation: int) -> Backend:
@@ -56,16 +56,10 @@ def make_backend(model: nn.Module, job: Job, world: World, device: torch.device,
 
 
 _LOG = logging.getLogger(__name__)
-TASKS: dict[str, Callable[[Job, RunDir, Ranks, torch.device], Task]] = {
-    "squad": SquadTask.from_job,
-    "pretrain": PretrainTask.from_job,
-    "mlm": PretrainTask.from_job,
-}
-"""What makes each task; called by all ranks at the same time."""
 
 
 def is_finished(run_dir: RunDir, job: Job) -> bool:
-    """Whether nothing is left to do: trained, answered where there are questions, exported."""
+    """Whether nothing is left to do: trained, evaluated where the job says on what, exported."""
     state = read_state(run_dir.state)
     return (
         state is not None
@@ -73,11 +67,6 @@ def is_finished(run_dir: RunDir, job: Job) -> bool:
         and run_dir.model.is_dir()
         and (not evaluates(job) or read_evaluation(run_dir) is not None)
     )
-
-
-def evaluates(job: Job) -> bool:
-    """Whether the job says what to evaluate on; shards have documents for it."""
-    return job.data.dev is not None or job.data.shards is not None
 
 
 def prepare(
@@ -105,7 +94,7 @@ def prepare(
     """
     accumulation = batch_size.solve(job.train.global_batch, job.train.micro_batch, ranks.world.size)
     report.phase("features")
-    task = TASKS[job.task](job, run_dir, ranks, device)
+    task = cast("type[Task]", load_code(TASKS[job.task].code)).from_job(job, run_dir, ranks, device)
     if ranks.world.size > 1 and (wrong := compression.freeze_problem(job.optimizer, task.total_steps)):
         raise SpecError(wrong)
     flags = install(task.model, job, ranks.world, device)
@@ -131,10 +120,10 @@ def prepare(
 
 
 def finish(training: Training, run_dir: RunDir) -> Mapping[str, float]:
-    """Answer the dev questions unless that is done, and export the model; called by all ranks.
+    """Evaluate the model unless that is done, and export it; called by all ranks.
 
     Returns:
-        The metrics, on rank 0; empty on others and where the job has no dev questions.
+        The metrics, on rank 0; empty on others and where the job does not say what to evaluate on.
 
     Raises:
         CheckpointError: the model cannot be written.
@@ -235,7 +224,12 @@ def run(start: Start) -> int:
     with report.working():
         metrics = finish(training, run_dir)
     start.part()
-    report.end("done", 0, metrics=metrics)
+    listed = (metric.name for metric in TASKS[start.job.task].metrics)
+    report.end("done", 0, metrics={name: metrics[name] for name in listed if name in metrics})
     if ranks.first:
         _LOG.info("done: the model is in %s", run_dir.model)
     return 0
+
+
+TRAINING = Work(is_finished, run)
+"""What a rank does of every task that takes steps."""

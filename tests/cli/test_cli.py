@@ -121,22 +121,24 @@ def test_a_refusal_of_sbatch_is_one_line(bertjob, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "summary"),
+    ("job", "options", "summary"),
     [
-        ([], "1 node x 1 rank by srun, without a container, batch 16 = 8 x 2 x 1"),
+        ("squad-demo", [], "1 node x 1 rank by srun, without a container, batch 16 = 8 x 2 x 1"),
+        ("smoke", ["--nodes", "3"], "3 nodes x 1 rank by srun, without a container, no training"),
         (
+            "squad-demo",
             ["--nodes", "2", "--ntasks-per-node", "4", "--set", "train.micro_batch=2"],
             "2 nodes x 4 ranks by srun, without a container, batch 16 = 2 x 1 x 8",
         ),
     ],
 )
-def test_submit_sums_up_what_it_submitted(bertjob, tmp_path, options, summary):
+def test_submit_sums_up_what_it_submitted(bertjob, tmp_path, job, options, summary):
     commands = Commands(tmp_path / "bin")
     commands.make("srun")
     commands.make("sbatch", "Submitted batch job 4711\n")
-    done = bertjob("submit", "squad-demo", *options, PATH=f"{commands.folder}:{os.environ['PATH']}")
+    done = bertjob("submit", job, *options, PATH=f"{commands.folder}:{os.environ['PATH']}")
     assert done.stdout == "4711\n"
-    assert f"squad-demo at generic: {summary}\n" in done.stderr
+    assert f"{job} at generic: {summary}\n" in done.stderr
 
 
 def test_a_dry_run_of_submit_can_be_read_by_programs(bertjob):
@@ -144,6 +146,21 @@ def test_a_dry_run_of_submit_can_be_read_by_programs(bertjob):
     told = json.loads(bertjob(*request, "--json").stdout)
     assert told == {"script": bertjob(*request).stdout, "run_dir": str(bertjob.folder / "there")}
     assert list(bertjob.folder.iterdir()) == []
+
+
+def test_script_prints_what_submit_refuses_and_says_so(bertjob):
+    site = bertjob.folder / "s.yaml"
+    site.write_text("{name: s, engine: podman, image: {ref: 'nvcr.io/nvidia/pytorch:25.06-py3'}, defaults: {time: 10}}")
+    words = ("squad-demo", "--site", "./s.yaml", "--gpus-per-node", "1", "--set", "train.micro_batch=1")
+    shown, refused = bertjob("script", *words), bertjob("submit", *words)
+    command = "bertjob image overlay --site ./s.yaml --path '$HOME/bertjob-env'"
+    assert shown.returncode == 0
+    assert shown.stdout.startswith("#!/usr/bin/env bash\n# squad-demo: ")
+    (line,) = shown.stderr.splitlines()
+    assert line.startswith("error: image.ref: nvcr.io/nvidia/pytorch:25.06-py3: has no bertjob in it")
+    assert line.endswith(f": {command}")
+    assert refused.returncode == 3
+    assert refused.stderr == f"bertjob: site s: {line.removeprefix('error: ')}\n"
 
 
 CHAIN = ("submit", "pretrain-seq128", "pretrain-seq512", "squad", "--chain", "--nodes", "16", "--gpus-per-node", "4")

@@ -11,6 +11,7 @@ from bertjob.cluster.preflight import check_inputs
 from bertjob.cluster.runs import catalog, create, index
 from bertjob.cluster.runs.catalog import Run
 from bertjob.config import search
+from bertjob.config.job import Job
 from bertjob.errors import PreflightError, SpecError
 from bertjob.rundir.directory import RunDir
 
@@ -226,7 +227,7 @@ def test_what_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(SpecError, match="you may not read it"):
         search.find("job", "somebody/job.yaml")
     with pytest.raises(PreflightError, match="you may not read it"):
-        check_inputs({"data.train": "/somebody/train.json"})
+        check_inputs({"data.train": "/somebody/train.json"}, Job(name="x"))
 
 
 def test_the_model_of_a_run_that_is_not_there_is_named_with_the_key_and_the_steps_there_are(tmp_path: Path) -> None:

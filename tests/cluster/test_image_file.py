@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from planned import HERE, SLURM, SMALL, with_
 
-from bertjob.cluster.preflight import check_image
+from bertjob.cluster.preflight import check, check_image, missing_overlay
 from bertjob.config.job import Engine, Image, Job
 from bertjob.config.site import Mount
 from bertjob.errors import PreflightError
@@ -31,22 +30,28 @@ def test_a_file_that_is_not_there_is_refused(image: str, monkeypatch: pytest.Mon
     assert told == "image.ref: /nowhere/a.sif: there is no such file or folder"
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        "nvcr.io/nvidia/pytorch:24.11-py3",
-        "rocm/pytorch",
-        "docker.io/pytorch/pytorch:2.6",
-        "$NOBODY_KNOWS/lumi-multitorch-full-u24.sif",
-    ],
-)
-def test_an_image_of_others_needs_what_brings_bertjob_into_it(image: str) -> None:
-    told = f"image.ref: {image}: has no bertjob in it: make an environment that has by `bertjob image overlay`, and say"
-    assert refused(planned("apptainer", image, Path("/runs/j"))).startswith(told)
-    for brought in (Image(ref=image, overlay="$SCRATCH/env"), Image(ref=image, source="/home/me/bertjob")):
-        here = msgspec.structs.replace(HERE, is_folder=lambda path: True)
-        check_image(plan(Job(name="j", **SMALL, engine="apptainer", image=brought), SLURM, "/runs/j", here))
-    check_image(planned("apptainer", "group/pytorch:24.11-py3", Path("/runs/j")))
+def overlaid(folder: str, tmp_path: Path) -> Plan:
+    job = Job(name="j", **SMALL, engine="podman", image=Image(ref="b:1", overlay=folder))
+    return plan(job, SLURM, str(tmp_path / "run"), HERE)
+
+
+def test_an_overlay_that_nobody_has_made_is_refused_with_the_command_that_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    with pytest.raises(PreflightError) as refusal:
+        check(overlaid("$SCRATCH/env", tmp_path))
+    assert str(refusal.value) == (
+        f"image.overlay: {tmp_path}/env: there is no such environment: "
+        "bertjob image overlay --site slurm --engine podman --image b:1 --path '$SCRATCH/env'"
+    )
+    (tmp_path / "env/bin").mkdir(parents=True)
+    (tmp_path / "env/bin/python").symlink_to("/only/in/the/image/python3")
+    assert missing_overlay(overlaid("$SCRATCH/env", tmp_path)) is None
+
+
+def test_an_overlay_at_a_place_that_only_the_nodes_know_is_left_to_them(tmp_path: Path) -> None:
+    assert missing_overlay(overlaid("$NOBODY_KNOWS/env", tmp_path)) is None
 
 
 @pytest.mark.parametrize("image", ["group/name:1", "$NOBODY_KNOWS/a.sif"])

@@ -87,6 +87,18 @@ def test_folders_that_are_not_there_are_told_and_not_mounted() -> None:
     assert "/other" not in last(found)
 
 
+def test_a_shell_opens_before_anybody_has_made_the_sites_overlay() -> None:
+    here = replace(HERE, environment={"HOME": "/home/me", "WORK": "/work"}, is_folder=lambda path: path == "/home/me")
+    site = with_(SLURM, **SARUS | {"image": Image(ref="group/name:1", overlay="$HOME/env")})
+    before = shell(Job(name="j"), site, here, ("bash",), tty=True)
+    assert before.unseen == ("${HOME}/env",)
+    assert "/env" not in last(before)
+    assert "source=$SCRATCH,destination=$SCRATCH" in last(before)  # which only the nodes know
+    made = shell(Job(name="j"), site, replace(here, is_folder=lambda path: True), ("bash",), tty=True)
+    assert made.unseen == ()
+    assert "type=bind,source=$HOME/env,destination=$HOME/env" in last(made)
+
+
 @pytest.mark.parametrize(
     ("site", "keys", "told"),
     [

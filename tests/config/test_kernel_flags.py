@@ -5,12 +5,12 @@ import pytest
 from planned import HERE, SLURM
 
 from bertjob.cluster.preflight import check_kernel
-from bertjob.cluster.submit import check_layers
 from bertjob.config.checks.kernel import Flags, advice, dropout_advice, mark, memory_flags, mismatch, too_large
 from bertjob.config.job import Job, Kernel, Model
 from bertjob.config.load import load_job
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.plan import Plan, plan
+from bertjob.launch.problems import refuse_chain
 
 ON = Kernel(enabled=True)
 
@@ -147,11 +147,11 @@ def test_a_chain_goes_on_with_the_layers_it_began_with(tmp_path):
     gpus = ("resources.gpus_per_node=4", "model.init=random", f"model.vocab={tmp_path}")
     with_it = [f"{key}={value}" for key, value in FITTING.items()]
 
-    def link(name: str, *settings: str) -> Plan:
-        return plan(load_job("squad", (f"name={name}", *gpus, *settings)).value, SLURM, str(tmp_path / name), HERE)
+    def link(name: str, *settings: str) -> Job:
+        return load_job("squad", (f"name={name}", *gpus, *settings)).value
 
     with pytest.raises(PreflightError, match=r"job second: the model of job first is trained with DeepSpeed's"):
-        check_layers([link("first", *with_it), link("second")])
+        refuse_chain([link("first", *with_it), link("second")])
     with pytest.raises(PreflightError, match=r"job second: the model of job first is trained without DeepSpeed's"):
-        check_layers([link("first"), link("second", *with_it)])
-    check_layers([link("first", *with_it), link("second", *with_it)])
+        refuse_chain([link("first"), link("second", *with_it)])
+    refuse_chain([link("first", *with_it), link("second", *with_it)])

@@ -15,8 +15,8 @@ from bertjob.config.load import load_job, load_site
 from bertjob.config.search import names, shipped_folder
 from bertjob.config.site import Fabric, Site
 from bertjob.errors import PreflightError
-from bertjob.launch.checks import refuse_unsaid
 from bertjob.launch.plan import Plan, plan
+from bertjob.launch.problems import refuse_problems
 from bertjob.launch.script import script
 
 SITES = sorted(path.stem for path in shipped_folder("site").glob("*.yaml"))
@@ -101,7 +101,7 @@ def needing(*keys: str, **resources: object) -> Plan:
 def test_a_site_that_wants_an_account_says_so_before_the_scheduler_does() -> None:
     lacking = needing("account", "partition")
     with pytest.raises(PreflightError) as error:
-        refuse_unsaid(lacking.job, lacking.site)
+        refuse_problems(lacking.problems, lacking.site)
     assert str(error.value) == (
         "site slurm: jobs must say their account here: -A ACCOUNT, or resources.account; "
         "jobs must say their partition here: -p PARTITION, or resources.partition"
@@ -112,7 +112,7 @@ def test_an_empty_account_is_none() -> None:
     """What ``-A "$ACCOUNT"`` says where there is no such variable."""
     empty = needing("account", account="")
     with pytest.raises(PreflightError, match="must say their account"):
-        refuse_unsaid(empty.job, empty.site)
+        refuse_problems(empty.problems, empty.site)
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_an_empty_account_is_none() -> None:
 )
 def test_an_account_may_be_said_in_any_way_that_sbatch_takes(said: dict[str, object]) -> None:
     enough = needing("account", **said)
-    refuse_unsaid(enough.job, enough.site)
+    assert enough.problems == ()
 
 
-def test_submit_asks_for_the_account_and_script_only_mentions_it(tmp_path: Path) -> None:
+def test_submit_refuses_a_job_without_account_and_script_reports_it(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("name: s\nneeds: [account]\ndefaults: {time: 10, gpus_per_node: 1}\n")
     arguments = ["squad-demo", "--site", str(tmp_path / "s.yaml"), "--run-dir", str(tmp_path / "run")]
     refused = CliRunner().invoke(cli, ["submit", *arguments, "--dry-run"])
@@ -133,7 +133,8 @@ def test_submit_asks_for_the_account_and_script_only_mentions_it(tmp_path: Path)
     assert str(refused.exception) == f"site s: {line}"
     shown = CliRunner().invoke(cli, ["script", *arguments])
     assert shown.exit_code == 0
-    assert shown.stderr == f"warning: {line}\n"
+    assert shown.stderr == f"error: {line}\n"
+    assert shown.stdout.startswith("#!/usr/bin/env bash\n")
     assert CliRunner().invoke(cli, ["script", *arguments, "-A", "g33"]).stderr == ""
 
 

@@ -16,7 +16,7 @@ from bertjob.config.job import Image as JobImage
 from bertjob.config.job import Library, Resources
 from bertjob.config.load import load_job
 from bertjob.config.registry.launcher_programs import HYDRA
-from bertjob.config.site import Mpi, Site
+from bertjob.config.site import Mount, Mpi, Site
 from bertjob.launch.plan import plan
 
 
@@ -125,6 +125,27 @@ def test_doctor_looks_into_the_image_of_the_site_where_no_launcher_can_be_chosen
     assert found.refusal.endswith("; `bertjob image check` tells")
     assert found.image is not None
     assert found.image.error.startswith("podman: img:1: there is no such image here")
+
+
+def test_what_submit_would_refuse_is_red(tmp_path, monkeypatch):
+    """The engine is not asked for an image whose overlay is missing: what it would say is only that."""
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    ngc = JobImage(ref="nvcr.io/nvidia/pytorch:25.06-py3")
+    site = Site(name="s", engine="sarus", image=ngc, needs=("account",), mounts=(Mount(source="$SCRATCH"),))
+    command = "bertjob image overlay --site ./s.yaml"
+    job = load_job("smoke").value
+    found = list(job_checks.plan(examine(job, site, tmp_path / "run", TYPED, named=False)))
+    assert [finding.level for finding in found] == ["ok", "fail", "fail"]
+    assert [finding.remedy for finding in found[1:]] == [
+        "-A ACCOUNT, or resources.account",
+        f"{command} --path '$SCRATCH/bertjob-env'",
+    ]
+    overlaid = msgspec.structs.replace(site, image=msgspec.structs.replace(ngc, overlay="$SCRATCH/env"), needs=())
+    case = examine(job, overlaid, tmp_path / "run", TYPED, named=False)
+    assert [finding.level for finding in job_checks.plan(case)] == ["ok"]
+    missing = one(job_checks.image, case)
+    assert (missing.level, missing.remedy) == ("fail", command)
+    assert missing.finding == f"image.overlay: {tmp_path}/env: there is no such environment"
 
 
 def test_an_mpirun_that_is_not_here_starts_nothing_whatever_the_site_file_says():

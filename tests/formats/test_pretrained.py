@@ -11,6 +11,7 @@ from bertjob.formats.pretrained import Pretrained, recognise
 from bertjob.launch.input_paths import needs
 
 HF = ("config.json", "model.safetensors")
+JOB = Job(name="x")
 STATES = "mp_rank_00_model_states.pt"
 STEP = "checkpoints/step-000400"
 
@@ -88,16 +89,16 @@ def test_what_the_job_says_decides_where_both_are_there(tmp_path: Path):
 def test_the_login_node_says_what_is_missing(tmp_path: Path, names: tuple[str, ...], said: str | None, words: str):
     files(tmp_path, *names)
     with pytest.raises(PreflightError) as refusal:
-        check_inputs({"model.init": str(tmp_path)}, said)
+        check_inputs({"model.init": str(tmp_path)}, Job(name="x", model=Model(ckpt_type=said)))
     assert str(refusal.value).startswith(f"model.init: {tmp_path}: ")
     assert words in str(refusal.value)
 
 
 def test_a_checkpoint_that_is_no_single_file_is_there_all_the_same(tmp_path: Path):
     files(tmp_path, "bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001")
-    check_inputs({"model.init": str(tmp_path / "bert_model.ckpt")})
+    check_inputs({"model.init": str(tmp_path / "bert_model.ckpt")}, JOB)
     with pytest.raises(PreflightError, match="there is no such folder or file"):
-        check_inputs({"model.init": str(tmp_path / "other.ckpt")})
+        check_inputs({"model.init": str(tmp_path / "other.ckpt")}, JOB)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_container_sees_the_folder_of_a_file(init: str, folder: str):
 def test_of_several_data_sets_one_is_wanted_where_none_is_for_training(tmp_path: Path):
     files(tmp_path, "dataset_dict.json", "english/state.json", "german/state.json")
     with pytest.raises(PreflightError, match=r"\(english, german\), and none is train: say the folder of one"):
-        check_inputs({"data.shards": str(tmp_path)})
-    check_inputs({"data.shards": str(tmp_path / "english")})
+        check_inputs({"data.shards": str(tmp_path)}, JOB)
+    check_inputs({"data.shards": str(tmp_path / "english")}, JOB)
     files(tmp_path, "train/state.json")
-    check_inputs({"data.shards": str(tmp_path)})
+    check_inputs({"data.shards": str(tmp_path)}, JOB)

@@ -341,6 +341,13 @@ def test_a_proof_of_the_launch_needs_neither_model_nor_data_nor_even_batches() -
     assert (proof.world_size, proof.accumulation) == (7, 1)
 
 
+def test_a_plan_says_how_its_ranks_share_a_batch_and_of_a_proof_that_it_trains_nothing() -> None:
+    train = Train(global_batch=48, micro_batch=3)
+    assert made(train=train, resources=Resources(nodes=4)).summary == "batch 48 = 3 x 4 x 4"
+    proof = made(task="smoke", data=Data(), model=Model(), train=train, resources=Resources(nodes=4))
+    assert proof.summary == "no training"
+
+
 def test_the_least_that_trains_is_planned() -> None:
     train = Train(global_batch=48, micro_batch=1, max_seq_length=68, doc_stride=500)
     model = Model(vocab="v", hidden=96, heads=3)

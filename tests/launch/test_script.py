@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from planned import HOSTILE, LOCAL, SLURM, made, with_
-from regen import EXAMPLES, ROOT
+from regen import EXAMPLES, ROOT, text_of
 
 from bertjob.config.job import Data, Image, Model, Resources
 from bertjob.config.site import Fabric, Mount, Site
@@ -24,7 +24,12 @@ from bertjob.launch.schedulers import no_scheduler, slurm
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_what_bertjob_prints(name: str) -> None:
-    assert (ROOT / "slurm/examples" / name).read_text() == EXAMPLES[name](), "see the change, then `make regen`"
+    assert (ROOT / "slurm/examples" / name).read_text() == text_of(name), "see the change, then `make regen`"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_has_none_of_the_problems_that_submit_refuses(name: str) -> None:
+    assert EXAMPLES[name]().problems == ()
 
 
 def test_every_example_is_generated() -> None:
@@ -40,7 +45,7 @@ def test_the_example_of_daint_says_what_the_tutorials_script_says_in_its_order()
         "source=$SCRATCH,destination=$SCRATCH",
         *("nvcr.io/nvidia/pytorch:", "bertjob.train"),
     ]
-    rest = EXAMPLES["daint-squad-8.sbatch"]()
+    rest = text_of("daint-squad-8.sbatch")
     for what in said:
         assert what in rest, f"{what!r} does not follow"
         rest = rest.partition(what)[2]
@@ -48,7 +53,7 @@ def test_the_example_of_daint_says_what_the_tutorials_script_says_in_its_order()
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_options_of_sbatch_stand_before_the_first_command(name: str) -> None:
-    lines = EXAMPLES[name]().splitlines()
+    lines = text_of(name).splitlines()
     first = next(number for number, line in enumerate(lines) if line and not line.startswith("#"))
     assert not [line for line in lines[first:] if line.startswith("#SBATCH")]
     assert any(line.startswith("#SBATCH") for line in lines[:first]) == name.endswith(".sbatch")

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from bertjob.config.load import load_job
 from bertjob.errors import DataError, SpecError
-from bertjob.estimate.sample_counts import pretraining_samples
+from bertjob.estimate.sample_counts import pair_samples
 from bertjob.train.corpus.reader import Corpus
-from bertjob.train.tasks.pretraining.chance import keys
+from bertjob.train.tasks.pretraining.keyed_random import keys
 from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings, _truncated
 from bertjob.train.tasks.pretraining.samples import Samples
 from tests.train.corpora import FIRST, MARKS, numbered_corpus, random_corpus
@@ -81,7 +81,7 @@ def test_an_estimate_knows_how_long_pairs_are(mean: int) -> None:
     sentences = [max(1, round(tokens / 20)) for tokens in rng.exponential(mean, 600)]
     corpus = numbered_corpus([[[20] * number for number in sentences]])
     job = load_job("pretrain-seq512").value
-    estimated = pretraining_samples(job, corpus.size.tokens / corpus.size.documents)
+    estimated = pair_samples(job, corpus.size.tokens / corpus.size.documents)
     lengths = NextSentencePairs(corpus, MARKS, PairSettings(512), SEED).lengths(np.arange(2000))
     assert estimated.tokens == pytest.approx(lengths.mean(), rel=0.06)
     assert estimated.squares == pytest.approx((lengths**2).mean(), rel=0.1)

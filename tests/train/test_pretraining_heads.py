@@ -73,7 +73,7 @@ def test_packed_and_padded_rows_give_the_losses_of_transformers(kind, head):
     expected = by_transformers(model, padded, labels)
     for batch in (packed, padded):
         found = losses(model, batch)
-        assert found.keys() == ({"mlm", "nsp"} if pairs else {"mlm"})
+        assert found.keys() == ({"tokens", "pairs"} if pairs else {"tokens"})
         assert sum(found.values()).item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -83,7 +83,7 @@ def test_a_batch_without_masked_tokens_has_no_loss_of_them_and_all_gradients(kin
     for batch in batches(head == "masked and next")[:2]:
         none = {name: batch.targets[name][:0] for name in ("mask_positions", "mask_labels")}
         found = losses(model, replace(batch, targets=batch.targets | none))
-        assert found["mlm"].item() == 0
+        assert found["tokens"].item() == 0
         model.zero_grad()
         sum(found.values()).backward()
         grads = {name: weight.grad for name, weight in model.named_parameters()}

@@ -61,7 +61,7 @@ def test_the_state_follows_the_run(run_dir):
     report.warn("")
     report.end("done", 0, metrics={"exact_match": 1.5, "f1": 2.5})
     now = read_state(run_dir.state)
-    assert (now.phase, now.exit_code, now.warning, now.exact_match, now.f1) == ("done", 0, "", 1.5, 2.5)
+    assert (now.phase, now.exit_code, now.warning, now.metrics) == ("done", 0, "", {"exact_match": 1.5, "f1": 2.5})
 
 
 def test_ranks_above_0_tell_nothing(run_dir):
@@ -143,7 +143,7 @@ def test_tensorboard_has_the_scalars_of_a_run(tmp_path):
     events.Reload()
     assert set(events.Tags()["scalars"]) >= {"train/loss", "train/lr", "train/samples_per_second", "eval/f1"}
     assert [scalar.step for scalar in events.Scalars("train/loss")] == [1, 4, 8, 12]
-    assert events.Scalars("eval/f1")[0].value == pytest.approx(state(run)["f1"], rel=1e-6)
+    assert events.Scalars("eval/f1")[0].value == pytest.approx(state(run)["metrics"]["f1"], rel=1e-6)
 
 
 def test_after_the_last_word_no_thread_overwrites_it(run_dir):

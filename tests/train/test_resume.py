@@ -125,7 +125,7 @@ def test_stopped_in_the_evaluation_it_evaluates_at_the_next_start_without_traini
     trained = lines(run)
     assert run_to_end(run, 2) == [0, 0]
     assert lines(run)[:-1] == trained
-    assert lines(run)[-1]["f1"] == state(run)["f1"] == json.loads((run / "eval.json").read_text())["f1"]
+    assert lines(run)[-1]["f1"] == state(run)["metrics"]["f1"] == json.loads((run / "eval.json").read_text())["f1"]
 
 
 def test_a_finished_run_started_again_says_so_and_does_nothing(finished):
@@ -158,7 +158,7 @@ def test_killed_before_the_export_it_exports_and_does_not_evaluate_again(finishe
     (run / "eval.json").write_text(json.dumps(scores))
     assert run_to_end(run, 1) == [0]
     assert json.loads((run / "eval.json").read_text()) == scores
-    assert state(run)["f1"] == 2.0
+    assert state(run)["metrics"] == scores
     assert (run / "model" / "model.safetensors").read_bytes() == (former / "model.safetensors").read_bytes()
 
 

@@ -4,6 +4,12 @@ import click
 
 from bertjob.cli import options
 from bertjob.cli.options import json_option
+from bertjob.config.registry.tasks import MODELS
+from bertjob.errors import DataError
+from bertjob.rundir.directory import RunDir
+
+_SHOWN = 3
+"""Answers of a run that has just ended."""
 
 
 @click.command("ask")
@@ -27,12 +33,12 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
     if question is not None and not question.strip():
         raise click.UsageError("--question: a question is wanted, got nothing", click.get_current_context())
     from bertjob.cli.progress import showing_answers
-    from bertjob.cluster.preflight import NEEDED_BY_MODELS, check_installed
+    from bertjob.cluster.preflight import check_installed
     from bertjob.cluster.runs.catalog import run_folder
     from bertjob.cluster.training import answers
 
     run_dir = run_folder(run)
-    check_installed("asking", NEEDED_BY_MODELS)
+    check_installed("asking", dict.fromkeys(MODELS, "train"))
     own = [f"--question={question}", f"--context-file={context}"]
     with showing_answers() as show_progress:
         found = answers(run_dir, [f"--start={start}", f"--count={count}"] if question is None else own, show_progress)
@@ -46,3 +52,18 @@ def verb(run: str, start: int, count: int, question: str | None, context: str | 
 
     for answer in found:
         show(answer_text(answer), end="\n\n")
+
+
+def print_first(run_dir: RunDir) -> None:
+    """Print the first answers of a finished run, highlighted in their paragraphs."""
+    from bertjob.cli.output import prose
+    from bertjob.cli.tables import answer_text
+    from bertjob.cluster.training import answers
+
+    try:
+        shown = answers(run_dir, ["--start", "0", "--count", str(_SHOWN)])
+    except DataError as error:  # e.g. trained in a container, and no torch on this side
+        prose().print(f"no answers are shown: {error}", markup=False)
+        return
+    for answer in shown:
+        prose().print(answer_text(answer), end="\n\n")

@@ -2,19 +2,21 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import click
 
 from bertjob.cli.options import Request, job_options, json_option
-from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, DataError
+from bertjob.config.registry.code import load_code
+from bertjob.config.registry.tasks import TASKS, TaskRow
+from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
 from bertjob.launch.checks import refuse_here
 from bertjob.launch.script import script
 from bertjob.rundir.directory import RUNS, RunDir
 from bertjob.rundir.resume import command
 from bertjob.rundir.state import read_state
-
-_SHOWN_ANSWERS = 3
 
 
 @click.command("run")
@@ -57,28 +59,23 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
             click.echo(f"to go on from {run_dir.latest.read_text().strip()}: {command(run_dir)}", err=True)
         raise BertjobError(f"{loaded.name} failed: {why} (log: {run_dir.log('local')})")
     else:
-        _show_result(run_dir)
+        _show_result(run_dir, TASKS[plan.job.task])
     state = read_state(run_dir.state)
-    scores = {} if state is None else {"exact_match": state.exact_match, "f1": state.f1}
-    click.echo(json.dumps({"run_dir": str(run_dir.path), **scores}) if as_json else str(run_dir.path))
+    listed = [metric.name for metric in TASKS[plan.job.task].metrics]
+    metrics = {} if state is None else {name: state.metrics.get(name) for name in listed}
+    click.echo(json.dumps({"run_dir": str(run_dir.path), **metrics}) if as_json else str(run_dir.path))
     if code:
         raise click.exceptions.Exit(code)
 
 
-def _show_result(run_dir: RunDir) -> None:
-    """The scores, and some answers highlighted in their paragraphs."""
+def _show_result(run_dir: RunDir, task: TaskRow) -> None:
+    """Some results of the trained model, where its task shows any, and the metrics."""
     state = read_state(run_dir.state)
-    if state is None or state.exact_match is None or state.f1 is None:
+    if state is None or not state.metrics:
         return
     from bertjob.cli.output import prose
-    from bertjob.cli.tables import answer_text
-    from bertjob.cluster.training import answers
 
-    try:
-        shown = answers(run_dir, ["--start", "0", "--count", str(_SHOWN_ANSWERS)])
-    except DataError as error:  # e.g. trained in a container, and no torch on this side
-        prose().print(f"no answers are shown: {error}", markup=False)
-        shown = []
-    for answer in shown:
-        prose().print(answer_text(answer), end="\n\n")
-    prose().print(f"exact match [bold]{state.exact_match:.2f}[/]  F1 [bold]{state.f1:.2f}[/]")
+    if task.examples is not None:
+        cast("Callable[[RunDir], object]", load_code(task.examples))(run_dir)
+    shown = [metric for metric in task.metrics if metric.name in state.metrics]
+    prose().print("  ".join(f"{one.words} [bold]{state.metrics[one.name]:.{one.digits + 1}f}[/]" for one in shown))

@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from bertjob.cli.options import Request, SbatchCommand, job_options
-from bertjob.launch.checks import unsaid
 from bertjob.launch.script import script
 
 
@@ -19,6 +18,8 @@ def verb(request: Request) -> None:
     `sbatch squad.sbatch`.
     """
     plan = request.load().plan(None if request.run_dir is None else Path(request.run_dir))
-    for warning in (*plan.warnings, *unsaid(plan.job, plan.site)):
+    for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
+    for problem in plan.problems:
+        click.echo(f"error: {problem}", err=True)
     sys.stdout.write(script(plan))

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from bertjob.cli.options import JobIsOptional, Request, job_options
 from bertjob.cluster.host.here import here
-from bertjob.launch.checks import refuse_unsaid
+from bertjob.launch.problems import refuse_problems, unsaid
 from bertjob.launch.shell import script, shell
 
 JOB = "squad"
@@ -48,7 +48,7 @@ def verb(request: Request, dry_run: bool) -> None:
     if dry_run:
         sys.stdout.write(script(planned))
         return
-    refuse_unsaid(planned.job, planned.site)
+    refuse_problems(unsaid(planned.job, planned.site), planned.site)
     from bertjob.cluster.local import run_shell
 
     raise click.exceptions.Exit(run_shell(planned))

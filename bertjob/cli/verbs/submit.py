@@ -108,10 +108,7 @@ def _tell(chain: list[Loaded], plans: list[Plan], submitted: "list[Submitted]", 
 
 
 def _summary(plan: Plan) -> str:
-    train, shape = plan.job.train, plan.shape
+    shape = plan.shape
     engine = "without a container" if shape.engine == "none" else f"in {shape.engine}"
     nodes, ranks = counted(shape.nodes, "node"), counted(shape.tasks_per_node, "rank")
-    return (
-        f"{nodes} x {ranks} by {shape.launcher}, {engine}, "
-        f"batch {train.global_batch} = {train.micro_batch} x {plan.accumulation} x {plan.world_size}"
-    )
+    return f"{nodes} x {ranks} by {shape.launcher}, {engine}, {plan.summary}"

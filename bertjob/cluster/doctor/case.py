@@ -11,6 +11,7 @@ from bertjob.cluster.host import Machine
 from bertjob.config.job import Job, Launcher
 from bertjob.config.site import Site
 from bertjob.launch.plan import Plan
+from bertjob.launch.problems import Problem
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 from bertjob.rundir.image_contents import ImageFacts
 
@@ -99,6 +100,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         refusal: why there is no plan.
         problems: what is wrong with the files that the job needs, by key; empty for one that is there.
         image: the image; None without a container, or where it was not looked at.
+        missing_overlay: nobody has made the overlay of the image yet.
         root_refused: the launcher will not start, as the user is root and nothing says that this is meant.
         proof: the newest launch proof of this combination.
         bad_nodes: nodes that failed a proof not long ago.
@@ -113,6 +115,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""
     problems: Mapping[str, str] = {}
     image: Image | None = None
+    missing_overlay: Problem | None = None
     root_refused: bool = False
     proof: Proved | None = None
     bad_nodes: tuple[BadNode, ...] = ()

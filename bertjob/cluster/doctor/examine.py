@@ -12,7 +12,7 @@ from bertjob.cluster.doctor.host_checks import cache_folders
 from bertjob.cluster.host import programs
 from bertjob.cluster.host.here import here
 from bertjob.cluster.images import engine as images
-from bertjob.cluster.preflight import check_inputs, check_packages
+from bertjob.cluster.preflight import check_inputs, check_packages, missing_overlay
 from bertjob.cluster.process import leftover
 from bertjob.cluster.process_group import clean_environment
 from bertjob.config.job import Job
@@ -41,9 +41,10 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
     try:
         job = placed(job, site, facts)  # the image is looked at also where no launcher can be chosen for it
         job = resolve(job, site, facts)
-        planned = plan(job, site, str(run_dir), facts)
+        planned = plan(job, site, str(run_dir), facts, typed.site)
     except BertjobError as error:
         refusal = str(error)
+    without = None if planned is None else missing_overlay(planned)
     variables = dict(os.environ) | _literal(site.env) | _literal(job.env)
     home = str(Path.home())
     folders = {"run directory": str(run_dir.parent), "home": home}
@@ -52,7 +53,7 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
     folders |= cache_folders(variables, home)
     with ThreadPoolExecutor() as pool:
         looked = pool.submit(host.look, site, folders, tuple(filter(leftover, os.environ)))
-        image = _image(job, site)
+        image = None if without else _image(job, site)
     machine, book = looked.result(), proofs.read()
     digest = None if image is None else image.digest
     about = None if planned is None else combination(planned, machine.scheduler.version, digest)
@@ -66,6 +67,7 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
         refusal=refusal,
         problems=_problems(planned) if named and planned is not None else {},
         image=image,
+        missing_overlay=without,
         root_refused=planned is not None and os.geteuid() == 0 and refuses_root(planned),
         proof=None if about is None else book.proof(about),
         bad_nodes=book.bad(site.name, job.engine or site.engine),
@@ -104,7 +106,7 @@ def _problems(plan: Plan) -> dict[str, str]:
     found = {}
     for key, path in plan.inputs.items():
         try:
-            check_inputs({key: path}, plan.job.model.ckpt_type)
+            check_inputs({key: path}, plan.job)
             found[key] = ""
         except BertjobError as error:
             found[key] = str(error).removeprefix(f"{key}: ")

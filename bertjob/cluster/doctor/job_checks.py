@@ -14,11 +14,12 @@ def plan(case: Case) -> Iterator[Finding]:
         anything = "change the job or the site file; `bertjob jobs` shows where each value is said"
         yield fail("plan", case.refusal, unsaid(case) or anything)
         return
-    shape, train = case.plan.shape, case.plan.job.train
-    batch = f"batch {train.global_batch} = {train.micro_batch} x {case.plan.accumulation} x {shape.world_size}"
+    shape = case.plan.shape
     ranks = f"{counted(shape.nodes, 'node')} x {counted(shape.tasks_per_node, 'rank')}"
     where = f"{ranks} by {shape.launcher} and engine {shape.engine}"
-    yield ok("plan", f"{where}, {batch}" if case.named else where)
+    yield ok("plan", f"{where}, {case.plan.summary}" if case.named else where)
+    for problem in case.plan.problems:
+        yield fail("plan", problem.what, problem.remedy)
     for warning in case.plan.warnings if case.named else ():
         yield warn("plan", warning, "`--set`, or the job file")
 
@@ -51,6 +52,8 @@ def engine(case: Case) -> Iterator[Finding]:
 def image(case: Case) -> Iterator[Finding]:
     """Whether the image is here, which one it is, and what it holds."""
     found = case.image
+    if case.missing_overlay is not None:
+        yield fail("image", case.missing_overlay.what, case.missing_overlay.remedy)
     if found is None or (found.facts is None and case.machine.programs.modules_error):
         return  # without its modules the engine may not be there, which is said already
     if found.facts is None:

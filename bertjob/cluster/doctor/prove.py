@@ -53,13 +53,20 @@ def smoke(job: Job, own: Job) -> Job:
     )
 
 
-def proving(job: Job, site: Site, run_dir: str, here: Here) -> Plan:
+def proving(job: Job, site: Site, run_dir: str, here: Here, site_given: str | None = None) -> Plan:
     """The plan of a smoke job whose script begins with a short step: each node starts the program's Python.
+
+    Args:
+        job: the smoke job.
+        site: where.
+        run_dir: absolute path of the run directory.
+        here: facts of this machine.
+        site_given: the name or file by which the user names the site (default: its name).
 
     Raises:
         PreflightError, SpecError: the job cannot start at the site.
     """
-    whole = plan(job, site, run_dir, here)
+    whole = plan(job, site, run_dir, here, site_given)
     scheduler = whole.scheduler
     if not scheduler.node_names:
         return whole

@@ -12,7 +12,6 @@ import msgspec
 from bertjob.cluster.host import filesystem, programs
 from bertjob.cluster.host.filesystem import Places
 from bertjob.cluster.host.programs import Programs
-from bertjob.cluster.scheduler import CLIENTS
 from bertjob.cluster.scheduler_answers import SchedulerFacts
 from bertjob.config.site import Site
 
@@ -33,6 +32,8 @@ def look(site: Site, folders: Mapping[str, str], leftovers: tuple[str, ...] = ()
         folders: absolute paths by what they are for.
         leftovers: names of environment variables to report.
     """
+    from bertjob.cluster.scheduler import CLIENTS  # with the index of runs, which plans need not
+
     with ThreadPoolExecutor() as pool:
         scheduler = pool.submit(CLIENTS[site.scheduler].facts)
         installed = pool.submit(programs.look, site)

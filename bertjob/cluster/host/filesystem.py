@@ -52,7 +52,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         folders: by role: run directory, home, scratch ….
         interfaces: names of the network interfaces.
         ephemeral: first and last port that the kernel gives to outgoing connections; None: not known.
-        leftovers: variables of an enclosing job or of the shell that change what sbatch does.
+        leftovers: variables of an enclosing job, or that change what the scheduler's commands do.
     """
 
     folders: Mapping[str, Place] = {}

@@ -22,7 +22,7 @@ from bertjob.cluster.images.exec import overlay_folder, starter
 from bertjob.cluster.runs.provenance import repository
 from bertjob.config.site import Site
 from bertjob.errors import DataError, PreflightError, SpecError
-from bertjob.launch.engines import Bind
+from bertjob.launch.engines import ENGINES, Bind
 from bertjob.launch.engines.types import Command
 from bertjob.version import __version__
 
@@ -57,7 +57,9 @@ def overlay_commands(
     folder = overlay_folder(path, site)
     above = posixpath.dirname(folder)
     offline = ("--no-index", f"--find-links=/context/{WHEELS}") if wheels else ()
-    with context(wheels, printed=printed) as sources:
+    # Where srun starts the engine, the node must see the sources: below the home, as the engine's own file.
+    shared = Path.home() if ENGINES[engine].started_by_srun else None
+    with context(wheels, printed=printed, parent=shared) as sources:
         binds = (Bind(above, above), Bind(str(sources), "/context", readonly=True))
         with starter(engine, ref, site, binds) as inside:
             pip = ("python3", "-m", "pip", "--python", f"{folder}/bin/python", "install")
@@ -158,12 +160,13 @@ def arguments(variant: Variant, base: str, wheels: bool) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def context(wheels: Path | None = None, *, printed: bool = False) -> Iterator[Path]:
+def context(wheels: Path | None = None, *, printed: bool = False, parent: Path | None = None) -> Iterator[Path]:
     """A folder with all that container/Dockerfile copies; it goes at the end.
 
     Args:
         wheels: a folder of wheels to put in.
         printed: the folder is named in commands that nobody runs now: it shall stay, where it can (`stays`).
+        parent: folder in which it is made (default: that of temporary files).
 
     Raises:
         SpecError: there are no wheels in it.
@@ -174,7 +177,7 @@ def context(wheels: Path | None = None, *, printed: bool = False) -> Iterator[Pa
     if printed and stays(wheels):
         yield _PACKAGE.parent
         return
-    with tempfile.TemporaryDirectory(prefix="bertjob-image-") as made:
+    with tempfile.TemporaryDirectory(prefix=".bertjob-image-", dir=parent) as made:
         folder = Path(made)
         try:
             for name, source in _sources().items():

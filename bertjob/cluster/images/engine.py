@@ -134,13 +134,15 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
         timeout: seconds until the program in the image is ended.
 
     Raises:
-        PreflightError: the engine is not here, or there is no such image.
+        PreflightError: the engine is not here, or there is no such image or overlay.
         BertjobError: the image does not start, or its Python failed or gave no answer in time.
     """
     name = engine_of(site, engine)
     if image.ref is None:
         raise PreflightError(f"site {site.name} names no image: give one")
     overlay = overlay_folder(image.overlay, site) if image.overlay else None
+    if overlay and not os.path.lexists(f"{overlay}/bin/python"):  # a link to the image's Python, which is not here
+        raise PreflightError(f"overlay {overlay}: there is no such environment: `bertjob image overlay` makes it")
     python = f"{overlay}/bin/python" if overlay else expanded(site.python or "python3", site)
     program = (python, "-c", _PROGRAM.read_text(encoding="utf-8"), *NEEDED, *OPTIONAL)
     environment = _environment(site)

@@ -54,7 +54,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Age of the heartbeat, of runs that are not over."""
     stale: bool
     """The job runs, and its heartbeat is overdue: it may hang."""
+    metrics: Mapping[str, float]
+    """Of the final evaluation, by name; how each is shown is in the tasks' rows."""
     exact_match: float | None
+    """As in `metrics`, for programs that read it here; so is `f1`."""
     f1: float | None
     warning: str
     network: str = ""
@@ -127,8 +130,9 @@ def _row(run: Run, answer: Answer, state: RunState | None, fell: str, now: float
         eta_seconds=max(0.0, own.eta_seconds - (beat or 0.0)) if running and own.eta_seconds is not None else None,
         heartbeat_seconds=beat,
         stale=running and beat is not None and beat > STALE_S,
-        exact_match=last.exact_match,
-        f1=last.f1,
+        metrics=last.metrics,
+        exact_match=last.metrics.get("exact_match"),
+        f1=last.metrics.get("f1"),
         warning=own.warning,
         network=own.network,
         run_dir=run.path,

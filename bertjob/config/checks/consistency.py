@@ -4,20 +4,21 @@ from collections.abc import Iterator
 
 from bertjob.config.checks import compression, kernel
 from bertjob.config.checks.deepspeed_config import cuts_tensors
-from bertjob.config.checks.lengths import complaint
 from bertjob.config.job import Job, Model
 from bertjob.config.registry.optimizers import OPTIMIZERS
-
-_READ = {"squad": ("train", "dev"), "pretrain": ("shards",), "mlm": ("shards",), "smoke": ()}
-"""The keys of the data that each task reads."""
+from bertjob.config.registry.tasks import TASKS
 
 
 def problems(job: Job) -> Iterator[str]:
-    """What is wrong with a resolved job itself, one line each."""
+    """What is wrong with a job itself, one line each; what its task alone requires is in the task's row.
+
+    Args:
+        job: resolved, so that it says what the site's defaults would.
+    """
     yield from _unread(job)
-    if job.task == "smoke":
+    yield from TASKS[job.task].problems(job)
+    if not TASKS[job.task].trains:
         return
-    yield from _of_squad(job) if job.task == "squad" else _of_pretraining(job)
     if job.model.ckpt_type is not None and job.model.init in ("random", "demo"):
         yield f"model.ckpt_type: init {job.model.init} is no checkpoint"
     if job.model.init == "random":
@@ -44,33 +45,12 @@ def _without_gpus(job: Job) -> Iterator[str]:
         yield "precision fp16 needs GPUs, and resources.gpus_per_node is 0; on CPUs say bf16, fp32 or auto"
 
 
-def _of_squad(job: Job) -> Iterator[str]:
-    if job.data.train is None:
-        yield "data.train is not said: a SQuAD v1.1 file, or demo"
-    if wrong := complaint(job.train):
-        yield wrong
-
-
-def _of_pretraining(job: Job) -> Iterator[str]:
-    if job.data.shards is None:
-        yield "data.shards is not said: a folder that `bertjob data prepare` has made"
-    if job.train.max_steps is None:
-        yield f"train.max_steps is not said: task {job.task} counts steps, not epochs"
-    if job.task == "pretrain" and job.model.kind == "roberta":
-        yield "model.kind roberta has no segments, and so no next sentence: say task mlm"
-    said = job.pretraining
-    if said.mask_token + said.random_token > 1:
-        yield f"pretraining.mask_token {said.mask_token} and random_token {said.random_token} are more than all"
-    if job.train.batching == "pools":
-        yield "train.batching pools sorts a whole training set, which pre-training has not: say packed or padded"
-
-
 def _unread(job: Job) -> Iterator[str]:
     """Keys that are said and that nothing would read."""
-    read = _READ[job.task]
-    for key in ("train", "dev", "shards"):
-        if getattr(job.data, key) is not None and key not in read:
-            reads = " and ".join(f"data.{name}" for name in read) or "no data"
+    read = TASKS[job.task].data
+    reads = " and ".join(f"data.{key}" for key in read) or "no data"
+    for key in dict.fromkeys(key for row in TASKS.values() for key in row.data):
+        if key not in read and getattr(job.data, key) is not None:
             yield f"data.{key}: task {job.task} reads {reads}"
     yield from compression.unread(job.optimizer)
 

@@ -11,6 +11,7 @@ import msgspec
 
 from bertjob.config.checks.deepspeed_config import enabled_precision
 from bertjob.config.job import Job, Kernel
+from bertjob.config.registry.tasks import TASKS
 
 MARK = "bertjob"
 """The key of a saved model's config.json below which bertjob says how it was trained."""
@@ -74,7 +75,7 @@ def problems(job: Job) -> Iterator[str]:
 
 def advice(job: Job) -> Iterator[str]:
     """What works, but is not what the kernel's makers do."""
-    if job.model.kernel.enabled and job.model.kernel.stochastic and job.task == "squad":
+    if job.model.kernel.enabled and job.model.kernel.stochastic and TASKS[job.task].fine_tunes:
         yield (
             "model.kernel.stochastic: two runs will differ; it is meant for pre-training, and fine-tuning after it is "
             "deterministic with model.dropout 0.12 to 0.14"
@@ -83,7 +84,8 @@ def advice(job: Job) -> Iterator[str]:
 
 def dropout_advice(job: Job, config: Mapping[str, Any]) -> str | None:
     """What to say of the dropout of a fine-tuning, by the config.json of the model that it starts from."""
-    if job.task != "squad" or _trained_with(config) != "stochastic" or job.model.dropout >= 0.12:
+    stochastic = _trained_with(config) == "stochastic"
+    if not (stochastic and TASKS[job.task].fine_tunes and job.model.dropout < 0.12):
         return None
     return (
         f"{job.model.init} was trained in the kernel's stochastic mode: model.dropout 0.12 to 0.14 makes up for the "

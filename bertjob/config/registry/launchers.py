@@ -67,7 +67,7 @@ class LauncherRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         command: "module:function" from launch.launchers.Start to Launch: its part of the job script.
         predict: "module:function" of type launch.pmi.Predict: what becomes of a job under it.
-        schedulers: where it works.
+        schedulers: where it works; None: under every scheduler, and without one.
         preference: the lower, the sooner ``auto`` takes it where several work.
         program: the command that starts the ranks, or the agents; None: the job script starts the ranks itself.
         agent: the program that starts the ranks of a node, where `program` starts one agent per node.
@@ -78,13 +78,17 @@ class LauncherRow(msgspec.Struct, frozen=True, kw_only=True):
 
     command: str
     predict: str
-    schedulers: frozenset[str]
+    schedulers: frozenset[str] | None
     preference: int
     program: Program | None
     rank_variables: RankVariables
     pmi_variables: tuple[str, ...]
     leftovers: tuple[str, ...]
     agent: Program | None = None
+
+    def works_under(self, scheduler: str) -> bool:
+        """Whether it works on sites with this scheduler, if its program is there."""
+        return self.schedulers is None or scheduler in self.schedulers
 
     @property
     def family(self) -> Family | None:
@@ -127,7 +131,7 @@ _HYDRA_RANKS = RankVariables(
     more=("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_LOCAL_RANK"),
 )
 
-_IN_SLURM, _ANYWHERE = frozenset({"slurm"}), frozenset({"slurm", "none"})
+_IN_SLURM = frozenset({"slurm"})
 
 LAUNCHERS: Mapping[Launcher, LauncherRow] = {
     "local": LauncherRow(
@@ -153,7 +157,7 @@ LAUNCHERS: Mapping[Launcher, LauncherRow] = {
     "openmpi": LauncherRow(
         command="bertjob.launch.launchers:openmpi",
         predict="bertjob.launch.pmi:mpirun",
-        schedulers=_ANYWHERE,
+        schedulers=None,
         preference=2,
         program=OPEN_MPI,
         rank_variables=_OPEN_MPI_RANKS,
@@ -173,7 +177,7 @@ LAUNCHERS: Mapping[Launcher, LauncherRow] = {
     "hydra": LauncherRow(
         command="bertjob.launch.launchers:hydra",
         predict="bertjob.launch.pmi:mpirun",
-        schedulers=_ANYWHERE,
+        schedulers=None,
         preference=3,
         program=HYDRA,
         rank_variables=_HYDRA_RANKS,

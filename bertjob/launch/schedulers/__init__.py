@@ -28,6 +28,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Its jobs can call Slurm's srun, as some engines and MPICH's hydra do."""
     inherits_environment: bool
     """Jobs start with the environment of the shell that submits them."""
+    leftover: Callable[[str], bool]
+    """Whether an environment variable of this name belongs to a job, or changes what the scheduler's commands do."""
     launcher: Launcher
     """What starts one process anywhere, without MPI."""
     submit_command: str
@@ -93,10 +95,6 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Options of `launcher` for one process a node, given the file of its output, where ``%n`` is the node's number."""
 
 
-def _nothing(*_: object) -> tuple[str, ...]:
-    return ()
-
-
 SCHEDULERS: Mapping[str, Scheduler] = {
     "slurm": Scheduler(
         where="under Slurm",
@@ -104,6 +102,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         has_walltime=True,
         has_srun=True,
         inherits_environment=True,
+        leftover=slurm.leftover,
         launcher="srun",
         submit_command="sbatch",
         cancel_command="scancel",
@@ -138,21 +137,22 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         has_walltime=False,
         has_srun=False,
         inherits_environment=False,
+        leftover=no_scheduler.never,
         launcher="local",
         submit_command="bash",
         cancel_command="kill",
-        option_problems=_nothing,
-        has_option=lambda words, long, short: False,
-        names_nodes=lambda words: False,
-        excluding=lambda words, nodes: (),
-        after=lambda job_id: (),
-        header=_nothing,
+        option_problems=no_scheduler.nothing,
+        has_option=no_scheduler.never,
+        names_nodes=no_scheduler.never,
+        excluding=no_scheduler.nothing,
+        after=no_scheduler.nothing,
+        header=no_scheduler.nothing,
         clear=(),
         new_run=no_scheduler.new_run,
-        record=_nothing,
+        record=no_scheduler.nothing,
         run_dir_problem=lambda run_dir: "",
-        address=lambda site: ("MASTER_ADDR=127.0.0.1",),
-        port_number="$$",
+        address=no_scheduler.address,
+        port_number=no_scheduler.PORT_NUMBER,
         job_id=no_scheduler.JOB_ID,
         cores=str,
         on_each_node=None,
@@ -161,10 +161,10 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         ranks=no_scheduler.WAIT_FOR_RANKS,
         end=no_scheduler.EXIT,
         allocation=lambda job, site: "",
-        one_process=lambda tty: (),
+        one_process=no_scheduler.nothing,
         shell_command=lambda environment: "",
         node_names="",
-        start_on_each_node=lambda output: (),
+        start_on_each_node=no_scheduler.nothing,
     ),
 }
 """By the names that a site file may say; see `config.site.Site.scheduler`."""

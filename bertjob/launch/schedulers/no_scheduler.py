@@ -3,8 +3,29 @@
 The blocks are bash as it stands in the script; 85 is errors.REQUEUE_EXIT_CODE.
 """
 
+from bertjob.config.site import Site
+
 JOB_ID = "local"
 """Stands in for a scheduler's id, also in the names of logs."""
+
+
+def nothing(*_: object) -> tuple[str, ...]:
+    """No lines, and no words."""
+    return ()
+
+
+def never(*_: object) -> bool:
+    """No options and no variables are those of a scheduler."""
+    return False
+
+
+def address(site: Site) -> tuple[str, ...]:
+    """Lines that set MASTER_ADDR."""
+    return ("MASTER_ADDR=127.0.0.1",)
+
+
+PORT_NUMBER = "$$"
+"""Differs between the scripts that run at the same time."""
 
 
 def new_run(job_name: str) -> tuple[str, str]:

@@ -17,6 +17,12 @@ CORES = variable(_CORES)
 """CPU cores of a rank."""
 NODE_NAMES = 'scontrol show hostnames "$SLURM_JOB_NODELIST"'
 """Prints the job's nodes, one a line."""
+_PREFIXES = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
+
+
+def leftover(name: str) -> bool:
+    """Whether a variable belongs to an enclosing job, or quietly changes what Slurm's commands do; SLURM_CONF stays."""
+    return name.startswith(_PREFIXES) and name != "SLURM_CONF"
 
 
 def directives(job: Job, site: Site, run_dir: str | None, options: Sequence[str]) -> list[str]:

@@ -112,7 +112,7 @@ def predictions(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
 
 
 def losses(model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-    """Mean losses of a micro batch: of the masked tokens (`mlm`), and of the samples (`nsp`) where the batch has pairs.
+    """Mean losses of a micro batch: of the masked `tokens`, and of the `pairs` of sentences where the batch has pairs.
 
     Devlin et al., arXiv 1810.04805, 3.1: the loss of pre-training is the sum of both.
 
@@ -121,13 +121,13 @@ def losses(model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         batch: as for `predictions`.
 
     Returns:
-        Scalars, float32; 0 with gradients of 0 for `mlm` where no token is masked.
+        Scalars, float32; that of `tokens` is 0, with gradients of 0, where none is masked.
     """
     scores, answers = predictions(model, batch)
     labels = batch.targets["mask_labels"]
-    found = {"mlm": functional.cross_entropy(scores.float(), labels, reduction="sum") / max(1, len(labels))}
+    found = {"tokens": functional.cross_entropy(scores.float(), labels, reduction="sum") / max(1, len(labels))}
     if answers is not None:
-        found["nsp"] = functional.cross_entropy(answers.float(), batch.targets["next_sentence"])
+        found["pairs"] = functional.cross_entropy(answers.float(), batch.targets["next_sentence"])
     return found
 
 

@@ -171,12 +171,19 @@ class Report:
 
     @_on_rank_0
     def end(self, phase: Phase, exit_code: int, error: str = "", metrics: Mapping[str, float] | None = None) -> None:
-        """Say how it ended; the last word."""
+        """Say how it ended; the last word.
+
+        Args:
+            phase: one of those in which a run has ended.
+            exit_code: of this process.
+            error: why it failed, in one line.
+            metrics: of the final evaluation, those that the state shall show; None: those that it shows stay.
+        """
         self.start()
-        scores = {name: value for name, value in (metrics or {}).items() if name in {"exact_match", "f1"}}
+        changes = {} if metrics is None else {"metrics": metrics}
         if self._heartbeat is not None:
             with self._surviving("state.json"):
-                self._heartbeat.end(phase=phase, exit_code=exit_code, error=error, refused=self._refused, **scores)
+                self._heartbeat.end(phase=phase, exit_code=exit_code, error=error, refused=self._refused, **changes)
         if self._tensorboard is not None:
             with self._surviving("tb"):
                 self._tensorboard.close()

@@ -1,15 +1,37 @@
-"""What the loop asks of a task. A task is a small module: batches, a loss, an evaluation."""
+"""What the loop asks of a task. A task is a small module: batches, a loss, an evaluation.
+
+What the login side must know of a task as well is its row in `bertjob.config.registry.tasks`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
+from bertjob.config.job import Job
+from bertjob.rundir.directory import RunDir
 from bertjob.train.data.batch import Batch
+from bertjob.train.distributed.ranks import Ranks
 
 
 class Task(Protocol):
-    """One kind of training: squad, mlm or pretrain."""
+    """One kind of training, such as question answering."""
+
+    @classmethod
+    def from_job(cls, job: Job, run_dir: RunDir, ranks: Ranks, device: torch.device) -> "Task":
+        """Read the data and build the model; called by all ranks at the same time.
+
+        Args:
+            job: as resolved.
+            run_dir: where the files of the final evaluation go.
+            ranks: all ranks.
+            device: where this rank trains.
+
+        Raises:
+            SpecError: the job lacks what this task needs.
+            DataError: the data or the model cannot be read.
+        """
 
     @property
     def total_steps(self) -> int:

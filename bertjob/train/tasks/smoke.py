@@ -16,12 +16,11 @@ from collections.abc import Iterator
 import torch
 import torch.distributed as dist
 
-from bertjob.config.job import Job
 from bertjob.errors import BertjobError, WorldError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.proof import AllReduce, Proof, Rank, write_proof
 from bertjob.text import counted
-from bertjob.train.context import Start
+from bertjob.train.context import Start, Work
 from bertjob.train.device import device_name
 from bertjob.train.distributed.peers import named
 from bertjob.train.distributed.ranks import Ranks
@@ -37,11 +36,6 @@ _FILE_SECONDS = 30.0
 """How long a file system may take to show a new file to other nodes; NFS keeps what it has seen for up to a minute."""
 _CLOCK_SECONDS = 1.0
 """Clocks that differ by more confuse heartbeats, and those who read logs."""
-
-
-def is_finished(run_dir: RunDir, job: Job) -> bool:
-    """Never: each start proves anew."""
-    return False
 
 
 def run(start: Start) -> int:
@@ -76,6 +70,10 @@ def run(start: Start) -> int:
     if ranks.first:
         _tell(proof, start.run_dir)
     return 0
+
+
+PROOF = Work(is_finished=lambda run_dir, job: False, run=run)
+"""Each start proves anew."""
 
 
 def check_file(ranks: Ranks, run_dir: RunDir) -> None:

@@ -17,6 +17,7 @@ from bertjob.cli.main import cli
 from bertjob.cluster.images import engine, inside
 from bertjob.config.job import Image, Library
 from bertjob.config.site import Mount
+from bertjob.errors import PreflightError
 from bertjob.rundir.image_contents import ImageFacts
 
 
@@ -70,7 +71,12 @@ def test_mpich_speaks_what_it_was_configured_with(fakes: Commands, option: str, 
 def test_mounts_of_the_site_are_seen_in_a_check(fakes: Commands, tmp_path: Path) -> None:
     fakes.make("podman", stdout=json.dumps(FACTS))
     site = with_(LOCAL, engine="podman", mounts=(Mount(source=str(tmp_path)),))
-    facts = engine.inspect(Image(ref="b:1", overlay=f"{tmp_path}/env"), site)
+    image = Image(ref="b:1", overlay=f"{tmp_path}/env")
+    with pytest.raises(PreflightError, match="/env: there is no such environment: `bertjob image overlay` makes it"):
+        engine.inspect(image, site)
+    (tmp_path / "env/bin").mkdir(parents=True)
+    (tmp_path / "env/bin/python").symlink_to("/usr/bin/python-of-the-image")
+    facts = engine.inspect(image, site)
     assert facts.mpi == Library(family="openmpi", version="4.1.7")
     call = one_call(fakes, "podman")
     assert [word for word in call if word.startswith("--mount")] == [

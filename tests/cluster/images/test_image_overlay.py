@@ -50,6 +50,22 @@ def test_an_overlay_is_made_in_the_sites_mount_whatever_names_it(
     assert [mount.partition("destination=")[2] for mount in mounts[1:]] == ["/context,readonly"]
 
 
+@pytest.mark.parametrize(("name", "below"), [("pyxis", "home"), ("edf", "home"), ("podman", "tmp")])
+def test_the_node_that_makes_an_overlay_sees_the_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, below: str
+) -> None:
+    """Where srun starts the engine it is a node, which has a /tmp of its own."""
+    for folder in ("home", "tmp"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    with overlay_commands(name, "b:1", f"{tmp_path}/env", with_(SLURM, engine=name)):
+        (sources,) = tmp_path.glob("*/.bertjob-image-*")
+        assert sources.parent.name == below
+        assert (sources / "pyproject.toml").is_file()
+    assert not sources.exists()
+
+
 def test_an_overlay_needs_a_path_that_all_nodes_see(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SCRATCH", raising=False)
     words = ["image", "overlay", "--site", "daint", "--dry-run", "--path"]

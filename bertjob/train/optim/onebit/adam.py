@@ -11,9 +11,8 @@ import torch
 
 from bertjob.train.optim.groups import Groups
 from bertjob.train.optim.onebit.freeze import FreezeStep
-from bertjob.train.optim.onebit.optimizer import CompressedOptimizer, Params
+from bertjob.train.optim.onebit.optimizer import CompressedOptimizer, Params, common_settings
 from bertjob.train.optim.onebit.routes import Transport
-from bertjob.train.optim.onebit.settings import common_settings
 
 if TYPE_CHECKING:  # it needs more than torch
     from bertjob.config import job

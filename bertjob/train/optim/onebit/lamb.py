@@ -15,9 +15,8 @@ from bertjob.train.optim.lamb import trust_gauges, trust_ratios
 from bertjob.train.optim.onebit import moments
 from bertjob.train.optim.onebit.buffers import FIRST, SECOND
 from bertjob.train.optim.onebit.freeze import FreezeStep
-from bertjob.train.optim.onebit.optimizer import CompressedOptimizer, Params
+from bertjob.train.optim.onebit.optimizer import CompressedOptimizer, Params, common_settings
 from bertjob.train.optim.onebit.routes import Transport
-from bertjob.train.optim.onebit.settings import common_settings
 
 if TYPE_CHECKING:  # it needs more than torch
     from bertjob.config import job

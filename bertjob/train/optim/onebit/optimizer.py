@@ -18,7 +18,7 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 import torch.distributed as dist
@@ -31,6 +31,10 @@ from bertjob.train.optim.onebit.consensus import Sketch
 from bertjob.train.optim.onebit.exchange import Pipeline
 from bertjob.train.optim.onebit.freeze import Freeze, FreezeStep
 from bertjob.train.optim.onebit.routes import Alone, TorchTransport, Transport, by_node, direct
+from bertjob.train.optim.onebit.routes_mpi import MpiTransport
+
+if TYPE_CHECKING:  # it needs more than torch
+    from bertjob.config import job
 
 _LOG = logging.getLogger(__name__)
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
@@ -352,3 +356,22 @@ class CompressedOptimizer(Optimizer, ABC):
     def _load_course(self, state: Mapping[str, Any]) -> None:
         self.steps, self.updates = state["steps"], state["updates"]
         self._freeze.load_state_dict(state["freeze"])
+
+
+def common_settings(settings: "job.Optimizer") -> dict[str, Any]:
+    """Keyword arguments of any 1-bit optimizer, by the settings of a job.
+
+    Raises:
+        PreflightError: it would exchange over MPI, and there is no mpi4py.
+    """
+    assert settings.freeze_step is not None, "a job without it is refused before it starts"
+    onebit = settings.onebit
+    return {
+        "lr": settings.lr,
+        "betas": settings.betas,
+        "eps": settings.eps,
+        "freeze_step": settings.freeze_step,
+        "transport": MpiTransport(cuda_aware=bool(onebit.cuda_aware)) if onebit.transport == "mpi" else None,
+        "hierarchical": onebit.hierarchical,
+        "check_every": onebit.check_every,
+    }

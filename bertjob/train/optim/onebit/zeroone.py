@@ -16,9 +16,8 @@ from bertjob.train.optim.onebit import consensus
 from bertjob.train.optim.onebit.adam import OneBitAdam
 from bertjob.train.optim.onebit.buffers import FIRST
 from bertjob.train.optim.onebit.freeze import FreezeStep
-from bertjob.train.optim.onebit.optimizer import Params
+from bertjob.train.optim.onebit.optimizer import Params, common_settings
 from bertjob.train.optim.onebit.routes import Transport
-from bertjob.train.optim.onebit.settings import common_settings
 
 if TYPE_CHECKING:  # it needs more than torch
     from bertjob.config import job

@@ -12,7 +12,7 @@ from bertjob.errors import SpecError
 from bertjob.train.corpus.reader import Corpus
 from bertjob.train.corpus.shards import Shard
 from bertjob.train.data.batch import Int64, ragged_arange
-from bertjob.train.tasks.pretraining.chance import keys, whole
+from bertjob.train.tasks.pretraining.keyed_random import keys, whole
 from bertjob.train.tasks.pretraining.samples import Marks, Pieces, Samples, assemble, sample_lengths
 from bertjob.train.tasks.pretraining.stream import Epochs
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bertjob.train.data.batch import Batch, Bool, Int32, Int64, spread
 from bertjob.train.data.special_tokens import BERT, MarkNames
-from bertjob.train.tasks.pretraining.chance import Keys, keys, uniform, whole
+from bertjob.train.tasks.pretraining.keyed_random import Keys, keys, uniform, whole
 from bertjob.train.tasks.pretraining.samples import Samples
 
 Floats = NDArray[np.floating]

@@ -19,7 +19,7 @@ from bertjob.errors import DataError, SpecError
 from bertjob.train.corpus.reader import Corpus
 from bertjob.train.corpus.shards import Shard
 from bertjob.train.data.batch import Bool, Int64, ragged_arange
-from bertjob.train.tasks.pretraining.chance import Keys, keys, uniform, whole
+from bertjob.train.tasks.pretraining.keyed_random import Keys, keys, uniform, whole
 from bertjob.train.tasks.pretraining.samples import Marks, Pieces, Samples, assemble, sample_lengths
 from bertjob.train.tasks.pretraining.stream import Epochs
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding
 
-from bertjob.config.checks.lengths import MARKS, complaint
+from bertjob.config.checks.tasks import MARKS, lengths
 from bertjob.config.job import Train
 from bertjob.errors import SpecError
 from bertjob.formats.squad import Answer, SquadSet
@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True):
         Raises:
             SpecError: a sample has no room for a question and a context.
         """
-        if wrong := complaint(train):
+        if wrong := lengths(train):
             raise SpecError(wrong)
         return cls(train.max_seq_length, train.doc_stride, train.max_query_length)
 

@@ -1,0 +1,82 @@
+"""The two tables of schedulers: their names are those that a site may say, and nothing else knows them."""
+
+import ast
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import bertjob
+from bertjob.cluster.scheduler import CLIENTS
+from bertjob.config.registry.code import load_code
+from bertjob.config.registry.launchers import LAUNCHERS
+from bertjob.config.site import Site
+from bertjob.launch.schedulers import SCHEDULERS
+
+PACKAGE = Path(bertjob.__file__).parent
+HOMES = ("launch/schedulers/", "cluster/slurm/", "cluster/scheduler.py")
+NAMED = re.compile(r"schedul|SCHEDULERS|CLIENTS|slurm", re.IGNORECASE)
+"""What an expression about a scheduler has in it."""
+
+
+def test_the_names_in_a_site_file_are_those_of_both_tables() -> None:
+    said = set(get_args(get_type_hints(Site)["scheduler"]))
+    assert said == set(SCHEDULERS) == set(CLIENTS)
+    assert said >= {name for row in LAUNCHERS.values() for name in row.schedulers or ()}
+
+
+def test_the_checks_of_a_scheduler_are_there() -> None:
+    codes = [client.checks for client in CLIENTS.values() if client.checks]
+    assert all(isinstance(load_code(code), tuple) for code in codes)
+
+
+def test_a_scheduler_with_a_queue_has_all_that_a_queue_needs() -> None:
+    for scheduler in SCHEDULERS.values():
+        if scheduler.queues:
+            assert scheduler.after("7")
+            assert scheduler.excluding((), ("n1",))
+            assert scheduler.job_id.startswith('"$')
+
+
+def branches(source: str) -> Iterator[str]:
+    """Expressions that tell schedulers apart by their names, and flags that carry the answer through signatures."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare | ast.Subscript | ast.Match):
+            names = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant)} & set(SCHEDULERS)
+            others = [ast.unparse(one) for one in ast.walk(node) if isinstance(one, ast.Name | ast.Attribute)]
+            if names and any(NAMED.search(other) for other in others):
+                yield ast.unparse(node)
+        elif isinstance(node, ast.arg) and node.arg.lower() in SCHEDULERS:
+            yield f"{node.arg}: {ast.unparse(node.annotation) if node.annotation else '?'}"
+
+
+def test_nothing_else_tells_schedulers_apart_by_their_names() -> None:
+    found = {
+        path.relative_to(PACKAGE).as_posix(): said
+        for path in PACKAGE.rglob("*.py")
+        if not path.relative_to(PACKAGE).as_posix().startswith(HOMES) and (said := list(branches(path.read_text())))
+    }
+    assert found == {}
+
+
+def test_the_search_finds_what_it_is_for() -> None:
+    source = """
+        def head(plan: Plan, slurm: bool) -> str:
+            if site.scheduler == "slurm" or "none" != plan.site.scheduler:
+                return ""
+            if plan.engine == "none" or kind in ("none", "pmix"):
+                return SCHEDULERS["slurm"].where
+            match site.scheduler:
+                case "none":
+                    return ""
+            return "x" if scheduler in ("slurm",) else SCHEDULERS[site.scheduler].where
+    """
+    assert set(branches(textwrap.dedent(source))) == {
+        "slurm: bool",
+        "site.scheduler == 'slurm'",
+        "'none' != plan.site.scheduler",
+        "SCHEDULERS['slurm']",
+        "match site.scheduler:\n    case 'none':\n        return ''",
+        "scheduler in ('slurm',)",
+    }
