@@ -23,6 +23,7 @@ SHARED_STEMS: Mapping[str, str] = {
     "task": "implementation of one protocol: train.tasks.Task",
     "tasks": "parts of one registry: its rows, the checks that they name, the protocol of their code",
     "launchers": "the two halves of one registry",
+    "provenance": "the two halves of one contract: the file, and what the login node writes into it",
     "lamb": "one optimizer and its 1-bit form, behind one protocol",
 }
 """Stems that several modules may have, with the reason; beside verbs, which are named as what they call."""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bertjob.cluster.training import AnsweringProgress, PreparationProgress
 from bertjob.errors import BertjobError
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.messages import AnsweringProgress, PreparationProgress
 from bertjob.rundir.state import Phase, RunState, read_state
 from bertjob.text import counted
 

@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from bertjob.cli.status_table import duration
-from bertjob.cluster.training import Answer
 from bertjob.config.job import Job
 from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.estimate.communication import Compression
 from bertjob.estimate.estimate import Estimate
 from bertjob.launch import pmi
 from bertjob.rundir.image_contents import NEEDED, OPTIONAL, ImageFacts
+from bertjob.rundir.messages import Answer
 
 _LEAST_FOR_VALUES = 12
 

@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from bertjob.errors import DataError
+from bertjob.rundir import messages
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.messages import Answer, AnsweringProgress, Preparation, PreparationProgress, Prepared, received
 
 
 def lines(module: str, *arguments: str) -> Iterator[str]:
@@ -35,30 +37,8 @@ def _error(complaint: str, code: int) -> DataError:
     return DataError(last)
 
 
-class Request(msgspec.Struct, frozen=True):
-    """What is to be prepared; see bertjob.train.corpus.prepare.Preparation."""
-
-    corpora: tuple[str, ...]
-    out: str
-    vocab: str | None
-    train_vocab: int | None
-    split_sentences: bool
-    validation: float
-    workers: int
-
-
-class PreparationProgress(msgspec.Struct, frozen=True):
-    """How far it is: bytes of files that are done, of all; shards so far, and how many of them were there before."""
-
-    phase: str
-    done: int
-    total: int
-    shards: int
-    kept: int
-
-
-def prepare(request: Request, show: Callable[[PreparationProgress], None]) -> dict[str, Any]:
-    """Prepare a corpus; what was made, in numbers.
+def prepare(request: Preparation, show: Callable[[PreparationProgress], None]) -> Prepared:
+    """Prepare a corpus.
 
     Args:
         request: what.
@@ -68,14 +48,14 @@ def prepare(request: Request, show: Callable[[PreparationProgress], None]) -> di
         DataError: the training's packages are not installed here, or the corpus, the vocabulary or the folder is no
             good; in one line.
     """
-    summary: dict[str, Any] = {}
-    for line in lines("bertjob.train.corpus", msgspec.json.encode(request).decode()):
-        said = msgspec.json.decode(line)
-        if "phase" in said:
-            show(msgspec.convert(said, PreparationProgress))
+    made = None
+    for said in received(lines("bertjob.train.corpus", messages.line(request)), PreparationProgress, Prepared):
+        if isinstance(said, Prepared):
+            made = said
         else:
-            summary = said
-    return summary
+            show(said)
+    assert made is not None, "a preparation that ends well says what it made"
+    return made
 
 
 def describe(folder: str, *, check: bool = False) -> dict[str, Any]:
@@ -93,30 +73,6 @@ def describe(folder: str, *, check: bool = False) -> dict[str, Any]:
     return dict(msgspec.json.decode(facts))
 
 
-_PROGRESS = '{"read"'
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """One answered question; `start` and `end` are characters of the context."""
-
-    question: str
-    context: str
-    answer: str
-    start: int
-    end: int
-    probability: float
-    id: str = ""
-    gold: tuple[str, ...] = ()
-    """The answers that the data set gives; empty for a question of one's own."""
-
-
-class AnsweringProgress(msgspec.Struct, frozen=True):
-    """How many pieces of the contexts have been read, of all: a long context is many."""
-
-    read: int
-    pieces: int
-
-
 def answers(
     run_dir: RunDir, arguments: Sequence[str], show: Callable[[AnsweringProgress], object] = lambda progress: None
 ) -> list[Answer]:
@@ -132,9 +88,10 @@ def answers(
         DataError: torch is not installed here, or there is no model, or the questions cannot be read; in one line.
     """
     found = []
-    for line in lines("bertjob.train.tasks.squad.ask", str(run_dir.path), *arguments):
-        if line.startswith(_PROGRESS):
-            show(msgspec.json.decode(line, type=AnsweringProgress))
-        elif line.startswith("{"):
-            found.append(msgspec.json.decode(line, type=Answer))
+    printed = lines("bertjob.train.tasks.squad.ask", str(run_dir.path), *arguments)
+    for said in received(printed, AnsweringProgress, Answer):
+        if isinstance(said, Answer):
+            found.append(said)
+        else:
+            show(said)
     return found

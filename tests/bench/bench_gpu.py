@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bertjob.cluster.training import Request, prepare
+from bertjob.cluster.training import prepare
 from bertjob.config.job import Data, Job, Model, Optimizer, Pretraining, Train
 from bertjob.estimate.estimate import memory
 from bertjob.estimate.model_size import KNOWN, Sizes, flops
 from bertjob.estimate.sample_counts import Samples
+from bertjob.rundir.messages import Preparation
 from bertjob.rundir.world import World
 from bertjob.train.backends.torch import TorchBackend
 from bertjob.train.data.batch import Batch
@@ -49,7 +50,7 @@ def main() -> int:
     print(f"{torch.cuda.get_device_name(device)}: M = {most / 1e12:.0f} TFLOP/s (bf16, 8192^3)")
     with tempfile.TemporaryDirectory() as folder:
         books, vocab = str(Path(data, "corpora", "gutenberg")), str(Path(data, "vocab.txt"))
-        prepare(Request((books,), str(Path(folder, "shards")), vocab, None, False, 0.1, 4), lambda told: None)
+        prepare(Preparation((books,), str(Path(folder, "shards")), vocab, None, False, 0.1, 4), lambda told: None)
         return max(of_length(length, LARGE, Path(folder, "shards"), device, most) for length in GOALS)
 
 

@@ -37,8 +37,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from bertjob.cluster.training import Request, prepare
+from bertjob.cluster.training import prepare
 from bertjob.config.job import Data, Job, Model, Optimizer, Precision, Pretraining, Train
+from bertjob.rundir.messages import Preparation
 from bertjob.rundir.world import World
 from bertjob.train.backends.torch import TorchBackend
 from bertjob.train.data.batch import Int64
@@ -104,7 +105,7 @@ def main() -> int:
         }
         for name, files in texts.items():
             vocab, prose = str(Path(data, "vocab.txt")), name == "articles"
-            request = Request(tuple(map(str, files)), str(Path(folder, name)), vocab, None, prose, 0.1, 1)
+            request = Preparation(tuple(map(str, files)), str(Path(folder, name)), vocab, None, prose, 0.1, 1)
             prepare(request, lambda told: None)
         return max([measure(case, Path(folder, case.text), Path(folder)) for case in CASES])
 

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from bertjob.cli import output, progress
-from bertjob.cluster.training import AnsweringProgress, PreparationProgress
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.messages import AnsweringProgress, PreparationProgress
 from bertjob.rundir.state import RunState, write_state
 
 

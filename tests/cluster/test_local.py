@@ -24,6 +24,7 @@ from bertjob.errors import BertjobError, PreflightError
 from bertjob.launch.plan import Here, Plan, plan
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import RunState, read_state, write_state
+from bertjob.rundir.submissions import Submission
 
 HOSTILE = "run dir with 'quotes' and $(x)"
 Planned = Callable[..., Plan]
@@ -195,9 +196,7 @@ def test_a_run_is_seen_running_is_not_started_twice_and_can_be_cancelled(planned
 def test_a_run_of_another_machine_is_cancelled_there(planned: Planned, tmp_path: Path) -> None:
     run_here(planned(""))
     run = catalog.find(str(tmp_path / HOSTILE))
-    elsewhere = catalog.Run(
-        run.path, catalog.Submission(job_id="local", site="x", scheduler="none", time=0, host="elsewhere")
-    )
+    elsewhere = catalog.Run(run.path, Submission(job_id="local", site="x", scheduler="none", time=0, host="elsewhere"))
     with pytest.raises(BertjobError, match="was started on elsewhere: cancel it there"):
         cancel([elsewhere])
 

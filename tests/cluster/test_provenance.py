@@ -8,6 +8,7 @@ import pytest
 
 import bertjob
 from bertjob.cluster.runs import provenance
+from bertjob.rundir.provenance import Provenance, Repository, encode
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -33,7 +34,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_clean_checkout_is_its_commit(checkout: Path) -> None:
     found = provenance.repository(checkout / "sub")
     commit = git(checkout, "rev-parse", "HEAD").strip()
-    assert found == provenance.Repository(path=str(checkout), commit=commit, branch="main", dirty=False)
+    assert found == Repository(path=str(checkout), commit=commit, branch="main", dirty=False)
     assert provenance.git_diff(checkout) == b""
 
 
@@ -82,5 +83,5 @@ def test_the_command_can_be_given_again(checkout: Path) -> None:
     assert made.command == "bertjob submit 'a'\"'\"'b $(x)'"
     assert made.git is not None
     assert made.git.path == str(checkout)
-    assert msgspec.json.decode(provenance.encode(made), type=provenance.Provenance) == made
+    assert msgspec.json.decode(encode(made), type=Provenance) == made
     assert made.bertjob == bertjob.__version__

@@ -11,10 +11,11 @@ import pytest
 from fakes.commands import Commands
 
 from bertjob.cluster.process import one_line
-from bertjob.cluster.runs.catalog import Run, Submission
+from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState
 from bertjob.cluster.slurm import queue
 from bertjob.errors import SchedulerError
+from bertjob.rundir.submissions import Submission
 
 SQUEUE = """\
 1|COMPLETED|nid00001|None

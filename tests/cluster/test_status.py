@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from bertjob.cluster.runs import catalog
-from bertjob.cluster.runs.catalog import Run, Submission
+from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.outcome import outcome
 from bertjob.cluster.runs.status import Row, Status, rows, status
 from bertjob.cluster.scheduler_answers import GONE, UNKNOWN, Answer, JobInfo, JobState
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import Phase, RunState, write_state
+from bertjob.rundir.submissions import Submission
 
 NOW = 1_000_000.0
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bertjob.train.corpus.prepare import Progress
+from bertjob.rundir.messages import PreparationProgress
 from bertjob.train.corpus.reader import Corpus, open_corpus
 from bertjob.train.corpus.shards import Shard
 from bertjob.train.tasks.pretraining.samples import Marks
@@ -67,7 +67,7 @@ def write_documents(path: Path, documents: int, seed: int) -> list[list[str]]:
     return made
 
 
-def silent(_: Progress) -> None:
+def silent(_: PreparationProgress) -> None:
     """Tell nobody."""
 
 

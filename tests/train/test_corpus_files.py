@@ -12,7 +12,8 @@ import pytest
 import zstandard
 
 from bertjob.errors import DataError
-from bertjob.train.corpus.prepare import Preparation, prepare
+from bertjob.rundir.messages import Preparation
+from bertjob.train.corpus.prepare import prepare
 from bertjob.train.data.tokenizer import BertTokenizer
 from tests.train.corpora import read_back, silent, write_documents
 

@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from bertjob.errors import DataError
+from bertjob.rundir.messages import Preparation, PreparationProgress
 from bertjob.train.corpus.manifest import Manifest
-from bertjob.train.corpus.prepare import Preparation, Progress, prepare
+from bertjob.train.corpus.prepare import prepare
 from bertjob.train.corpus.reader import open_corpus
 from bertjob.train.corpus.sources import Span
 from bertjob.train.corpus.workers import Making, Piece, for_validation, for_vocabulary, make_shards
@@ -142,7 +143,7 @@ def test_a_shard_that_was_damaged_is_made_again_and_one_that_is_whole_is_kept(
 ) -> None:
     out = tmp_path / "out"
     request = Preparation((str(texts[0]),), str(out), vocab, validation=0.1, shard_bytes=SMALL)
-    steps: list[Progress] = []
+    steps: list[PreparationProgress] = []
     prepare(request, silent)
     prepare(request, steps.append)
     assert steps[-1].kept == steps[-1].shards == len(prepared[1].shards)
@@ -197,7 +198,7 @@ def test_a_second_preparation_at_the_same_time_is_refused(
 ) -> None:
     request = Preparation((str(texts[0]),), str(tmp_path / "out"), vocab, shard_bytes=SMALL)
 
-    def meanwhile(_: Progress) -> None:
+    def meanwhile(_: PreparationProgress) -> None:
         with pytest.raises(DataError, match="another preparation is at work there"):
             prepare(request, silent)
 
@@ -237,7 +238,8 @@ def test_a_process_that_is_killed_is_reported(vocab: str, tmp_path: Path) -> Non
 
 MEASURED = """
 import resource, sys
-from bertjob.train.corpus.prepare import Preparation, prepare
+from bertjob.rundir.messages import Preparation
+from bertjob.train.corpus.prepare import prepare
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_DATA, (170 << 20, 170 << 20))
     prepare(Preparation((sys.argv[1],), sys.argv[2], sys.argv[3], shard_bytes=1 << 20), lambda step: None)
@@ -264,7 +266,7 @@ def test_memory_does_not_grow_with_the_corpus(vocab: str, tmp_path: Path) -> Non
 
 
 def test_progress_goes_up_to_all_of_the_files(texts: tuple[Path, list[list[str]]], vocab: str, tmp_path: Path) -> None:
-    steps: list[Progress] = []
+    steps: list[PreparationProgress] = []
     prepare(Preparation((str(texts[0]),), str(tmp_path / "out"), vocab, shard_bytes=SMALL), steps.append)
     total = sum(file.stat().st_size for file in texts[0].rglob("*") if file.is_file())
     assert [step.done for step in steps] == sorted(step.done for step in steps)

@@ -14,8 +14,9 @@ from run_ranks import job_log, losses, make_run, run_to_end
 from bertjob.config.load import read_job
 from bertjob.errors import DataError
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.messages import Preparation
 from bertjob.rundir.world import World
-from bertjob.train.corpus.prepare import Preparation, prepare
+from bertjob.train.corpus.prepare import prepare
 from bertjob.train.data.tokenizer import load_tokenizer
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.model.initialize import build

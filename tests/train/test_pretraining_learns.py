@@ -12,7 +12,8 @@ import pytest
 from questions import first_questions
 from run_ranks import finish, job_log, losses, make_run, start
 
-from bertjob.train.corpus.prepare import Preparation, prepare
+from bertjob.rundir.messages import Preparation
+from bertjob.train.corpus.prepare import prepare
 from bertjob.train.corpus.statistics import facts
 
 BOOKS = ("Frankenstein_84.txt", "The-Adventures-of-Sherlock-Holmes_1661.txt", "The-Voyage-of-the-Beagle_944.txt")

@@ -15,8 +15,9 @@ from run_ranks import finish, job_log, lines, losses, make_run, run_to_end, star
 
 from bertjob.config.load import read_job
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.messages import Preparation
 from bertjob.rundir.world import World
-from bertjob.train.corpus.prepare import Preparation, prepare
+from bertjob.train.corpus.prepare import prepare
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.tasks.pretraining.task import PretrainTask
 

@@ -111,9 +111,10 @@ def prepare_command(
     if (vocab is None) == (train_vocab is None):
         raise click.UsageError("say either --vocab or --train-vocab", click.get_current_context())
     from bertjob.cli.progress import showing_preparation
-    from bertjob.cluster.training import Request, prepare
+    from bertjob.cluster.training import prepare
+    from bertjob.rundir.messages import Preparation
 
-    request = Request(
+    request = Preparation(
         corpora,
         out,
         vocab,
@@ -125,13 +126,15 @@ def prepare_command(
     with showing_preparation() as show:
         made = prepare(request, show)
     if as_json:
-        click.echo(json.dumps({"folder": out, **made}))
+        import msgspec
+
+        click.echo(json.dumps({"folder": out, **msgspec.to_builtins(made)}))
         return
-    for part in ("train", "validation"):
-        print("  ".join([f"{part:<10}", *(f"{count:,} {what}" for what, count in made[part].items())]), file=sys.stderr)
-    shards = counted(made["shards"], "shard")
-    print(f"{shards}, a vocabulary of {made['vocabulary_size']:,} tokens", file=sys.stderr)
-    for part, what in (("train", "to train on"), ("validation", "to evaluate on")):
-        if not made[part]["documents"]:
+    for part, size in (("train", made.train), ("validation", made.validation)):
+        print("  ".join([f"{part:<10}", *(f"{count:,} {what}" for what, count in size.items())]), file=sys.stderr)
+    shards = counted(made.shards, "shard")
+    print(f"{shards}, a vocabulary of {made.vocabulary_size:,} tokens", file=sys.stderr)
+    for size, what in ((made.train, "to train on"), (made.validation, "to evaluate on")):
+        if not size["documents"]:
             print(f"no document is {what}: {_FEW}", file=sys.stderr)
     click.echo(out)

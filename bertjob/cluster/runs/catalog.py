@@ -13,30 +13,12 @@ import msgspec
 from bertjob.cluster.runs.index import Entry, Index, state_folder
 from bertjob.errors import SpecError
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
+from bertjob.rundir import submissions
 from bertjob.rundir.directory import RUNS, RunDir
+from bertjob.rundir.submissions import Submission
 from bertjob.text import did_you_mean
 
 _log = logging.getLogger(__name__)
-
-
-class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of submissions.jsonl: a run was handed to a scheduler, or started on a machine."""
-
-    job_id: str
-    """The scheduler's id; ``local`` without a scheduler."""
-    site: str
-    scheduler: str
-    """Name of the scheduler, as in a site file."""
-    time: float
-    """Seconds since the epoch."""
-    host: str
-    """Where it was submitted or started."""
-    pid: int = 0
-    """The process group of a local run."""
-    after: str = ""
-    """Id of the job in the scheduler that must succeed before this one may start; empty unless it is of a chain."""
-    after_dir: str = ""
-    """Run directory of that job."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -86,12 +68,11 @@ def record(
         after_dir=after[1],
     )
     try:
-        with run_dir.submissions.open("ab") as file:
-            file.write(msgspec.json.encode(submission) + b"\n")
+        submissions.append(run_dir, submission)
     except OSError as error:
         _log.warning("%s: job %s cannot be written down: %s", run_dir.submissions, job_id, error.strerror)
     run = Run(str(run_dir.path), submission)
-    _index().add(run.path, msgspec.json.encode(submission))
+    _index().add(run.path, submissions.encode(submission))
     return run
 
 
@@ -102,11 +83,8 @@ def forget(path: str) -> None:
 
 def read(run_dir: RunDir) -> Run | None:
     """The run by its directory alone; None where nothing was submitted yet, or what is there cannot be read."""
-    try:
-        lines = run_dir.submissions.read_bytes().splitlines()
-        return Run(str(run_dir.path), _submission(lines[-1]))
-    except (OSError, IndexError, msgspec.DecodeError):
-        return None
+    submission = submissions.newest(run_dir)
+    return Run(str(run_dir.path), submission) if submission is not None and _is_known(submission) else None
 
 
 def before(run: Run) -> Run | None:
@@ -138,8 +116,8 @@ def known() -> list[Run]:
     runs = [run for path in _near() - entries.keys() if (run := read(RunDir(Path(path))))]
     for path, submission in entries.items():
         with contextlib.suppress(msgspec.DecodeError):
-            if path in there:
-                runs.append(Run(path, _submission(submission)))
+            if path in there and _is_known(said := submissions.decode(submission)):
+                runs.append(Run(path, said))
     return sorted(runs, key=lambda run: run.submission.time)
 
 
@@ -218,15 +196,9 @@ def _scan(folder: Path) -> Iterator[Entry]:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if run := read(RunDir(Path(entry.path))):
-                yield run.path, msgspec.json.encode(run.submission)
+                yield run.path, submissions.encode(run.submission)
 
 
-_DECODER = msgspec.json.Decoder(Submission)
-
-
-def _submission(line: bytes) -> Submission:
-    """A line of submissions.jsonl; runs of schedulers that this version does not know cannot be read."""
-    found = _DECODER.decode(line)
-    if found.scheduler not in SCHEDULERS:
-        raise msgspec.ValidationError(f"unknown scheduler {found.scheduler!r}")
-    return found
+def _is_known(submission: Submission) -> bool:
+    """Whether this version knows its scheduler; runs of others are passed over."""
+    return submission.scheduler in SCHEDULERS

@@ -14,6 +14,7 @@ from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.provenance import encode
 
 
 def of(plan: Plan) -> RunDir:
@@ -46,7 +47,7 @@ def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | by
         run_dir.job.name: plan.job_file,
         run_dir.site.name: dump(plan.site),
         run_dir.script.name: script(plan),
-        run_dir.provenance.name: provenance.encode(origin),
+        run_dir.provenance.name: encode(origin),
         run_dir.git_diff.name: provenance.git_diff(Path.cwd()),
     }
 

@@ -1,62 +1,17 @@
-"""Who made a run, where, and with which code: enough to say years later what was trained."""
+"""What the login node says in provenance.json and git.diff: enough to know years later what was trained."""
 
-import getpass
 import os
-import platform
-import shlex
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
-from bertjob.rundir.atomic import json_bytes
-from bertjob.version import __version__
+from bertjob.rundir import provenance
+from bertjob.rundir.provenance import Provenance, Repository
 
 _GIT_TIMEOUT_S = 10
-
-
-class Repository(msgspec.Struct, frozen=True, kw_only=True):
-    """A git checkout as it was."""
-
-    path: str
-    """Its top folder."""
-    commit: str
-    """Empty before the first commit."""
-    branch: str
-    """Empty when no branch is checked out."""
-    dirty: bool
-    """Files differ from the commit; for the working directory, git.diff says how."""
-
-
-class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of provenance.json."""
-
-    bertjob: str
-    """Version."""
-    command: str
-    """The command line, quoted for a shell."""
-    user: str
-    host: str
-    time: str
-    """Local time with its offset from UTC."""
-    directory: str
-    """Where the command was given."""
-    python: str
-    """Version and path of the Python that ran it."""
-    job: str
-    site: str
-    image: str | None
-    """The container image, or null without a container."""
-    image_digest: str | None = None
-    """Its content digest, ``sha256:…``; null where the engine could not tell."""
-    git: Repository | None
-    """The checkout that `directory` lies in."""
-    bertjob_git: Repository | None
-    """The checkout that bertjob itself runs from."""
 
 
 def collect(
@@ -71,26 +26,12 @@ def collect(
         command: the command line, by default this process's own.
         image_digest: the image's content digest, where it is known.
     """
-    return Provenance(
-        bertjob=__version__,
-        command=shlex.join(sys.argv if command is None else command),
-        user=_user(),
-        host=socket.gethostname(),
-        time=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        directory=str(Path.cwd()),
-        python=f"{platform.python_version()} {sys.executable}",
-        job=job,
-        site=site,
-        image=image,
+    return replace(
+        provenance.collect(job, site, image, sys.argv if command is None else command),
         image_digest=image_digest,
         git=repository(Path.cwd()),
         bertjob_git=repository(Path(__file__).parents[2], own="bertjob/__init__.py"),
     )
-
-
-def encode(origin: Provenance) -> bytes:
-    """The bytes of provenance.json."""
-    return json_bytes(origin, indent=2)
 
 
 def repository(folder: Path, own: str | None = None) -> Repository | None:
@@ -120,13 +61,6 @@ def repository(folder: Path, own: str | None = None) -> Repository | None:
 def git_diff(folder: Path) -> bytes:
     """What is not committed in the checkout that `folder` lies in, as ``git apply`` takes it; empty without one."""
     return _git(folder, "diff", "--binary", "HEAD") or b""
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's uid without a name
-        return str(os.getuid())
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:

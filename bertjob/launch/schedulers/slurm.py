@@ -10,6 +10,7 @@ from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, quote_directive, variable
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.submissions import appended_by_script
 
 _WIDTH = 112
 _CORES = "SLURM_CPUS_PER_TASK"
@@ -107,11 +108,9 @@ def new_run(job_name: str) -> tuple[str, str]:
 
 def record(site: str) -> list[str]:
     """What submit does beforehand: what ``bertjob status`` and ``logs`` look for."""
-    entry = f'{{"job_id":"%s","site":"{site}","scheduler":"slurm","time":%s,"host":"%s"}}'
     return [
         'ln -sf "$(readlink "/proc/$$/fd/1")" "$RUN/logs/$SLURM_JOB_ID.out"',
-        'grep -qs "\\"$SLURM_JOB_ID\\"" "$RUN/submissions.jsonl" ||',
-        f'  printf \'{entry}\\n\' "$SLURM_JOB_ID" "$(date +%s)" "$HOSTNAME" >> "$RUN/submissions.jsonl"',
+        *appended_by_script(site, "slurm", "$SLURM_JOB_ID"),
     ]
 
 

@@ -1,17 +1,17 @@
-"""Prepare a corpus: ``python -m bertjob.train.corpus '{"corpora": […], "out": …}'`` (a Preparation as JSON).
+"""Prepare a corpus: ``python -m bertjob.train.corpus '{"corpora": […], "out": …}'``.
 
-Prints a JSON object a line: how far it is, and last what it made. What is wrong goes to stderr in one line, with exit
-code 1.
+The argument is a Preparation as JSON. Prints a JSON object a line: a PreparationProgress with each step, and last what
+was Prepared (see bertjob.rundir.messages). What is wrong goes to stderr in one line, with exit code 1.
 """
 
 import sys
-from typing import Any
 
 import msgspec
 
 from bertjob.errors import BertjobError
+from bertjob.rundir.messages import Preparation, PreparationProgress, Prepared, line
 from bertjob.train.corpus.manifest import Manifest
-from bertjob.train.corpus.prepare import Preparation, Progress, prepare
+from bertjob.train.corpus.prepare import prepare
 
 
 def main(request: str) -> int:
@@ -28,20 +28,20 @@ def main(request: str) -> int:
     return 0
 
 
-def summary(manifest: Manifest) -> dict[str, Any]:
-    """What a preparation holds, in numbers."""
-    return {
-        "shards": len(manifest.shards),
-        "text_bytes": sum(source.bytes for source in manifest.sources),
-        "vocabulary_size": manifest.vocabulary.size,
-        "vocabulary_sha256": manifest.vocabulary.sha256,
-        "train": msgspec.to_builtins(manifest.train),
-        "validation": msgspec.to_builtins(manifest.validation),
-    }
+def summary(manifest: Manifest) -> Prepared:
+    """What a preparation has made, in numbers."""
+    return Prepared(
+        shards=len(manifest.shards),
+        text_bytes=sum(source.bytes for source in manifest.sources),
+        vocabulary_size=manifest.vocabulary.size,
+        vocabulary_sha256=manifest.vocabulary.sha256,
+        train=msgspec.to_builtins(manifest.train),
+        validation=msgspec.to_builtins(manifest.validation),
+    )
 
 
-def _say(what: Progress | dict[str, Any]) -> None:
-    print(msgspec.json.encode(what).decode(), flush=True)
+def _say(message: PreparationProgress | Prepared) -> None:
+    print(line(message), flush=True)
 
 
 if __name__ == "__main__":

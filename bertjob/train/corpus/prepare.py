@@ -19,6 +19,7 @@ import msgspec
 
 from bertjob.errors import DataError
 from bertjob.rundir import atomic
+from bertjob.rundir.messages import Preparation, PreparationProgress
 from bertjob.train.corpus.manifest import (
     BEGUN,
     FORMAT,
@@ -50,41 +51,7 @@ _UNPACKED: Final = 4
 """About how much larger a packed file is unpacked."""
 
 
-class Preparation(msgspec.Struct, frozen=True):
-    """What is to be prepared.
-
-    Attributes:
-        corpora: files and folders.
-        out: the folder of the shards.
-        vocab: a vocab.txt, a tokenizer.json or a folder with one; None where one is trained.
-        train_vocab: tokens of the vocabulary to train; None where one is given.
-        split_sentences: the text is running prose.
-        validation: share of the documents for validation, 0 to 1.
-        workers: processes that make shards.
-        shard_bytes: text after which a shard is closed; None: by the size of the corpus.
-    """
-
-    corpora: tuple[str, ...]
-    out: str
-    vocab: str | None = None
-    train_vocab: int | None = None
-    split_sentences: bool = False
-    validation: float = 0.005
-    workers: int = 1
-    shard_bytes: int | None = None
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How far a preparation is: bytes of the files that are done, of all; shards that an earlier one had made."""
-
-    phase: str
-    done: int
-    total: int
-    shards: int = 0
-    kept: int = 0
-
-
-Tell = Callable[[Progress], None]
+Tell = Callable[[PreparationProgress], None]
 
 
 def prepare(preparation: Preparation, tell: Tell) -> Manifest:
@@ -213,7 +180,7 @@ def _trained(preparation: Preparation, sources: Sequence[Source], tell: Tell) ->
         begun, passes = passes * total, passes + 1
         for source in sources:
             for span in spans(source):
-                tell(Progress("vocabulary", begun + span.read, 2 * total))
+                tell(PreparationProgress("vocabulary", begun + span.read, 2 * total))
                 for document in documents(span, prose=preparation.split_sentences):
                     if share == 1.0 or for_vocabulary(document, share):
                         yield "\n".join(document)
@@ -235,7 +202,7 @@ def _shards(
     made: dict[str, ShardRecord] = {}
 
     def step(piece: Piece) -> None:
-        tell(Progress("shards", reading.done[piece.name], reading.total, len(kept) + len(made), len(kept)))
+        tell(PreparationProgress("shards", reading.done[piece.name], reading.total, len(kept) + len(made), len(kept)))
 
     def missing() -> Iterator[Piece]:
         for piece in reading.pieces():

@@ -1,14 +1,9 @@
 """hparams.json: what the training resolved; and provenance.json, where the login node has written none."""
 
 import importlib.metadata
-import os
 import platform
-import shlex
-import socket
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +14,7 @@ from bertjob.config.checks.deepspeed_config import enabled_precision
 from bertjob.config.job import Job
 from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.provenance import collect, encode
 from bertjob.rundir.world import World
 from bertjob.train.device import resolve
 from bertjob.version import __version__
@@ -92,24 +88,7 @@ def write_provenance(run_dir: RunDir, job: Job) -> None:
     """
     if run_dir.provenance.exists():
         return
-    atomic.write_json(
-        run_dir.provenance,
-        {
-            "bertjob": __version__,
-            "command": shlex.join(sys.orig_argv),
-            "user": os.environ.get("USER", str(os.getuid())),
-            "host": socket.gethostname(),
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "directory": str(Path.cwd()),
-            "python": f"{platform.python_version()} {sys.executable}",
-            "job": job.name,
-            "site": "",
-            "image": job.image.ref,
-            "git": None,
-            "bertjob_git": None,
-        },
-        indent=2,
-    )
+    atomic.write_bytes(run_dir.provenance, encode(collect(job.name, "", job.image.ref, sys.orig_argv)))
 
 
 def _precision(job: Job, device: torch.device) -> str:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -48,6 +49,24 @@ def test_the_program_inside_stands_alone_and_tells_the_truth(tmp_path: Path) -> 
     assert facts.python == ".".join(map(str, sys.version_info[:3]))
     assert set(facts.packages) == {"msgspec", "PyYAML"}
     assert facts.broken == {}
+
+
+def test_all_that_the_program_inside_says_is_read(fakes: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands alone and cannot import ImageFacts: the names of its keys are the only copy."""
+    gpus = SimpleNamespace(
+        nccl=SimpleNamespace(version=lambda: (2, 27, 5)),
+        get_arch_list=lambda: ["sm_90"],
+        is_available=lambda: True,
+        device_count=lambda: 1,
+        get_device_name=lambda index: "NVIDIA H200",
+    )
+    torch = SimpleNamespace(version=SimpleNamespace(cuda="12.8", hip="6.4"), cuda=gpus)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(inside, "_LIBRARY", "print('Open MPI v4.1.7')")
+    said = {"python": "3.12.3", "packages": {}, "broken": {}, **inside.torch_facts(), **inside.mpi_facts()}
+    assert set(said) == set(ImageFacts.__struct_fields__)
+    facts = msgspec.convert(said, ImageFacts)
+    assert (facts.nccl, facts.gpus, facts.mpi.version) == ("2.27.5", ("NVIDIA H200",), "4.1.7")
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,12 @@
 """Ask a run's newest model: ``python -m bertjob.train.tasks.squad.ask RUN [--start N --count N | --question Q …]``.
 
-Prints a JSON object a line: id, question, context, answer, start and end (characters of the context), probability and
-gold (the answers that the data gives); before them, while it reads, lines of read and pieces (of the contexts). What is
-wrong goes to stderr in one line, with exit code 1.
+Prints a JSON object a line: an Answer of bertjob.rundir.messages for each question, and an AnsweringProgress with each
+step before them. What is wrong goes to stderr in one line, with exit code 1.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,6 +18,7 @@ from bertjob.config.load import read_job
 from bertjob.errors import BertjobError, DataError
 from bertjob.formats.squad import Paragraph, Question, SquadSet, load, read_bytes
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.messages import Answer, AnsweringProgress, line
 from bertjob.rundir.world import World
 from bertjob.train.data.tokenizer import load_tokenizer
 from bertjob.train.model.initialize import build_question_answering
@@ -49,9 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             data = one_question(options.question, options.context_file)
         else:
             data = dev_questions(job, options.start, options.count)
-        show = partial(print, flush=True)
-        for line in ask(trained(job, run_dir), data, show):
-            show(line)
+        for found in ask(trained(job, run_dir), data, _say):
+            _say(found)
     except BertjobError as error:
         print(error, file=sys.stderr)
         return 1
@@ -111,13 +108,15 @@ def one_question(text: str, context_file: Path) -> SquadSet:
     return SquadSet(name, "", (Paragraph(context, ""),), (Question("", text, (), 0),))
 
 
-def ask(job: Job, data: SquadSet, show: Callable[[str], object] = lambda line: None) -> Iterator[str]:
-    """Answer all questions of `data` by the model of `job`; a JSON object for each.
+def ask(
+    job: Job, data: SquadSet, show: Callable[[AnsweringProgress], object] = lambda progress: None
+) -> Iterator[Answer]:
+    """Answer all questions of `data` by the model of `job`.
 
     Args:
         job: names the model.
         data: the questions.
-        show: is given a JSON object with each step forward: how many pieces of the contexts it has read, of all.
+        show: is called with each step forward.
     """
     tokenizer = load_tokenizer(tokenizer_folder(job))
     dev = Dev(data, make_features(data, tokenizer, Settings.of(job.train)))
@@ -125,24 +124,25 @@ def ask(job: Job, data: SquadSet, show: Callable[[str], object] = lambda line: N
     model: nn.Module = build_question_answering(job)
 
     def step(read: int, samples: int) -> None:
-        show(json.dumps({"read": read, "pieces": samples}))
+        show(AnsweringProgress(read, samples))
 
     answers = answer(model.to(device), dev, job, device, World(0, 1, 0, 1, "no launcher"), step)
     for index, question in enumerate(data.questions):
         best = answers[index][0]
-        yield json.dumps(
-            {
-                "id": question.id,
-                "question": question.text,
-                "context": data.paragraphs[question.paragraph].context,
-                "answer": best.text,
-                "start": best.start,
-                "end": best.end,
-                "probability": best.probability,
-                "gold": [right.text for right in question.answers],
-            },
-            ensure_ascii=False,
+        yield Answer(
+            question=question.text,
+            context=data.paragraphs[question.paragraph].context,
+            answer=best.text,
+            start=best.start,
+            end=best.end,
+            probability=best.probability,
+            id=question.id,
+            gold=tuple(right.text for right in question.answers),
         )
+
+
+def _say(message: Answer | AnsweringProgress) -> None:
+    print(line(message), flush=True)
 
 
 if __name__ == "__main__":

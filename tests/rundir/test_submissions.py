@@ -1,0 +1,49 @@
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from bertjob.rundir import submissions
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.submissions import Submission
+
+FIRST = Submission(job_id="7", site="daint", scheduler="slurm", time=1.5, host="login1")
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path)
+
+
+def test_the_newest_is_the_last_line(run_dir: RunDir) -> None:
+    assert submissions.newest(run_dir) is None
+    second = Submission(job_id="8", site="daint", scheduler="slurm", time=2.5, host="login1", after="7", after_dir="/r")
+    for submission in (FIRST, second):
+        submissions.append(run_dir, submission)
+    assert submissions.newest(run_dir) == second
+    assert len(run_dir.submissions.read_bytes().splitlines()) == 2
+
+
+@pytest.mark.parametrize("line", [b'{"job_', b"[]\n", b'{"job_id": "7"}\n'])
+def test_a_line_that_cannot_be_read_is_none(line: bytes, run_dir: RunDir) -> None:
+    submissions.append(run_dir, FIRST)
+    with run_dir.submissions.open("ab") as file:
+        file.write(line)
+    assert submissions.newest(run_dir) is None
+
+
+def test_a_script_adds_the_line_that_submit_would_once_for_each_job(run_dir: RunDir) -> None:
+    script = "\n".join(submissions.appended_by_script("my-site", "slurm", "$SLURM_JOB_ID"))
+    for job_id in ("41", "41", "4"):
+        subprocess.run(
+            ["bash", "-euc", script],
+            env={"RUN": str(run_dir.path), "SLURM_JOB_ID": job_id, "PATH": "/usr/bin:/bin"},
+            check=True,
+        )
+        found = submissions.newest(run_dir)
+        assert found is not None
+        assert (found.job_id, found.site, found.scheduler, found.pid) == (job_id, "my-site", "slurm", 0)
+        assert abs(found.time - time.time()) < 60
+        assert found.host
+    assert len(run_dir.submissions.read_bytes().splitlines()) == 2
