@@ -8,6 +8,7 @@ logs/<job id>.out                   the batch script and rank 0, appended over r
 logs/<job id>.<rank>.out            each rank's own log
 logs/<job id>.<rank>.nccl           what its NCCL says of the network, where it has a GPU
 logs/<job id>.departure             why a rank left before it had met rank 0, until rank 0 has read it
+logs/<job id>.cancel                a person has cancelled the job, which tells the script whose TERM it gets
 state.json                          heartbeat, replaced atomically
 metrics.jsonl  tb/                  one line a logged step; TensorBoard events
 checkpoints/step-000400/            complete or absent
@@ -108,6 +109,10 @@ class RunDir(msgspec.Struct, frozen=True):
     def departure(self, job_id: str) -> Path:
         """What a rank that had to leave before it could reach rank 0 left for it to read."""
         return self.logs / f"{job_id}.departure"
+
+    def cancellation(self, job_id: str) -> Path:
+        """The mark of a person's cancel, left before the signal: a requeue sends the same one."""
+        return self.logs / f"{job_id}.cancel"
 
     @property
     def checkpoints(self) -> Path:

@@ -9,12 +9,13 @@ from types import FrameType
 
 import pytest
 from fakes.commands import Commands
+from msgspec.structs import replace
 
 from bertjob.cluster.process import one_line
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState
 from bertjob.cluster.slurm import queue
-from bertjob.errors import SchedulerError
+from bertjob.errors import BertjobError, SchedulerError
 from bertjob.rundir.submissions import Submission
 
 SQUEUE = """\
@@ -253,13 +254,33 @@ def test_refusals_are_one_line_in_slurms_words() -> None:
     assert one_line("") == ""
 
 
-def test_cancel_is_one_call_and_says_why_not(commands: Commands) -> None:
+def test_cancel_is_one_call_and_says_why_not(commands: Commands, tmp_path: Path) -> None:
     commands.make("scancel")
     queue.cancel(of("1", "2"), at_once=True)
     assert commands.calls("scancel") == [["1", "2"]]
     assert commands.calls("squeue") == []
-    queue.cancel(of("3", "4", "99"), at_once=False)  # one that runs, one that waits, one that nobody knows
+    running, *others = of("3", "4", "99")  # one that runs, one that waits, one that nobody knows
+    running = replace(running, path=str(tmp_path))
+    (tmp_path / "logs").mkdir()
+    queue.cancel([running, *others], at_once=False)
     assert commands.calls("scancel")[1:] == [["--batch", "--signal=TERM", "3"], ["4", "99"]]
+    assert running.run_dir.cancellation("3").exists()
     commands.make("scancel", stderr="scancel: error: Kill job error on job id 1: Access/permission denied\n", code=1)
     with pytest.raises(SchedulerError, match=r"^scancel: Kill job error on job id 1: Access/permission denied$"):
         queue.cancel(of("1"), at_once=True)
+
+
+def test_a_job_whose_run_directory_is_gone_is_cancelled_outright(commands: Commands) -> None:
+    commands.make("scancel")
+    queue.cancel(of("3"), at_once=False)
+    assert commands.calls("scancel") == [["3"]]
+
+
+def test_a_cancel_that_cannot_leave_its_mark_is_refused(commands: Commands, tmp_path: Path) -> None:
+    commands.make("scancel")
+    (run,) = of("3")
+    run = replace(run, path=str(tmp_path))
+    run.run_dir.cancellation("3").mkdir(parents=True)  # a file that cannot be written
+    with pytest.raises(BertjobError, match=r"3\.cancel: is a directory: .* `bertjob cancel --now` ends it$"):
+        queue.cancel([run], at_once=False)
+    assert commands.calls("scancel") == []

@@ -40,12 +40,25 @@ class Batch:
         self.folder = folder
         self.run_dir = folder / HOSTILE[0]
         self.commands = Commands(folder / "bin")
-        self.commands.make("scontrol", stdout="n1\nn2\nPreemptTime=None\n")
+        self.slurm_says()
         self.commands.make("module")
         self.commands.make("scancel")
         srun = folder / "bin/srun"
         srun.write_text('#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nexec "$@"\n')
         srun.chmod(0o755)
+
+    def slurm_says(
+        self, state: str = "RUNNING", restarts: int = 0, preempted: str = "None", stderr: str = "", code: int = 0
+    ) -> None:
+        """What scontrol says of the job; the first lines are the names of its nodes."""
+        job = f"   JobState={state} Reason=None\n   Requeue=1 Restarts={restarts} BatchFlag=1\n"
+        job += f"   PreemptTime={preempted} x\n"
+        self.commands.make("scontrol", stdout=f"n1\nn2\n{job}", stderr=stderr, code=code)
+
+    def cancel(self, process: subprocess.Popen[str]) -> None:
+        """What ``bertjob cancel`` does: the mark, then TERM to the script."""
+        RunDir(self.run_dir).cancellation("7").write_text("")
+        process.send_signal(signal.SIGTERM)
 
     def start(self, body: str, *, by_hand: bool = False, site: Site = SLURM, **env: str) -> subprocess.Popen[str]:
         """Start the script of a job whose training is the body, a piece of Python."""
@@ -133,7 +146,7 @@ def test_a_checkpoint_and_85_start_the_job_again(batch: Batch) -> None:
 
 
 def test_where_it_cannot_be_requeued_it_says_how_to_go_on(batch: Batch) -> None:
-    batch.commands.make("scontrol", stdout="n1\n", stderr="Requested operation is presently disabled", code=1)
+    batch.slurm_says(stderr="Requested operation is presently disabled", code=1)
     assert batch.run("checkpoint(5); sys.exit(85)") == REQUEUE_EXIT_CODE
     told = batch.log.partition("it cannot be requeued; start it by: ")[2]
     assert shlex.split(told) == [f"BERTJOB_RUN_DIR={batch.run_dir}", "sbatch", f"{batch.run_dir}/job.sbatch"]
@@ -141,11 +154,13 @@ def test_where_it_cannot_be_requeued_it_says_how_to_go_on(batch: Batch) -> None:
 
 @pytest.mark.parametrize(("restarts", "code", "requeues"), [("2", 0, 1), ("3", 1, 0)])
 def test_a_job_that_makes_no_progress_is_given_up(batch: Batch, restarts: str, code: int, requeues: int) -> None:
+    batch.slurm_says(restarts=int(restarts))
     assert batch.run("sys.exit(85)", SLURM_RESTART_COUNT=restarts) == code
     assert len(batch.requeues) == requeues
 
 
 def test_a_job_that_makes_progress_goes_on_however_often(batch: Batch) -> None:
+    batch.slurm_says(restarts=40)
     assert batch.run("checkpoint(5); sys.exit(85)", SLURM_RESTART_COUNT="40") == 0
     assert len(batch.requeues) == 1
 
@@ -182,29 +197,76 @@ def test_a_cancelled_job_that_stopped_is_no_failure_though_torchrun_makes_1_of_8
 ) -> None:
     process = batch.start(leaving_1(phase))
     until(lambda: (batch.run_dir / "up").exists())
-    process.send_signal(signal.SIGTERM)
+    batch.cancel(process)
     assert process.wait(60) == 1
     assert batch.requeues == []
-    assert len(batch.commands.calls("scancel")) == cancels
+    assert batch.commands.calls("scancel") == [["--state=RUNNING", "7"]] * cancels
 
 
 def test_a_preempted_job_goes_on_whatever_its_exit_code(batch: Batch) -> None:
-    batch.commands.make("scontrol", stdout="n1\n   PreemptTime=2026-11-20T11:22:45 x\n")
+    batch.slurm_says(preempted="2026-11-20T11:22:45")
     assert batch.run("sys.exit(205)") == 0
     assert batch.run("") == 0
     assert len(batch.requeues) == 1
 
 
-@pytest.mark.parametrize(("number", "code", "requeues"), [(signal.SIGUSR1, 0, 1), (signal.SIGTERM, 85, 0)])
-def test_signals_reach_the_ranks_as_usr1_and_a_cancelled_job_is_not_revived(
-    batch: Batch, number: signal.Signals, code: int, requeues: int
-) -> None:
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_signals_reach_the_ranks_as_usr1_and_the_job_starts_again(batch: Batch, number: signal.Signals) -> None:
     process = batch.start(WAITING)
     until(lambda: (batch.run_dir / "up").exists())
     process.send_signal(number)
-    assert process.wait(60) == code
+    assert process.wait(60) == 0
     assert "got SIGUSR1\n" in batch.log
-    assert len(batch.requeues) == requeues
+    assert len(batch.requeues) == 1
+    assert batch.commands.calls("scancel") == []
+
+
+def test_a_cancelled_job_writes_its_checkpoint_and_is_not_revived(batch: Batch) -> None:
+    process = batch.start(WAITING)
+    until(lambda: (batch.run_dir / "up").exists())
+    batch.cancel(process)
+    assert process.wait(60) == 85
+    assert "got SIGUSR1\n" in batch.log
+    assert batch.requeues == []
+    assert batch.commands.calls("scancel") == [["--state=RUNNING", "7"]]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+@pytest.mark.parametrize(("state", "restarts"), [("PENDING", 1), ("RUNNING", 1), ("COMPLETING", 0), ("CANCELLED", 0)])
+def test_a_start_that_slurm_has_replaced_leaves_the_job_alone(
+    batch: Batch, state: str, restarts: int, cancelled: bool
+) -> None:
+    process = batch.start(WAITING)
+    until(lambda: (batch.run_dir / "up").exists())
+    batch.slurm_says(state, restarts)
+    if cancelled:
+        batch.cancel(process)
+    else:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 85
+    assert batch.requeues == []
+    assert batch.commands.calls("scancel") == []
+    assert ("back into its queue; the next start goes on from step-000001" in batch.log) == (
+        not cancelled and state != "CANCELLED"
+    )
+
+
+def test_without_an_answer_of_slurm_nothing_is_done_to_the_job(batch: Batch) -> None:
+    process = batch.start(WAITING)
+    until(lambda: (batch.run_dir / "up").exists())
+    batch.commands.make("scontrol", stderr="Unable to contact slurm controller (connect failure)\n", code=1)
+    batch.cancel(process)
+    assert process.wait(60) == 85
+    assert batch.commands.calls("scancel") == []
+
+
+def test_the_mark_of_a_cancel_of_an_earlier_start_is_void(batch: Batch) -> None:
+    batch.slurm_says(restarts=1)
+    logs = RunDir(batch.run_dir).logs
+    logs.mkdir(parents=True)
+    (logs / "7.cancel").write_text("")
+    assert batch.run("checkpoint(5); sys.exit(85)", SLURM_RESTART_COUNT="1") == 0
+    assert len(batch.requeues) == 1
 
 
 def test_a_second_signal_does_not_part_the_script_from_its_ranks(batch: Batch) -> None:
@@ -220,7 +282,8 @@ def test_a_second_signal_does_not_part_the_script_from_its_ranks(batch: Batch) -
 
 def test_a_requeue_that_ends_the_processes_of_the_script_is_a_requeue(batch: Batch) -> None:
     scontrol = batch.folder / "bin/scontrol"
-    scontrol.write_text("#!/bin/sh\n[ $1 != requeue ] || kill -TERM $$ $PPID\necho n1\n")
+    says = scontrol.read_text().partition("\n")[2]
+    scontrol.write_text(f"#!/bin/sh\n[ $1 != requeue ] || kill -TERM $$ $PPID\n{says}")
     assert batch.run("checkpoint(5); sys.exit(85)") == 0
     assert "cannot be requeued" not in batch.log
 

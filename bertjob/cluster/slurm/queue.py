@@ -9,7 +9,9 @@ import contextlib
 import io
 import os
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any
 from bertjob.cluster import process
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState, Started
-from bertjob.errors import SchedulerError
+from bertjob.errors import BertjobError, SchedulerError
 from bertjob.rundir.directory import RunDir
 
 _TIMEOUT_S = 60
@@ -167,19 +169,30 @@ def cancel(runs: Collection[Run], *, at_once: bool) -> None:
 
     Raises:
         SchedulerError: scancel refused or the controller is away, in Slurm's words.
+        BertjobError: a run directory cannot be written, so its job would not know that it was cancelled.
     """
     answer = Answer() if at_once else query(runs)
     running = [run for run in runs if answer.job(run).state is JobState.RUNNING]
-    stopping = [run for run in running if _asked_to_stop(run.submission.job_id)]
+    stopping = [run for run in running if _asked_to_stop(run)]
     if others := [run.submission.job_id for run in runs if run not in stopping]:
         _scancel(*others)
 
 
-def _asked_to_stop(job_id: str) -> bool:
+def _asked_to_stop(run: Run) -> bool:
     """Whether TERM went to the script of a running job alone, which leaves the ranks the time for a checkpoint.
 
-    Each job is told by a call of its own, for one that fails says nothing of the others.
+    The mark comes first, as a requeue and a preemption send TERM as well. Each job has a call of its own, for one that
+    fails says nothing of the others.
     """
+    job_id = run.submission.job_id
+    mark = run.run_dir.cancellation(job_id)
+    try:
+        mark.write_text(f"{socket.gethostname()} {time.time():.0f}\n")
+    except (FileNotFoundError, NotADirectoryError):  # the folder is gone, and with it what a checkpoint were good for
+        return False
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        raise BertjobError(f"{mark}: {said}: the job would start again; `bertjob cancel --now` ends it") from None
     try:
         _scancel("--batch", "--signal=TERM", job_id)
     except SchedulerError:  # it has ended meanwhile, or its script has not begun

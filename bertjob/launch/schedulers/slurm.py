@@ -182,16 +182,19 @@ BEFORE_REQUEUE = r"""
 latest() { cat "$RUN/checkpoints/latest" 2> /dev/null || true; }
 state() { cat "$RUN/state.json" 2> /dev/null || true; }
 before=$(latest) state_before=$(state)
+# The mark that `bertjob cancel` leaves before it sends TERM; one of an earlier start is void.
+mark=$RUN/logs/$SLURM_JOB_ID.cancel
+[ "${SLURM_RESTART_COUNT:-0}" -eq 0 ] || rm -f "$mark"
 """.strip()
 """Remembers checkpoint and state, so that the end can tell what this start has brought."""
 
 SIGNALS = r"""
-# USR1 comes before the time limit, TERM with scancel. Both reach the ranks as USR1, at which they write a checkpoint
-# and end with 85; at TERM, srun and mpirun would kill them. bash runs a trap only between commands, hence & and wait.
-# A trap here starts no process: scancel would end it with all others of this script.
-signalled='' cancelled=''
-trap 'signalled=yes; kill -USR1 "$launcher" 2> /dev/null || true' USR1
-trap 'signalled=yes; cancelled=yes; kill -USR1 "$launcher" 2> /dev/null || true' TERM
+# USR1 comes before the time limit. TERM comes with `bertjob cancel`, but also with a requeue, a preemption and a node
+# that goes down. Both reach the ranks as USR1, at which they write a checkpoint and end with 85; at TERM, srun and
+# mpirun would kill them. bash runs a trap only between commands, hence & and wait. A trap here starts no process:
+# scancel would end it with all others of this script.
+signalled=''
+trap 'signalled=yes; kill -USR1 "$launcher" 2> /dev/null || true' USR1 TERM
 """.strip()
 """Hands signals of the scheduler on to the ranks."""
 
@@ -204,25 +207,37 @@ stopped() {
   [[ $(state) == *'"phase":"checkpointed"'* && $(state) != "$state_before" ]] || return
   [ -n "$signalled" ] || [ "$(latest)" != "$before" ]
 }
+# Is the job still this start? Once Slurm has requeued it, the same id is that of the next start, which this script must
+# leave alone. Without an answer of Slurm nothing is done to the job.
+current() {
+  [[ $job == *JobState=RUNNING* && $job == *" Restarts=${SLURM_RESTART_COUNT:-0} "* ]]
+}
 # A preempted job goes on whatever its code, because the TERM that announces preemption goes to the daemons of mpirun
 # first.
 unfinished() {
-  stopped || [[ $(scontrol show job "$SLURM_JOB_ID") == *PreemptTime=2* ]]
+  stopped || [[ $job == *PreemptTime=2* ]]
 }
-# Never after a TERM to this script: a requeue would bring a cancelled job back. `bertjob cancel` sends it to the script
-# alone, so that there was time for a checkpoint; the scheduler is told that this was no failure.
-if [ "$code" -ne 0 ] && [ -z "$cancelled" ] && unfinished; then
-  now=$(latest)
-  if [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ] && [ "$now" = "$before" ]; then
-    echo "bertjob: given up after $SLURM_RESTART_COUNT requeues, the last of them without a new checkpoint" >&2
-    exit 1
-  fi
-  echo "bertjob: the next start goes on from ${now:-the beginning}"
+if [ "$code" -ne 0 ]; then
   trap '' TERM # which a requeue sends to every process of this script, scontrol among them
-  scontrol requeue "$SLURM_JOB_ID" && exit 0
-  printf 'bertjob: it cannot be requeued; start it by: BERTJOB_RUN_DIR=%q sbatch %q\n' "$RUN" "$RUN/job.sbatch" >&2
+  job=$(scontrol show job "$SLURM_JOB_ID" 2> /dev/null) || job=''
+  now=$(latest)
+  if [ -e "$mark" ]; then # a person's cancel, after which there was time for a checkpoint, is no failure
+    if current && stopped; then scancel --state=RUNNING "$SLURM_JOB_ID" || true; fi
+  elif unfinished; then
+    if [ -n "$job" ] && ! current; then
+      [[ $job == *JobState=CANCELLED* ]] ||
+        echo "bertjob: Slurm has put the job back into its queue; the next start goes on from ${now:-the beginning}"
+      exit "$code"
+    fi
+    if [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ] && [ "$now" = "$before" ]; then
+      echo "bertjob: given up after $SLURM_RESTART_COUNT requeues, the last of them without a new checkpoint" >&2
+      exit 1
+    fi
+    echo "bertjob: the next start goes on from ${now:-the beginning}"
+    current && scontrol requeue "$SLURM_JOB_ID" && exit 0
+    printf 'bertjob: it cannot be requeued; start it by: BERTJOB_RUN_DIR=%q sbatch %q\n' "$RUN" "$RUN/job.sbatch" >&2
+  fi
 fi
-if [ "$code" -ne 0 ] && [ -n "$cancelled" ] && stopped; then scancel "$SLURM_JOB_ID" || true; fi
 exit "$code"
 """.strip()
 """Starts the job again where it left off; nobody sees the exit code of a start that is requeued."""
