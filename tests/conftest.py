@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from bertjob.formats.squad import SquadSet, read_squad
+
 _CLUSTER = "tests/on_slurm/"
 # Workers and the ranks they start share the cores: a thread that waits must not keep one from the others.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -57,3 +59,9 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("needs real SQuAD: set BERTJOB_TEST_DATA to a folder with squad/dev-v1.1.json and vocab.txt")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def squad_dev(test_data: Path) -> SquadSet:
+    """The whole dev set of SQuAD v1.1."""
+    return read_squad(test_data / "squad" / "dev-v1.1.json")

@@ -13,6 +13,7 @@ from fakes.commands import Commands
 from bertjob.cli.main import cli
 from bertjob.cluster import datasets
 from bertjob.errors import PreflightError
+from bertjob.formats.checksums import Checksum
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 TOP = re.findall(r"(?m)^    (bertjob [^#\n]*)", README.partition("\n## ")[0])
@@ -39,12 +40,12 @@ def login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         commands.make(name)
     monkeypatch.setenv("PATH", f"{commands.folder}:{os.environ['PATH']}")
     (tmp_path / "data").mkdir()
-    files = []
+    files = {}
     for name in ("train-v1.1.json", "dev-v1.1.json"):
         text = f'{{"data": [], "version": "{name}"}}'
         (tmp_path / "data" / name).write_text(text)
-        files.append(datasets.File(name, len(text), hashlib.sha256(text.encode()).hexdigest()))
-    monkeypatch.setitem(datasets.DATA_SETS, "squad", datasets.DataSet("http://127.0.0.1:1/", tuple(files)))
+        files[name] = Checksum(len(text), hashlib.sha256(text.encode()).hexdigest())
+    monkeypatch.setitem(datasets.DATA_SETS, "squad", datasets.DataSet("http://127.0.0.1:1/", files))
 
 
 def made_overlay() -> None:

@@ -5,16 +5,10 @@ from pathlib import Path
 import pytest
 
 from bertjob.config.job import Data, Job, Model, Train
-from bertjob.formats.squad import SquadSet, load, read_squad
+from bertjob.formats.squad import SquadSet, load
 from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
 from bertjob.train.model.locate import model_folder
 from bertjob.train.tasks.squad.features import Features, Settings, make_features
-
-
-@pytest.fixture(scope="session")
-def squad_dev(test_data: Path) -> SquadSet:
-    """The whole dev set of SQuAD v1.1."""
-    return read_squad(test_data / "squad" / "dev-v1.1.json")
 
 
 @pytest.fixture(scope="session")

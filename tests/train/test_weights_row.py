@@ -70,7 +70,7 @@ def job(init: Path, **model: object) -> Job:
 def test_a_new_format_is_recognised_and_read(toy, name):
     stock = stock_in(toy)
     assert recognise(toy / name) == Pretrained(NAME, toy, toy / WEIGHTS)
-    check_inputs({"model.init": str(toy / name)})
+    check_inputs({"model.init": str(toy / name)}, job(toy / name))
     (need,) = needs(job(toy / name))
     assert need.folder == str(toy)
     model = build(job(toy / name), "masked and next")
@@ -86,7 +86,7 @@ def test_an_estimate_takes_its_sizes_from_a_new_formats_config(toy):
 
 def test_a_new_format_has_its_own_words_in_messages(toy):
     with pytest.raises(PreflightError, match=f"no model in numpy's layout; it should hold {CONFIG} and {WEIGHTS}"):
-        check_inputs({"model.init": str(toy)}, NAME)
+        check_inputs({"model.init": str(toy)}, job(toy, ckpt_type=NAME))
     stock_in(toy)
     with pytest.raises(PreflightError, match=r"is in numpy's layout, and model.ckpt_type is hf: say numpy"):
-        check_inputs({"model.init": str(toy)}, "hf")
+        check_inputs({"model.init": str(toy)}, job(toy, ckpt_type="hf"))
