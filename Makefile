@@ -1,11 +1,12 @@
 # Everything that people and CI do with this project; each target makes what it needs.
 #   make squad   install, then fine-tune a real BERT on this machine
 #   make test    all tests (BERTJOB_TEST_DATA=… for those on real SQuAD)
+#   make faults  all combinations of injected faults, hours
 #   make check   the fast gate: style, types, imports, shell, docs
 #   make bench   speed, as ratios of paired rounds
 #   make proof   pre-train from raw text to SQuAD, some 10 minutes on two cores (BERTJOB_TEST_DATA=…)
 #   make regen   write again what is generated: examples, key reference, schemas
-.PHONY: setup squad test check bench proof regen
+.PHONY: setup squad test faults check bench proof regen
 .DEFAULT_GOAL := check
 
 PYTHON ?= python3
@@ -30,6 +31,9 @@ squad: setup
 
 test: setup  # two workers: tests on the cluster mostly wait, and the others compute meanwhile
 	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
+
+faults: setup  # hours: every fault with every launcher and engine, several times
+	$(BIN)/python -m pytest -m faults
 
 check: setup
 	$(BIN)/ruff check .

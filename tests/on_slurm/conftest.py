@@ -12,6 +12,7 @@ import pytest
 from face import Face
 from provision import require, unavailable
 from questions import first_questions
+from training import Tiny
 
 from slurm import lab as slurm_lab  # the folder beside this file
 
@@ -82,3 +83,27 @@ def squad(tmp_path_factory: pytest.TempPathFactory) -> Path:
         first_questions(Path(source, "squad", file), folder / f"{name}.json", count)
     shutil.copy(Path(source, "vocab.txt"), folder)
     return folder
+
+
+@pytest.fixture
+def tiny(bertjob: Face, squad: Path) -> Tiny:
+    """A function that writes the job: eight steps unless told otherwise."""
+
+    def make(steps: int = 8, **sections: object) -> Path:
+        vocab = str(squad / "vocab.txt")
+        return bertjob.job(
+            model={"init": "random", "vocab": vocab, "layers": 2, "hidden": 32, "heads": 2},
+            data={"train": str(squad / "train.json"), "dev": str(squad / "dev.json")},
+            precision="fp32",
+            train={
+                "global_batch": 8,
+                "micro_batch": 1,
+                "epochs": 1e6,
+                "max_steps": steps,
+                "max_seq_length": 192,
+                "log_every": 1,
+            },
+            **sections,
+        )
+
+    return make

@@ -5,16 +5,14 @@ they promise, and go on after whatever a cluster does to them.
 """
 
 import json
-import os
-import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import containers
 import pytest
 from face import Face
 from slurm.lab import Lab
+from training import Tiny, kill_training, restarts, wait_for_step
 from until import until
 
 from bertjob.rundir.directory import RunDir
@@ -22,33 +20,8 @@ from bertjob.rundir.state import read_state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-Tiny = Callable[..., Path]
 HOSTILE = "run dir with 'quotes' and $(x)"
 AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-
-
-@pytest.fixture
-def tiny(bertjob: Face, squad: Path) -> Tiny:
-    """A function that writes the job: eight steps unless told otherwise."""
-
-    def make(steps: int = 8, **sections: object) -> Path:
-        vocab = str(squad / "vocab.txt")
-        return bertjob.job(
-            model={"init": "random", "vocab": vocab, "layers": 2, "hidden": 32, "heads": 2},
-            data={"train": str(squad / "train.json"), "dev": str(squad / "dev.json")},
-            precision="fp32",
-            train={
-                "global_batch": 8,
-                "micro_batch": 1,
-                "epochs": 1e6,
-                "max_steps": steps,
-                "max_seq_length": 192,
-                "log_every": 1,
-            },
-            **sections,
-        )
-
-    return make
 
 
 def assert_four_ranks_trained(run: RunDir, cluster: Lab, job_id: str, steps: int = 8) -> None:
@@ -98,19 +71,6 @@ def test_four_nodes_through_mpirun_in_containers_of_sarus(
     assert "sarus run" in run.script.read_text()
 
 
-def wait_for_step(run: RunDir, job_id: str, step: int) -> None:
-    def there() -> bool:
-        state = read_state(run.state)
-        return state is not None and state.job_id == job_id and state.step >= step
-
-    until(there, seconds=90)
-
-
-def restarts(job_id: str) -> int:
-    shown = subprocess.run(["scontrol", "show", "job", job_id], capture_output=True, text=True, check=True).stdout
-    return int(shown.split("Restarts=")[1].split()[0])
-
-
 def test_a_signal_makes_a_checkpoint_and_the_same_run_finishes_after_a_requeue(
     bertjob: Face, tiny: Tiny, cluster: Lab, tmp_path: Path
 ) -> None:
@@ -156,10 +116,3 @@ def test_a_rank_that_is_killed_ends_the_job_within_seconds_and_is_named(
     bertjob("wait", job_id, code=1)
     log = run.log(job_id).read_text()
     assert f"{cluster.shape.host(3)}: task 2: Killed" in log
-
-
-def kill_training(cluster: Lab, node: int) -> None:
-    """SIGKILL the training's process on a node."""
-    ranks = [pid for pid, words in cluster.processes(node).items() if words[1:4] == ["-u", "-m", "bertjob.train"]]
-    assert len(ranks) == 1
-    os.kill(ranks[0], signal.SIGKILL)
