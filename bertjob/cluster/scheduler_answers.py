@@ -55,6 +55,8 @@ class JobInfo(msgspec.Struct, frozen=True):
     """Why it waits or failed, in the scheduler's word, e.g. ``Resources``; empty when there is none."""
     asked: bool = True
     """Of an unknown job: the scheduler answered, and does not know it. Otherwise it could not be asked."""
+    confirmed: bool = True
+    """The queue says so. Otherwise it is the accounting's record of a live job, which may be over by now."""
     gone: bool = False
     """Of an unknown job: it certainly neither waits nor runs; only how it ended is not known."""
 
