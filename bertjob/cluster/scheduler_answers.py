@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bertjob.launch.pmi import offers
+
 if TYPE_CHECKING:  # the catalog reads the index of runs, which those who ask for facts need not
     from bertjob.cluster.runs.catalog import Run
 
@@ -147,7 +149,7 @@ class SchedulerFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     def offers(self, kind: str) -> bool:
         """Whether ``srun --mpi=KIND`` works: ``pmix_v4`` is a ``pmix``."""
-        return any(offered == kind or offered.startswith(f"{kind}_") for offered in self.mpi_types)
+        return offers(self.mpi_types, kind)
 
     @property
     def release(self) -> tuple[int, int] | None:
