@@ -3,8 +3,8 @@
 The norm comes from a sketch: every value is given a random sign and added to one of `WIDTH` sums. Sums of the mean are
 the mean of the ranks' sums, and the expectation of their squares is the squared norm: cross terms have random signs.
 The standard deviation is sqrt(2 / WIDTH) of it, 3 % of the square and 1.6 % of the norm. Source: Alon, Matias and
-Szegedy, "The space complexity of approximating the frequency moments", 1996, as Charikar, Chen and Farach-Colton's count
-sketch, 2002.
+Szegedy, "The space complexity of approximating the frequency moments", 1996, as the count sketch of Charikar, Chen and
+Farach-Colton, 2002.
 """
 
 import hashlib
