@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from bertjob.cluster import scheduler
+from bertjob.cluster import capacity, scheduler
 from bertjob.cluster.images import engine
 from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.cluster.process import deferred_interrupt
@@ -15,7 +15,7 @@ from bertjob.cluster.runs.catalog import Run
 from bertjob.errors import SchedulerError, UncertainError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
-from bertjob.launch.problems import refuse_chain
+from bertjob.launch.problems import refuse_chain, refuse_problems
 from bertjob.rundir.directory import RunDir
 
 _log = logging.getLogger(__name__)
@@ -76,12 +76,15 @@ def check_chain(plans: Sequence[Plan]) -> None:
     """All that is checked before the first job is queued.
 
     Raises:
-        PreflightError: as for `check_submission` and `refuse_chain`.
+        PreflightError: as for `check_submission` and `refuse_chain`; or no partition that a job may start in has what
+            it asks for, and it would wait for ever.
     """
     coming = frozenset(str(create.of(plan).model) for plan in plans)
+    nodes = scheduler.CLIENTS[plans[0].site.scheduler].groups()
     for plan in plans:
         with of_job(plan.job.name if len(plans) > 1 else None):
             check_submission(plan, coming)
+            refuse_problems(capacity.problems(plan.job, plan.site, nodes), plan.site)
     refuse_chain([plan.job for plan in plans])
 
 

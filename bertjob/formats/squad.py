@@ -148,7 +148,10 @@ def parse(content: bytes, name: str) -> SquadSet:
     Raises:
         DataError: it is no SQuAD v1.1; says where and what would be right.
     """
-    root = _Node(name, "", parse_json(content, name))
+    try:
+        root = _Node(name, "", parse_json(content, name))
+    except DataError as error:
+        raise DataError(f"{error}; SQuAD v1.1 is one JSON object") from None
     paragraphs: list[Paragraph] = []
     questions: list[Question] = []
     for article in root.items("data"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bertjob.cluster.host.here import here, model_of_run
-from bertjob.cluster.preflight import check_inputs
+from bertjob.cluster.input_checks import check_inputs
 from bertjob.cluster.runs import catalog, create, index
 from bertjob.cluster.runs.catalog import Run
 from bertjob.config import search

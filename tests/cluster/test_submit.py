@@ -21,6 +21,7 @@ from bertjob.config.job import Data, Job
 from bertjob.config.load import dump, read_job, read_site
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SchedulerError, UncertainError
+from bertjob.formats.squad import demo_set
 from bertjob.launch.plan import Here, Plan, plan
 from bertjob.launch.script import script
 
@@ -175,7 +176,7 @@ def test_a_refused_continuation_leaves_the_run_as_it_was(commands: Commands, tmp
 def test_another_training_is_refused_before_a_file_of_the_run_is_written(commands: Commands, tmp_path: Path) -> None:
     run_dir = submit(planned(tmp_path / "run")).run_dir
     before = {path: path.read_bytes() for path in run_dir.path.iterdir() if path.is_file()}
-    (tmp_path / "dev.json").write_text("{}")
+    (tmp_path / "dev.json").write_bytes(demo_set("dev"))
     with pytest.raises(PreflightError, match=r"data\.dev was not said, is now .*dev\.json; start a new run"):
         submit(planned(tmp_path / "run", dev="dev.json"))
     assert {path: path.read_bytes() for path in run_dir.path.iterdir() if path.is_file()} == before

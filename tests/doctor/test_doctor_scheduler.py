@@ -30,8 +30,8 @@ def test_a_controller_that_is_away_is_red_and_nothing_else_is_said_of_slurm():
     ("resources", "complaint"),
     [
         ({"nodes": 5}, "5 nodes are asked for, a job may have 4"),
-        ({"gpus_per_node": 2}, "2 GPUs a node are asked for, there are 1"),
-        ({"cpus_per_task": 13}, "13 CPUs a node are asked for, there are 12"),
+        ({"gpus_per_node": 2}, "2 GPUs per node are asked for, there are 1"),
+        ({"cpus_per_task": 13}, "13 CPUs per node are asked for, there are 12"),
         ({"time": "2-0"}, "2-0 is asked for, the limit is 1-00:00:00"),
         ({"partition": "norml"}, "there is no partition norml"),
     ],

@@ -12,7 +12,8 @@ from bertjob.cluster.doctor.host_checks import cache_folders
 from bertjob.cluster.host import programs
 from bertjob.cluster.host.here import here
 from bertjob.cluster.images import engine as images
-from bertjob.cluster.preflight import check_inputs, check_packages, missing_overlay
+from bertjob.cluster.input_checks import check_inputs, hub_problem
+from bertjob.cluster.preflight import check_packages, missing_overlay
 from bertjob.cluster.process import leftover
 from bertjob.cluster.process_group import clean_environment
 from bertjob.config.job import Job
@@ -68,6 +69,7 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
         problems=_problems(planned) if named and planned is not None else {},
         image=image,
         missing_overlay=without,
+        hub=hub_problem(planned) if named and planned is not None else None,
         root_refused=planned is not None and os.geteuid() == 0 and refuses_root(planned),
         proof=None if about is None else book.proof(about),
         bad_nodes=book.bad(site.name, job.engine or site.engine),

@@ -35,6 +35,13 @@ def files(case: Case) -> Iterator[Finding]:
             yield ok(key, case.plan.inputs[key])
 
 
+def model(case: Case) -> Iterator[Finding]:
+    """Whether the nodes can get the model that the job names."""
+    if case.hub is not None:
+        level = fail if case.site.internet is False else warn
+        yield level("model", case.hub.what, case.hub.remedy)
+
+
 def engine(case: Case) -> Iterator[Finding]:
     """Whether the container engine is here."""
     found = case.machine.programs.engines

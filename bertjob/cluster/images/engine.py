@@ -10,13 +10,14 @@ import signal
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from bertjob.cluster.host import programs
 from bertjob.cluster.images.exec import expanded, overlay_folder, starter
-from bertjob.cluster.process import Process, Reply, ask, start
+from bertjob.cluster.process import Process, Reply, ask, deferred_interrupt, start
 from bertjob.config.job import Image
 from bertjob.config.site import Site
 from bertjob.errors import BertjobError, DataError, PreflightError
@@ -175,12 +176,11 @@ def _user() -> str:
 
 
 def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnLine) -> None:
-    process = start(command, environment, watched=True)
-    if isinstance(process, Reply):
-        raise _not_started(process, site)
-    assert process.stdout is not None
     last: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
-    with process, _ended_with_us(process):
+    with _ended_with_us(command, environment) as process:
+        if isinstance(process, Reply):
+            raise _not_started(process, site)
+        assert process.stdout is not None
         for line in process.stdout:
             last.append(line.rstrip("\n"))
             on_line(last[-1])
@@ -189,20 +189,25 @@ def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnL
 
 
 @contextlib.contextmanager
-def _ended_with_us(process: Process) -> Iterator[None]:
-    """Inside, what ends us ends the process: a terminal sends ^C to both, but nobody else does.
+def _ended_with_us(command: Command, environment: dict[str, str]) -> Iterator[Process | Reply]:
+    """A process that what ends us ends as well, from its start on: a terminal sends ^C to both, but nobody else does.
 
     TERM is an interrupt here; Python would die of it at once.
     """
-    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except BaseException:
+    with contextlib.ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
+        with deferred_interrupt():
+            process = start(command, environment, watched=True)
+            if not isinstance(process, Reply):
+                stack.enter_context(process)  # which waits for it
+                stack.push(partial(_terminate, process))
+        yield process
+
+
+def _terminate(process: Process, kind: type[BaseException] | None, *_: object) -> None:
+    """End a process where an error leaves the context."""
+    if kind is not None:
         process.terminate()
-        process.wait()
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 def _failure(what: str, error: str, lines: Iterable[str]) -> BertjobError:

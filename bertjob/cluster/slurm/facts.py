@@ -5,7 +5,7 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from bertjob.cluster.process import ask
+from bertjob.cluster.process import Reply, ask
 from bertjob.cluster.scheduler_answers import NodeGroup, SchedulerFacts
 
 NO_CONFIGURATION = "Slurm's commands are here, but find no slurm.conf"
@@ -27,7 +27,7 @@ def look() -> SchedulerFacts:
         if (error := parse_ping(ping.output)) or ping.error:
             return SchedulerFacts(installed=True, error=error or _last_words(ping.error), version=said_version.result())
         said_config = pool.submit(ask, "scontrol", "show", "config")
-        said_groups = pool.submit(ask, "sinfo", "--noheader", f"--format={_SINFO}")
+        said_groups = pool.submit(_sinfo)
     config, now = said_config.result(), time.time()
     return SchedulerFacts(
         installed=True,
@@ -38,6 +38,11 @@ def look() -> SchedulerFacts:
         mpi_types=parse_mpi_list(said_types.result().text),
         clock=parse_clock(config.output, now),
     )
+
+
+def groups() -> tuple[NodeGroup, ...]:
+    """Partitions and their nodes; empty where sinfo does not answer."""
+    return parse_sinfo(_sinfo().output)
 
 
 def version() -> str:
@@ -128,6 +133,10 @@ def parse_mpi_list(output: str) -> tuple[str, ...]:
         elif re.fullmatch(r"[a-z][a-z0-9_]*", words):
             found.add(words)
     return tuple(sorted(found))
+
+
+def _sinfo() -> Reply:
+    return ask("sinfo", "--noheader", f"--format={_SINFO}")
 
 
 def _last_words(error: str) -> str:

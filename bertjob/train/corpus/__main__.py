@@ -9,8 +9,8 @@ import sys
 import msgspec
 
 from bertjob.errors import BertjobError
+from bertjob.formats.corpus_manifest import Manifest
 from bertjob.rundir.messages import Preparation, PreparationProgress, Prepared, line
-from bertjob.train.corpus.manifest import Manifest
 from bertjob.train.corpus.prepare import prepare
 
 

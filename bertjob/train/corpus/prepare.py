@@ -18,15 +18,15 @@ from typing import Final
 import msgspec
 
 from bertjob.errors import DataError
-from bertjob.rundir import atomic
-from bertjob.rundir.messages import Preparation, PreparationProgress
-from bertjob.train.corpus.manifest import (
+from bertjob.formats.corpus_manifest import (
     BEGUN,
     FORMAT,
     MANIFEST,
     SHARDS,
     Manifest,
+    Part,
     Settings,
+    ShardRecord,
     Vocabulary,
     read_begun,
     read_manifest,
@@ -34,8 +34,10 @@ from bertjob.train.corpus.manifest import (
     write_begun,
     write_manifest,
 )
+from bertjob.rundir import atomic
+from bertjob.rundir.messages import Preparation, PreparationProgress
 from bertjob.train.corpus.sentences import documents
-from bertjob.train.corpus.shards import Part, ShardRecord, is_whole, record_file
+from bertjob.train.corpus.shards import is_whole, record_file
 from bertjob.train.corpus.sources import Source, find_sources, spans
 from bertjob.train.corpus.vocabulary import SAMPLE_BYTES, marks, train_vocabulary, write_vocabulary
 from bertjob.train.corpus.workers import Making, Piece, Reading, for_vocabulary, make_shards

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bertjob.errors import BertjobError, DataError
-from bertjob.train.corpus.manifest import SHARDS, read_manifest, shard_name
+from bertjob.formats.corpus_manifest import SHARDS, read_manifest, shard_name
 from bertjob.train.corpus.reader import Corpus, open_corpus
 from bertjob.train.corpus.shards import is_whole
 from bertjob.train.data.batch import Int64

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bertjob.errors import DataError
+from bertjob.formats.corpus_manifest import ShardRecord, SourceRecord, shard_name
 from bertjob.train.corpus.encode import Encoded, Encoder
-from bertjob.train.corpus.manifest import SourceRecord, shard_name
 from bertjob.train.corpus.sentences import documents
-from bertjob.train.corpus.shards import ShardRecord, Texts, write_shard
+from bertjob.train.corpus.shards import Texts, write_shard
 from bertjob.train.corpus.sources import Source, Span, spans
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from bertjob.config.job import Job
 from bertjob.errors import DataError, SpecError
+from bertjob.formats.corpus_manifest import BEGUN, MANIFEST
 from bertjob.formats.corpus_splits import SPLITS, TRAIN, VALIDATION
-from bertjob.train.corpus.manifest import BEGUN, MANIFEST
 from bertjob.train.corpus.reader import Corpus, open_corpus
 from bertjob.train.data.batch import Int64
 from bertjob.train.data.tokenizer import BertTokenizer
