@@ -86,6 +86,7 @@ class Batch:
             cancel=self.cancel,
             installed=lambda: True,
             version=lambda: "1.0",
+            groups=tuple,
             facts=lambda: SchedulerFacts(installed=True, version="1.0"),
             checks=f"{__name__}:CHECKS",
         )

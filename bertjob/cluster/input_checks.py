@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -13,7 +12,7 @@ from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS, Input
 from bertjob.errors import DataError, PreflightError
 from bertjob.formats.corpus_splits import SPLITS, TRAIN
-from bertjob.formats.pretrained import CONFIG, HUB, recognise
+from bertjob.formats.pretrained import CONFIG, HUB, how_to_download, recognise
 from bertjob.launch.argv import value
 from bertjob.launch.container import binds
 from bertjob.launch.plan import Plan
@@ -74,11 +73,8 @@ def hub_problem(plan: Plan) -> Problem | None:
         return None
     what = f"model.init: {name}: is a name on the Hugging Face hub and not in its cache here"
     nodes = "has" if plan.site.internet is False else "may have"
-    fetch = shlex.join(("hf", "download", name, "--local-dir", name.rpartition("/")[2]))
-    return Problem(
-        f"{what}, and site {plan.site.name} {nodes} no internet on its nodes",
-        f"here: {fetch}, then --set model.init=./{name.rpartition('/')[2]}",
-    )
+    what = f"{what}, and site {plan.site.name} {nodes} no internet on its nodes"
+    return Problem(what, how_to_download(name))
 
 
 def _cached(plan: Plan, name: str) -> bool:

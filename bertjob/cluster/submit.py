@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from bertjob.cluster import capacity, scheduler
 from bertjob.cluster.images import engine
+from bertjob.cluster.input_checks import hub_problem
 from bertjob.cluster.preflight import check, check_continues, check_over
 from bertjob.cluster.process import deferred_interrupt
 from bertjob.cluster.runs import catalog, create
@@ -86,6 +87,8 @@ def check_chain(plans: Sequence[Plan]) -> None:
             check_submission(plan, coming)
             refuse_problems(capacity.problems(plan.job, plan.site, nodes), plan.site)
     refuse_chain([plan.job for plan in plans])
+    for problem in dict.fromkeys(filter(None, map(hub_problem, plans))):
+        _log.warning("warning: %s", problem)
 
 
 def submit_chain(plans: Sequence[Plan]) -> list[Submitted]:

@@ -10,6 +10,7 @@ Formats are recognised by the names of files alone, in plain Python; the ranks r
 """
 
 import posixpath
+import shlex
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -104,6 +105,13 @@ def recognise(place: Path, said: CkptType | None = None) -> Pretrained | str:
         return "there is no such folder or file"
     row = FORMATS[said or HUB]
     return f"no model in {row.layout}; it should hold {row.holds}"
+
+
+def how_to_download(name: str) -> str:
+    """What to do for a model of the hub where a job cannot download it."""
+    folder = shlex.quote(name.rpartition("/")[2])
+    command = f"hf download {shlex.quote(name)} --local-dir {folder}"
+    return f"where there is internet `{command}`, then --set model.init=./{folder}"
 
 
 def folder_of(path: str) -> str:

@@ -95,8 +95,8 @@ def test_a_name_on_the_hub_is_a_problem_where_nodes_may_have_no_internet() -> No
     problem = hub_problem(planned("google-bert/bert-base-uncased"))
     assert str(problem) == (
         "model.init: google-bert/bert-base-uncased: is a name on the Hugging Face hub and not in its cache here, and"
-        " site slurm may have no internet on its nodes: here: hf download google-bert/bert-base-uncased --local-dir"
-        " bert-base-uncased, then --set model.init=./bert-base-uncased"
+        " site slurm may have no internet on its nodes: where there is internet `hf download"
+        " google-bert/bert-base-uncased --local-dir bert-base-uncased`, then --set model.init=./bert-base-uncased"
     )
     assert "slurm has no internet" in str(hub_problem(planned(site=replace(SLURM, internet=False))))
     assert hub_problem(planned(site=replace(SLURM, internet=True))) is None

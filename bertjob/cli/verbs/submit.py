@@ -43,7 +43,6 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
     plans = _plans(loaded)
     for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
         click.echo(f"warning: {warning}", err=True)
-    _warn_of_hub(plans)
     if dry_run:
         _print_scripts(plans, as_json)
         return
@@ -56,13 +55,6 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
 
         sys.stdout.flush()
         wait_for([one.run for one in submitted])
-
-
-def _warn_of_hub(plans: list[Plan]) -> None:
-    from bertjob.cluster.input_checks import hub_problem
-
-    for problem in dict.fromkeys(filter(None, map(hub_problem, plans))):
-        click.echo(f"warning: {problem}", err=True)
 
 
 def _plans(chain: list[Loaded]) -> list[Plan]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bertjob.config.job import Job
 from bertjob.errors import DataError, SpecError
-from bertjob.formats.pretrained import HUB, WEIGHTS, Pretrained, look, recognise
+from bertjob.formats.pretrained import HUB, WEIGHTS, Pretrained, how_to_download, look, recognise
 from bertjob.text import first_line
 from bertjob.train.data.special_tokens import marks_of
 
@@ -152,7 +152,7 @@ def _from_hub(name: str) -> Path:
 
     with suppress(LocalEntryNotFoundError, DataError):  # not in the cache, or not all of it
         return look(Path(hub.snapshot_download(name, local_files_only=True)), HUB).folder
-    bring = f"on a machine with network run `hf download {name} --local-dir DIR`, then say --set model.init=DIR"
+    bring = how_to_download(name)
     if hub.is_offline_mode():
         raise DataError(f"model.init {name}: no such folder, not in the hub's cache, and offline mode is on; {bring}")
     try:
