@@ -232,11 +232,14 @@ class Loaded(msgspec.Struct, frozen=True):
 def one_word_each(words: Iterable[str]) -> tuple[str, ...]:
     """Options joined with their values, which sbatch reads the same: ``-dx`` for ``-d x``, ``--a=x`` for ``--a x``."""
     options: list[str] = []
+    bare = False
     for word in words:
         if word.startswith("-"):
             options.append(word)
-        elif options and "=" not in options[-1]:
+            bare = "=" not in word
+        elif bare:
             options[-1] += f"={word}" if options[-1].startswith("--") else word
+            bare = False
         else:
             raise click.UsageError(f"after --: {word!r} belongs to no option of sbatch")
     return tuple(options)

@@ -106,10 +106,12 @@ def submit_chain(plans: Sequence[Plan]) -> list[Submitted]:
             with deferred_interrupt():
                 queued.append(_queue(plan, queued[-1] if queued else None))
     except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
         if queued:
-            _take_back([link.run for link in queued])
-        if isinstance(error, KeyboardInterrupt):
-            _log.warning("interrupted; cancelled: %s", ", ".join(link.job_id for link in queued) or "nothing")
+            why = "interrupted" if interrupted else "the rest of the chain could not be queued"
+            _take_back([link.run for link in queued], why)
+        elif interrupted:
+            _log.warning("interrupted; nothing was queued")
         raise
     return queued
 
@@ -123,7 +125,7 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
     """
     waits_for = ("", "")
     if before is not None:
-        plan = replace(plan, options=plan.options + plan.scheduler.after(before.job_id))
+        plan = replace(plan, options=plan.options + plan.scheduler.after(plan.options, before.job_id))
         waits_for = (before.job_id, str(before.run_dir.path))
     run_dir, digest = create.of(plan), engine.digest_of(plan)
     doubt = None
@@ -140,9 +142,13 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
     return Submitted(run, digest)
 
 
-def _take_back(runs: Sequence[Run]) -> None:
+def _take_back(runs: Sequence[Run], why: str) -> None:
+    """Cancel what was queued, and say so."""
+    ids = [run.submission.job_id for run in runs]
     try:
         scheduler.cancel(runs, at_once=True)
     except SchedulerError as error:
-        command, ids = runs[0].scheduler.cancel_command, " ".join(run.submission.job_id for run in runs)
-        _log.warning("queued already, and not to be cancelled now (%s): %s %s", error, command, ids)
+        command = runs[0].scheduler.cancel_command
+        _log.warning("queued already, and not to be cancelled now (%s): %s %s", error, command, " ".join(ids))
+    else:
+        _log.warning("%s; cancelled: %s", why, ", ".join(ids))

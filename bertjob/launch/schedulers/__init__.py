@@ -46,8 +46,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the options name the nodes to run on."""
     excluding: Callable[[Sequence[str], Iterable[str]], tuple[str, ...]]
     """The options that leave nodes out, beside those that other options exclude already."""
-    after: Callable[[str], tuple[str, ...]]
-    """The options of a job that starts when the job of this id has succeeded, and not at all when it has failed."""
+    after: Callable[[Sequence[str], str], tuple[str, ...]]
+    """Options by which a job, beside its own, starts when the job of this id has succeeded, and not if it failed."""
 
     # The script, from its top to its end
     header: Callable[[Job, Site, str | None, Sequence[str]], Iterable[str]]
