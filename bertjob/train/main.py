@@ -79,7 +79,7 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
         library = mpi.join(world, os.environ)
         report.fear("")
     start = Start(job, run_dir, ranks, device, here, watch, report, library)
-    if ranks.from_first(lambda: finished):
+    if ranks.from_first(lambda: finished, bool):
         report.still_done()
         if ranks.first:
             _LOG.info("this run is done: %s", run_dir.path)
