@@ -33,6 +33,21 @@ taken() {
 MASTER_PORT=$((20000 + (NUMBER) % (ephemeral - 20000)))
 while taken "$MASTER_PORT"; do MASTER_PORT=$((MASTER_PORT + 1)); done
 """.strip()
+_WIDTH = 112
+_WAIT = r"""
+while kill -0 "$launcher" 2> /dev/null; do wait "$launcher" || true; done
+code=0
+wait "$launcher" || code=$? # bash keeps the exit code of a process that has ended
+""".strip()
+"""Waits for the one process that holds the ranks."""
+_SECRET = rf"""
+# By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
+# as soon as all have read it.
+{SECRET_FILE}=$(mktemp "$RUN/.secret-XXXXXXXX")
+trap 'rm -f "${SECRET_FILE}"' EXIT
+head -c 32 /dev/urandom > "${SECRET_FILE}"
+export {SECRET_FILE}
+""".strip()
 
 
 def port_choice(number: str) -> str:
@@ -42,9 +57,6 @@ def port_choice(number: str) -> str:
         number: arithmetic expression of bash that differs between the jobs that may share a node.
     """
     return _CHOICE.replace("NUMBER", number)
-
-
-_WIDTH = 112
 
 
 def script(plan: Plan) -> str:
@@ -165,24 +177,6 @@ def _meeting_point(plan: Plan) -> str:
         f"export {PLANNED_WORLD}={plan.world_size} {JOB_ID}={scheduler.job_id}",
     ]
     return "\n".join(lines)
-
-
-_WAIT = r"""
-while kill -0 "$launcher" 2> /dev/null; do wait "$launcher" || true; done
-code=0
-wait "$launcher" || code=$? # bash keeps the exit code of a process that has ended
-""".strip()
-"""Waits for the one process that holds the ranks."""
-
-
-_SECRET = rf"""
-# By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
-# as soon as all have read it.
-{SECRET_FILE}=$(mktemp "$RUN/.secret-XXXXXXXX")
-trap 'rm -f "${SECRET_FILE}"' EXIT
-head -c 32 /dev/urandom > "${SECRET_FILE}"
-export {SECRET_FILE}
-""".strip()
 
 
 def _work(plan: Plan) -> list[str]:

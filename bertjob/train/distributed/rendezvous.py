@@ -31,6 +31,13 @@ from bertjob.train.reporting.log_files import OWN_FILE_ONLY
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.2
+CONNECT_SECONDS = 60.0
+"""How long ranks wait for each other; the environment variable BERTJOB_CONNECT_SECONDS says otherwise."""
+COLLECTIVE_TIMEOUT = timedelta(hours=1)
+"""How long a rank waits in a collective: longer than rank 0 takes to make features or to write a checkpoint."""
+_LOOPBACK = "127.0.0.1"
+_UNUSED_PORT = "29500"
+"""What libraries that want a port are told by a rank alone, which listens at none."""
 
 
 def listen(address: str, port: int) -> socket.socket:
@@ -129,15 +136,6 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     if isinstance(results[0], Exception):
         raise results[0]
     return results[0]
-
-
-CONNECT_SECONDS = 60.0
-"""How long ranks wait for each other; the environment variable BERTJOB_CONNECT_SECONDS says otherwise."""
-COLLECTIVE_TIMEOUT = timedelta(hours=1)
-"""How long a rank waits in a collective: longer than rank 0 takes to make features or to write a checkpoint."""
-_LOOPBACK = "127.0.0.1"
-_UNUSED_PORT = "29500"
-"""What libraries that want a port are told by a rank alone, which listens at none."""
 
 
 @dataclass(frozen=True)
