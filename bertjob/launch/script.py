@@ -43,7 +43,7 @@ wait "$launcher" || code=$? # bash keeps the exit code of a process that has end
 _SECRET = rf"""
 # By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
 # as soon as all have read it.
-{SECRET_FILE}=$(mktemp "$RUN/.secret-XXXXXXXX")
+{SECRET_FILE}=$(mktemp "$RUN/logs/.secret-XXXXXXXX")
 trap 'rm -f "${SECRET_FILE}"' EXIT
 head -c 32 /dev/urandom > "${SECRET_FILE}"
 export {SECRET_FILE}

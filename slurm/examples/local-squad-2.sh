@@ -69,7 +69,7 @@ export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
 
 # By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
 # as soon as all have read it.
-BERTJOB_SECRET_FILE=$(mktemp "$RUN/.secret-XXXXXXXX")
+BERTJOB_SECRET_FILE=$(mktemp "$RUN/logs/.secret-XXXXXXXX")
 trap 'rm -f "$BERTJOB_SECRET_FILE"' EXIT
 head -c 32 /dev/urandom > "$BERTJOB_SECRET_FILE"
 export BERTJOB_SECRET_FILE

@@ -70,6 +70,12 @@ def addresses_here(host: str) -> set[str]:
     return {address for address in found if address in own or is_loopback(address)}
 
 
+def network_addresses() -> set[str]:
+    """The addresses at which other hosts may reach this one: neither loopback nor link-local."""
+    own = {address.partition("%")[0] for addresses in _addresses().values() for address in addresses}
+    return {address for address in own if not is_loopback(address) and not ipaddress.ip_address(address).is_link_local}
+
+
 def is_loopback(address: str) -> bool:
     """Whether only this host itself can reach `address`."""
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback

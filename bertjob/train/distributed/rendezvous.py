@@ -13,18 +13,19 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 from bertjob.errors import WorldError
-from bertjob.rundir.world import World
+from bertjob.rundir.world import SECRET_FILE, World
 from bertjob.train.distributed import interfaces, peers
 from bertjob.train.distributed.departure import Notices
 from bertjob.train.distributed.interfaces import allow_connections, reason
 from bertjob.train.distributed.ranks import Ranks, refuse_pickles
-from bertjob.train.distributed.secret import Key, Secret, new_secret, read_secret, remove_secret
+from bertjob.train.distributed.secret import Secret, make_secret, new_secret, read_secret
 from bertjob.train.distributed.signed_store import SignedStore
 from bertjob.train.reporting.log_files import OWN_FILE_ONLY
 
@@ -147,7 +148,7 @@ class Meeting:
         store: rank 0's store, signed, with this run's own prefix; of a rank alone a table in its memory.
         notices: the board of departures in it; None for a rank alone.
         place: where this rank is.
-        ring: what the challenges of the check of the network are signed with.
+        secret: by which the ranks recognise each other.
         seconds: how long ranks wait for each other.
     """
 
@@ -155,17 +156,18 @@ class Meeting:
     store: dist.Store
     notices: Notices | None
     place: peers.Place
-    ring: Key
+    secret: Secret
     seconds: float
 
 
-def meet(world: World, env: MutableMapping[str, str], run: str) -> Meeting:
+def meet(world: World, env: MutableMapping[str, str], run: str, unnamed_secret: Path) -> Meeting:
     """Open the store on rank 0, reach it from the others.
 
     Args:
         world: this rank's place.
         env: the environment; what libraries read from it (RANK, MASTER_ADDR …) is written back.
         run: tells this run from another one that came to have the same port.
+        unnamed_secret: the file of the secret where the environment names none.
 
     Raises:
         WorldError: the store cannot be opened or reached, an interface that is named does not exist, or a process may
@@ -179,10 +181,11 @@ def meet(world: World, env: MutableMapping[str, str], run: str) -> Meeting:
     if world.size == 1:
         _tell_libraries(env, world, _LOOPBACK, env.get("MASTER_PORT", _UNUSED_PORT))
         place = peers.Place(socket.gethostname(), address, bool(chosen))
-        return Meeting(world, dist.HashStore(), None, place, new_secret().key("ring"), seconds)
+        return Meeting(world, dist.HashStore(), None, place, new_secret(), seconds)
     master, port = _master(world, env)
-    secret = read_secret(world, env, seconds)
+    named = env.get(SECRET_FILE, "")
     if world.rank == 0:
+        secret = read_secret(Path(named), seconds) if named else make_secret(unnamed_secret)
         at = listening_address(world, master)
         seen, host = "", at or "localhost"
         table = keep(listen(at, port), host, seconds)
@@ -191,11 +194,12 @@ def meet(world: World, env: MutableMapping[str, str], run: str) -> Meeting:
         host, own, seen = reach(hosts, port, seconds)
         address = address if chosen else own
         table = connect(host, port, seconds)
+        secret = read_secret(Path(named) if named else unnamed_secret, seconds)
     _tell_libraries(env, world, master, str(port))
     sign = _signer(world, secret, run)
     place = peers.Place(socket.gethostname(), address, bool(chosen), seen)
     notices = Notices(sign(connect(host, port, seconds)), world, place.host)
-    return Meeting(world, sign(table), notices, place, secret.key("ring"), seconds)
+    return Meeting(world, sign(table), notices, place, secret, seconds)
 
 
 def _signer(world: World, secret: Secret, run: str) -> Callable[[dist.TCPStore], SignedStore]:
@@ -224,8 +228,8 @@ def join(meeting: Meeting, env: MutableMapping[str, str], device: torch.device) 
     if world.size > 1:
         places = peers.gather(meeting.store, world, meeting.place, meeting.seconds, lambda: _wrong_master(world, env))
         if world.rank == 0:
-            remove_secret(env)  # all have read it
-        peers.check_ring(meeting.store, world, places, meeting.ring, meeting.seconds)
+            meeting.secret.remove()  # all have read it
+        peers.check_ring(meeting.store, world, places, meeting.secret.key("ring"), meeting.seconds)
         interface = interfaces.interface_of(peers.address(world.rank, places))
         if interface is not None:
             env["GLOO_SOCKET_IFNAME"] = interface  # what was checked is what gloo uses
@@ -271,13 +275,16 @@ def _all_here(world: World) -> bool:
 def listening_address(world: World, master: str) -> str:
     """The one address of this host at which rank 0 need be reached; empty: any, where that cannot be told.
 
-    The other ranks look for it at `master`, which may be a name with several addresses, or, on Debian, one that only
-    here means 127.0.1.1. What GLOO_SOCKET_IFNAME names need not be where `master` leads.
+    The other ranks look for it at `master`. That may be a name which only here means 127.0.1.1 (Debian's /etc/hosts);
+    then it is the host's one address on a network, if there is just one. Where a name leads to several addresses here,
+    the others may know but one of them. What GLOO_SOCKET_IFNAME names need not be where `master` leads.
     """
     if _all_here(world):
         return _LOOPBACK
     there = interfaces.addresses_here(master)
-    return next(iter(there)) if len(there) == 1 and not any(map(interfaces.is_loopback, there)) else ""
+    if any(map(interfaces.is_loopback, there)):
+        there = interfaces.network_addresses()
+    return next(iter(there)) if len(there) == 1 else ""
 
 
 def _wrong_master(world: World, env: Mapping[str, str]) -> str:
