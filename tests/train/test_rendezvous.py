@@ -241,6 +241,36 @@ def test_who_could_not_reach_whom_is_named():
     assert said[0].endswith(" (nid5): Connection refused")
 
 
+def test_what_answers_in_the_place_of_a_rank_must_know_the_secret():
+    places = [place("nid3", "127.0.0.1"), place("nid4", "127.0.0.1")]
+    said = ring([places] * 2, keys=[new_secret().key("ring"), new_secret().key("ring")])
+    assert "rank 0 on nid3 could not reach rank 1 at 127.0.0.1:" in said[0]
+    assert said[0].count("(nid4): another program answers there") == 1
+
+
+@pytest.mark.parametrize(
+    ("leads_to", "own", "listens"),
+    [
+        ({"10.0.0.1"}, {"10.0.0.1", "10.9.0.1", "192.168.0.1"}, "10.0.0.1"),
+        ({"127.0.1.1"}, {"10.0.0.1"}, "10.0.0.1"),  # Debian's /etc/hosts
+        ({"127.0.1.1"}, {"10.0.0.1", "172.17.0.1"}, ""),
+        ({"10.0.0.1", "fd00::1"}, {"10.0.0.1", "fd00::1"}, ""),  # the others may know but one of them
+        (set(), {"10.0.0.1"}, ""),  # nobody will come, which is told when the time is over
+    ],
+)
+def test_the_store_listens_at_the_one_address_that_the_others_look_for(monkeypatch, leads_to, own, listens):
+    monkeypatch.setattr(interfaces, "addresses_here", lambda host: leads_to)
+    monkeypatch.setattr(interfaces, "network_addresses", lambda: own)
+    assert rendezvous.listening_address(World(0, 4, 0, 2, "test"), "nid1") == listens
+    assert rendezvous.listening_address(World(0, 2, 0, 2, "test"), "nid1") == "127.0.0.1"
+
+
+def test_ranks_whose_launcher_makes_no_secret_share_that_of_rank_0(run):
+    env = [{**one, "BERTJOB_SECRET_FILE": ""} for one in ranks_of(run, 2, free_port(), seconds="60")]
+    assert finish([start_rank(run, one) for one in env]) == [0, 0], job_log(run)
+    assert not list((run / "logs").glob(".secret-*"))
+
+
 def test_absent_ranks_read_well():
     assert peers.named([1]) == "rank 1"
     assert peers.named([1, 3]) == "ranks 1 and 3"
