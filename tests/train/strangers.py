@@ -1,9 +1,13 @@
-"""A stranger at rank 0's port: it knows the protocol, the run's prefix and every key, but not the secret."""
+"""A stranger at rank 0's port: it knows the protocol, the run's prefix and every key, but not the secret.
+
+``python strangers.py HOST PORT RUN JOB_ID`` does all that one can do.
+"""
 
 import contextlib
 import os
 import pickle
 import socket
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -27,18 +31,18 @@ class Code:
 class Stranger:
     """Connects as a rank does; what it can do is public."""
 
-    def __init__(self, port: int, run: Path) -> None:
+    def __init__(self, port: int, run: Path, job_id: str = "local", host: str = "127.0.0.1") -> None:
         """Connect to the store of `run`, as soon as it listens."""
         self.mark = run.parent / "code-ran"
-        self._port = port
-        self._prefix = f"bertjob/local/{run}"
+        self._where = host, port
+        self._prefix = f"bertjob/{job_id}/{run}"
         self._all = self._connect()
         self.table = dist.PrefixStore(self._prefix, self._all)
         self.signed = SignedStore(self.table, new_secret().key(f"store {self._prefix}"), lambda key: None)
 
     def _connect(self) -> dist.TCPStore:
         seconds = timedelta(seconds=120)
-        return dist.TCPStore("127.0.0.1", self._port, is_master=False, wait_for_workers=False, timeout=seconds)
+        return dist.TCPStore(*self._where, is_master=False, wait_for_workers=False, timeout=seconds)
 
     def end_as_completed(self) -> None:
         """What ended a job before values were signed, in its form of then and of now."""
@@ -79,9 +83,9 @@ class Stranger:
             greeting + b"\1" + b"\xff" * 64,
             greeting + bytes(64),
         ):
-            with socket.create_connection(("127.0.0.1", self._port)) as way, contextlib.suppress(OSError):
+            with socket.create_connection(self._where) as way, contextlib.suppress(OSError):
                 way.sendall(text)
-        self._open = socket.create_connection(("127.0.0.1", self._port))
+        self._open = socket.create_connection(self._where)
         self._open.sendall(greeting + b"\1" + (1 << 20).to_bytes(8, "little"))
 
 
@@ -93,3 +97,10 @@ DEEDS = (
     Stranger.send_pickles,
     Stranger.babble,
 )
+
+
+if __name__ == "__main__":
+    name, number, folder, start = sys.argv[1:]
+    stranger = Stranger(int(number), Path(folder), start, name)
+    for deed in DEEDS:
+        deed(stranger)
