@@ -63,7 +63,8 @@ def listeners(process: int, port: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "launcher", ["srun", *(pytest.param(name, marks=pytest.mark.faults) for name in ("torchrun", "openmpi", "hydra"))]
+    "launcher",
+    ["srun", *(pytest.param(name, marks=pytest.mark.faults) for name in ("torchrun", "openmpi", "deepspeed"))],
 )
 def test_a_stranger_on_another_node_changes_nothing_and_is_shown_no_secret(
     bertjob: Face, tiny: Tiny, cluster: Lab, launcher: str
