@@ -16,16 +16,22 @@ from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
 from bertjob.launch.schedulers import SCHEDULERS
-from bertjob.rundir.world import JOB_ID, PLANNED_WORLD
+from bertjob.rundir.world import JOB_ID, PLANNED_WORLD, SECRET_FILE
 from bertjob.text import counted
 
 _CHOICE = r"""
 # Below the ports that the kernel gives to outgoing connections, which may be taken at any moment; another one for
-# each job and each of its starts; none that something listens at.
+# each job and each of its starts; none that something listens at, be it at one address only.
 read -r ephemeral _ < /proc/sys/net/ipv4/ip_local_port_range
 ((ephemeral > 20000)) || ephemeral=32768
+taken() {
+  for address in localhost "$MASTER_ADDR"; do
+    timeout 2 bash -c ": < /dev/tcp/$address/$1" 2> /dev/null && return
+  done
+  return 1
+}
 MASTER_PORT=$((20000 + (NUMBER) % (ephemeral - 20000)))
-while (: < "/dev/tcp/localhost/$MASTER_PORT") 2> /dev/null; do MASTER_PORT=$((MASTER_PORT + 1)); done
+while taken "$MASTER_PORT"; do MASTER_PORT=$((MASTER_PORT + 1)); done
 """.strip()
 _WIDTH = 112
 _WAIT = r"""
@@ -34,6 +40,14 @@ code=0
 wait "$launcher" || code=$? # bash keeps the exit code of a process that has ended
 """.strip()
 """Waits for the one process that holds the ranks."""
+_SECRET = rf"""
+# By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
+# as soon as all have read it.
+{SECRET_FILE}=$(mktemp "$RUN/logs/.secret-XXXXXXXX")
+trap 'rm -f "${SECRET_FILE}"' EXIT
+head -c 32 /dev/urandom > "${SECRET_FILE}"
+export {SECRET_FILE}
+""".strip()
 
 
 def port_choice(number: str) -> str:
@@ -169,8 +183,8 @@ def _work(plan: Plan) -> list[str]:
     """Sections that start the ranks, wait for them and end."""
     scheduler, launcher = plan.scheduler, plan.layers[0]
     if launcher.words:
-        return [scheduler.before, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
-    return [scheduler.before, _ranks(plan), scheduler.ranks, scheduler.end]
+        return [scheduler.before, _SECRET, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
+    return [scheduler.before, _SECRET, _ranks(plan), scheduler.ranks, scheduler.end]
 
 
 def _ranks(plan: Plan) -> str:

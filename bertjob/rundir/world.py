@@ -15,6 +15,8 @@ PLANNED_WORLD = "BERTJOB_WORLD_SIZE"
 """Environment variable with the world size of the plan; the job script sets it."""
 JOB_ID = "BERTJOB_JOB_ID"
 """Environment variable with the id under which logs are filed; the job script sets it."""
+SECRET_FILE = "BERTJOB_SECRET_FILE"
+"""Environment variable with the path of the file that holds the secret of this start; the job script sets it."""
 FAST_FABRIC = "BERTJOB_FAST_FABRIC"
 """Environment variable with the name of a fabric on which TCP is a fault; the job script sets it."""
 

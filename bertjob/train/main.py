@@ -68,7 +68,8 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
     here = f"{socket.gethostname()}, {device_name(device)}"
     _LOG.info("bertjob %s on %s, rank %d of %d", __version__, here, world.rank, world.size)
 
-    meeting = rendezvous.meet(world, os.environ, f"bertjob/{job_id(os.environ)}/{run_dir.path}")
+    start_id = job_id(os.environ)
+    meeting = rendezvous.meet(world, os.environ, f"bertjob/{start_id}/{run_dir.path}", run_dir.secret(start_id))
     watch.connect(meeting.notices)
     own_log = run_dir.log(job_id(os.environ), world.rank)
     nccl_log = transport.listen(device, os.environ, own_log.with_suffix(".nccl"))
@@ -80,7 +81,7 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
         library = mpi.join(world, os.environ)
         report.fear("")
     start = Start(job, run_dir, ranks, device, here, watch, report, library)
-    if ranks.from_first(lambda: finished):
+    if ranks.from_first(lambda: finished, bool):
         report.still_done()
         if ranks.first:
             _LOG.info("this run is done: %s", run_dir.path)

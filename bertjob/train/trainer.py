@@ -132,7 +132,7 @@ def finish(training: Training, run_dir: RunDir) -> Mapping[str, float]:
         report.warn("optimizer.freeze_step auto: the variance was never frozen, so nothing was compressed")
     metrics: Mapping[str, float] = {}
     if evaluates(training.job):
-        answered = ranks.from_first(lambda: read_evaluation(run_dir))
+        answered = ranks.from_first(lambda: read_evaluation(run_dir), dict[str, float] | None)
         if answered is None:
             report.phase("evaluating")
             with training.backend.common_weights():
@@ -178,7 +178,7 @@ def _resume(run_dir: RunDir, nothing_done: Progress, backend: Backend, ranks: Ra
     """Load the newest whole checkpoint; where there is none, nothing is done yet."""
     if ranks.first:
         checkpoint.remove_leftovers(run_dir)
-    step, damages = ranks.from_first(lambda: checkpoint.newest_whole(run_dir))
+    step, damages = ranks.from_first(lambda: checkpoint.newest_whole(run_dir), tuple[int | None, list[str]])
     goes_on = "training starts from the beginning" if step is None else f"training goes on from {step}"
     if damages:
         report.warn(f"{'; '.join(damages)}; {goes_on}")
@@ -210,7 +210,7 @@ def run(start: Start) -> int:
     """
     ranks, watch, report, run_dir = start.ranks, start.watch, start.report, start.run_dir
     with report.working():
-        training = prepare(start.job, run_dir, ranks, start.device, ranks.gather(start.here), watch, report)
+        training = prepare(start.job, run_dir, ranks, start.device, ranks.gather(start.here, str), watch, report)
     report.phase("training")
     with watch.deferred():
         completed = train(training)

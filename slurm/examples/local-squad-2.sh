@@ -52,14 +52,27 @@ cd "$RUN"
 
 MASTER_ADDR=127.0.0.1
 # Below the ports that the kernel gives to outgoing connections, which may be taken at any moment; another one for
-# each job and each of its starts; none that something listens at.
+# each job and each of its starts; none that something listens at, be it at one address only.
 read -r ephemeral _ < /proc/sys/net/ipv4/ip_local_port_range
 ((ephemeral > 20000)) || ephemeral=32768
+taken() {
+  for address in localhost "$MASTER_ADDR"; do
+    timeout 2 bash -c ": < /dev/tcp/$address/$1" 2> /dev/null && return
+  done
+  return 1
+}
 MASTER_PORT=$((20000 + ($$) % (ephemeral - 20000)))
-while (: < "/dev/tcp/localhost/$MASTER_PORT") 2> /dev/null; do MASTER_PORT=$((MASTER_PORT + 1)); done
+while taken "$MASTER_PORT"; do MASTER_PORT=$((MASTER_PORT + 1)); done
 export MASTER_ADDR MASTER_PORT
 # Each rank reads its place inside the step, and stops when its world is not the planned one.
 export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
+
+# By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
+# as soon as all have read it.
+BERTJOB_SECRET_FILE=$(mktemp "$RUN/logs/.secret-XXXXXXXX")
+trap 'rm -f "$BERTJOB_SECRET_FILE"' EXIT
+head -c 32 /dev/urandom > "$BERTJOB_SECRET_FILE"
+export BERTJOB_SECRET_FILE
 
 # One process a rank, started here.
 ranks=()

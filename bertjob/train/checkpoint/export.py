@@ -35,7 +35,7 @@ def write_together(ranks: Ranks, write: Callable[[], object]) -> None:
         trouble = _in_words(error)
     (failed,) = ranks.any(bool(trouble))
     if failed:
-        troubles = dict.fromkeys(filter(None, ranks.gather(trouble)))
+        troubles = dict.fromkeys(filter(None, ranks.gather(trouble, str)))
         raise CheckpointError("; ".join(troubles))
 
 

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from bertjob.errors import REQUEUE_EXIT_CODE
-from bertjob.train.distributed.departure import LOST_PEER, Departure, Notices, leave_note, take_note
+from bertjob.train.distributed.departure import LOST_PEER, TERMINATED, Departure, Notices, leave_note, take_note
 from bertjob.train.distributed.signals import StopSignals
 
 _POLL_SECONDS = 0.5
 _FAREWELL_SECONDS = 3.0
 _RANK_0_FIRST_SECONDS = 0.2
-_TERMINATED = 128 + 15
 _ENDED_EARLY = "ended by SIGTERM before the ranks had met, as when another one has failed"
 _RANK_0_IS_GONE = "rank 0 is gone: it was killed, or its node failed"
 
@@ -103,7 +102,7 @@ class Watch:
         if signal != "SIGTERM" or self._met:
             line = f"stopped by a signal ({signal}); start again to go on"
             return self._announce(Departure(REQUEUE_EXIT_CODE, self._who, line))
-        ended = Departure(_TERMINATED, self._who, _ENDED_EARLY)
+        ended = Departure(TERMINATED, self._who, _ENDED_EARLY)
         if self._who or self._note is None:
             return ended
         return self._announce(take_note(self._note) or ended)

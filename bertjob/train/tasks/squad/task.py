@@ -21,6 +21,7 @@ from bertjob.train.model.initialize import build_question_answering
 from bertjob.train.model.locate import bring, tokenizer_folder
 from bertjob.train.tasks.squad.batches import Order, collate
 from bertjob.train.tasks.squad.cache import shared_features
+from bertjob.train.tasks.squad.decode import Answer
 from bertjob.train.tasks.squad.evaluate import Dev, answer, write_evaluation
 from bertjob.train.tasks.squad.features import Features, Settings
 
@@ -78,7 +79,7 @@ class SquadTask:
         if job.data.train is None:
             raise SpecError("data.train is not said: a SQuAD v1.1 file, or `demo`")
         settings = Settings.of(job.train)
-        ranks.from_first(lambda: bring(job))  # so that the hub is asked by one rank and not by all at once
+        ranks.from_first(lambda: bring(job), None)  # so that the hub is asked by one rank and not by all at once
         tokenizer = load_tokenizer(tokenizer_folder(job))
         cache = Path(job.data.cache).expanduser() if job.data.cache else run_dir.path.parent / ".cache"
 
@@ -126,7 +127,8 @@ class SquadTask:
         """
         if self.dev is None:
             return {}
-        found = self.ranks.gather(answer(model, self.dev, self.job, self.device, self.ranks.world))
+        own = answer(model, self.dev, self.job, self.device, self.ranks.world)
+        found = self.ranks.gather(own, dict[int, list[Answer]])
         if not self.ranks.first:
             return {}
         answers = {index: best for share in found for index, best in share.items()}
