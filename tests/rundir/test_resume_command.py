@@ -117,7 +117,5 @@ def test_a_run_that_was_stopped_says_how_to_go_on(
     )
     assert done.exit_code == 85
     hint = next(line for line in done.stderr.splitlines() if line.startswith("stopped"))
-    assert (
-        hint
-        == f"stopped {words}; to go on: bertjob run '{run_dir.job}' --site '{run_dir.site}' --run-dir '{run_dir.path}'"
-    )
+    resume = f"bertjob run '{run_dir.job}' --site '{run_dir.site}' --run-dir '{run_dir.path}'"
+    assert hint == f"stopped {words}; resume with: {resume}"

@@ -30,9 +30,12 @@ def wait_for(runs: "Sequence[Run]") -> None:
 
     outcomes = wait(runs)
     fallen = [run for run, outcome in zip(runs, outcomes, strict=True) if not outcome.success]
-    reasons = {row.run_dir: row.reason for row in status(fallen).rows}
+    rows = {row.run_dir: row for row in status(fallen).rows}
     for run, outcome in zip(runs, outcomes, strict=True):
-        why = f": {reason}" if (reason := reasons.get(run.path)) else ""
+        row = rows.get(run.path)
+        why = f": {row.reason}" if row and row.reason else ""
         click.echo(f"{run.name} ({run.submission.job_id}) {outcome.word}{why}", err=True)
+        if row and row.resume:
+            click.echo(f"resume with: {row.resume}", err=True)
     if not all(outcome.success for outcome in outcomes):
         raise click.exceptions.Exit(1)
