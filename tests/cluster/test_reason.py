@@ -43,9 +43,20 @@ a non-zero exit code. Per user-direction, the job has been aborted.
 --------------------------------------------------------------------------
 mpirun noticed that process rank 1 with PID 227 on node nid00002 exited on signal 9 (Killed).
 """
+HYDRA = """\
+===================================================================================
+=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES
+=   PID 12345 RUNNING AT nid00002
+=   EXIT CODE: 9
+=   CLEANING UP REMAINING PROCESSES
+=   YOU CAN IGNORE THE BELOW CLEANUP MESSAGES
+===================================================================================
+YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)
+"""
 LOGS: list[tuple[str, Launcher, str]] = [
     (f"{BEGUN}srun: error: nid00001: task 0: Killed\n{GONE}", "srun", "rank 0 (nid00001) was killed by SIGKILL"),
     (f"{BEGUN}{MPIRUN}", "openmpi", "rank 1 (nid00002) was killed by SIGKILL"),
+    (f"{BEGUN}{HYDRA}", "hydra", "a rank on nid00002 was killed by SIGKILL"),
     (f"{BEGUN}{TORCHRUN}", "torchrun", "rank 1 (nid00002) was killed by SIGKILL"),
     (f"{BEGUN}srun: error: n2: task 1: Killed\n", "torchrun", "torchrun's agent on n2 was killed by SIGKILL"),
     (

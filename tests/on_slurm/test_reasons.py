@@ -122,7 +122,12 @@ def test_the_named_command_resumes_a_run_which_is_then_not_shown_as_failed(
     assert state is not None
     assert (state.phase, state.step) == ("done", 100)
     assert f"{first}: an earlier job of run, whose newest is {second}" in bertjob("status", first).stderr
-    assert f"job {first} starts on " in bertjob("logs", first).stdout
+    earlier = bertjob("logs", first)
+    assert f"job {first} starts on " in earlier.stdout
+    assert earlier.stderr.splitlines() == [
+        f"run ({first}) failed: rank 1 (nid00002) was killed by SIGKILL",
+        f"its run went on as job {second}",
+    ]
     assert bertjob("cancel", first, code=2).stderr.endswith(f"whose newest is {second}: say that\n")
 
 

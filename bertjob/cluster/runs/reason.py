@@ -56,8 +56,8 @@ def reason(run: Run, info: JobInfo, own: RunState | None) -> str:
     if info.signal:
         return f"the job's script was killed by {_signal(info.signal)}"
     error = "" if own is None else own.error
-    if error.endswith(_GONE):
-        error = _first(_killed_ranks(launcher), log) or error
+    if error.endswith(_GONE) and (killed := _first(_killed_ranks(launcher), log)).startswith("rank "):
+        error = killed
     return (
         _first(_LAUNCHER_KILLED, log)
         or "; ".join(filter(None, (error, _first(_OUT_OF_MEMORY, log))))
@@ -157,6 +157,10 @@ _RANK_KILLED: Sequence[_Sign] = (
     _sign(  # torchrun's summary; -15 is what it sends to the others itself
         r"^ +host +: (\S+)\n +rank +: (\d+) .*\n +exitcode +: -(?!15\b)(\d+) ",
         lambda match: f"rank {match[2]} ({match[1]}) was killed by {_signal(int(match[3]))}",
+    ),
+    _sign(  # MPICH's hydra, by its source (pm/hydra/mpiexec/pmiserv_cb.c of 4.1): it does not name the rank
+        r"^= +PID \d+ RUNNING AT (\S+)\n(?:=.*\n)*YOUR APPLICATION TERMINATED WITH THE EXIT STRING: .*\(signal (\d+)\)",
+        lambda match: f"a rank on {match[1]} was killed by {_signal(int(match[2]))}",
     ),
     _sign(  # the script that starts ranks itself; bash adds 128 to the number of a signal
         r"^bertjob: rank (\d+) ended with exit code (\d+)",

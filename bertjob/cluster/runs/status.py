@@ -59,6 +59,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         """The run has ended, well or not."""
         return self.state not in LIVE and self.state != JobState.UNKNOWN
 
+    @property
+    def failure(self) -> list[str]:
+        """Lines on how a run has ended that did not succeed, and how to resume it; none of others."""
+        if not self.resume:
+            return []
+        why = f": {self.reason}" if self.reason else ""
+        return [f"{self.name} ({self.job_id}) {self.state}{why}", f"resume with: {self.resume}"]
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
