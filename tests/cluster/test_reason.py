@@ -1,6 +1,5 @@
 """The reason of a failure in one line: from logs as Slurm, launchers and engines have written them."""
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -80,6 +79,11 @@ LOGS: list[tuple[str, Launcher, str]] = [
         "srun",
         "out of memory: the kernel killed a process of the job; ask for more, e.g. by resources.mem",
     ),
+    (
+        'Error: short-name "group/name:1" did not resolve to an alias and no unqualified-search registries are defined\n',
+        "srun",
+        "image group/name:1 is not here;",
+    ),
     ("[nid00001] [main] [ERROR] Image localhost/no:1 is not available\n", "srun", "image localhost/no:1 is not here;"),
     (
         "Trying to pull localhost/no:1...\nError: initializing source docker://localhost/no:1: pinging container"
@@ -143,7 +147,7 @@ def began(start: int) -> str:
 
 @pytest.mark.parametrize(("log", "launcher", "expected"), LOGS)
 def test_a_failed_run_gives_the_reason_from_its_log(run: Run, log: str, launcher: Launcher, expected: str) -> None:
-    run.run_dir.job.write_text(json.dumps({"name": "squad", "launcher": launcher}))
+    run.run_dir.job.write_text(f"name: squad\nlauncher: {launcher}\n")
     run.run_dir.log("7").write_text(began(1) + log)
     write_state(run.run_dir.state, RunState(phase="training", time=time.time(), job_id="7", step=3, total_steps=9))
     assert shown(run).reason.startswith(expected)

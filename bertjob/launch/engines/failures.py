@@ -23,6 +23,7 @@ _FAILURES: Sequence[_Words] = (
         r"^Error: (?:initializing source docker://|unable to copy from source docker://)(\S+?): (.*)",
         f"image {{0}} is not here and cannot be pulled; {_BRING}",
     ),
+    _Words(r"^Error: short-name \"(\S+?)\" did not resolve", f"image {{0}} is not here; {_BRING}"),
     _Words(r"^Error: (\S+?): image not known$", f"image {{0}} is not here; {_BRING}"),
     _Words(r"^Unable to find image '([^']+)' locally$", f"image {{0}} is not here; {_BRING}"),
     _Words(r"Image (\S+) is not available", f"image {{0}} is not here; {_BRING}"),  # Sarus
