@@ -80,7 +80,7 @@ LOGS: list[tuple[str, Launcher, str]] = [
         "out of memory: the kernel killed a process of the job; ask for more, e.g. by resources.mem",
     ),
     (
-        'Error: short-name "group/name:1" did not resolve to an alias and no unqualified-search registries are defined\n',
+        'Error: short-name "group/name:1" did not resolve to an alias and no registries are defined\n',
         "srun",
         "image group/name:1 is not here;",
     ),
