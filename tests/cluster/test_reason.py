@@ -70,6 +70,12 @@ LOGS: list[tuple[str, Launcher, str]] = [
         "srun was killed by SIGKILL",
     ),
     (
+        "srun: error: Task launch for StepId=36.0 failed on node kn131: Job credential expired\n"
+        "srun: error: kn130: task 0: Killed\n",
+        "srun",
+        "Task launch for StepId=36.0 failed on node kn131: Job credential expired",
+    ),
+    (
         f"{BEGUN}/spool/job7/slurm_script: line 98: 491 Killed   mpirun -n 2 python\n{GONE}",
         "openmpi",
         "mpirun was killed by SIGKILL",
@@ -96,6 +102,12 @@ LOGS: list[tuple[str, Launcher, str]] = [
         "ch-run[753]: error: can't open SquashFS: /x/bad.sqsh; try ch-run -vv? (ch_fuse.c:230)\n",
         "srun",
         "image /x/bad.sqsh is damaged or not a SquashFS file;",
+    ),
+    (
+        'Error: creating container storage: creating read-write layer with ID "9ee70034": Stat'
+        " /store/overlay/052adf/diff: no such file or directory\n",
+        "srun",
+        "the image is damaged: /store/overlay/052adf/diff is missing in the engine's store;",
     ),
     ("exec /opt/foreign: exec format error\n", "srun", "/opt/foreign in the image is for another CPU architecture"),
     (

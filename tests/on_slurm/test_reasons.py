@@ -45,20 +45,24 @@ VICTIMS: Mapping[str, Callable[[int, list[str]], bool]] = {
     "rank 1": lambda pid, words: rank_of(pid, words) == 1,
     "launcher": lambda pid, words: bool(words) and Path(words[0]).name in ("srun", "mpirun"),
     "agent": lambda pid, words: "torch.distributed.run" in words and Path(words[0]).name != "srun",
+    "daemon": lambda pid, words: bool(words) and Path(words[0]).name == "orted",
     "script": lambda pid, words: any(word.endswith("slurm_script") for word in words),
 }
 REASONS = {
     "rank 0": "rank 0 (nid00001) was killed by SIGKILL",
     "rank 1": "rank 1 (nid00002) was killed by SIGKILL",
     "agent": "torchrun's agent on nid00001 was killed by SIGKILL",
+    "daemon": "mpirun has lost its daemon on nid00002: it was killed, or the node failed",
     "script": "the job's script was killed by SIGKILL",
 }
 KINDS = [("srun", "rank 0"), ("torchrun", "rank 1"), ("openmpi", "launcher"), ("srun", "script"), ("torchrun", "agent")]
+ONLY = {"agent": "torchrun", "daemon": "openmpi"}
+"""What only one launcher has."""
 REST = [
     (launcher, victim)
     for launcher in SITES
     for victim in VICTIMS
-    if (launcher, victim) not in KINDS and (victim != "agent" or launcher == "torchrun")
+    if (launcher, victim) not in KINDS and ONLY.get(victim, launcher) == launcher
 ]
 
 

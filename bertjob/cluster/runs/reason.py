@@ -146,6 +146,12 @@ _LAUNCHER_KILLED: Sequence[_Sign] = (
         rf"^\S*: line \d+: +\d+ {_KILLED} +(?:\S+=\S* )*(srun|mpirun|mpiexec\S*|flux)\b",
         lambda match: _killed(match[2], match[1]),
     ),
+    _sign(r"^srun: error: (Task launch for StepId=\S+ failed on node \S+: .*)", "{0}"),
+    _sign(
+        r"^ORTE has lost communication with a remote daemon\.\n(?:.*\n){0,3}? +Remote daemon: \S+ on node (\S+)",
+        "mpirun has lost its daemon on {0}: it was killed, or the node failed",
+    ),
+    _sign(r"^ORTE was unable to reliably start one or more daemons", "mpirun cannot start its daemon on every node"),
 )
 _OUT_OF_MEMORY: Sequence[_Sign] = (
     _sign(

@@ -47,6 +47,10 @@ _FAILURES: Sequence[_Words] = (
         r"(?:squashfs|SQUASHFS).*(?:corrupt|Can't find a SQUASHFS|can't read superblock)",
         "the image is damaged; load it again by `bertjob image load`",
     ),
+    _Words(  # Podman
+        r"^Error: creating container storage: .*: (?:[Ss]tat|readlink) (\S+): no such file",
+        "the image is damaged: {0} is missing in the engine's store; load it again by `bertjob image load`",
+    ),
     _Words(
         r"^Error: (.*(?:layer|blob|digest|manifest).*(?:corrupt|unexpected EOF|does not match|no such file).*)",
         "the image is damaged: {0}; load it again by `bertjob image load`",
