@@ -22,9 +22,9 @@ _POLL_SECONDS = 0.5
 _FAREWELL_SECONDS = 3.0
 _RANK_0_FIRST_SECONDS = 0.2
 _TERMINATED = 128 + 15
-_TERM = "SIGTERM"
 _ENDED_EARLY = "ended by SIGTERM before the ranks had met, as when another one has failed"
 _RANK_0_IS_GONE = "rank 0 is gone: it was killed, or its node failed"
+_TERM = "SIGTERM"
 
 
 class Watch:
