@@ -176,6 +176,8 @@ def test_what_killed_the_script_or_the_launcher_comes_before_what_ranks_report_o
     log.write_text(f"{error}\n/spool/slurm_script: line 9:  12 Killed      srun --mpi=none python\n")
     assert shown(run).reason == "srun was killed by SIGKILL"
     assert shown(run, signal=9).reason == "the job's script was killed by SIGKILL"
+    assert shown(run, reason="RaisedSignal:9(Killed)").reason == "the job's script was killed by SIGKILL"
+    assert shown(run, signal=53).reason.startswith("Slurm could not start the script")
 
 
 def test_what_an_earlier_start_reported_is_not_why_this_one_failed(run: Run) -> None:

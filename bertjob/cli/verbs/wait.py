@@ -33,9 +33,7 @@ def wait_for(runs: "Sequence[Run]") -> None:
     rows = {row.run_dir: row for row in status(fallen).rows}
     for run, outcome in zip(runs, outcomes, strict=True):
         row = rows.get(run.path)
-        why = f": {row.reason}" if row and row.reason else ""
-        click.echo(f"{run.name} ({run.submission.job_id}) {outcome.word}{why}", err=True)
-        if row and row.resume:
-            click.echo(f"resume with: {row.resume}", err=True)
+        for line in (row and row.failure) or [f"{run.name} ({run.submission.job_id}) {outcome.word}"]:
+            click.echo(line, err=True)
     if not all(outcome.success for outcome in outcomes):
         raise click.exceptions.Exit(1)

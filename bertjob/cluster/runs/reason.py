@@ -26,6 +26,10 @@ _PROGRESS = re.compile(r"^(?:step +\d|evaluated |checkpoint |  File |    ).*\n",
 _GONE = "gone without a word: killed, or the node failed"
 """How rank 0 reports another rank (train.main); launchers know more."""
 _LAUNCHER = re.compile(r"^launcher: ([\w-]+)$", re.MULTILINE)
+_RAISED = re.compile(r"RaisedSignal:(\d+)")
+"""squeue's reason for a script that a signal has ended, in some versions: ``RaisedSignal:9(Killed)``."""
+_NOT_STARTED = 53
+"""Slurm's number for a script whose log or working directory cannot be opened; sacct shows ``0:53``."""
 _SHOWN = 300
 """Characters of a line of the log that are repeated."""
 
@@ -55,8 +59,8 @@ def reason(run: Run, info: JobInfo, own: RunState | None) -> str:
     if own is not None and left_no_state(log):
         own = None
     log, launcher = _PROGRESS.sub("", last_start(log)), _launcher(run)
-    if info.signal:
-        return f"the job's script was killed by {_signal(info.signal)}"
+    if told := _script_killed(info):
+        return told
     error = "" if own is None else own.error
     if error.endswith(_GONE) and (killed := _first(_killed_ranks(launcher), log)).startswith("rank "):
         error = killed
@@ -67,6 +71,14 @@ def reason(run: Run, info: JobInfo, own: RunState | None) -> str:
         or _SCHEDULER.get(info.reason, info.reason)
         or _last_line(log)
     )
+
+
+def _script_killed(info: JobInfo) -> str:
+    raised = _RAISED.match(info.reason)
+    number = info.signal or (int(raised[1]) if raised else 0)
+    if number == _NOT_STARTED:
+        return "Slurm could not start the script: the run directory cannot be reached or written on its node"
+    return f"the job's script was killed by {_signal(number)}" if number else ""
 
 
 def from_log(log: str, launcher: Launcher | None = None) -> str:
