@@ -59,6 +59,8 @@ class JobInfo(msgspec.Struct, frozen=True):
     """Of an unknown job: the scheduler answered, and does not know it. Otherwise it could not be asked."""
     confirmed: bool = True
     """The queue says so. Otherwise it is the accounting's record of a live job, which may be over by now."""
+    signal: int = 0
+    """The signal that ended its script; 0: none did, or nobody tells."""
     gone: bool = False
     """Of an unknown job: it certainly neither waits nor runs; only how it ended is not known."""
 

@@ -1,5 +1,6 @@
 """submissions.jsonl: one line for each time that a run was handed to a scheduler or started on a machine."""
 
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -60,6 +61,16 @@ def newest(run_dir: RunDir) -> Submission | None:
         return decode(run_dir.submissions.read_bytes().splitlines()[-1])
     except (OSError, IndexError, msgspec.DecodeError):
         return None
+
+
+def every(run_dir: RunDir) -> list[Submission]:
+    """All lines that can be read, the oldest first."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in run_dir.submissions.read_bytes().splitlines():
+            with contextlib.suppress(msgspec.DecodeError):
+                found.append(decode(line))
+    return found
 
 
 def appended_by_script(site: str, scheduler: str, job_id: str) -> list[str]:

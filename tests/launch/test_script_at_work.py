@@ -87,8 +87,9 @@ class Batch:
 
     @property
     def log(self) -> str:
-        """What the script and the ranks have said."""
-        return (self.folder / "j-7.out").read_text()
+        """What the script and the ranks have said, without the line by which each start begins."""
+        lines = (self.folder / "j-7.out").read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("bertjob: job 7 starts on "))
 
     @property
     def requeues(self) -> list[list[str]]:

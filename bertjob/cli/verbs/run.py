@@ -51,12 +51,12 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
         code = run_here(plan, on_text, on_notice)
     if code == REQUEUE_EXIT_CODE:
         stopped = "with a checkpoint" if run_dir.latest.exists() else "before the first checkpoint"
-        click.echo(f"stopped {stopped}; to go on: {command(run_dir)}", err=True)
+        click.echo(f"stopped {stopped}; resume with: {command(run_dir)}", err=True)
     elif code:
         state = read_state(run_dir.state)
         why = state.error if state is not None and state.error else f"exit code {code}"
-        if run_dir.latest.exists():
-            click.echo(f"to go on from {run_dir.latest.read_text().strip()}: {command(run_dir)}", err=True)
+        kept = f" from {run_dir.latest.read_text().strip()}" if run_dir.latest.exists() else ""
+        click.echo(f"resume{kept} with: {command(run_dir)}", err=True)
         raise BertjobError(f"{loaded.name} failed: {why} (log: {run_dir.log('local')})")
     else:
         _show_result(run_dir, TASKS[plan.job.task])

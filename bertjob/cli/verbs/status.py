@@ -53,10 +53,10 @@ def verb(runs: tuple[str, ...], watch: bool, everything: bool, as_json: bool) ->
     elif watch:
         _watch(choose)
     else:
-        _show(choose())
+        _show(choose(), resumes=bool(named))
 
 
-def _show(runs: "Sequence[Run]") -> None:
+def _show(runs: "Sequence[Run]", *, resumes: bool) -> None:
     from bertjob.cli.output import out, prose, show
     from bertjob.cli.status_table import status_table
     from bertjob.cluster.runs.status import status
@@ -66,6 +66,11 @@ def _show(runs: "Sequence[Run]") -> None:
         prose().print(note, style="yellow", markup=False)
     if now.rows:
         show(status_table(now.rows, out().width))
+        for row in now.rows if resumes else ():
+            if row.resume:
+                click.echo(f"resume {row.name} with: {row.resume}", err=True)
+        if not resumes and any(row.resume for row in now.rows):
+            prose().print("bertjob status ID names the command that resumes a run", style="dim")
     else:
         prose().print("no runs yet: bertjob run squad-demo")
     _end(now)

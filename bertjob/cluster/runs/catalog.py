@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -129,10 +129,37 @@ def rebuild(folders: Collection[Path]) -> int:
 def find(text: str) -> Run:
     """The run that a person means by a path, a run's name, a scheduler's id or the beginning of a name.
 
-    The newest run has an id that several have: schedulers count anew when they are set up again.
+    The newest run has an id that several have: schedulers count anew when they are set up again. The id of an earlier
+    job of a run means the run; a warning names its newest job.
 
     Raises:
         SpecError: no run is called so, or several are; names the nearest or some of them. Or it may not be read.
+    """
+    found = find_job(text)
+    newest = read(found.run_dir) or found
+    if newest.submission.job_id != found.submission.job_id:
+        _log.warning("%s: an earlier job of %s, whose newest is %s", text, found.name, newest.submission.job_id)
+    return newest
+
+
+def find_newest(text: str) -> Run:
+    """As `find`, for what ends a job: not the one that has followed the job of this id.
+
+    Raises:
+        SpecError: as `find`, or it is the id of an earlier job.
+    """
+    found = find_job(text)
+    newest = read(found.run_dir) or found
+    if newest.submission.job_id != found.submission.job_id:
+        raise SpecError(f"{text}: an earlier job of {found.name}, whose newest is {newest.submission.job_id}: say that")
+    return found
+
+
+def find_job(text: str) -> Run:
+    """As `find`, but for the id of an earlier job of a run, the run with that submission.
+
+    Raises:
+        SpecError: as `find`.
     """
     path = RunDir(Path(text).absolute())
     if _can_open(path.submissions) and (run := read(path)):
@@ -144,6 +171,8 @@ def find(text: str) -> Run:
         run for run in runs if text in (run.name, run.path) or (run.submission.job_id == text and run.scheduler.queues)
     ]:
         return same[-1]
+    if earlier := _with_earlier(text, runs):
+        return earlier
     alike = [run for run in runs if run.name.startswith(text)]
     if len(alike) == 1:
         return alike[0]
@@ -151,6 +180,16 @@ def find(text: str) -> Run:
         newest = ", ".join(run.name for run in reversed(alike[-4:]))
         raise SpecError(f"{text}: {len(alike)} runs begin like this, the newest are {newest}")
     raise SpecError(f"{text}: no such run: {did_you_mean(text, [run.name for run in runs[-8:]])}")
+
+
+def _with_earlier(job_id: str, runs: Sequence[Run]) -> Run | None:
+    """The newest run that a scheduler's job of this id once worked on, with that submission."""
+    if job_id.isdecimal():
+        for run in reversed(runs):
+            for submission in submissions.every(run.run_dir):
+                if submission.job_id == job_id and _is_known(submission):
+                    return Run(run.path, submission)
+    return None
 
 
 def _near() -> set[str]:

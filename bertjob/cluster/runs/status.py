@@ -1,6 +1,5 @@
 """The state of runs: the index, the scheduler and the runs' own heartbeats, joined into rows."""
 
-import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,25 +10,14 @@ from bertjob.cluster import scheduler
 from bertjob.cluster.runs import outcome
 from bertjob.cluster.runs.catalog import Run, before, with_those_before
 from bertjob.cluster.runs.outcome import STALE_S, word
+from bertjob.cluster.runs.reason import reason
 from bertjob.cluster.scheduler_answers import LIVE, Answer, JobInfo, JobState
 from bertjob.rundir.directory import STATE
-from bertjob.rundir.state import Phase, RunState, age, read_state
+from bertjob.rundir.resume import command
+from bertjob.rundir.state import ENDED, Phase, RunState, age, read_state
 
-_PREFIX = "bertjob: "
-_LONGEST = 1 << 14
-"""Bytes of the log's end that are looked at."""
-
-
-def last_words(run: Run) -> str:
-    """The last line of bertjob's own in the job's log, such as a node that lacks the engine; empty if there is none."""
-    try:
-        with run.run_dir.log(run.submission.job_id).open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - _LONGEST))
-            lines = log.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    own = [line.removeprefix(_PREFIX) for line in lines if line.startswith(_PREFIX)]
-    return own[-1] if own else ""
+_FAILED = frozenset({JobState.FAILED, JobState.OUT_OF_MEMORY, JobState.NODE_FAIL, JobState.BOOT_FAIL, outcome.LOST})
+"""Ends of which the log tells the reason; a time limit and a cancellation are reasons themselves."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +50,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     warning: str
     network: str = ""
     """What the ranks of several nodes talk over, e.g. ``NCCL 2.27.5 over NET/OFI (cxi)``."""
+    resume: str = ""
+    """The command that resumes a run that has ended without success."""
     run_dir: str
 
     @property
     def over(self) -> bool:
         """The run has ended, well or not."""
         return self.state not in LIVE and self.state != JobState.UNKNOWN
+
+    @property
+    def failure(self) -> list[str]:
+        """Lines on how a run has ended that did not succeed, and how to resume it; none of others."""
+        if not self.resume:
+            return []
+        why = f": {self.reason}" if self.reason else ""
+        return [f"{self.name} ({self.job_id}) {self.state}{why}", f"resume with: {self.resume}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +112,9 @@ def _row(run: Run, answer: Answer, state: RunState | None, fell: str, now: float
     last = state or _NOTHING
     own = outcome.own_state(run, state) or _NOTHING
     running = stands == JobState.RUNNING
+    if stands in LIVE and own.phase in ENDED and own.phase != "done":  # the word of a start before this one
+        own = _NOTHING
+    over = stands not in LIVE and stands != JobState.UNKNOWN
     beat = age(own, now) if own is not _NOTHING and (running or stands == JobState.UNKNOWN) else None
     return Row(
         job_id=run.submission.job_id,
@@ -122,7 +123,7 @@ def _row(run: Run, answer: Answer, state: RunState | None, fell: str, now: float
         state=stands,
         reason=fell or _reason(run, stands, info, own),
         nodes=info.nodes,
-        phase=state.phase if state is not None else None,
+        phase=_phase(stands, state, own),
         step=last.step if last.total_steps else None,
         total_steps=last.total_steps or None,
         loss=last.loss,
@@ -135,18 +136,28 @@ def _row(run: Run, answer: Answer, state: RunState | None, fell: str, now: float
         f1=last.metrics.get("f1"),
         warning=own.warning,
         network=own.network,
+        resume=command(run.run_dir, submitted=run.scheduler.queues) if over and stands != JobState.COMPLETED else "",
         run_dir=run.path,
     )
 
 
+def _phase(stands: str, state: RunState | None, own: RunState) -> Phase | None:
+    """What the training does or did last; of a job that lives, not how one before it or an earlier start ended."""
+    if state is None:
+        return None
+    if stands in LIVE and own is _NOTHING and (stands == JobState.RUNNING or state.phase == "failed"):
+        return None
+    return state.phase
+
+
 def _reason(run: Run, stands: str, info: JobInfo, own: RunState) -> str:
     """Why it waits or failed; why a job once waited is of no interest when it has ended, unless that ended it."""
-    if stands == outcome.LOST:
-        return "gone without a word: killed, or its machine went down"
-    waited = info.state.ended and info.state not in (JobState.FAILED, JobState.NODE_FAIL)
+    if stands in _FAILED:
+        told = reason(run, info, None if own is _NOTHING else own)
+        return told or ("gone without a word: killed, or its machine went down" if stands == outcome.LOST else "")
+    waited = info.state.ended and info.state is not JobState.FAILED
     said = not waited or info.reason.startswith("Dependency")
-    told = last_words(run) if stands == JobState.FAILED and not own.error else ""
-    return own.error or told or (info.reason if said else "")
+    return own.error or (info.reason if said else "")
 
 
 def _why_cancelled(run: Run, answer: Answer, states: Mapping[str, RunState | None], now: float) -> str:
