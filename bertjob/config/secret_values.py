@@ -62,7 +62,7 @@ def masked(value: Any, name: str = "") -> Any:
     if isinstance(value, Mapping):
         return {key: masked(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [masked(item, name) for item in value]
+        return type(value)(masked(item, name) for item in value)
     if isinstance(value, str):
         return MASK if value and is_secret(name) else masked_text(value)
     return value

@@ -1,10 +1,9 @@
 """``bertjob logs``: a job's log, whole or as it grows."""
 
-import sys
-
 import click
 
 from bertjob.cli import options
+from bertjob.cli.streams import LogText
 
 
 @click.command("logs")
@@ -12,11 +11,17 @@ from bertjob.cli import options
 @click.option("-f", "--follow", is_flag=True, help="From the start to the job's end, over requeues.")
 @click.option("--rank", type=click.IntRange(min=0), metavar="N", help="The own log of rank N.")
 def verb(run: str, follow: bool, rank: int | None) -> None:
-    """Print a job's log, or follow it."""
+    """Print a job's log, or follow it.
+
+    On a terminal its colours are kept; other control characters, which might do anything there, are shown as escapes.
+    """
     from bertjob.cluster.runs import logs
     from bertjob.cluster.runs.catalog import find
 
     found = find(run)
-    for text in logs.follow(found, rank) if follow else [logs.read(found, rank)]:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    shown = LogText()
+    try:
+        for text in logs.follow(found, rank) if follow else [logs.read(found, rank)]:
+            shown.print(text)
+    finally:
+        shown.end()
