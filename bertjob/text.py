@@ -1,6 +1,29 @@
-"""Phrases that many messages have: counted things, an error in one line, and what a mistyped name probably meant."""
+"""Phrases that many messages have: counted things, an error in one line, and what a mistyped name probably meant.
 
+And text that others have written, made fit to be shown.
+"""
+
+import re
 from collections.abc import Iterable
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Controls of Unicode (category Cc) but tab and newline, and those that turn the direction of text or end a line."""
+
+
+def visible(text: str) -> str:
+    """The text with control characters as escapes, such as a terminal would act on; tabs and newlines stay."""
+    return _CONTROL.sub(_escape, text)
+
+
+def visible_line(text: str) -> str:
+    """The same on one line: newlines and tabs are escapes, too."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _escape(found: re.Match[str]) -> str:
+    """As Python writes it, and JSON, which has itself escaped what is below a blank."""
+    code = ord(found[0])
+    return "\\r" if code == 0x0D else f"\\x{code:02x}" if code < 0x20 else f"\\u{code:04x}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -99,6 +99,7 @@ def check(plan: Plan, coming: Collection[str] = ()) -> None:
     check_image(plan)
     if (problem := missing_overlay(plan)) is not None:
         raise PreflightError(str(problem))
+    check_environment(plan.job)
     check_inputs({key: path for key, path in plan.inputs.items() if path not in coming}, plan.job)
     check_kernel(plan)
     if plan.site.internet is False and (problem := hub_problem(plan)) is not None:
@@ -106,6 +107,17 @@ def check(plan: Plan, coming: Collection[str] = ()) -> None:
     check_setup(plan.site)
     check_packages(plan)
     check_freeze(plan.job)
+
+
+def check_environment(job: Job) -> None:
+    """This shell has values for the variables that the job takes from it.
+
+    Raises:
+        PreflightError: it has not.
+    """
+    if lacking := [name for name in job.env_from if not os.environ.get(name)]:
+        names = ", ".join(lacking)
+        raise PreflightError(f"env_from: {names}: not set in this shell; export {names} and give the command again")
 
 
 def check_setup(site: Site) -> None:

@@ -64,7 +64,7 @@ def read_job_file(name: str) -> JobFile:
 
 
 def build_job(
-    file: JobFile, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None, own: Iterable[str] = ()
+    file: JobFile, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None, own: Mapping[str, str] = {}
 ) -> Sourced[Job]:
     """A job with ``key.path=value`` settings, then options, then its own settings laid over it.
 
@@ -73,7 +73,7 @@ def build_job(
         settings: as after ``--set``, e.g. ``train.epochs=1``; values are YAML.
         options: values of dotted keys, each with the name of the option that said it, e.g.
             ``{"resources.nodes": ("--nodes", 4)}``.
-        own: settings for this job alone, where the others are said to several.
+        own: settings for this job alone, where the others are said to several, by how they were given.
 
     Raises:
         SpecError: an unknown key or a wrong value; one line with file, line and key.
@@ -83,8 +83,8 @@ def build_job(
         tree = merge(tree, _setting(setting))
     for key, (option, value) in (options or {}).items():
         tree = merge(tree, nest(key, _option(value, Origin(option)), Origin(option)))
-    for setting in own:
-        tree = merge(tree, _setting(setting))
+    for given, setting in own.items():
+        tree = merge(tree, _setting(setting, given))
     return _load(tree, Job)
 
 
@@ -221,9 +221,9 @@ def _read(path: Path) -> Tree:
     return read_tree(text, str(path))
 
 
-def _setting(setting: str) -> Tree:
+def _setting(setting: str, given: str | None = None) -> Tree:
     key, equals, text = setting.partition("=")
-    origin = Origin(f"--set {setting}")
+    origin = Origin(f"--set {given or setting}")
     if not equals:
         raise SpecError(f"{origin}: write it as --set key.path=value, e.g. --set train.epochs=1")
     # Only what opens like a YAML collection or quotation is one: file names may hold any other character.

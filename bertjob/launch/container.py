@@ -82,6 +82,7 @@ def container(
         gpus=job.resources.gpus_per_node or 0,
         gpu_vendor=site.gpu_vendor,
         environment=environment,
+        inherited=job.env_from,
         ranks=(*OWN, *place_variables()),
         args=site.engine_args,
         annotations=site.annotations,
@@ -95,13 +96,14 @@ def with_gpus(job: Job, environment: Mapping[str, Word]) -> dict[str, Word]:
     return {**own, **environment}
 
 
-def preparation(engine: str, told: Container, named: tuple[str, ...] = ()) -> str:
+def preparation(engine: str, told: Container, named: tuple[str, ...] = (), *, private: bool = False) -> str:
     """Lines of the script that make ready what the engine reads; empty for most.
 
     Args:
         engine: its name.
         told: what it is told.
         named: variables of the script that a file of the engine may name.
+        private: only its owner may read the file.
     """
     row = ENGINES[engine]
     lines = [row.setup] if row.setup else []
@@ -109,7 +111,8 @@ def preparation(engine: str, told: Container, named: tuple[str, ...] = ()) -> st
         exported = " ".join(f'{name}="${name}"' for name in named)
         lines += [f"export {exported} # which the file names"] if named else []
         path = quote(told.folder + f"/{row.file.name}")
-        lines += [f"cat > {path} << 'END_OF_FILE'", row.file.text(told), "END_OF_FILE"]
+        write = f"(umask 077 && cat > {path})" if private else f"cat > {path}"
+        lines += [f"{write} << 'END_OF_FILE'", row.file.text(told), "END_OF_FILE"]
     return "\n".join(lines)
 
 

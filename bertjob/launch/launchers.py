@@ -21,6 +21,8 @@ _SRUN_AGENT = "srun-agent"
 """Name of the program that mpirun calls in place of ssh. By its bare name, as Open MPI splits the value at blanks."""
 _AGENT = "agent"
 """Name of the program that starts torchrun or DeepSpeed's launcher on a node."""
+FILES = (_HOSTFILE, _SRUN_AGENT, _AGENT)
+"""Names of what launchers have the script write into the run directory."""
 
 _WRITE_SRUN_AGENT = f"""
 # What mpirun calls as it would call ssh: HOST COMMAND, the command for a shell.

@@ -13,7 +13,7 @@ from bertjob.launch import checks
 from bertjob.launch.argv import Word, parse, quote, value, variable
 from bertjob.launch.container import binds, container, preparation, presence, with_gpus
 from bertjob.launch.engines import ENGINES, Bind
-from bertjob.launch.environment import exports
+from bertjob.launch.environment import exports, says_values
 from bertjob.launch.plan import Layer
 from bertjob.launch.resolve import Here, resolve
 from bertjob.launch.schedulers import SCHEDULERS
@@ -70,7 +70,7 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
         site=site,
         environment=exported,
         layers=(Layer(scheduler.one_process(tty)), Layer(engine), Layer(words)),
-        files=_files(preparation(whole.engine, told), whole.engine),
+        files=_files(preparation(whole.engine, told, private=says_values(whole, site)), whole.engine),
         unseen=tuple(str(bind.source) for bind in wanted if bind not in there),
     )
 

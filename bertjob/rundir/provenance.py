@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from bertjob.config.secret_values import masked_text
 from bertjob.rundir.atomic import json_bytes
 from bertjob.version import __version__
 
@@ -39,7 +40,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     bertjob: str
     """Version."""
     command: str
-    """The command line, quoted for a shell."""
+    """The command line, quoted for a shell, with stars in place of secrets."""
     user: str
     host: str
     time: str
@@ -71,7 +72,7 @@ def collect(job: str, site: str, image: str | None, command: Sequence[str]) -> P
     """
     return Provenance(
         bertjob=__version__,
-        command=shlex.join(command),
+        command=shlex.join(map(masked_text, command)),
         user=_user(),
         host=socket.gethostname(),
         time=time.strftime("%Y-%m-%dT%H:%M:%S%z"),

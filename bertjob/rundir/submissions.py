@@ -1,18 +1,23 @@
 """submissions.jsonl: one line for each time that a run was handed to a scheduler or started on a machine."""
 
 import contextlib
+import math
+import re
 from pathlib import Path
 
 import msgspec
 
 from bertjob.rundir.directory import RunDir
 
+LOCAL = "local"
+"""Stands in for a scheduler's id where there is none, also in the names of logs."""
+
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line."""
 
     job_id: str
-    """The scheduler's id; ``local`` without a scheduler."""
+    """The scheduler's id, a number; ``local`` without a scheduler."""
     site: str
     scheduler: str
     """Name of the scheduler, as in a site file."""
@@ -28,6 +33,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Run directory of that job."""
 
 
+_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _DECODER = msgspec.json.Decoder(Submission)
 
 
@@ -39,10 +45,22 @@ def encode(submission: Submission) -> bytes:
 def decode(line: bytes) -> Submission:
     """Read a line; keys of newer versions are passed over.
 
+    Anybody may have written it, and its ids become words of the scheduler's commands and parts of paths, its process
+    the target of signals: only numbers are read, or `local`.
+
     Raises:
         msgspec.DecodeError: it is not one.
     """
-    return _DECODER.decode(line)
+    found = _DECODER.decode(line)
+    if not _is_id(found.job_id) or (found.after and not _is_id(found.after)):
+        raise msgspec.ValidationError("an id of a job is a number")
+    if found.pid < 0 or not math.isfinite(found.time):
+        raise msgspec.ValidationError("no process of a run has this number")
+    return found
+
+
+def _is_id(text: str) -> bool:
+    return text == LOCAL or _NUMBER.fullmatch(text) is not None
 
 
 def append(run_dir: RunDir, submission: Submission) -> None:

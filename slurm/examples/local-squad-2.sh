@@ -12,7 +12,7 @@ unset RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE
 # Each start makes a new run directory. BERTJOB_RUN_DIR=/path goes on in an old one.
 RUN=${BERTJOB_RUN_DIR:-$PWD/runs/squad-$(date +%Y%m%d-%H%M%S)-$$}
 mkdir -p "$RUN/logs"
-[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << 'END_OF_JOB'
+[ -e "$RUN/job.yaml" ] || (umask 077 && cat > "$RUN/job.yaml") << 'END_OF_JOB'
 name: squad
 task: squad
 description: BERT-large, SQuAD v1.1, batch 24, 2 epochs
@@ -46,7 +46,7 @@ schedule: {name: linear, warmup_proportion: 0.1, warmup_power: 1.0, decay_rate: 
 checkpoint: {every_minutes: 15.0, keep: 2, signal_seconds: 120}
 resources: {nodes: 1, tasks_per_node: 2, gpus_per_node: 0, cpus_per_task: 8}
 END_OF_JOB
-[ -e "$RUN/job.sbatch" ] || cp "$0" "$RUN/job.sbatch"
+[ -e "$RUN/job.sbatch" ] || install -m 600 "$0" "$RUN/job.sbatch"
 echo "bertjob: run directory $RUN"
 cd "$RUN"
 

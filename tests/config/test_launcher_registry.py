@@ -24,7 +24,7 @@ HOMES = (
 OTHER_MEANINGS = {
     "local": (
         ("cli/", "name of the site that stands for this machine, and id of its jobs"),
-        ("launch/schedulers/no_scheduler.py", "id of a job that no scheduler starts"),
+        ("rundir/submissions.py", "id of a job that no scheduler starts"),
         ("launch/schedulers/__init__.py", "the launcher that belongs to a scheduler, in the scheduler's row"),
         ("lint/rules/exit_codes.py", "a word of bash"),
         ("train/reporting/log_files.py", "id of a job that no scheduler starts"),

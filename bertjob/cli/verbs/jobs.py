@@ -15,6 +15,7 @@ from bertjob.config.job import Job
 from bertjob.config.load import Sourced, load_job
 from bertjob.config.reference import keys
 from bertjob.config.search import shipped_folder
+from bertjob.config.secret_values import masked, masked_text
 from bertjob.config.yaml import Origin
 from bertjob.launch.resolve import resolve
 
@@ -32,9 +33,13 @@ def verb(request: Request, as_json: bool) -> None:
     paths = [key.path for key in keys("job") if key.path != "base"]
     as_said = msgspec.structs.replace(here(), run=lambda name: f"run:{name}")  # there may be no such run yet
     whole = resolve(job.value, site.value, as_said)
-    rows = [(path, _at(whole, path), _origin(path, job, whole, site.value.name)) for path in paths]
+    rows = [(path, masked(_at(whole, path), path), _origin(path, job, whole, site.value.name)) for path in paths]
     if as_json:
-        click.echo(json.dumps({path: {"value": value, "from": str(origin)} for path, value, origin in rows}, indent=2))
+        click.echo(
+            json.dumps(
+                {path: {"value": value, "from": masked_text(str(origin))} for path, value, origin in rows}, indent=2
+            )
+        )
     else:
         from bertjob.cli.output import out, show
         from bertjob.cli.tables import origins_table

@@ -1,11 +1,11 @@
 """``bertjob logs``: a job's log, whole or as it grows."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from bertjob.cli import options
+from bertjob.cli.streams import LogText
 from bertjob.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,20 +19,23 @@ if TYPE_CHECKING:
 def verb(run: str, follow: bool, rank: int | None) -> None:
     """Print a job's log, or follow it.
 
-    Of a run that has failed, stderr has the reason and the command that resumes it.
+    Of a run that has failed, stderr has the reason and the command that resumes it. On a terminal the log's colours are
+    kept; other control characters, which might do anything there, are shown as escapes.
     """
     from bertjob.cluster.runs import logs
     from bertjob.cluster.runs.catalog import find_job, read
 
     found = find_job(run)
     newest = read(found.run_dir) or found
+    shown = LogText()
     try:
         for text in logs.follow(found, rank) if follow else [logs.read(found, rank)]:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            shown.print(text)
     except DataError:  # a job that failed at once has no log of a rank, or none at all
         _tell(found, newest)
         raise
+    finally:
+        shown.end()
     _tell(found, newest)
 
 

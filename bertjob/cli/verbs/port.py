@@ -1,10 +1,10 @@
 """``bertjob port``: a script for another container engine."""
 
-import sys
 from pathlib import Path
 
 import click
 
+from bertjob.cli.streams import exact
 from bertjob.cli.verbs.lint import read_script
 from bertjob.errors import PreflightError, SpecError
 from bertjob.text import counted, did_you_mean
@@ -36,7 +36,7 @@ def verb(file: str, engine: str, output: str | None) -> None:
     commands = counted(ported.commands, "command")
     click.echo(f"{commands} rewritten for {engine}", err=True)
     if output is None:
-        sys.stdout.buffer.write(ported.text.encode())
+        exact(ported.text)
         return
     try:
         Path(output).write_bytes(ported.text.encode())

@@ -1,7 +1,6 @@
 """``bertjob run``: the job here and now, in the foreground."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -9,6 +8,7 @@ from typing import cast
 import click
 
 from bertjob.cli.options import Request, job_options, json_option
+from bertjob.cli.streams import exact
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS, TaskRow
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
@@ -42,7 +42,7 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         check_start(plan)
         text = script(plan)
-        sys.stdout.write(json.dumps({"script": text, "run_dir": str(run_dir.path)}) + "\n" if as_json else text)
+        exact(json.dumps({"script": text, "run_dir": str(run_dir.path)}) + "\n" if as_json else text)
         return
 
     from bertjob.cli.progress import showing

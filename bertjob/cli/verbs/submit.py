@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bertjob.cli.options import Loaded, Names, Request, SbatchCommand, job_options, json_option
+from bertjob.cli.streams import exact
 from bertjob.config.search import phases
 from bertjob.errors import of_job
 from bertjob.launch.checks import refuse_submit
@@ -88,7 +89,7 @@ def _print_scripts(plans: list[Plan], as_json: bool) -> None:
     check_chain(plans)
     for plan in plans:
         text = script(plan)
-        sys.stdout.write(json.dumps({"script": text, "run_dir": plan.run_dir}) + "\n" if as_json else text)
+        exact(json.dumps({"script": text, "run_dir": plan.run_dir}) + "\n" if as_json else text)
 
 
 def _tell(chain: list[Loaded], plans: list[Plan], submitted: "list[Submitted]", as_json: bool) -> None:

@@ -15,7 +15,7 @@ from bertjob.errors import SpecError
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 from bertjob.rundir import submissions
 from bertjob.rundir.directory import RUNS, RunDir
-from bertjob.rundir.submissions import Submission
+from bertjob.rundir.submissions import LOCAL, Submission
 from bertjob.text import did_you_mean
 
 _log = logging.getLogger(__name__)
@@ -239,5 +239,6 @@ def _scan(folder: Path) -> Iterator[Entry]:
 
 
 def _is_known(submission: Submission) -> bool:
-    """Whether this version knows its scheduler; runs of others are passed over."""
-    return submission.scheduler in SCHEDULERS
+    """Whether this version knows its scheduler, and the id is one of that; other runs are passed over."""
+    row = SCHEDULERS.get(submission.scheduler)
+    return row is not None and row.queues == (submission.job_id != LOCAL)

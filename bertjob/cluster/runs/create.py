@@ -1,6 +1,7 @@
 """Make a run directory, or nothing."""
 
 import contextlib
+import os
 import secrets
 import shutil
 import time
@@ -15,6 +16,14 @@ from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.provenance import encode
+
+_PRIVATE = 0o600
+
+
+class Private(str):
+    """Text of a file that only its owner may read."""
+
+    __slots__ = ()
 
 
 def of(plan: Plan) -> RunDir:
@@ -34,7 +43,7 @@ def new_run_dir(folder: Path, job_name: str, now: float | None = None) -> RunDir
 
 
 def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | bytes]:
-    """The content of the files of a run directory, by their names.
+    """The content of the files of a run directory, by their names; private ones where it holds values of variables.
 
     Args:
         plan: how the run starts.
@@ -43,10 +52,11 @@ def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | by
     """
     image = None if plan.engine == "none" else plan.image
     origin = provenance.collect(plan.job.name, plan.site.name, image, image_digest=digest)
+    text = Private if plan.private else str
     return {
-        run_dir.job.name: plan.job_file,
-        run_dir.site.name: dump(plan.site),
-        run_dir.script.name: script(plan),
+        run_dir.job.name: text(plan.job_file),
+        run_dir.site.name: text(dump(plan.site)),
+        run_dir.script.name: text(script(plan)),
         run_dir.provenance.name: encode(origin),
         run_dir.git_diff.name: provenance.git_diff(Path.cwd()),
     }
@@ -102,7 +112,11 @@ def _make_folder(path: Path, undo: contextlib.ExitStack) -> None:
 
 def _write(folder: Path, files: Mapping[str, str | bytes]) -> None:
     for name, content in files.items():
-        (folder / name).write_bytes(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
+        path = folder / name
+        if isinstance(content, Private):  # closed before there is anything to read
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, _PRIVATE))
+            path.chmod(_PRIVATE)
+        path.write_bytes(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
 
 
 def _remove_empty(folders: Collection[Path]) -> None:

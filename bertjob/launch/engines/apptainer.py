@@ -34,7 +34,7 @@ def _exec(command: str, container: Container) -> tuple[Word, ...]:
         *("--bind=" + source_and_target(bind) for bind in container.binds),
         *container.args,
         with_scheme(container.image, "docker://", URI),
-        *(("env", *container.settings) if container.environment else ()),
+        *(("env", *container.settings) if container.settings else ()),
     )
 
 

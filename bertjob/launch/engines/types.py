@@ -31,6 +31,8 @@ class Container(msgspec.Struct, frozen=True):
         gpus: GPUs a node; 0 for none.
         gpu_vendor: their maker.
         environment: variables that the job and the site say, and that are exported; the image must not win over them.
+        inherited: those of them whose values may stand in no file and on no command line: the engine takes them from
+            its own environment.
         ranks: names that tell a rank its place; needed by an engine that takes nothing from its own environment.
         args: more options, as they are.
         annotations: for engines that read them.
@@ -45,6 +47,7 @@ class Container(msgspec.Struct, frozen=True):
     gpus: int = 0
     gpu_vendor: GpuVendor = "nvidia"
     environment: Mapping[str, Word] = {}
+    inherited: tuple[str, ...] = ()
     ranks: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     annotations: Mapping[str, str] = {}
@@ -53,8 +56,8 @@ class Container(msgspec.Struct, frozen=True):
 
     @property
     def settings(self) -> tuple[Text, ...]:
-        """``NAME=$NAME`` for each variable of the environment."""
-        return tuple(f"{name}=" + variable(name) for name in self.environment)
+        """``NAME=$NAME`` for each variable but those that are inherited: others can read the arguments of a process."""
+        return tuple(f"{name}=" + variable(name) for name in self.environment if name not in self.inherited)
 
 
 Verb = Literal["build", "pull", "load", "list", "digest"]

@@ -4,9 +4,10 @@ The blocks are bash as it stands in the script; 85 is errors.REQUEUE_EXIT_CODE.
 """
 
 from bertjob.config.site import Site
+from bertjob.rundir.submissions import LOCAL
 
-JOB_ID = "local"
-"""Stands in for a scheduler's id, also in the names of logs."""
+JOB_ID = LOCAL
+"""Its only id."""
 
 
 def nothing(*_: object) -> tuple[str, ...]:

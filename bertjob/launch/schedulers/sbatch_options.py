@@ -85,6 +85,18 @@ def names_nodes(words: Sequence[str]) -> bool:
     return bool(_values(words, "--nodelist", "-w"))
 
 
+def closes_environment(words: Sequence[str]) -> str:
+    """The option that keeps variables of the submitting shell from the job; empty where there is none.
+
+    sbatch hands on all of them but by ``--export=NONE`` or a list without ``ALL``, and ``--export-file``.
+    """
+    for word in words:
+        name, _, value = word.partition("=")
+        if len(name) > len("--exp") and "--export-file".startswith(name) and "ALL" not in value.split(","):
+            return word
+    return ""
+
+
 def excluding(words: Sequence[str], nodes: Iterable[str]) -> tuple[str, ...]:
     """The option that leaves nodes out, with those that `words` exclude already, as the last such option counts."""
     said = _values(words, "--exclude", "-x")

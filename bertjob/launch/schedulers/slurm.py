@@ -20,6 +20,8 @@ CORES = variable(_CORES)
 NODE_NAMES = 'scontrol show hostnames "$SLURM_JOB_NODELIST"'
 """Prints the job's nodes, one a line."""
 _PREFIXES = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
+RESERVED = (*_PREFIXES, "SALLOC_", "SCONTROL_", "SINFO_", "SLURMD_", "SPANK_", "SRUN_", "_SLURM_")
+"""Beginnings of names of Slurm's own variables: what it tells a job, and what its commands read (manuals, 24.05)."""
 
 
 def leftover(name: str) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 
 from bertjob.config.checks.deepspeed_config import enabled_precision
 from bertjob.config.job import Job
+from bertjob.config.secret_values import masked
 from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.provenance import collect, encode
@@ -72,12 +73,12 @@ def hparams(
 
 
 def write_hparams(run_dir: RunDir, values: dict[str, Any]) -> None:
-    """Replace hparams.json.
+    """Replace hparams.json; stars stand in place of secrets.
 
     Raises:
         OSError: it cannot be written.
     """
-    atomic.write_json(run_dir.hparams, values, indent=2)
+    atomic.write_json(run_dir.hparams, masked(msgspec.to_builtins(values, enc_hook=str)), indent=2)
 
 
 def write_provenance(run_dir: RunDir, job: Job) -> None:
