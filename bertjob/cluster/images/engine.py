@@ -9,7 +9,7 @@ import shutil
 import signal
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -65,19 +65,22 @@ def engine_of(site: Site, named: str | None = None) -> str:
     return found
 
 
-def run(sequence: Iterable[Command], site: Site, on_line: OnLine = lambda line: None) -> None:
+def run(
+    sequence: Iterable[Command], site: Site, on_line: OnLine = lambda line: None, hidden: Collection[str] = ()
+) -> None:
     """Run commands one after the other, in the environment that the site's modules make.
 
     Args:
         sequence: commands.
         site: whose modules are loaded.
         on_line: is given each line that they print.
+        hidden: variables that the commands do not get.
 
     Raises:
         PreflightError: a command is not here, or the site's modules cannot be loaded.
         BertjobError: a command failed; in its last words.
     """
-    environment = _environment(site)
+    environment = _environment(site, hidden)
     for command in sequence:
         _run(command, environment, site, on_line)
 
@@ -145,7 +148,7 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
         raise PreflightError(f"overlay {overlay}: there is no such environment: `bertjob image overlay` makes it")
     python = f"{overlay}/bin/python" if overlay else expanded(site.python or "python3", site)
     program = (python, "-c", _PROGRAM.read_text(encoding="utf-8"), *NEEDED, *OPTIONAL)
-    environment = _environment(site)
+    environment = _environment(site, ENGINES[name].inherits)
     with starter(name, image.ref, site, (Bind(overlay, overlay),) if overlay else (), gpus) as command:
         reply = ask(*command(program), timeout=timeout, environment=environment)
     if reply.absent:
@@ -158,12 +161,12 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
         raise BertjobError(f"{name}: {image.ref}: {python} in it gives no answer") from None
 
 
-def _environment(site: Site) -> dict[str, str]:
+def _environment(site: Site, hidden: Collection[str] = ()) -> dict[str, str]:
     """What the site's modules make of ours; with USER, without which ch-run stops, and which a container may lack."""
     environment, error = programs.loaded(site)
     if error:
         raise PreflightError(f"site {site.name}: its modules cannot be loaded here: {error}")
-    return {"USER": _user(), **environment}
+    return {"USER": _user(), **{name: value for name, value in environment.items() if name not in hidden}}
 
 
 def _user() -> str:

@@ -110,7 +110,7 @@ def overlay_command(
         raise SpecError(f"site {where.name} names no image.overlay: say --path")
     wanted = named("--image", ref or ref_of(where), name, ENGINES[name].takes)
     with overlay_commands(name, wanted, folder, where, packages, wheels, printed=dry_run) as sequence:
-        carry_out(sequence, where, dry_run)
+        carry_out(sequence, where, dry_run, ENGINES[name].inherits)
     say_what_is_gone(dry_run and not (build.stays(wheels) and ENGINES[name].file is None))
     if not dry_run:
         click.echo(folder)

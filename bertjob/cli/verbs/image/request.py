@@ -87,8 +87,8 @@ def order_of(engine: str, ref: str, output: str | None, **rest: Any) -> Order:
     return Order(ref=ref, file=file, **rest)
 
 
-def carry_out(sequence: tuple[Command, ...], site: Site, dry_run: bool) -> None:
-    """Run the commands, with what they print on stderr, or print them."""
+def carry_out(sequence: tuple[Command, ...], site: Site, dry_run: bool, hidden: Collection[str] = ()) -> None:
+    """Run the commands without the `hidden` variables, with what they print on stderr; or print them."""
     import shlex
 
     from bertjob.cluster.images.engine import run
@@ -97,7 +97,7 @@ def carry_out(sequence: tuple[Command, ...], site: Site, dry_run: bool) -> None:
         for command in sequence:
             click.echo(shlex.join(command))
     else:
-        run(sequence, site, lambda line: click.echo(line, err=True))
+        run(sequence, site, lambda line: click.echo(line, err=True), hidden)
 
 
 def say_what_is_gone(gone: bool) -> None:
