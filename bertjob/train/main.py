@@ -12,13 +12,13 @@ from typing import cast
 import torch.distributed as dist
 
 from bertjob.config.job import Job
-from bertjob.config.load import read_job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS
 from bertjob.errors import BertjobError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World, check_world, world_from
 from bertjob.text import first_line
+from bertjob.train import software
 from bertjob.train.context import Start, Work
 from bertjob.train.device import choose_device, device_name
 from bertjob.train.distributed import mpi, rendezvous, transport
@@ -58,7 +58,7 @@ def main(path: Path, signals: StopSignals) -> int:
 
 
 def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report) -> int:
-    job = read_job(path)
+    job = software.read(path)
     work = _work(job)
     finished = world.rank == 0 and work.is_finished(run_dir, job)
     if not finished:
@@ -79,6 +79,7 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
         report.fear(mpi.FEAR)
         library = mpi.join(world, os.environ)
         report.fear("")
+    software.compare(run_dir, job, ranks, report)
     start = Start(job, run_dir, ranks, device, here, watch, report, library)
     if ranks.from_first(lambda: finished):
         report.still_done()

@@ -16,6 +16,7 @@ import msgspec
 
 from bertjob.cluster.host import programs
 from bertjob.cluster.images.exec import expanded, overlay_folder, starter
+from bertjob.cluster.images.seen import remember
 from bertjob.cluster.process import Process, Reply, ask, start
 from bertjob.config.job import Image
 from bertjob.config.site import Site
@@ -127,7 +128,7 @@ def digest_of(plan: Plan) -> str | None:
 
 
 def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, timeout: float = _LOOK_S) -> ImageFacts:
-    """Start an image, as a job of the site would, and look what it holds.
+    """Start an image, as a job of the site would, and look what it holds, which is kept for jobs to compare.
 
     Args:
         image: its `ref`, and the overlay whose Python is used in place of the image's.
@@ -156,9 +157,11 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
     if reply.error:
         raise _failure(f"{name}: {image.ref}", reply.error, (reply.complaint or reply.output).splitlines())
     try:
-        return msgspec.json.decode(reply.output.rstrip().rpartition("\n")[2], type=ImageFacts)
+        facts = msgspec.json.decode(reply.output.rstrip().rpartition("\n")[2], type=ImageFacts)
     except msgspec.DecodeError:
         raise BertjobError(f"{name}: {image.ref}: {python} in it gives no answer") from None
+    remember(name, image, site, digest(name, image.ref, site), facts)
+    return facts
 
 
 def _environment(site: Site, hidden: Collection[str] = ()) -> dict[str, str]:

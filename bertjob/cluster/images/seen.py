@@ -1,0 +1,77 @@
+"""What images held when they were last looked into, so that a job can tell whether it runs in the same software.
+
+One small file in the user's state directory. Like the index it need not be right: without it, training compares less.
+"""
+
+import logging
+
+import msgspec
+from msgspec.structs import replace
+
+from bertjob.cluster.runs.index import state_folder
+from bertjob.config.job import Image
+from bertjob.config.site import Site
+from bertjob.launch.plan import Plan
+from bertjob.rundir import atomic
+from bertjob.rundir.image_contents import ImageFacts
+
+_log = logging.getLogger(__name__)
+_KEPT = 100
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """An image that was looked into.
+
+    Attributes:
+        engine: by which it was started.
+        image: its name.
+        overlay: the overlay whose Python was used; None without one.
+        python: the Python that the site names; None: the image's own.
+        digest: of the image; None where the engine tells none.
+        facts: what it held.
+    """
+
+    engine: str
+    image: str
+    overlay: str | None
+    python: str | None
+    digest: str | None
+    facts: ImageFacts
+
+    def is_about(self, other: "Seen") -> bool:
+        """Whether both are of the same image, whatever it held."""
+        return replace(self, facts=other.facts, digest=other.digest) == other
+
+
+def remember(engine: str, image: Image, site: Site, digest: str | None, facts: ImageFacts) -> None:
+    """Keep what an image held; where nothing can be written, there is one warning."""
+    assert image.ref is not None
+    seen = Seen(engine, image.ref, image.overlay, site.python, digest, facts)
+    others = [one for one in _read() if not one.is_about(seen)]
+    path = state_folder() / "images.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(path, [*others, seen][-_KEPT:])
+    except OSError as error:
+        _log.warning("%s: what the image holds cannot be kept: %s", path, error.strerror)
+
+
+def recall(plan: Plan, digest: str | None) -> ImageFacts | None:
+    """What the image of a plan held; None where nobody has looked, or it is another one by now.
+
+    Args:
+        plan: whose image it is.
+        digest: of the image, as it is now.
+    """
+    for one in _read():
+        same = (one.engine, one.image, one.overlay, one.python, one.digest)
+        if same == (plan.engine, plan.image, plan.job.image.overlay, plan.site.python, digest):
+            return one.facts
+    return None
+
+
+def _read() -> list[Seen]:
+    try:
+        return msgspec.json.decode((state_folder() / "images.json").read_bytes(), type=list[Seen])
+    except (OSError, msgspec.MsgspecError):
+        return []
