@@ -4,6 +4,7 @@ One small file in the user's state directory. Like the index it need not be righ
 """
 
 import logging
+from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
@@ -11,12 +12,15 @@ from msgspec.structs import replace
 from bertjob.cluster.runs.index import state_folder
 from bertjob.config.job import Image
 from bertjob.config.site import Site
+from bertjob.errors import DataError
+from bertjob.formats.checksums import checksum
 from bertjob.launch.plan import Plan
 from bertjob.rundir import atomic
 from bertjob.rundir.image_contents import ImageFacts
 
 _log = logging.getLogger(__name__)
 _KEPT = 100
+_ARCHIVES = "archives.json"
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -68,6 +72,43 @@ def recall(plan: Plan, digest: str | None) -> ImageFacts | None:
         if same == (plan.engine, plan.image, plan.job.image.overlay, plan.site.python, digest):
             return one.facts
     return None
+
+
+def remember_archive(engine: str, image: str, archive: Path) -> str:
+    """Keep the digest of the archive that an image was loaded from, for engines that tell none; gives it.
+
+    Args:
+        engine: which has loaded it.
+        image: its name in jobs.
+        archive: the archive.
+
+    Raises:
+        DataError: the archive cannot be read.
+    """
+    try:
+        digest = f"sha256:{checksum(archive).sha256}"
+    except OSError as error:
+        raise DataError(f"{archive}: cannot be read: {error.strerror}") from None
+    path = state_folder() / _ARCHIVES
+    kept = {**_archives(), f"{engine} {image}": digest}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(path, dict(list(kept.items())[-_KEPT:]))
+    except OSError as error:
+        _log.warning("%s: the digest of the archive cannot be kept: %s", path, error.strerror)
+    return digest
+
+
+def digest_of_archive(engine: str, image: str) -> str | None:
+    """The digest of the archive that an image was loaded from, where that is known."""
+    return _archives().get(f"{engine} {image}")
+
+
+def _archives() -> dict[str, str]:
+    try:
+        return msgspec.json.decode((state_folder() / _ARCHIVES).read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.MsgspecError):
+        return {}
 
 
 def _read() -> list[Seen]:
