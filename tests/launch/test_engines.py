@@ -61,6 +61,12 @@ def test_sarus_gets_mounts_workdir_and_no_terminal() -> None:
     ]
 
 
+def test_sarus_counts_the_gpus_itself() -> None:
+    """It shows 2,3 as 0,1, which the option would undo."""
+    words = command("sarus", environment={"CUDA_VISIBLE_DEVICES": "2,3", "A": "1"})
+    assert [word for word in words if word.startswith("--env")] == ["--env=A=${A}"]
+
+
 @pytest.mark.parametrize("more", [{}, {"tty": True, "args": ("--mpi",), "annotations": {"a.b": "c"}}])
 def test_sarus_itself_would_take_these_words(more: dict[str, Any]) -> None:
     parse_sarus = runpy.run_path(str(Path(__file__).parents[1] / "fakes" / "sarus"))["parse"]

@@ -142,7 +142,8 @@ ENGINES: Mapping[str, Engine] = {
     ),
     "sarus": Engine(
         command=sarus.sarus,
-        note="sarus without --tty: a batch job has no terminal, and sarus stops when it finds none.",
+        note="sarus without --tty: it stops where it finds no terminal, and ranks have one under the host's mpirun and"
+        " `srun --pty` only.",
         inherits=_LIBRARIES,
         program="sarus",
         images=sarus.SARUS_IMAGES,
