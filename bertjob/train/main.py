@@ -23,6 +23,7 @@ from bertjob.train.context import Start, Work
 from bertjob.train.device import choose_device, device_name
 from bertjob.train.distributed import mpi, rendezvous, transport
 from bertjob.train.distributed.departure import LOST_PEER, Departure
+from bertjob.train.distributed.interfaces import interfaces
 from bertjob.train.distributed.signals import StopSignals
 from bertjob.train.distributed.watchdog import Watch
 from bertjob.train.reporting.log_files import OWN_FILE_ONLY, Logs, job_id, open_logs
@@ -77,7 +78,10 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
     library = ""
     if job.mpi:
         report.fear(mpi.FEAR)
-        library = mpi.join(world, os.environ)
+        shared = mpi.shared_addresses(ranks.gather((socket.gethostname(), interfaces())))
+        if shared and "GLOO_SOCKET_IFNAME" not in os.environ:
+            report.warn(f"MPI may hang: {shared} on several nodes; fabric.interface of the site names the right one")
+        library = mpi.join(world, os.environ, lambda: watch.depart(1, mpi.hang(shared)))
         report.fear("")
     software.compare(run_dir, job, ranks, report)
     start = Start(job, run_dir, ranks, device, here, watch, report, library)
