@@ -133,6 +133,7 @@ class SchedulerFacts(msgspec.Struct, frozen=True, kw_only=True):
         settings: its configuration, in its own words; empty when it cannot be asked.
         groups: partitions and their nodes.
         mpi_types: what ``srun --mpi=list`` names, e.g. none, pmi2, pmix, pmix_v4.
+        mpi_broken: what it names too, and which starts nothing, with the reason.
         clock: seconds by which its clock is ahead of this machine's; None: not known.
     """
 
@@ -142,6 +143,7 @@ class SchedulerFacts(msgspec.Struct, frozen=True, kw_only=True):
     settings: Mapping[str, str] = {}
     groups: tuple[NodeGroup, ...] = ()
     mpi_types: tuple[str, ...] = ()
+    mpi_broken: Mapping[str, str] = {}
     clock: float | None = None
 
     @property

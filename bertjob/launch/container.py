@@ -8,9 +8,21 @@ from bertjob.config.registry.launchers import place_variables
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, parse, quote, value
 from bertjob.launch.engines import ENGINES, Bind, Container
+from bertjob.launch.engines.types import SOFTWARE
 from bertjob.launch.environment import OWN
 from bertjob.launch.input_paths import Need, needs
 from bertjob.launch.schedulers import Scheduler
+
+HOST_NAMES = "host-variables"
+"""Name of the file with the names of the host's variables."""
+_LIST_NAMES = rf"""
+# Names of the host's variables, by which the container gets them: all but those that lead to the host's own software.
+# Those that only the ranks have are not there yet: hence all beginnings that are none of the three.
+{{
+  compgen -e | grep -vxE '{"|".join(SOFTWARE)}'
+  printf '%s\n' {{A..K}}\* {{M..O}}\* {{Q..Z}}\* {{a..z}}\* _\* L{{A..C}}\* L{{E..Z}}\* P{{B..X}}\* PALS_\* PZ\*
+}} > FILE
+""".strip()
 
 
 def binds(
@@ -74,6 +86,7 @@ def container(
         workdir: folder that the program starts in.
         folder: where a file lies that the engine reads.
     """
+    assert job.engine is not None
     return Container(
         image=parse(job.image.ref or ""),
         binds=binds,
@@ -86,6 +99,7 @@ def container(
         ranks=(*OWN, *place_variables()),
         args=site.engine_args,
         annotations=site.annotations,
+        host_names=folder + f"/{HOST_NAMES}" if ENGINES[job.engine].by_names else None,
     )
 
 
@@ -107,6 +121,10 @@ def preparation(engine: str, told: Container, named: tuple[str, ...] = (), *, pr
     """
     row = ENGINES[engine]
     lines = [row.setup] if row.setup else []
+    if row.started_by_srun and (hidden := row.hidden(told)):
+        lines += ["# The image's own count, or none.", f"unset {' '.join(hidden)}"]
+    if told.host_names is not None:
+        lines += [_LIST_NAMES.replace("FILE", quote(told.host_names))]
     if row.file is not None:
         exported = " ".join(f'{name}="${name}"' for name in named)
         lines += [f"export {exported} # which the file names"] if named else []

@@ -162,7 +162,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str 
         environment=environment,
         layers=(
             Layer(launched.words, why),
-            Layer(ENGINES[form.engine].command(told), ENGINES[form.engine].note),
+            Layer(ENGINES[form.engine].start(told), ENGINES[form.engine].note),
             Layer((*launched.python, "bertjob.train", RUN + "/job.yaml")),
         ),
         files="\n".join(filter(None, (launched.files, prepared))),

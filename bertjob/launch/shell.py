@@ -19,6 +19,9 @@ from bertjob.launch.resolve import Here, resolve
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.launch.script import command, environment, modules
 
+_HOST_NAMES_FOLDER = ".cache/bertjob"
+"""Where a shell, which has no run directory, keeps the names of the host's variables, below the home."""
+
 
 class Shell(msgspec.Struct, frozen=True):
     """How a shell starts.
@@ -64,7 +67,7 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
     overlay = whole.image.overlay
     there = tuple(bind for bind in wanted if _may_be_there(bind, here, parse(overlay) if overlay else None))
     told = container(whole, site, exported, there, here.cwd, _folder(whole.engine))
-    engine = ENGINES[whole.engine].command(replace(told, stdin=True, tty=tty))
+    engine = ENGINES[whole.engine].start(replace(told, stdin=True, tty=tty))
     return Shell(
         job=whole,
         site=site,
@@ -102,12 +105,14 @@ def _may_be_there(bind: Bind, here: Here, overlay: Word | None) -> bool:
 
 def _folder(engine: str) -> Word:
     """Where the file of an engine lies; there is no run directory. Every node sees the home."""
-    file = ENGINES[engine].file
-    return variable("HOME") + (f"/{file.shell_folder}" if file else "")
+    row = ENGINES[engine]
+    inner = row.file.shell_folder if row.file else _HOST_NAMES_FOLDER if row.by_names else ""
+    return variable("HOME") + (f"/{inner}" if inner else "")
 
 
 def _files(prepared: str, engine: str) -> str:
-    return f"mkdir -p {quote(_folder(engine))}\n{prepared}" if ENGINES[engine].file else prepared
+    row = ENGINES[engine]
+    return f"mkdir -p {quote(_folder(engine))}\n{prepared}" if row.file or row.by_names else prepared
 
 
 def _head(shell: Shell) -> str:

@@ -12,17 +12,18 @@ from typing import cast
 import torch.distributed as dist
 
 from bertjob.config.job import Job
-from bertjob.config.load import read_job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS
 from bertjob.errors import BertjobError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World, check_world, world_from
 from bertjob.text import first_line
+from bertjob.train import software
 from bertjob.train.context import Start, Work
 from bertjob.train.device import choose_device, device_name
 from bertjob.train.distributed import mpi, rendezvous, transport
 from bertjob.train.distributed.departure import LOST_PEER, Departure
+from bertjob.train.distributed.interfaces import interfaces
 from bertjob.train.distributed.signals import StopSignals
 from bertjob.train.distributed.watchdog import Watch
 from bertjob.train.reporting.log_files import OWN_FILE_ONLY, Logs, job_id, open_logs
@@ -58,7 +59,7 @@ def main(path: Path, signals: StopSignals) -> int:
 
 
 def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report) -> int:
-    job = read_job(path)
+    job = software.read(path)
     work = _work(job)
     finished = world.rank == 0 and work.is_finished(run_dir, job)
     if not finished:
@@ -78,8 +79,13 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
     library = ""
     if job.mpi:
         report.fear(mpi.FEAR)
-        library = mpi.join(world, os.environ)
+        own = (socket.gethostname(), interfaces())
+        shared = mpi.shared_addresses(ranks.gather(own, tuple[str, dict[str, str]]))
+        if shared and "GLOO_SOCKET_IFNAME" not in os.environ:
+            report.warn(f"MPI may hang: {shared} on several nodes; fabric.interface of the site names the right one")
+        library = mpi.join(world, os.environ, lambda: watch.depart(1, mpi.hang(shared)))
         report.fear("")
+    software.compare(run_dir, job, ranks, report)
     start = Start(job, run_dir, ranks, device, here, watch, report, library)
     if ranks.from_first(lambda: finished, bool):
         report.still_done()

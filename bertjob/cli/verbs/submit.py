@@ -94,10 +94,11 @@ def _print_scripts(plans: list[Plan], as_json: bool) -> None:
 
 def _tell(chain: list[Loaded], plans: list[Plan], submitted: "list[Submitted]", as_json: bool) -> None:
     from bertjob.cli.launch_proof import launch_words
-    from bertjob.cluster.doctor.advice import unproved
+    from bertjob.cluster.doctor.advice import outdated, unproved
 
+    doubts = [outdated(plan, one.image_digest) for plan, one in zip(plans, submitted, strict=True)]
     each = zip(chain, plans, submitted, strict=True)
-    doubts = (unproved(plan, one.image_digest, launch_words(loaded)) for loaded, plan, one in each)
+    doubts += [unproved(plan, one.image_digest, launch_words(loaded)) for loaded, plan, one in each]
     for doubt in dict.fromkeys(filter(None, doubts)):
         click.echo(doubt, err=True)
     for plan, one in zip(plans, submitted, strict=True):

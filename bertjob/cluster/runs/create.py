@@ -8,7 +8,10 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from bertjob.cluster.host.here import working_directory
+from bertjob.cluster.images.seen import recall
 from bertjob.cluster.runs import provenance
 from bertjob.config.load import dump
 from bertjob.errors import PreflightError
@@ -52,12 +55,13 @@ def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | by
     """
     image = None if plan.engine == "none" else plan.image
     origin = provenance.collect(plan.job.name, plan.site.name, image, image_digest=digest)
+    known = replace(origin, image_facts=None if image is None else recall(plan, digest))
     text = Private if plan.private else str
     return {
         run_dir.job.name: text(plan.job_file),
         run_dir.site.name: text(dump(plan.site)),
         run_dir.script.name: text(script(plan)),
-        run_dir.provenance.name: encode(origin),
+        run_dir.provenance.name: encode(known),
         run_dir.git_diff.name: provenance.git_diff(Path.cwd()),
     }
 

@@ -126,6 +126,9 @@ def pmi_types(case: Case) -> Iterator[Finding]:
     slurm = case.machine.scheduler
     if not slurm.settings:
         return
+    for kind, reason in slurm.mpi_broken.items():
+        remedy = "another type, or ask the site's support for its library"
+        yield warn("PMI types", f"srun --mpi={kind} is listed and starts nothing: {reason}", remedy)
     default = slurm.settings.get("MpiDefault", "none")
     if not slurm.mpi_types:
         yield warn("PMI types", "srun --mpi=list names none", "ask the site's support whether srun is a wrapper here")

@@ -10,6 +10,9 @@ from bertjob.launch.engines.command_line import CommandLine
 from bertjob.launch.engines.references import REFERENCE, Form
 
 GpuVendor = Literal["nvidia", "amd"]
+SOFTWARE = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH")
+"""Variables that decide which programs, libraries and packages run. In a container they are the image's own unless job
+or site set them: the host's belong to other software, e.g. to a virtual environment that somebody has activated."""
 
 
 class Bind(msgspec.Struct, frozen=True):
@@ -38,6 +41,7 @@ class Container(msgspec.Struct, frozen=True):
         annotations: for engines that read them.
         stdin: the program reads the engine's standard input, as a shell does.
         tty: there is a terminal.
+        host_names: file with the names of the host's variables that an engine may take, one a line; None: all of them.
     """
 
     image: Word
@@ -53,6 +57,7 @@ class Container(msgspec.Struct, frozen=True):
     annotations: Mapping[str, str] = {}
     stdin: bool = False
     tty: bool = False
+    host_names: Word | None = None
 
     @property
     def settings(self) -> tuple[Text, ...]:
@@ -212,7 +217,8 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the table: all that bertjob knows of an engine.
 
     Attributes:
-        command: the words before the program; of an engine that is a part of srun, more options of srun.
+        command: the words before the program, see also `start`; of an engine that is a part of srun, more options of
+            srun.
         note: why they are as they are, for the script.
         program: the command that every node must have; none where srun itself must know the engine's options.
         images: what it does with images.
@@ -228,6 +234,8 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
         slurm_options: options of its plugin for Slurm.
         file: the file that the command names, if it reads one.
         gpu_environment: variables that make it show GPUs.
+        inherits: which of SOFTWARE the program would get from the host where the image has none of its own.
+        by_names: whether it takes the host's variables by a file of names (`Container.host_names`).
         daemon: whether a daemon starts its containers: outside of the job, and with the variables that are named alone.
         folder_image: what an image that is a folder must hold; None where the engine makes what is missing.
         image_hint: how an image is written for it, where a plain reference will not do.
@@ -248,9 +256,21 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     slurm_options: SlurmOptions = SlurmOptions()
     file: File | None = None
     gpu_environment: Mapping[str, str] = {}
+    inherits: tuple[str, ...] = ()
+    by_names: bool = False
     daemon: bool = False
     folder_image: ImageFolder | None = None
     image_hint: str = ""
+
+    def hidden(self, container: Container) -> tuple[str, ...]:
+        """Variables of the host that must be kept from the engine, because it would hand them on to the program."""
+        return tuple(name for name in self.inherits if name not in container.environment)
+
+    def start(self, container: Container) -> tuple[Word, ...]:
+        """The command, kept from the variables of the host's software; those of srun's parts the script unsets."""
+        hidden = () if self.started_by_srun else self.hidden(container)
+        words = self.command(container)
+        return ("env", *(f"--unset={name}" for name in hidden), *words) if hidden else words
 
     @property
     def started_by_srun(self) -> bool:

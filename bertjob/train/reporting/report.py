@@ -139,15 +139,20 @@ class Report:
             _LOG.warning("%s", fault)
         else:
             _LOG.info("%s", transport)
-        self._standing = fault
-        self._update(network=transport, warning=fault)
+        self._stand(fault)
+        self._update(network=transport, warning=self._standing)
 
     @_on_rank_0
-    def warn(self, line: str) -> None:
-        """Say a warning, and keep it in the state until it is lifted by an empty one."""
+    def warn(self, line: str, *, stands: bool = False) -> None:
+        """Say a warning, and keep it in the state until it is lifted by an empty one; one that stands is not lifted."""
         if line:
             _LOG.warning("%s", line)
-        self._update(warning="; ".join(filter(None, (line, self._standing))))
+        if stands:
+            self._stand(line)
+        self._update(warning=self._standing if stands else "; ".join(filter(None, (line, self._standing))))
+
+    def _stand(self, line: str) -> None:
+        self._standing = "; ".join(filter(None, (self._standing, line)))
 
     @_on_rank_0
     def flush(self) -> None:
