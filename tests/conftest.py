@@ -6,6 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from disks import mounted
 from xdist.scheduler import LoadScopeScheduling
 
 from bertjob.formats.squad import SquadSet, read_squad
@@ -65,3 +66,10 @@ def test_data() -> Path:
 def squad_dev(test_data: Path) -> SquadSet:
     """The whole dev set of SQuAD v1.1."""
     return read_squad(test_data / "squad" / "dev-v1.1.json")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Path]:
+    """A real disk of 256 KiB."""
+    with mounted(tmp_path / "small disk", 256) as disk:
+        yield disk

@@ -6,7 +6,6 @@ waits for a dead file system or a dead peer does not.
 """
 
 import contextlib
-import errno
 import os
 import threading
 import time
@@ -38,14 +37,7 @@ class MetricsFile:
         Raises:
             OSError: it cannot be written.
         """
-        data = msgspec.json.encode(line) + b"\n"
-        before = os.fstat(self._handle).st_size
-        try:
-            if os.write(self._handle, data) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            os.ftruncate(self._handle, before)
-            raise
+        atomic.append_to(self._handle, msgspec.json.encode(line) + b"\n")
 
     def flush(self) -> None:
         """Have all lines on the disk."""
