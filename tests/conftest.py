@@ -1,8 +1,9 @@
 """What holds for all tests: who shares a worker, no skips in CI but for a GPU, real data."""
 
+import contextlib
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def squad_dev(test_data: Path) -> SquadSet:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Generator[Path]:
-    """A real disk of 256 KiB."""
-    with mounted(tmp_path / "small disk", 256) as disk:
-        yield disk
+def small_disk() -> Generator[Callable[[Path, int], Path]]:
+    """Makes a folder a real disk of so many KiB."""
+    with contextlib.ExitStack() as disks:
+        yield lambda folder, kib: disks.enter_context(mounted(folder, kib))

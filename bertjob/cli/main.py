@@ -10,7 +10,7 @@ import click
 
 from bertjob.cli.verbs import VERBS
 from bertjob.errors import BertjobError
-from bertjob.text import did_you_mean
+from bertjob.text import did_you_mean, reason
 from bertjob.version import __version__
 
 _NO_ARGUMENTS: tuple[type[click.UsageError], ...] = tuple(
@@ -81,7 +81,7 @@ def main() -> NoReturn:
 
 def _one_line(error: OSError | UnicodeError | click.ClickException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return f"{error.filename}: {reason(error)}" if error.filename else reason(error)
     text = error.format_message() if isinstance(error, click.ClickException) else str(error)
     return " ".join(text.split())
 

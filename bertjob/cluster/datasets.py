@@ -11,7 +11,7 @@ from pathlib import Path
 from bertjob.errors import DataError, SpecError
 from bertjob.formats.checksums import Checksum, checksum
 from bertjob.rundir import atomic
-from bertjob.text import did_you_mean
+from bertjob.text import did_you_mean, reason
 
 _CHUNK = 1 << 16
 _TIMEOUT_S = 30
@@ -74,7 +74,7 @@ def fetch(
             f" copy the files to {to.absolute()} and run this again to check them"
         ) from None
     except OSError as error:
-        raise DataError(f"{error.filename or to}: cannot be written: {error.strerror}") from None
+        raise DataError(f"{error.filename or to}: cannot be written: {reason(error)}") from None
     return list(paths)
 
 

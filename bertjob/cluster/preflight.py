@@ -36,6 +36,7 @@ from bertjob.launch.problems import Problem, overlay_command, refuse_problems
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.resume import command, differences
 from bertjob.rundir.state import read_state
+from bertjob.text import reason
 
 _SHOWN_DIFFERENCES = 3
 _MARGIN = 1.05
@@ -214,7 +215,7 @@ def _complaint(key: str, path: Path, job: Job) -> str:
 
 
 def _words(error: OSError) -> str:
-    return "you may not read it" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
+    return "you may not read it" if isinstance(error, PermissionError) else reason(error).lower()
 
 
 def _complaint_of_reachable(key: str, path: Path, job: Job) -> str:

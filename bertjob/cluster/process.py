@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from bertjob.launch.schedulers import SCHEDULERS
+from bertjob.text import reason
 
 TIMEOUT_S = 5.0
 """What answers questions about itself does so in milliseconds; what takes longer hangs."""
@@ -77,7 +78,7 @@ def start(command: Sequence[str], environment: Mapping[str, str], *, watched: bo
     except FileNotFoundError:
         return Reply(error=f"there is no command {command[0]} on this machine", absent=True)
     except OSError as error:
-        return Reply(error=f"{command[0]} cannot be started: {error.strerror}")
+        return Reply(error=f"{command[0]} cannot be started: {reason(error)}")
 
 
 def finish(started: Process | Reply, timeout: float) -> Reply:

@@ -17,6 +17,7 @@ from bertjob.config.site import Site
 from bertjob.config.validate import build, origins
 from bertjob.config.yaml import Branch, Leaf, Origin, Tree, merge, nest, read_tree, scalar
 from bertjob.errors import SpecError
+from bertjob.text import reason
 
 Value = TypeVar("Value", Job, Site)
 
@@ -216,8 +217,8 @@ def _read(path: Path) -> Tree:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise SpecError(f"{path}: cannot be read: {reason}") from None
+        why = reason(error) if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SpecError(f"{path}: cannot be read: {why}") from None
     return read_tree(text, str(path))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from bertjob.errors import SpecError
-from bertjob.text import did_you_mean
+from bertjob.text import did_you_mean, reason
 
 Kind = Literal["job", "site", "fabric"]
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -57,7 +57,7 @@ def find(kind: Kind, name: str, beside: Path | None = None) -> Path:
         except PermissionError:
             raise SpecError(f"{kind} {name!r}: you may not read it") from None
         except OSError as error:  # e.g. a name that is too long
-            raise SpecError(f"{kind} {name!r}: {error.strerror}") from None
+            raise SpecError(f"{kind} {name!r}: {reason(error)}") from None
         return path
     known = names(kind)
     if name not in known:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from bertjob.errors import DataError
+from bertjob.text import reason
 
 DEMO: Final = "demo"
 """Names, in place of a file, the questions that come with bertjob."""
@@ -122,7 +123,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        raise DataError(f"{path}: {reason(error)}") from None
 
 
 def parse_json(content: bytes, name: str, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:

@@ -2,6 +2,7 @@
 
 import errno
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -173,21 +174,22 @@ def test_a_stuck_lock_says_nothing_against_the_index(
 
 
 def test_a_full_disk_costs_no_run_that_the_index_had(
-    tmp_path: Path, small_disk: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_disk: Callable[[Path, int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(small_disk))
+    disk = small_disk(tmp_path / "home", 256)
+    monkeypatch.setenv("XDG_STATE_HOME", str(disk))
     runs = [started(tmp_path, f"squad-{number}") for number in range(3)]
-    fill(small_disk)
+    filler = fill(disk)
     runs.append(started(tmp_path, "squad-3"))
     monkeypatch.chdir("/")
     assert catalog.known() == runs
     with pytest.raises(BertjobError, match="cannot be made anew"):
         catalog.rebuild([])
     assert catalog.known() == runs
-    (small_disk / "filler").unlink()
+    filler.unlink()
     assert catalog.known() == runs
     assert catalog.rebuild([]) == len(runs)
-    assert not list(small_disk.glob("bertjob/*broken*"))
+    assert not list(disk.glob("bertjob/*broken*"))
 
 
 def test_status_makes_the_index_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

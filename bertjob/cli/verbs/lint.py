@@ -10,7 +10,7 @@ import msgspec
 
 from bertjob.cli.options import json_option
 from bertjob.errors import SpecError
-from bertjob.text import counted
+from bertjob.text import counted, reason
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -64,7 +64,7 @@ def read_script(file: str) -> str:
     try:
         return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
     except OSError as error:
-        raise SpecError(f"{file}: {error.strerror}") from None
+        raise SpecError(f"{file}: {reason(error)}") from None
     except UnicodeDecodeError as error:
         raise SpecError(f"{file}: not text in UTF-8 at byte {error.start}") from None
 

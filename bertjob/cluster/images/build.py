@@ -24,6 +24,7 @@ from bertjob.config.site import Site
 from bertjob.errors import DataError, PreflightError, SpecError
 from bertjob.launch.engines import ENGINES, Bind
 from bertjob.launch.engines.types import Command
+from bertjob.text import reason
 from bertjob.version import __version__
 
 WHEELS = "wheels"
@@ -185,7 +186,7 @@ def context(wheels: Path | None = None, *, printed: bool = False, parent: Path |
             if wheels is not None:
                 shutil.copytree(wheels, folder / WHEELS, copy_function=_link)
         except OSError as error:
-            raise DataError(f"{error.filename or folder}: {error.strerror}") from None
+            raise DataError(f"{error.filename or folder}: {reason(error)}") from None
         yield folder
 
 

@@ -26,6 +26,7 @@ from bertjob.launch.engines.images import commands, find_digest, stand_ins
 from bertjob.launch.engines.types import Command, Order
 from bertjob.launch.plan import Plan
 from bertjob.rundir.image_contents import NEEDED, OPTIONAL, ImageFacts
+from bertjob.text import reason
 
 OnLine = Callable[[str], object]
 
@@ -99,7 +100,7 @@ def check_archive(path: Path) -> str:
     except (tarfile.TarError, EOFError, msgspec.MsgspecError):
         raise DataError(f"{path}: is no archive of an image; {ARCHIVE_WANTED}") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from None
 
 
 def digest(engine: str, ref: str, site: Site) -> str | None:

@@ -17,7 +17,7 @@ from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 from bertjob.rundir import submissions
 from bertjob.rundir.directory import RUNS, RunDir
 from bertjob.rundir.submissions import Submission
-from bertjob.text import did_you_mean
+from bertjob.text import did_you_mean, reason
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def record(
     try:
         submissions.append(run_dir, submission)
     except OSError as error:
-        _log.warning("%s: job %s cannot be written down: %s", run_dir.submissions, job_id, error.strerror)
+        _log.warning("%s: job %s cannot be written down: %s", run_dir.submissions, job_id, reason(error))
     run = Run(str(run_dir.path), submission)
     _index().add(run.path, submissions.encode(submission))
     return run

@@ -14,6 +14,7 @@ from bertjob.cluster.runs.status import Row
 from bertjob.cluster.scheduler_answers import JobState
 from bertjob.errors import BertjobError, PreflightError
 from bertjob.rundir.directory import RunDir
+from bertjob.text import reason
 
 
 class Rest(msgspec.Struct, frozen=True):
@@ -84,9 +85,7 @@ def remove(rests: Collection[Rest]) -> None:
         try:
             shutil.rmtree(rest.run_dir)
         except OSError as error:
-            raise BertjobError(
-                f"{error.filename or rest.run_dir}: cannot be removed: {error.strerror or error}"
-            ) from None
+            raise BertjobError(f"{error.filename or rest.run_dir}: cannot be removed: {reason(error)}") from None
         catalog.forget(rest.run_dir)
 
 

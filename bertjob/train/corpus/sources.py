@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final, Literal, cast
 import msgspec
 
 from bertjob.errors import DataError
+from bertjob.text import reason
 from bertjob.train.data.arrow import STATE, dataset_files, open_arrow
 
 Form = Literal["sentences", "prose", "jsonl"]
@@ -115,7 +116,7 @@ def spans(source: Source) -> Iterator[Span]:
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: cannot be unpacked ({str(error) or 'it ends too early'})") from None
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        raise DataError(f"{path}: {reason(error)}") from None
 
 
 def _files(corpus: Path) -> Iterator[tuple[Path, str]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bertjob.errors import BertjobError, DataError
+from bertjob.text import reason
 from bertjob.train.corpus.manifest import SHARDS, read_manifest, shard_name
 from bertjob.train.corpus.reader import Corpus, open_corpus
 from bertjob.train.corpus.shards import is_whole
@@ -58,7 +59,7 @@ def check(folder: Path) -> None:
         try:
             whole = is_whole(shard.parent, shard.name, record)
         except OSError as error:
-            raise DataError(f"{error.filename or shard}: cannot be read: {error.strerror}") from None
+            raise DataError(f"{error.filename or shard}: cannot be read: {reason(error)}") from None
         if not whole:
             raise DataError(f"{shard}: is not what was written (SHA-256 differs); prepare it again")
 

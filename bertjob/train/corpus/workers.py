@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bertjob.errors import DataError
+from bertjob.text import reason
 from bertjob.train.corpus.encode import Encoded, Encoder
 from bertjob.train.corpus.manifest import SourceRecord, shard_name
 from bertjob.train.corpus.sentences import documents
@@ -238,7 +239,7 @@ def _work(way: Connection, making: Making, vocabulary: Path) -> None:
         except DataError as error:
             answer = str(error)
         except OSError as error:
-            answer = f"{making.folder}: {error.strerror or error}"
+            answer = f"{making.folder}: {reason(error)}"
         del piece
         try:
             way.send(answer)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from bertjob.errors import DataError
+from bertjob.text import reason
 from bertjob.train.data.batch import Int64
 from bertjob.train.data.special_tokens import BERT
 from bertjob.train.tasks.pretraining.samples import Marks, Samples, bounds
@@ -114,4 +115,4 @@ def _array(folder: Path, name: str) -> Any:
     try:
         return np.load(file, mmap_mode="r")
     except (OSError, ValueError) as error:
-        raise DataError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(f"{file}: {reason(error)}") from None
