@@ -115,17 +115,20 @@ def _watch(choose: "Callable[[], Sequence[Run]]") -> None:
     from bertjob.cli.status_table import status_table
     from bertjob.cluster import scheduler
     from bertjob.cluster.runs.catalog import with_those_before
+    from bertjob.cluster.runs.sightings import Sightings
     from bertjob.cluster.runs.status import status
     from bertjob.cluster.scheduler_answers import Answer
 
     runs: Sequence[Run] = ()
+    sightings = Sightings.remembered()
     with Live(console=out(), auto_refresh=False) as live:
         asked, answer = float("-inf"), Answer()
         while True:
             if time.monotonic() - asked >= ASK_EVERY_S:
                 runs = choose()
                 answer, asked = scheduler.ask(with_those_before(runs)), time.monotonic()
-            now = status(runs, partial(_with_news, answer))
+                sightings.remember()
+            now = status(runs, partial(_with_news, answer), sightings)
             table = status_table(now.rows, out().width)
             live.update(Group(table, *(Text(note, style="yellow") for note in now.notes)), refresh=True)
             time.sleep(_REDRAW_S)
