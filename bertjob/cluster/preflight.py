@@ -15,6 +15,7 @@ from bertjob.cluster.process import ask
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.outcome import word
 from bertjob.cluster.scheduler_answers import LIVE
+from bertjob.config import bounded
 from bertjob.config.checks import kernel
 from bertjob.config.checks.compression import freeze_problem
 from bertjob.config.job import Job
@@ -156,7 +157,7 @@ def check_kernel(plan: Plan) -> None:
     if isinstance(found, str):
         return  # it comes later
     try:
-        config = json.loads((found.folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads(bounded.read_text(found.folder / CONFIG, bounded.CONFIG))
     except (OSError, ValueError):
         return  # it has none, or the training says what is wrong with it
     if isinstance(config, dict) and (wrong := kernel.mismatch(plan.job.model.kernel, config, place)):

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import yaml
 
-from bertjob.config import walltime
+from bertjob.config import bounded, walltime
 from bertjob.config.fabric import lay_under, preset_of
 from bertjob.config.job import Job, OneBit, Resources
 from bertjob.config.registry.optimizers import OPTIMIZERS
@@ -215,7 +215,7 @@ def _with_preset(site: Tree, folder: Path) -> Tree:
 
 def _read(path: Path) -> Tree:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = bounded.read_text(path, bounded.SMALL)
     except (OSError, UnicodeDecodeError) as error:
         why = reason(error) if isinstance(error, OSError) else "it is no UTF-8 text"
         raise SpecError(f"{path}: cannot be read: {why}") from None

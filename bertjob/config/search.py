@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from bertjob.config.home import expand
 from bertjob.errors import SpecError
 from bertjob.text import did_you_mean, reason
 
@@ -26,7 +27,7 @@ def shipped_folder(kind: Kind) -> Path:
 def user_folder(kind: Kind) -> Path:
     """The user's own files: ``$XDG_CONFIG_HOME/bertjob/jobs``, ``…/sites`` and ``…/fabrics``."""
     config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(config).expanduser() / "bertjob" / _FOLDERS[kind][0]
+    return expand(config) / "bertjob" / _FOLDERS[kind][0]
 
 
 def names(kind: Kind) -> dict[str, Path]:
@@ -50,7 +51,7 @@ def find(kind: Kind, name: str, beside: Path | None = None) -> Path:
         SpecError: there is no such file or name; names the nearest one.
     """
     if "/" in name or name.endswith((".yaml", ".yml")):
-        path = (beside or Path()) / Path(name).expanduser()
+        path = (beside or Path()) / expand(name)
         try:
             if not path.is_file():
                 raise SpecError(f"{kind} {name!r}: there is no file {path}")

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from bertjob.config import bounded
 from bertjob.errors import DataError
 from bertjob.text import reason
 
@@ -121,7 +122,7 @@ def read_bytes(path: Path) -> bytes:
         DataError: the file cannot be read.
     """
     try:
-        return path.read_bytes()
+        return bounded.read_bytes(path, bounded.DATA)
     except OSError as error:
         raise DataError(f"{path}: {reason(error)}") from None
 

@@ -1,5 +1,6 @@
 """``bertjob lint``: what a job script shows beforehand of its failures."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import click
 import msgspec
 
 from bertjob.cli.options import json_option
+from bertjob.config.bounded import SMALL, read_stream
 from bertjob.errors import SpecError
 from bertjob.text import counted, reason
 
@@ -62,7 +64,9 @@ def read_script(file: str) -> str:
         SpecError: there is no such file, or it is not text.
     """
     try:
-        return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
+        stdin = file == "-"
+        with contextlib.nullcontext(sys.stdin.buffer) if stdin else Path(file).open("rb") as script:
+            return read_stream(script, SMALL, file).decode()
     except OSError as error:
         raise SpecError(f"{file}: {reason(error)}") from None
     except UnicodeDecodeError as error:

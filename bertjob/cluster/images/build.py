@@ -20,6 +20,7 @@ import msgspec
 
 from bertjob.cluster.images.exec import overlay_folder, starter
 from bertjob.cluster.runs.provenance import repository
+from bertjob.config.home import home
 from bertjob.config.site import Site
 from bertjob.errors import DataError, PreflightError, SpecError
 from bertjob.launch.engines import ENGINES, Bind
@@ -64,7 +65,7 @@ def overlay_commands(
     above = posixpath.dirname(folder)
     offline = ("--no-index", f"--find-links=/context/{WHEELS}") if wheels else ()
     # Where srun starts the engine, the node must see the sources: below the home, as the engine's own file.
-    shared = Path.home() if ENGINES[engine].started_by_srun else None
+    shared = home() if ENGINES[engine].started_by_srun else None
     with context(wheels, printed=printed, parent=shared) as sources:
         binds = (Bind(above, above), Bind(str(sources), "/context", readonly=True))
         with starter(engine, ref, site, binds) as inside:

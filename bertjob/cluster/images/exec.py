@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bertjob.config.home import home
 from bertjob.config.registry.launcher_programs import SRUN
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
@@ -41,7 +42,7 @@ def starter(engine: str, ref: str, site: Site, binds: Sequence[Bind] = (), gpus:
     )
     more = [bind for bind in binds if not any(_holds(mount, bind) for mount in mounts)]
     # Below the home, because srun's nodes must see it, too.
-    with tempfile.TemporaryDirectory(prefix=".bertjob-", dir=Path.home() if row.file else None) as folder:
+    with tempfile.TemporaryDirectory(prefix=".bertjob-", dir=home() if row.file else None) as folder:
         told = Container(
             image=parse(ref),
             binds=(*mounts, *more),

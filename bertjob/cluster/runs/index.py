@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from bertjob.config.home import home
 from bertjob.rundir import atomic
 
 Entry = tuple[str, bytes]
@@ -32,7 +33,7 @@ _REMEDY = "once that is settled: bertjob status --rebuild"
 
 def state_folder() -> Path:
     """Where bertjob keeps what belongs to the user and not to a run: ``$XDG_STATE_HOME/bertjob``."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "bertjob"
+    return Path(os.environ.get("XDG_STATE_HOME") or home() / ".local" / "state") / "bertjob"
 
 
 class Index:

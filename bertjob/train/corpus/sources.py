@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final, Literal, cast
 
 import msgspec
 
+from bertjob.config.home import expand
 from bertjob.errors import DataError
 from bertjob.text import reason
 from bertjob.train.data.arrow import STATE, dataset_files, open_arrow
@@ -87,7 +88,7 @@ def find_sources(corpora: Sequence[str], *, prose: bool) -> tuple[Source, ...]:
     return tuple(
         Source(path, name, _form(path, prose), path.stat().st_size)
         for corpus in corpora
-        for path, name in _files(Path(corpus).expanduser())
+        for path, name in _files(expand(corpus))
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bertjob.config.home import expand
 from bertjob.errors import BertjobError, DataError
 from bertjob.text import reason
 from bertjob.train.corpus.manifest import SHARDS, read_manifest, shard_name
@@ -86,7 +87,7 @@ def entropy(occurrences: Int64) -> float:
 
 def main(folder: str, *options: str) -> int:
     """Print the facts of `folder`, with ``--check`` if its shards are what was written; the exit code."""
-    place = Path(folder).expanduser()
+    place = expand(folder)
     try:
         if "--check" in options:
             check(place)
