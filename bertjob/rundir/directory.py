@@ -9,6 +9,7 @@ logs/<job id>.<rank>.out            each rank's own log
 logs/<job id>.<rank>.nccl           what its NCCL says of the network, where it has a GPU
 logs/<job id>.departure             why a rank left before it had met rank 0, until rank 0 has read it
 logs/<job id>.cancel                a person has cancelled the job, which tells the script whose TERM it gets
+logs/<host>.shards                  the node has compared the shards of the data with their checksums
 state.json                          heartbeat, replaced atomically
 metrics.jsonl  tb/                  one line a logged step; TensorBoard events
 checkpoints/step-000400/            complete or absent
@@ -113,6 +114,10 @@ class RunDir(msgspec.Struct, frozen=True):
     def cancellation(self, job_id: str) -> Path:
         """The mark of a person's cancel, left before the signal: a requeue sends the same one."""
         return self.logs / f"{job_id}.cancel"
+
+    def verified(self, host: str) -> Path:
+        """The checksum of the manifest whose shards this node has found to be whole."""
+        return self.logs / f"{host}.shards"
 
     @property
     def checkpoints(self) -> Path:

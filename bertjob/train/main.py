@@ -15,11 +15,12 @@ from bertjob.config.job import Job
 from bertjob.config.load import read_job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS
-from bertjob.errors import BertjobError
+from bertjob.errors import BertjobError, DataError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World, check_world, world_from
 from bertjob.text import first_line, is_full, reason
 from bertjob.train.context import Start, Work
+from bertjob.train.data.mapped import explain_bus_errors
 from bertjob.train.device import choose_device, device_name
 from bertjob.train.distributed import mpi, rendezvous, transport
 from bertjob.train.distributed.departure import LOST_PEER, Departure
@@ -52,6 +53,7 @@ def main(path: Path, signals: StopSignals) -> int:
         return error.exit_code
     note = run_dir.departure(job_id(os.environ)) if world.size > 1 else None
     watch = Watch(signals, logs.who, functools.partial(_tell, logs, report), note)
+    explain_bus_errors(functools.partial(watch.depart, DataError.exit_code))
     try:
         return _run(path, run_dir, world, watch, report)
     except BertjobError as error:

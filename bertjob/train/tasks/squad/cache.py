@@ -20,6 +20,7 @@ from bertjob.formats.checksums import folder_damage, write_manifest
 from bertjob.formats.squad import SquadSet
 from bertjob.rundir import atomic
 from bertjob.text import reason
+from bertjob.train.data.mapped import map_array
 from bertjob.train.data.tokenizer import BertTokenizer
 from bertjob.train.tasks.squad.features import Features, Settings, make_features
 
@@ -89,7 +90,7 @@ def _open(entry: Path) -> Features | None:
     try:
         if folder_damage(entry):
             return None
-        return Features(**{name: np.load(_file(entry, name), mmap_mode="r") for name in _ARRAYS})
+        return Features(**{name: map_array(_file(entry, name)) for name in _ARRAYS})
     except (OSError, ValueError):
         return None
 
