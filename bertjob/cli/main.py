@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from bertjob.cli.terminal import stay_sane
 from bertjob.cli.verbs import VERBS
 from bertjob.errors import BertjobError
 from bertjob.text import did_you_mean, reason
@@ -56,6 +57,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
+    stay_sane()
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()

@@ -98,7 +98,7 @@ def finish(started: Process | Reply, timeout: float) -> Reply:
 
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """Inside, Ctrl-C waits for the end: what is being done is done, or not, and known.
+    """Inside, Ctrl-C and TERM wait for the end: what is being done is done, or not, and known.
 
     Raises:
         KeyboardInterrupt: at the end, if it came meanwhile.
@@ -107,11 +107,15 @@ def deferred_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python handles signals there only
         yield
         return
-    former = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    waiting = (signal.SIGINT, signal.SIGTERM)
+    former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in waiting}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if signal.SIGTERM in came:
+        signal.raise_signal(signal.SIGTERM)
     if came:
         raise KeyboardInterrupt
 

@@ -27,7 +27,11 @@ def lines(module: str, *arguments: str) -> Iterator[str]:
     with tempfile.TemporaryFile() as complaint:  # a pipe that nobody reads meanwhile might fill up
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaint, text=True, env=environment) as process:
             assert process.stdout is not None
-            yield from process.stdout
+            try:
+                yield from process.stdout
+            except BaseException:  # nobody waits for the rest; what is prepared so far stays
+                process.terminate()
+                raise
         if process.returncode:
             complaint.seek(0)
             raise _error(complaint.read().decode(errors="replace"), process.returncode)
