@@ -23,7 +23,7 @@ from bertjob.train.checkpoint import checkpoint
 from bertjob.train.checkpoint.checkpoint import Progress, Saver
 from bertjob.train.checkpoint.export import export_model, write_together
 from bertjob.train.context import Start, Work
-from bertjob.train.corpus.verify import verify_shards
+from bertjob.train.corpus.compare_shards import verify_shards
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.distributed.watchdog import Watch
 from bertjob.train.loop import Training, train

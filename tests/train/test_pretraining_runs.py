@@ -18,8 +18,8 @@ from bertjob.config.load import read_job
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.messages import Preparation
 from bertjob.rundir.world import World
+from bertjob.train.corpus.compare_shards import verify_shards
 from bertjob.train.corpus.prepare import prepare
-from bertjob.train.corpus.verify import verify_shards
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.tasks.pretraining.task import PretrainTask
 
