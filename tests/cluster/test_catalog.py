@@ -192,6 +192,19 @@ def test_a_full_disk_costs_no_run_that_the_index_had(
     assert not list(disk.glob("bertjob/*broken*"))
 
 
+def test_a_run_without_room_is_refused_and_nothing_is_left_of_it(
+    tmp_path: Path, small_disk: Callable[[Path, int], Path]
+) -> None:
+    disk = small_disk(tmp_path / "scratch", 64)
+    fill(disk)
+    with (
+        pytest.raises(PreflightError, match="the run directory cannot be made: the disk is full"),
+        create.made(RunDir(disk / "runs" / "squad"), {"job.yaml": "name: x\n"}),
+    ):
+        pytest.fail("there is no room")
+    assert [path.name for path in disk.iterdir()] == ["filler"]
+
+
 def test_status_makes_the_index_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = started(tmp_path, "squad-1")
     (tmp_path / "state" / "bertjob" / "index.sqlite").unlink()
