@@ -8,9 +8,10 @@ from typing import NoReturn
 import click
 
 from bertjob.cli import streams
+from bertjob.cli.terminal import stay_sane
 from bertjob.cli.verbs import VERBS
 from bertjob.errors import BertjobError
-from bertjob.text import did_you_mean, visible_line
+from bertjob.text import did_you_mean, reason, visible_line
 from bertjob.version import __version__
 
 _NO_ARGUMENTS: tuple[type[click.UsageError], ...] = tuple(
@@ -55,6 +56,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
+    stay_sane()
     with streams.opened():
         sys.exit(_run())
 
@@ -85,7 +87,7 @@ def _run() -> int:
 
 def _one_line(error: OSError | UnicodeError | click.ClickException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return f"{error.filename}: {reason(error)}" if error.filename else reason(error)
     text = error.format_message() if isinstance(error, click.ClickException) else str(error)
     return " ".join(text.split())
 

@@ -123,7 +123,9 @@ def _metrics_column(names: tuple[str, ...]) -> _Column:
 
 def _remark(row: Row) -> Text:
     if row.stale:
-        return Text("no sign of life: it may hang", style="red")
+        return Text("no heartbeat: it may hang", style="red")
+    if row.unsure:
+        return Text("the heartbeat is old, or clocks differ: look again in two minutes", style="yellow")
     return Text(row.warning or row.reason, style="red" if row.warning or row.state in ("failed", "lost") else "dim")
 
 

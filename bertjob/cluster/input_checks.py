@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
+from bertjob.config import bounded
 from bertjob.config.checks import kernel
 from bertjob.config.job import Job
 from bertjob.config.registry.code import load_code
@@ -17,6 +18,7 @@ from bertjob.launch.argv import value
 from bertjob.launch.container import binds
 from bertjob.launch.plan import Plan
 from bertjob.launch.problems import Problem
+from bertjob.text import reason
 
 _CACHES = {
     "HF_HUB_CACHE": "",
@@ -54,7 +56,7 @@ def check_kernel(plan: Plan) -> None:
     if isinstance(found, str):
         return  # it comes later
     try:
-        config = json.loads((found.folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads(bounded.read_text(found.folder / CONFIG, bounded.CONFIG))
     except (OSError, ValueError):
         return  # it has none, or the training says what is wrong with it
     if isinstance(config, dict) and (wrong := kernel.mismatch(plan.job.model.kernel, config, place)):
@@ -109,7 +111,7 @@ def _complaint(key: str, path: Path, job: Job) -> str:
 
 def words_of(error: OSError) -> str:
     """What a person is told of a file that cannot be read."""
-    return "you may not read it" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
+    return "you may not read it" if isinstance(error, PermissionError) else reason(error).lower()
 
 
 def _complaint_of_reachable(key: str, path: Path, job: Job) -> str:

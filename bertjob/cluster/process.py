@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from bertjob.launch.schedulers import SCHEDULERS
+from bertjob.text import reason
 
 TIMEOUT_S = 5.0
 """What answers questions about itself does so in milliseconds; what takes longer hangs."""
@@ -77,7 +78,7 @@ def start(command: Sequence[str], environment: Mapping[str, str], *, watched: bo
     except FileNotFoundError:
         return Reply(error=f"there is no command {command[0]} on this machine", absent=True)
     except OSError as error:
-        return Reply(error=f"{command[0]} cannot be started: {error.strerror}")
+        return Reply(error=f"{command[0]} cannot be started: {reason(error)}")
 
 
 def finish(started: Process | Reply, timeout: float) -> Reply:
@@ -106,13 +107,15 @@ def deferred_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python handles signals there only
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
+    waiting = (signal.SIGINT, signal.SIGTERM)
+    former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in waiting}
     try:
         yield
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+    if signal.SIGTERM in came:
+        signal.raise_signal(signal.SIGTERM)
     if came:
         raise KeyboardInterrupt
 

@@ -106,7 +106,7 @@ def submit_chain(plans: Sequence[Plan]) -> list[Submitted]:
             with deferred_interrupt():
                 queued.append(_queue(plan, queued[-1] if queued else None))
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # SystemExit: of TERM
         if queued:
             why = "interrupted" if interrupted else "the rest of the chain could not be queued"
             _take_back([link.run for link in queued], why)

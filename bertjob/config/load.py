@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import yaml
 
-from bertjob.config import walltime
+from bertjob.config import bounded, walltime
 from bertjob.config.fabric import lay_under, preset_of
 from bertjob.config.job import Job, OneBit, Resources
 from bertjob.config.registry.optimizers import OPTIMIZERS
@@ -17,6 +17,7 @@ from bertjob.config.site import Site
 from bertjob.config.validate import build, origins
 from bertjob.config.yaml import Branch, Leaf, Origin, Tree, merge, nest, read_tree, scalar
 from bertjob.errors import SpecError
+from bertjob.text import reason
 
 Value = TypeVar("Value", Job, Site)
 
@@ -214,10 +215,10 @@ def _with_preset(site: Tree, folder: Path) -> Tree:
 
 def _read(path: Path) -> Tree:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = bounded.read_text(path, bounded.SMALL)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise SpecError(f"{path}: cannot be read: {reason}") from None
+        why = reason(error) if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SpecError(f"{path}: cannot be read: {why}") from None
     return read_tree(text, str(path))
 
 

@@ -5,9 +5,11 @@ from typing import Final
 
 import msgspec
 
+from bertjob.config import bounded
 from bertjob.errors import DataError
 from bertjob.formats.checksums import Checksum
 from bertjob.rundir import atomic
+from bertjob.text import reason
 
 FORMAT: Final = 1
 """Raise it whenever the same corpus gives other shards."""
@@ -105,12 +107,14 @@ def read_manifest(folder: Path) -> Manifest:
     """
     file = folder / MANIFEST
     try:
-        content = file.read_bytes()
-    except OSError:
+        content = bounded.read_bytes(file, bounded.VOCABULARY)
+    except FileNotFoundError:
         begun = (folder / BEGUN).is_file()
         remedy = "run the same command again, it goes on" if begun else "make one with: bertjob data prepare"
         what = "a preparation that is not complete" if begun else "no prepared corpus"
         raise DataError(f"{folder}: {what}; {remedy}") from None
+    except OSError as error:
+        raise DataError(f"{file}: {reason(error)}") from None
     try:
         head = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
         if head.get("format") != msgspec.Raw(str(FORMAT).encode()):

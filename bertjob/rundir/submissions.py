@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir
 
 LOCAL = "local"
@@ -64,19 +65,20 @@ def _is_id(text: str) -> bool:
 
 
 def append(run_dir: RunDir, submission: Submission) -> None:
-    """Add a line.
+    """Add a line, behind half a line where a script's disk was full.
 
     Raises:
         OSError: it cannot be written.
     """
-    with run_dir.submissions.open("ab") as file:
-        file.write(encode(submission) + b"\n")
+    file = run_dir.submissions
+    torn = file.exists() and not file.read_bytes().endswith(b"\n")
+    atomic.append(file, b"\n" * torn + encode(submission) + b"\n")
 
 
 def newest(run_dir: RunDir) -> Submission | None:
-    """The last line; None where nothing was submitted yet, or what is there cannot be read."""
+    """The last line that is whole; None where nothing was submitted yet, or what is there cannot be read."""
     try:
-        return decode(run_dir.submissions.read_bytes().splitlines()[-1])
+        return decode(run_dir.submissions.read_bytes().rpartition(b"\n")[0].splitlines()[-1])
     except (OSError, IndexError, msgspec.DecodeError):
         return None
 

@@ -14,12 +14,13 @@ import torch.distributed as dist
 from bertjob.config.job import Job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS
-from bertjob.errors import BertjobError
+from bertjob.errors import BertjobError, DataError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World, check_world, world_from
-from bertjob.text import first_line
+from bertjob.text import first_line, is_full, reason
 from bertjob.train import software
 from bertjob.train.context import Start, Work
+from bertjob.train.data.mapped import explain_bus_errors
 from bertjob.train.device import choose_device, device_name
 from bertjob.train.distributed import mpi, rendezvous, transport
 from bertjob.train.distributed.departure import LOST_PEER, Departure
@@ -41,19 +42,27 @@ def main(path: Path, signals: StopSignals) -> int:
     run_dir = RunDir(path.absolute().parent)
     try:
         world = world_from(os.environ)
-        logs = open_logs(run_dir, world, os.environ)
     except BertjobError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     report = Report(run_dir, world, job_id(os.environ))
+    try:
+        logs = open_logs(run_dir, world, os.environ)
+    except BertjobError as error:
+        print(error, file=sys.stderr)
+        report.end("failed", error.exit_code, str(error))
+        return error.exit_code
     note = run_dir.departure(job_id(os.environ)) if world.size > 1 else None
     watch = Watch(signals, logs.who, functools.partial(_tell, logs, report), note)
+    explain_bus_errors(functools.partial(watch.depart, DataError.exit_code))
     try:
         return _run(path, run_dir, world, watch, report)
     except BertjobError as error:
         report.refuse()
         watch.depart(error.exit_code, str(error))
     except BaseException as error:
+        if is_full(error):
+            watch.depart(1, _without_room(error, run_dir))
         _LOG.exception("%s", _named(error), extra=OWN_FILE_ONLY)
         watch.depart(1, f"{LOST_PEER if _is_lost_peer(error) else _named(error)} (traceback in {logs.path})")
 
@@ -115,6 +124,13 @@ def _tell(logs: Logs, report: Report, departure: Departure, silent: list[str]) -
     else:
         report.end("checkpointed", departure.code)
     logs.flush()
+
+
+def _without_room(error: BaseException, run_dir: RunDir) -> str:
+    """Where there was no room, and what to do; the name of a file that is written aside says nothing to anybody."""
+    file = getattr(error, "filename", None)
+    folder = Path(os.fsdecode(file)).parent if isinstance(file, str | bytes) else run_dir.path
+    return f"{folder}: {reason(error)}: make room and start again"
 
 
 def _is_lost_peer(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
 """A training around its loop: task, back end and resume before it; evaluation and the trained model after it."""
 
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -12,7 +13,7 @@ from bertjob.config.checks import batch_size, compression
 from bertjob.config.job import Job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS, evaluates
-from bertjob.errors import REQUEUE_EXIT_CODE, CheckpointError, SpecError
+from bertjob.errors import REQUEUE_EXIT_CODE, CheckpointError, DataError, SpecError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import read_state
 from bertjob.rundir.world import World
@@ -22,6 +23,7 @@ from bertjob.train.checkpoint import checkpoint
 from bertjob.train.checkpoint.checkpoint import Progress, Saver
 from bertjob.train.checkpoint.export import export_model, write_together
 from bertjob.train.context import Start, Work
+from bertjob.train.corpus.compare_shards import verify_shards
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.distributed.watchdog import Watch
 from bertjob.train.loop import Training, train
@@ -209,6 +211,7 @@ def run(start: Start) -> int:
         BertjobError: the job, its data, its model or a checkpoint is no good, or a file cannot be written.
     """
     ranks, watch, report, run_dir = start.ranks, start.watch, start.report, start.run_dir
+    verify_shards(start.job, run_dir, ranks.world, functools.partial(watch.depart, DataError.exit_code))
     with report.working():
         training = prepare(start.job, run_dir, ranks, start.device, ranks.gather(start.here, str), watch, report)
     report.phase("training")

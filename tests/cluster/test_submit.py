@@ -70,7 +70,16 @@ def test_the_run_directory_is_enough_to_run_it_again(commands: Commands, tmp_pat
     assert read_site(run_dir.site) == wanted.site
     assert msgspec.json.decode(run_dir.provenance.read_bytes())["site"] == "daint"
     assert {path.name for path in run_dir.path.iterdir()} == {
-        *("job.yaml", "site.yaml", "job.sbatch", "provenance.json", "git.diff", "submissions.jsonl", "logs")
+        *(
+            "job.yaml",
+            "site.yaml",
+            "job.sbatch",
+            "provenance.json",
+            "git.diff",
+            "submissions.jsonl",
+            "state.json",
+            "logs",
+        )
     }
     assert catalog.find("4711").run_dir == run_dir
 

@@ -11,6 +11,7 @@ import msgspec
 from bertjob.cli.options import JobIsOptional, Request, job_options, json_option
 from bertjob.cli.output import show_names
 from bertjob.cluster.host.here import here, working_directory
+from bertjob.config.home import home
 from bertjob.config.job import Job
 from bertjob.config.load import Sourced, load_job
 from bertjob.config.reference import keys
@@ -64,7 +65,7 @@ def _short(origin: Origin) -> str:
         return origin.source.partition(" ")[0] if origin.source.startswith("--") else origin.source
     path = Path(os.path.abspath(origin.source))  # noqa: PTH100  # resolve() would follow links
     shipped = shipped_folder("job")
-    for folder, start in ((shipped, f"{shipped.name}/"), (working_directory(), ""), (Path.home(), "~/")):
+    for folder, start in ((shipped, f"{shipped.name}/"), (working_directory(), ""), (home(), "~/")):
         if path.is_relative_to(folder):
             return f"{start}{path.relative_to(folder)}:{origin.line}"
     return f"{path}:{origin.line}"

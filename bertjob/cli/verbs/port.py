@@ -7,7 +7,7 @@ import click
 from bertjob.cli.streams import exact
 from bertjob.cli.verbs.lint import read_script
 from bertjob.errors import PreflightError, SpecError
-from bertjob.text import counted, did_you_mean
+from bertjob.text import counted, did_you_mean, reason
 
 
 @click.command("port")
@@ -41,5 +41,5 @@ def verb(file: str, engine: str, output: str | None) -> None:
     try:
         Path(output).write_bytes(ported.text.encode())
     except OSError as error:
-        raise SpecError(f"{output}: {error.strerror}") from None
+        raise SpecError(f"{output}: {reason(error)}") from None
     click.echo(output)

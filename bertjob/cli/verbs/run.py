@@ -9,6 +9,7 @@ import click
 
 from bertjob.cli.options import Request, job_options, json_option
 from bertjob.cli.streams import exact
+from bertjob.cli.terminal import saying_when_stopped
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS, TaskRow
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
@@ -47,7 +48,8 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
 
     from bertjob.cli.progress import showing
 
-    with showing(run_dir) as (on_text, on_notice):
+    goes_on = "the job goes on: fg shows it again, bertjob cancel stops it"
+    with saying_when_stopped(goes_on), showing(run_dir) as (on_text, on_notice):
         code = run_here(plan, on_text, on_notice)
     if code == REQUEUE_EXIT_CODE:
         stopped = "with a checkpoint" if run_dir.latest.exists() else "before the first checkpoint"

@@ -7,6 +7,7 @@ import msgspec
 
 from bertjob.errors import DataError
 from bertjob.launch.engines.docker import ARCHIVE_WANTED
+from bertjob.text import reason
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 _BLOCK = 512
@@ -38,7 +39,7 @@ def check_archive(path: Path) -> str:
     except (tarfile.TarError, EOFError, msgspec.MsgspecError):
         raise DataError(f"{path}: is no archive of an image; {ARCHIVE_WANTED}") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from None
 
 
 def _first_member(path: Path) -> str:

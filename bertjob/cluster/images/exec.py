@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bertjob.cluster.host import programs
+from bertjob.config.home import home
 from bertjob.config.registry.launcher_programs import SRUN
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
@@ -45,7 +46,7 @@ def starter(engine: str, ref: str, site: Site, binds: Sequence[Bind] = (), gpus:
     )
     more = [bind for bind in binds if not any(_holds(mount, bind) for mount in mounts)]
     # Below the home, because srun's nodes must see it, too.
-    with tempfile.TemporaryDirectory(prefix=".bertjob-", dir=Path.home() if row.file else None) as folder:
+    with tempfile.TemporaryDirectory(prefix=".bertjob-", dir=home() if row.file else None) as folder:
         names = Path(folder, HOST_NAMES) if row.by_names else None
         if names is not None:
             known, _ = programs.loaded(site)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from bertjob.errors import BertjobError
 from bertjob.launch.engines.types import Order
+from bertjob.text import reason
 
 
 def files(order: Order) -> tuple[str, ...]:
@@ -53,7 +54,7 @@ def _put(part: str, path: str) -> None:
         else:
             Path(part).replace(path)
     except OSError as error:
-        raise BertjobError(f"{path}: cannot be put in its place: {error.strerror}") from None
+        raise BertjobError(f"{path}: cannot be put in its place: {reason(error)}") from None
 
 
 def _remove(path: str) -> None:

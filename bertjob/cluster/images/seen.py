@@ -17,6 +17,7 @@ from bertjob.formats.checksums import checksum
 from bertjob.launch.plan import Plan
 from bertjob.rundir import atomic
 from bertjob.rundir.image_contents import ImageFacts
+from bertjob.text import reason
 
 _log = logging.getLogger(__name__)
 _KEPT = 100
@@ -57,7 +58,7 @@ def remember(engine: str, image: Image, site: Site, digest: str | None, facts: I
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_json(path, [*others, seen][-_KEPT:])
     except OSError as error:
-        _log.warning("%s: what the image holds cannot be kept: %s", path, error.strerror)
+        _log.warning("%s: what the image holds cannot be kept: %s", path, reason(error))
 
 
 def recall(plan: Plan, digest: str | None) -> ImageFacts | None:
@@ -88,14 +89,14 @@ def remember_archive(engine: str, image: str, archive: Path) -> str:
     try:
         digest = f"sha256:{checksum(archive).sha256}"
     except OSError as error:
-        raise DataError(f"{archive}: cannot be read: {error.strerror}") from None
+        raise DataError(f"{archive}: cannot be read: {reason(error)}") from None
     path = state_folder() / _ARCHIVES
     kept = {**_archives(), f"{engine} {image}": digest}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_json(path, dict(list(kept.items())[-_KEPT:]))
     except OSError as error:
-        _log.warning("%s: the digest of the archive cannot be kept: %s", path, error.strerror)
+        _log.warning("%s: the digest of the archive cannot be kept: %s", path, reason(error))
     return digest
 
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import socket
+import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,12 +12,12 @@ from pathlib import Path
 import msgspec
 
 from bertjob.cluster.runs.index import Entry, Index, state_folder
-from bertjob.errors import SpecError
+from bertjob.errors import BertjobError, SpecError
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 from bertjob.rundir import submissions
 from bertjob.rundir.directory import RUNS, RunDir
 from bertjob.rundir.submissions import LOCAL, Submission
-from bertjob.text import did_you_mean
+from bertjob.text import did_you_mean, reason
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def record(
     try:
         submissions.append(run_dir, submission)
     except OSError as error:
-        _log.warning("%s: job %s cannot be written down: %s", run_dir.submissions, job_id, error.strerror)
+        _log.warning("%s: job %s cannot be written down: %s", run_dir.submissions, job_id, reason(error))
     run = Run(str(run_dir.path), submission)
     _index().add(run.path, submissions.encode(submission))
     return run
@@ -109,11 +110,14 @@ def with_those_before(some: Iterable[Run]) -> list[Run]:
 def known() -> list[Run]:
     """All runs of this user that are still there, the oldest first.
 
-    Those in the working directory's ``runs`` are among them in any case: plain sbatch tells the index nothing.
+    Those beside a known run or in the working directory's ``runs`` are among them in any case: plain sbatch tells the
+    index nothing, and a full disk may have kept one out of it.
     """
-    entries = dict(_index().entries())
-    there = _folders_in({os.path.dirname(path) for path in entries})  # noqa: PTH120  # pathlib is slow for thousands
-    runs = [run for path in _near() - entries.keys() if (run := read(RunDir(Path(path))))]
+    index = _index()
+    entries = dict(index.entries())
+    parents = {os.path.dirname(path) for path in entries}  # noqa: PTH120  # pathlib is slow for thousands
+    there = _folders_in(parents.union(index.folders()))
+    runs = [run for path in (there | _near()) - entries.keys() if (run := read(RunDir(Path(path))))]
     for path, submission in entries.items():
         with contextlib.suppress(msgspec.DecodeError):
             if path in there and _is_known(said := submissions.decode(submission)):
@@ -122,8 +126,15 @@ def known() -> list[Run]:
 
 
 def rebuild(folders: Collection[Path]) -> int:
-    """Make the index anew from the run directories in `folders` and in those it knew; says how many there are."""
-    return _index().rebuild([folder.absolute() for folder in folders])
+    """Make the index anew from the run directories in `folders` and in those it knew; says how many there are.
+
+    Raises:
+        BertjobError: it cannot be written; the former one stays.
+    """
+    try:
+        return _index().rebuild([folder.absolute() for folder in folders])
+    except (OSError, sqlite3.Error) as error:
+        raise BertjobError(f"{state_folder()}: the index of runs cannot be made anew: {error}") from None
 
 
 def find(text: str) -> Run:

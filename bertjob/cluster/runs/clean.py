@@ -14,6 +14,7 @@ from bertjob.cluster.runs.status import Row
 from bertjob.cluster.scheduler_answers import JobState
 from bertjob.errors import BertjobError, PreflightError
 from bertjob.rundir.directory import RunDir
+from bertjob.text import reason
 
 _SHOWN = 3
 
@@ -74,7 +75,7 @@ def refusal(run: Run, row: Row, here: str) -> str:
     try:
         _, others = contents.parted(Path(row.run_dir))
     except OSError as error:
-        return f"cannot be read: {error.filename}: {error.strerror}"
+        return f"cannot be read: {error.filename}: {reason(error)}"
     if others:
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         named = ", ".join(others[:_SHOWN])
@@ -92,9 +93,7 @@ def remove(rests: Collection[Rest]) -> None:
         try:
             _remove(RunDir(Path(rest.run_dir)))
         except OSError as error:
-            raise BertjobError(
-                f"{error.filename or rest.run_dir}: cannot be removed: {error.strerror or error}"
-            ) from None
+            raise BertjobError(f"{error.filename or rest.run_dir}: cannot be removed: {reason(error)}") from None
         catalog.forget(rest.run_dir)
 
 

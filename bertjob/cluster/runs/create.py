@@ -19,6 +19,8 @@ from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.provenance import encode
+from bertjob.rundir.state import reserve_state
+from bertjob.text import reason
 
 _PRIVATE = 0o600
 
@@ -96,10 +98,11 @@ def make(run_dir: RunDir, content: Mapping[str, str | bytes]) -> contextlib.Exit
                 _make_folder(run_dir.path, undo)
             run_dir.logs.mkdir(exist_ok=True)
             _write(run_dir.path, content)
+            reserve_state(run_dir.state)
         except FileExistsError as error:
             raise PreflightError(f"{error.filename}: is there and no run directory; choose another --run-dir") from None
         except OSError as error:
-            raise PreflightError(f"{run_dir.path}: the run directory cannot be made: {error.strerror}") from None
+            raise PreflightError(f"{run_dir.path}: the run directory cannot be made: {reason(error)}") from None
         return undo.pop_all()
 
 

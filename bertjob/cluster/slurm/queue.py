@@ -25,6 +25,7 @@ from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState, Started
 from bertjob.errors import BertjobError, SchedulerError, UncertainError
 from bertjob.rundir.directory import RunDir
+from bertjob.text import reason
 
 _TIMEOUT_S = 60
 """Slurm's commands give up by themselves after 9 s when the controller is away; a hanging one is ended."""
@@ -241,7 +242,7 @@ def _asked_to_stop(run: Run) -> bool:
     except (FileNotFoundError, NotADirectoryError):  # the folder is gone, and with it what a checkpoint were good for
         return False
     except OSError as error:
-        said = (error.strerror or str(error)).lower()
+        said = reason(error).lower()
         raise BertjobError(f"{mark}: {said}: the job would start again; `bertjob cancel --now` ends it") from None
     try:
         _scancel("--batch", "--signal=TERM", job_id)

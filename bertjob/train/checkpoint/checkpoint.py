@@ -30,6 +30,7 @@ from bertjob.formats import checksums
 from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir, checkpoint_step
 from bertjob.rundir.world import World
+from bertjob.text import reason
 from bertjob.train.backends import Backend
 from bertjob.train.checkpoint.export import write_model, write_together
 from bertjob.train.distributed.ranks import Ranks
@@ -250,7 +251,7 @@ class Saver:
             try:
                 remove_old(self._run_dir, step, self._rule)
             except OSError as error:
-                return f"an old checkpoint cannot be removed: {error.filename}: {error.strerror or error}"
+                return f"an old checkpoint cannot be removed: {error.filename}: {reason(error)}"
         return ""
 
     def require_progress(self) -> None:

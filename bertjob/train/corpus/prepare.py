@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from bertjob.config.home import expand
 from bertjob.errors import DataError
 from bertjob.formats.corpus_manifest import (
     BEGUN,
@@ -71,7 +72,7 @@ def prepare(preparation: Preparation, tell: Tell) -> Manifest:
     if not sources:
         raise DataError(f"{', '.join(preparation.corpora)}: no files there")
     settings = _settings(preparation, sources)
-    folder = Path(preparation.out).expanduser()
+    folder = expand(preparation.out)
     _keep_apart(folder, preparation.corpora)
     with _claimed(folder, settings):
         tokenizer = _vocabulary(preparation, sources, folder, tell)
@@ -96,7 +97,7 @@ def prepare(preparation: Preparation, tell: Tell) -> Manifest:
 def _keep_apart(folder: Path, corpora: Sequence[str]) -> None:
     """Refuse a folder inside the corpus, where the next start would read what this one has written."""
     for corpus in corpora:
-        if folder.resolve().is_relative_to(Path(corpus).expanduser().resolve()):
+        if folder.resolve().is_relative_to(expand(corpus).resolve()):
             raise DataError(f"--out {folder}: lies inside the corpus {corpus}; choose another folder")
 
 
@@ -133,7 +134,7 @@ def _claimed(folder: Path, settings: Settings) -> Iterator[None]:
 
 def _settings(preparation: Preparation, sources: Sequence[Source]) -> Settings:
     if preparation.vocab is not None:
-        tokenizer = load_tokenizer(Path(preparation.vocab).expanduser())
+        tokenizer = load_tokenizer(expand(preparation.vocab))
         marks(tokenizer)
         vocabulary = tokenizer.sha256
     else:
@@ -160,7 +161,7 @@ def _vocabulary(preparation: Preparation, sources: Sequence[Source], folder: Pat
         with atomic.beside(stored) as aside:
             aside.mkdir()
             if preparation.vocab is not None:
-                tokenizer = load_tokenizer(Path(preparation.vocab).expanduser())
+                tokenizer = load_tokenizer(expand(preparation.vocab))
             else:
                 tokenizer = load_tokenizer(write_vocabulary(_trained(preparation, sources, tell), aside))
             tokenizer.save(aside)

@@ -22,6 +22,7 @@ from bertjob.formats.corpus_manifest import Part, ShardRecord
 from bertjob.rundir import atomic
 from bertjob.train.corpus.encode import Encoded
 from bertjob.train.data.batch import Int32, Int64
+from bertjob.train.data.mapped import map_array
 
 ARRAYS: Final = ("tokens", "sentences", "documents")
 
@@ -103,7 +104,7 @@ def open_shard(folder: Path, name: str) -> Shard:
     Raises:
         OSError, ValueError: a file is not there, or no array.
     """
-    tokens, sentences, documents = (np.asarray(np.load(_file(folder, name, array), mmap_mode="r")) for array in ARRAYS)
+    tokens, sentences, documents = (np.asarray(map_array(_file(folder, name, array))) for array in ARRAYS)
     return Shard(tokens, sentences, documents, str(folder / name))
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bertjob.errors import WorldError
 from bertjob.rundir.world import SECRET_FILE
+from bertjob.text import reason
 
 SIGNATURE_BYTES = 32
 _BYTES_AT_LEAST = 16
@@ -83,7 +84,7 @@ def make_secret(path: Path) -> Secret:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(made._bytes)
     except OSError as error:
-        raise WorldError(f"{path}: {error.strerror}; by this file the ranks recognise each other") from None
+        raise WorldError(f"{path}: {reason(error)}; by this file the ranks recognise each other") from None
     return Secret(made._bytes, path)
 
 
@@ -104,7 +105,7 @@ def read_secret(path: Path, seconds: float) -> Secret:
             break
         except OSError as error:
             if not isinstance(error, FileNotFoundError) or time.monotonic() >= deadline:
-                raise WorldError(f"{SECRET_FILE}={path}: {error.strerror}; {_EXPECTED}") from None
+                raise WorldError(f"{SECRET_FILE}={path}: {reason(error)}; {_EXPECTED}") from None
         time.sleep(_LOOK_AGAIN_SECONDS)
         with contextlib.suppress(OSError):
             list(path.parent.iterdir())  # which makes NFS look again

@@ -6,7 +6,6 @@ waits for a dead file system or a dead peer does not.
 """
 
 import contextlib
-import errno
 import os
 import threading
 import time
@@ -38,14 +37,7 @@ class MetricsFile:
         Raises:
             OSError: it cannot be written.
         """
-        data = msgspec.json.encode(line) + b"\n"
-        before = os.fstat(self._handle).st_size
-        try:
-            if os.write(self._handle, data) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            os.ftruncate(self._handle, before)
-            raise
+        atomic.append_to(self._handle, msgspec.json.encode(line) + b"\n")
 
     def flush(self) -> None:
         """Have all lines on the disk."""
@@ -80,13 +72,14 @@ class Heartbeat:
     """Writes one state file."""
 
     def __init__(self, path: Path, state: RunState) -> None:
-        """Write `state` to `path`."""
+        """Write `state` to `path`; where there is no room now, the next update does."""
         self._path = path
         self._state = state
         self._lock = threading.Lock()
         self._written = 0.0
         self._over = False
-        self.update()
+        with contextlib.suppress(OSError):
+            self.update()
 
     def update(self, **changes: Any) -> None:
         """Change fields of the state, and write it now.
@@ -104,8 +97,10 @@ class Heartbeat:
             OSError: it cannot be written.
         """
         with self._lock:
-            self._write(changes)
-            self._over = True
+            try:
+                self._write(changes)
+            finally:
+                self._over = True
 
     def beat(self, **changes: Any) -> None:
         """Change fields of the state, and write them if nothing was written within the last second.

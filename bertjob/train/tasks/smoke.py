@@ -20,7 +20,7 @@ import torch.distributed as dist
 from bertjob.errors import BertjobError, WorldError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.proof import AllReduce, Proof, Rank, write_proof
-from bertjob.text import counted
+from bertjob.text import counted, reason
 from bertjob.train.context import Start, Work
 from bertjob.train.device import device_name
 from bertjob.train.distributed.peers import named
@@ -181,7 +181,7 @@ def _write(run_dir: RunDir, proof: Proof) -> None:
     try:
         write_proof(run_dir.proof, proof)
     except OSError as error:
-        raise BertjobError(f"{run_dir.proof}: the proof cannot be written: {error.strerror}") from None
+        raise BertjobError(f"{run_dir.proof}: the proof cannot be written: {reason(error)}") from None
 
 
 def _tell(proof: Proof, run_dir: RunDir) -> None:

@@ -9,6 +9,7 @@ from torch.nn import functional
 from bertjob.errors import DataError
 from bertjob.rundir.atomic import write_json
 from bertjob.rundir.directory import RunDir
+from bertjob.text import reason
 from bertjob.train.data.batch import Batch, Int64
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.model.heads import predictions
@@ -65,7 +66,7 @@ def evaluate(
     try:
         write_json(run_dir.evaluation, {**metrics, "masked_tokens": int(tokens), "samples": len(positions)})
     except OSError as error:
-        raise DataError(f"{run_dir.evaluation}: cannot be written: {error.strerror or error}") from None
+        raise DataError(f"{run_dir.evaluation}: cannot be written: {reason(error)}") from None
     return metrics
 
 

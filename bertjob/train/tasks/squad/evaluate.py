@@ -13,6 +13,7 @@ from bertjob.formats.squad_score import Predictions, score
 from bertjob.rundir.atomic import write_json
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
+from bertjob.text import reason
 from bertjob.train.model.heads import span_logits
 from bertjob.train.tasks.squad.batches import collate, evaluation_shares
 from bertjob.train.tasks.squad.decode import Answer, Candidates, best_answers, window_candidates
@@ -103,7 +104,7 @@ def write_evaluation(
         write_json(run_dir.nbest, nbest)
         write_json(run_dir.evaluation, {**metrics, "total": result.total, "duplicated": result.duplicated})
     except OSError as error:
-        raise DataError(f"{run_dir.path}: the predictions cannot be written: {error.strerror or error}") from None
+        raise DataError(f"{run_dir.path}: the predictions cannot be written: {reason(error)}") from None
     return metrics
 
 

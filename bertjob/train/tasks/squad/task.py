@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bertjob.config.checks.batch_size import total_steps
+from bertjob.config.home import expand
 from bertjob.config.job import Job
 from bertjob.errors import SpecError
 from bertjob.formats.squad import SquadSet, load
@@ -81,7 +82,7 @@ class SquadTask:
         settings = Settings.of(job.train)
         ranks.from_first(lambda: bring(job), None)  # so that the hub is asked by one rank and not by all at once
         tokenizer = load_tokenizer(tokenizer_folder(job))
-        cache = Path(job.data.cache).expanduser() if job.data.cache else run_dir.path.parent / ".cache"
+        cache = expand(job.data.cache) if job.data.cache else run_dir.path.parent / ".cache"
 
         def samples_of(data: SquadSet) -> Features:
             return shared_features(data, tokenizer, settings, cache, leader=ranks.first, barrier=ranks.barrier)
