@@ -35,8 +35,10 @@ _OF_SCRIPT = frozenset(
     [
         "RUN",
         "RUNS",
+        "AGENTS_PORT",
         "GID",
         "MASTER_PORT",
+        "address",
         "before",
         "code",
         "ended",

@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     fakes = Commands(tmp_path / "bin")
     fakes.make("squeue", stdout="5|RUNNING|n1|None\n")
-    fakes.make("sacct", stdout="".join(f"{job}|{state}|n1\n" for job, state in STATES.items()))
+    fakes.make("sacct", stdout="".join(f"{job}|{state}|n1|0:0\n" for job, state in STATES.items()))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"

@@ -15,6 +15,7 @@ from typing import cast
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import JobInfo
 from bertjob.config.job import Launcher
+from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.launch.engines.failures import complaint, image_failure
 from bertjob.rundir.job_log import last_start, left_no_state
 from bertjob.rundir.state import RunState
@@ -86,7 +87,7 @@ def from_log(log: str, launcher: Launcher | None = None) -> str:
 
     Args:
         log: what the start has printed.
-        launcher: of the job; torchrun's agents are srun's tasks, elsewhere ranks are.
+        launcher: of the job.
     """
     told = (
         _first((*_LAUNCHER_KILLED, *_OUT_OF_MEMORY, *_killed_ranks(launcher)), log)
@@ -100,7 +101,11 @@ def from_log(log: str, launcher: Launcher | None = None) -> str:
 
 
 def _killed_ranks(launcher: Launcher | None) -> Sequence[_Sign]:
-    return *_RANK_KILLED, _AGENT_KILLED if launcher == "torchrun" else _TASK_KILLED
+    """Signs of a killed rank; srun's tasks are ranks, or agents of a launcher that start those of a node."""
+    if launcher is None or LAUNCHERS[launcher].agent is None:
+        return *_RANK_KILLED, _TASK_KILLED
+    killed = rf"^srun: error: (\S+): task \d+: {_KILLED}$"
+    return *_RANK_KILLED, _sign(killed, lambda match: _killed(f"{launcher}'s agent on {match[1]}", match[2]))
 
 
 def _read(run: Run) -> str:
@@ -193,9 +198,6 @@ _RANK_KILLED: Sequence[_Sign] = (
 )
 _TASK_KILLED = _sign(
     rf"^srun: error: (\S+): task (\d+): {_KILLED}$", lambda match: _killed(f"rank {match[2]} ({match[1]})", match[3])
-)
-_AGENT_KILLED = _sign(
-    rf"^srun: error: (\S+): task \d+: {_KILLED}$", lambda match: _killed(f"torchrun's agent on {match[1]}", match[2])
 )
 _RANK_SAYS: Sequence[_Sign] = (
     _sign(r"^(rank \d+ \(\S+\): (?!warning: ).*)", "{0}"),

@@ -15,7 +15,7 @@ def sarus(container: Container) -> tuple[Word, ...]:
     Inside, Sarus counts the GPUs that it shows from 0 (1.7: its NVIDIA hook), which `--env` would undo: the exported
     variable is enough.
     """
-    settings = (one for name, one in zip(container.environment, container.settings, strict=True) if name != _GPUS)
+    settings = (setting for setting in container.settings if not str(setting).startswith(f"{_GPUS}="))
     return (
         *("sarus", "run", *(("--tty",) if container.tty else ()), "--entrypoint", ""),
         "--workdir=" + container.workdir,
