@@ -43,7 +43,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     exit_code: int | None = None
     """Set in the phases done (0), checkpointed (85) and failed."""
     error: str = ""
-    """One line, in the phase failed."""
+    """One line, in the phase failed, and in the phase checkpointed where ranks were cut off from each other."""
     refused: bool = False
     """The job itself was no good, and training had not begun: there is nothing to keep."""
     warning: str = ""

@@ -43,6 +43,7 @@ class Start:
         """Let no rank leave while another may still need it."""
         self.watch.stop()
         self.ranks.barrier()
+        self.watch.parted()
         if self.mpi:
             mpi.leave()
 

@@ -22,7 +22,7 @@ from bertjob.train import software
 from bertjob.train.context import Start, Work
 from bertjob.train.data.mapped import explain_bus_errors
 from bertjob.train.device import choose_device, device_name
-from bertjob.train.distributed import mpi, rendezvous, transport
+from bertjob.train.distributed import mpi, pulse, rendezvous, transport
 from bertjob.train.distributed.departure import LOST_PEER, Departure
 from bertjob.train.distributed.interfaces import interfaces
 from bertjob.train.distributed.signals import StopSignals
@@ -83,8 +83,8 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
     watch.connect(meeting.notices)
     own_log = run_dir.log(job_id(os.environ), world.rank)
     nccl_log = transport.listen(device, os.environ, own_log.with_suffix(".nccl"))
-    ranks = rendezvous.join(meeting, os.environ, device)
-    watch.met()
+    ranks, places = rendezvous.join(meeting, os.environ, device)
+    watch.met(pulse.begin(world, meeting.store, places, meeting.secret.key("pulse"), watch.lost))
     library = ""
     if job.mpi:
         report.fear(mpi.FEAR)
@@ -122,7 +122,7 @@ def _tell(logs: Logs, report: Report, departure: Departure, silent: list[str]) -
     if departure.failed:
         report.end("failed", departure.code, cause)
     else:
-        report.end("checkpointed", departure.code)
+        report.end("checkpointed", departure.code, cause if departure.silent else "")
     logs.flush()
 
 

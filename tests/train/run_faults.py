@@ -16,7 +16,7 @@ from bertjob.config.job import Job
 from bertjob.config.registry.tasks import TASKS
 from bertjob.rundir.directory import RunDir
 from bertjob.train.data.batch import Batch
-from bertjob.train.distributed import ranks, transport
+from bertjob.train.distributed import pulse, ranks, transport, watchdog
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.tasks.squad.task import SquadTask
 
@@ -63,6 +63,12 @@ def _replace(task: type[SquadTask]) -> None:
 def slow_steps(rank: int) -> None:
     """A step takes a tenth of a second."""
     _replace(_SlowSteps)
+
+
+def quick_pulse(rank: int) -> None:
+    """Slow steps, and a rank counts as lost after three seconds without a sign of life, where it is a minute."""
+    _replace(_SlowSteps)
+    pulse.LOOK_SECONDS = watchdog.LOOK_SECONDS = 0.25
 
 
 def slow_answers(rank: int) -> None:

@@ -37,6 +37,8 @@ class Departure(msgspec.Struct, frozen=True):
     code: int
     who: str
     line: str
+    silent: bool = False
+    """Whether the cause is that others were not heard of any more: the run is to start again, as after a lost node."""
 
     @property
     def failed(self) -> bool:
@@ -54,6 +56,7 @@ class Notices:
         """Use `store`, a connection of its own, and say on which host this rank is."""
         self._store = store
         self._world = world
+        self._all_beat = False
         store.set(f"host/{world.rank}", host)
 
     def announce(self, departure: Departure) -> Departure:
@@ -63,6 +66,19 @@ class Notices:
     def departure(self) -> Departure | None:
         """The first departure that was announced."""
         return _read(self._store.get(_DEPARTURE)) if self._store.check([_DEPARTURE]) else None
+
+    def beat(self, number: int) -> None:
+        """Show that this rank lives; `number` is another one each time."""
+        self._store.set(f"beat/{self._world.rank}", str(number))
+
+    def beats(self) -> dict[int, int]:
+        """The newest beat of each other rank that has written one."""
+        keys = {rank: f"beat/{rank}" for rank in range(1, self._world.size)}
+        if not self._all_beat:
+            keys = {rank: key for rank, key in keys.items() if self._store.check([key])}
+            self._all_beat = len(keys) == self._world.size - 1
+        found = self._store.multi_get(list(keys.values())) if keys else []
+        return {rank: int(beat) for rank, beat in zip(keys, found, strict=True)}
 
     def leave(self, seconds: float) -> list[str]:
         """Read no more; rank 0 keeps the board until all others have left it, too.

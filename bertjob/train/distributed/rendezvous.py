@@ -218,13 +218,17 @@ def _signer(world: World, secret: Secret, run: str) -> Callable[[dist.TCPStore],
     return lambda table: SignedStore(dist.PrefixStore(run, table), secret.key(f"store {run}"), lambda key: warn())
 
 
-def join(meeting: Meeting, env: MutableMapping[str, str], device: torch.device) -> Ranks:
+def join(meeting: Meeting, env: MutableMapping[str, str], device: torch.device) -> tuple[Ranks, list[peers.Place]]:
     """Wait until all ranks have come and can talk to each other, and make torch's process groups.
+
+    Returns:
+        The ranks as one, and the places where they are.
 
     Raises:
         WorldError: some rank did not come, or cannot reach its neighbour; names it, its host and the address.
     """
     world = meeting.world
+    places = [meeting.place]
     if world.size > 1:
         places = peers.gather(meeting.store, world, meeting.place, meeting.seconds, lambda: _wrong_master(world, env))
         if world.rank == 0:
@@ -242,7 +246,7 @@ def join(meeting: Meeting, env: MutableMapping[str, str], device: torch.device) 
     )
     group = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT) if device.type == "cuda" else dist.group.WORLD
     assert group is not None
-    return Ranks(world, group)
+    return Ranks(world, group), places
 
 
 def connect_seconds(env: Mapping[str, str]) -> float:

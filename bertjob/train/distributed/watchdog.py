@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from bertjob.errors import REQUEUE_EXIT_CODE
 from bertjob.train.distributed.departure import LOST_PEER, TERMINATED, Departure, Notices, leave_note, take_note
+from bertjob.train.distributed.pulse import LOOK_SECONDS, Pulse
 from bertjob.train.distributed.signals import StopSignals
 
 _POLL_SECONDS = 0.5
@@ -47,7 +48,9 @@ class Watch:
         self._notices: Notices | None = None
         self._met = note is None
         self._deferred = False
-        self._over = threading.Event()
+        self._pulse: Pulse | None = None
+        self._beats, self._next_beat = 0, 0.0
+        self._over, self._parted = threading.Event(), threading.Event()
         self._departing = threading.Lock()
         threading.Thread(target=self._run, name="watch", daemon=True).start()
 
@@ -60,9 +63,17 @@ class Watch:
         """Watch the other ranks as well, if there are any."""
         self._notices = notices
 
-    def met(self) -> None:
-        """All ranks have come."""
+    def met(self, pulse: Pulse | None) -> None:
+        """All ranks have come; from now on their signs of life are looked at."""
+        self._pulse = pulse
         self._met = True
+
+    def lost(self, line: str) -> NoReturn:
+        """Other ranks are not heard of any more: leave, so that the run may start again."""
+        own = Departure(REQUEUE_EXIT_CODE, self._who, line, silent=True)
+        # The board may be what cannot be reached, and then it does not answer.
+        threading.Timer(_FAREWELL_SECONDS, self._leave, [own, False]).start()
+        self._leave(self._announce(own))
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
@@ -76,8 +87,14 @@ class Watch:
         self._deferred = False
 
     def stop(self) -> None:
-        """Watch no more: the ranks end in good order."""
+        """Leave no more: the ranks end in good order. They still show each other that they live."""
         self._over.set()
+
+    def parted(self) -> None:
+        """All ranks have come to their end."""
+        self._parted.set()
+        if self._pulse is not None:
+            self._pulse.stop()
 
     def depart(self, code: int, line: str) -> NoReturn:
         """End this process, and with it the run; if another rank announced its departure before, for that reason."""
@@ -88,13 +105,30 @@ class Watch:
         self._leave(self._announce(Departure(code, self._who, line)))
 
     def _run(self) -> None:
-        while not self._over.is_set():
+        while not self._parted.is_set():
             signal = self._signals.wait(_POLL_SECONDS)
-            departure = self._announced()
+            departure = self._announced() or self._beat()
             if departure is None and signal and not self._deferred and not self._over.is_set():
                 departure = self._told_by(signal)
             if departure is not None and not self._over.is_set():
                 self._leave(departure)
+
+    def _beat(self) -> Departure | None:
+        """Show that this rank lives, and read what others have shown; the board answers this very thread."""
+        if self._notices is None or self._pulse is None:
+            return None
+        self._pulse.answered()
+        if time.monotonic() < self._next_beat:
+            return None
+        self._next_beat = time.monotonic() + LOOK_SECONDS
+        try:
+            self._beats += 1
+            self._notices.beat(self._beats)
+            if not self._who:
+                self._pulse.read(self._notices.beats())
+        except RuntimeError:
+            return Departure(1, self._who, _RANK_0_IS_GONE)
+        return None
 
     def _told_by(self, signal: str) -> Departure:
         """What a signal outside of the loop means.
@@ -116,7 +150,7 @@ class Watch:
         try:
             return self._notices.announce(own)
         except RuntimeError:  # nobody can read it; a signal comes from the launcher then, as rank 0 was killed
-            told = own.failed and not own.line.startswith(LOST_PEER)
+            told = own.silent or (own.failed and not own.line.startswith(LOST_PEER))
             return own if told else Departure(1, self._who, _RANK_0_IS_GONE)
 
     def _announced(self) -> Departure | None:
@@ -127,12 +161,12 @@ class Watch:
         except RuntimeError:
             return Departure(1, self._who, _RANK_0_IS_GONE)
 
-    def _leave(self, departure: Departure) -> NoReturn:
+    def _leave(self, departure: Departure, farewell: bool = True) -> NoReturn:
         self._departing.acquire()  # for good: one thread is enough to end a process
         try:
             silent: list[str] = []
             with contextlib.suppress(RuntimeError):
-                if self._notices is not None:
+                if self._notices is not None and farewell:
                     silent = self._notices.leave(_FAREWELL_SECONDS)
             departure = _judged(departure, silent)
             self._tell(departure, silent)

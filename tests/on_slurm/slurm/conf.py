@@ -11,6 +11,10 @@ REQUEUE_SECONDS = 5
 """cred_expire: the life of a credential, and so the time a requeued job waits before it may start again."""
 
 
+FABRIC_SUFFIX = "f"
+"""Makes a node's name its name on the fabric."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What a cluster looks like.
@@ -30,6 +34,11 @@ class Shape:
     nodes: int = 4
     cpus: int = 12
     extra: tuple[str, ...] = ()
+
+    def fabric_address(self, node: int) -> str:
+        """Address of a node on the fabric, where there is one (Lab.fabric)."""
+        network, _, slot = self.subnet.rpartition(".")
+        return f"{network.partition('.')[0]}.85.{slot}.{10 + node}"
 
     @property
     def etc(self) -> Path:
@@ -81,6 +90,7 @@ def _hosts(shape: Shape, machine: str) -> str:
     for node in range(shape.nodes + 1):
         # The mapped address: torch's rendezvous looks it up and warns if it has no name.
         lines += [f"{prefix}{shape.address(node)} {shape.host(node)}" for prefix in ("", "::ffff:")]
+        lines += [f"{shape.fabric_address(node)} {shape.host(node)}{FABRIC_SUFFIX}"]
     return "\n".join(lines) + "\n"
 
 

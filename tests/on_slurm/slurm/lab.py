@@ -167,6 +167,29 @@ class Lab:
                     found[int(process.name)] = (process / "cmdline").read_bytes().decode().split("\0")
         return found
 
+    @contextlib.contextmanager
+    def fabric(self) -> Iterator[None]:
+        """Inside, the nodes have a second network, eth1, which carries nothing of Slurm's."""
+        bridge = f"{self.shape.name}fb"
+        _ip("link", "add", bridge, "type", "bridge", "forward_delay", "0")
+        try:
+            _ip("link", "set", bridge, "up")
+            for node in self.nodes:
+                namespace, cable = f"{self.shape.name}-{node}", self._cable(node)
+                _ip("link", "add", cable, "type", "veth", "peer", "name", "eth1", "netns", namespace)
+                _ip("link", "set", cable, "master", bridge, "up")
+                _ip("-n", namespace, "addr", "add", f"{self.shape.fabric_address(node)}/24", "dev", "eth1")
+                _ip("-n", namespace, "link", "set", "eth1", "up")
+            yield
+        finally:
+            for node in self.nodes:
+                subprocess.run(["ip", "link", "del", self._cable(node)], capture_output=True, check=False)
+            subprocess.run(["ip", "link", "del", bridge], capture_output=True, check=False)
+
+    def pull(self, node: int, *, plugged: bool = False) -> None:
+        """Pull the cable of a node's fabric, or plug it in again: packets get lost, and nobody is told."""
+        _ip("link", "set", self._cable(node), "up" if plugged else "down")
+
     def limit(self, mbits: int | None) -> None:
         """Let the link of each node carry so many 10^6 bits a second in each direction; None: as many as it can."""
         rate = ("tbf", "rate", f"{mbits}mbit", "burst", "256kb", "latency", "50ms")
@@ -200,6 +223,9 @@ class Lab:
 
     def _veth(self, node: int) -> str:
         return f"{self.shape.name}v{node}"
+
+    def _cable(self, node: int) -> str:
+        return f"{self.shape.name}f{node}"
 
     def _pidfile(self, node: int) -> Path:
         return self.shape.run / f"node-{node}.pid"
