@@ -12,6 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from bertjob.formats.squad import SquadSet, read_squad
 
+pytest_plugins = ["faults_table"]
 _CLUSTER = "tests/on_slurm/"
 # Workers and the ranks they start share the cores: a thread that waits must not keep one from the others.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

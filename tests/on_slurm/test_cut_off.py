@@ -30,6 +30,12 @@ def fabric(cluster: Lab) -> Iterator[Lab]:
         yield cluster
 
 
+@pytest.mark.fault(
+    "node {node} cut off the fabric, store on the network of {store}, by {launcher}",
+    survived="goes on by itself",
+    lost="steps since the checkpoint, computed again",
+    reported="which ranks have not been heard of for 60 s",
+)
 @pytest.mark.parametrize(
     ("launcher", "store", "node"),
     [

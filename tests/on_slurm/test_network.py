@@ -62,6 +62,12 @@ def listeners(process: int, port: int) -> list[str]:
     return found
 
 
+@pytest.mark.fault(
+    "stranger on another node, by {launcher}",
+    survived="undisturbed",
+    lost="nothing",
+    reported="a warning of a stranger",
+)
 @pytest.mark.parametrize(
     "launcher",
     ["srun", *(pytest.param(name, marks=pytest.mark.faults) for name in ("torchrun", "openmpi", "deepspeed"))],

@@ -85,6 +85,12 @@ def assert_reported(bertjob: Face, run: RunDir, job_id: str, reason: str) -> Non
     assert restarts(job_id) == 0
 
 
+@pytest.mark.fault(
+    "{victim} killed, by {launcher}",
+    survived="by the command that status names",
+    lost="steps since the checkpoint",
+    reported="failed: who was killed, by which signal",
+)
 @pytest.mark.parametrize(
     ("launcher", "victim"), [*KINDS, *(pytest.param(*one, marks=pytest.mark.faults) for one in REST)]
 )
@@ -186,6 +192,12 @@ OTHERS = [
 ]
 
 
+@pytest.mark.fault(
+    "image of {engine}: {fault}",
+    survived="once the image is right",
+    lost="nothing",
+    reported="failed: what is wrong with the image",
+)
 @pytest.mark.parametrize(
     ("engine", "fault"), [*IMAGES, *(pytest.param(*one, marks=pytest.mark.faults) for one in OTHERS)]
 )

@@ -115,6 +115,12 @@ KINDS = [("requeue", "srun"), ("requeuehold", "openmpi"), ("grace 0", "torchrun"
 REST = [(fault, launcher) for fault in FAULTS for launcher in SITES if (fault, launcher) not in KINDS]
 
 
+@pytest.mark.fault(
+    "{fault} of a job, by {launcher}",
+    survived="goes on by itself",
+    lost="nothing",
+    reported="completed, with its restarts",
+)
 @pytest.mark.parametrize(
     ("fault", "launcher"), [*KINDS, *(pytest.param(*one, marks=pytest.mark.faults) for one in REST)]
 )
@@ -124,6 +130,12 @@ def test_a_job_that_slurm_takes_back_finishes(
     survives(bertjob, graced, tiny(STEPS), bertjob.site("site", **SITES[launcher]), fault)
 
 
+@pytest.mark.fault(
+    "{fault} of a job in {engine}",
+    survived="goes on by itself",
+    lost="nothing",
+    reported="completed, with its restarts",
+)
 @pytest.mark.faults
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("engine", ENGINES)
@@ -136,6 +148,9 @@ def test_a_job_in_containers_that_slurm_takes_back_finishes(
     )
 
 
+@pytest.mark.fault(
+    "requeue of the first job of a chain", survived="both end", lost="nothing", reported="completed, both"
+)
 def test_a_chain_whose_first_job_is_requeued_goes_on(bertjob: Face, tiny: Tiny, cluster: Lab) -> None:
     site, job = bertjob.site("site"), tiny(STEPS)
     second = bertjob.folder / "second.yaml"

@@ -65,6 +65,12 @@ def test_features_without_room_name_the_folder(tmp_path: Path, small_disk: Disk)
 
 
 @pytest.mark.faults
+@pytest.mark.fault(
+    "disk full but for {kib} KiB, {backend}",
+    survived="once there is room",
+    lost="nothing",
+    reported="what cannot be written, in the state",
+)
 @pytest.mark.parametrize("kib", [0, 1, 4, 8, 12, 16, 24, 32, 64, 128, 256, 400, 500, 600, 700, 800, 1200])
 @pytest.mark.parametrize("backend", ["torch", "deepspeed"])
 def test_whatever_room_is_left_at_the_start_the_state_says_what_was_missing(

@@ -19,6 +19,12 @@ KINDS = [("torch", phase, victim) for phase in PHASES for victim in (0, 1)]
 REST = [("deepspeed", phase, victim) for phase in PHASES for victim in (0, 1)] + KINDS * 6
 
 
+@pytest.mark.fault(
+    "rank {victim} killed while {phase}, {backend}",
+    survived="started again",
+    lost="steps since the checkpoint",
+    reported="failed: which rank is gone",
+)
 @pytest.mark.parametrize(
     ("backend", "phase", "victim"), [*KINDS, *(pytest.param(*one, marks=pytest.mark.faults) for one in REST)]
 )

@@ -76,6 +76,12 @@ def test_those_that_are_lost_are_named(ranks: list[int], line: str) -> None:
     assert pulse.lost(ranks, ["n0", "n1", "n1", "n2"]) == line + reason
 
 
+@pytest.mark.fault(
+    "rank {stopped} stopped by SIGSTOP",
+    survived="started again",
+    lost="steps since the checkpoint",
+    reported="which rank has not been heard of",
+)
 @pytest.mark.parametrize("stopped", [0, 1])
 def test_the_others_leave_a_rank_that_is_stopped_and_the_run_is_to_start_again(tmp_path: Path, stopped: int) -> None:
     run = make_run(tmp_path / "run", train__max_steps=1000)
@@ -95,6 +101,7 @@ def test_the_others_leave_a_rank_that_is_stopped_and_the_run_is_to_start_again(t
         assert line in state(run)["error"]
 
 
+@pytest.mark.fault("all ranks stopped for a while", survived="goes on", lost="nothing", reported="nothing")
 def test_ranks_that_were_stopped_together_have_missed_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", train__max_steps=60)
     ranks = start(run, 2, fault=run_faults.quick_pulse)

@@ -74,6 +74,12 @@ def test_a_run_with_a_stranger_stops_resumes_and_ends_bitwise_like_one_without(u
 
 
 @pytest.mark.faults
+@pytest.mark.fault(
+    "stranger: {deed}, {backend}, with a stop and resume: {stop}",
+    survived="undisturbed, bitwise",
+    lost="nothing",
+    reported="a warning of a stranger",
+)
 @pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
 @pytest.mark.parametrize("stop", [False, True])
 @pytest.mark.parametrize("backend", ["torch", "deepspeed"])

@@ -1,0 +1,16 @@
+"""The table of faults: its rows are kept from run to run."""
+
+from pathlib import Path
+
+from faults_table import kept, row, table
+
+
+def test_rows_of_tests_that_did_not_run_stay(tmp_path: Path) -> None:
+    file = tmp_path / "faults.md"
+    first = {"a fault": row("a fault", "yes", "nothing", "its name | more", "3 s")}
+    file.write_text("# Faults\n\n" + table(first))
+    assert kept(file) == first
+    newer = kept(file) | {"another": row("another", "**failed**", "**failed**", "**failed**", "1 s")}
+    file.write_text("# Faults\n\n" + table(newer))
+    assert kept(file) == newer
+    assert kept(tmp_path / "none.md") == {}
