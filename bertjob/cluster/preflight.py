@@ -3,18 +3,12 @@
 import json
 import math
 import os
-import socket
 import sys
-import time
 from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from bertjob.cluster import scheduler
 from bertjob.cluster.process import ask
-from bertjob.cluster.runs import catalog
-from bertjob.cluster.runs.outcome import word
-from bertjob.cluster.scheduler_answers import LIVE
 from bertjob.config.checks import kernel
 from bertjob.config.checks.compression import freeze_problem
 from bertjob.config.job import Job
@@ -35,7 +29,6 @@ from bertjob.launch.plan import Plan
 from bertjob.launch.problems import Problem, overlay_command, refuse_problems
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.resume import command, differences
-from bertjob.rundir.state import read_state
 
 
 def check_image(plan: Plan) -> None:
@@ -155,28 +148,6 @@ def check_kernel(plan: Plan) -> None:
         return  # it has none, or the training says what is wrong with it
     if isinstance(config, dict) and (wrong := kernel.mismatch(plan.job.model.kernel, config, place)):
         raise PreflightError(f"model.init: {wrong}")
-
-
-def check_over(run_dir: RunDir) -> None:
-    """No job is at work in a run directory: two would overwrite each other's checkpoints.
-
-    Raises:
-        PreflightError: one is; says which.
-    """
-    run = catalog.read(run_dir)
-    if run is None:
-        return
-    stands = word(run, scheduler.ask([run]).job(run), read_state(run_dir.state), time.time())
-    if stands not in LIVE:
-        return
-    said = run.submission
-    if run.scheduler.queues:
-        raise PreflightError(f"{run.path}: its job {said.job_id} is still {stands}; cancel it or wait for it")
-    if said.host == socket.gethostname():
-        raise PreflightError(f"{run.path}: is still running here as process {said.pid}")
-    raise PreflightError(
-        f"{run.path}: is still running on {said.host}; stop it there, or wait two minutes if it was killed"
-    )
 
 
 def check_continues(plan: Plan, run_dir: RunDir) -> None:

@@ -7,13 +7,13 @@ from bertjob.config.job import Family, Job
 from bertjob.config.registry.launchers import TORCH, family_of
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, parse
-from bertjob.rundir.world import FAST_FABRIC, JOB_ID, PLANNED_WORLD
+from bertjob.rundir.world import FAST_FABRIC, FORMER_LEASE, JOB_ID, PLANNED_WORLD, RESTART
 
 MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT")
 """Where the ranks meet; torch.distributed's names."""
 RANK = tuple(filter(None, (TORCH.rank, TORCH.local_rank, TORCH.size, TORCH.local_size)))
 """What tells a rank its place; torchrun's names."""
-OWN = (*MEETING_POINT, PLANNED_WORLD, JOB_ID)
+OWN = (*MEETING_POINT, PLANNED_WORLD, JOB_ID, RESTART, FORMER_LEASE)
 """Variables that the script makes for the ranks."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -57,13 +57,13 @@ _LONGEST = 1 << 14
 """Bytes; a heartbeat has some hundreds."""
 
 
-def write_state(path: Path, state: RunState) -> None:
-    """Write or replace the heartbeat.
+def write_state(path: Path, state: RunState, check: atomic.Check = atomic.unchecked) -> None:
+    """Write or replace the heartbeat, unless `check` raises.
 
     Raises:
         OSError: it cannot be written.
     """
-    atomic.write_bytes(path, msgspec.json.encode(state) + b"\n")
+    atomic.write_bytes(path, msgspec.json.encode(state) + b"\n", check=check)
 
 
 def read_state(path: Path | str) -> RunState | None:

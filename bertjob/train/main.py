@@ -15,8 +15,9 @@ from bertjob.config.job import Job
 from bertjob.config.load import read_job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS
-from bertjob.errors import BertjobError
+from bertjob.errors import BertjobError, PreflightError
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.world import World, check_world, world_from
 from bertjob.train.context import Start, Work
 from bertjob.train.device import choose_device, device_name
@@ -24,6 +25,7 @@ from bertjob.train.distributed import mpi, rendezvous, transport
 from bertjob.train.distributed.departure import LOST_PEER, Departure
 from bertjob.train.distributed.signals import StopSignals
 from bertjob.train.distributed.watchdog import Watch
+from bertjob.train.keeper import Keeper, restart, take
 from bertjob.train.reporting.log_files import OWN_FILE_ONLY, Logs, job_id, open_logs
 from bertjob.train.reporting.report import Report
 from bertjob.version import __version__
@@ -39,15 +41,16 @@ def main(path: Path, signals: StopSignals) -> int:
     run_dir = RunDir(path.absolute().parent)
     try:
         world = world_from(os.environ)
+        held = HeldRun(run_dir)
         logs = open_logs(run_dir, world, os.environ)
     except BertjobError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    report = Report(run_dir, world, job_id(os.environ))
-    note = run_dir.departure(job_id(os.environ)) if world.size > 1 else None
-    watch = Watch(signals, logs.who, functools.partial(_tell, logs, report), note)
+    report = Report(held, world, job_id(os.environ))
+    note = run_dir.departure(job_id(os.environ), restart(os.environ)) if world.size > 1 else None
+    watch = Watch(signals, logs.who, functools.partial(_tell, logs, held, report), note)
     try:
-        return _run(path, run_dir, world, watch, report)
+        return _run(path, held, world, watch, report)
     except BertjobError as error:
         report.refuse()
         watch.depart(error.exit_code, str(error))
@@ -56,7 +59,11 @@ def main(path: Path, signals: StopSignals) -> int:
         watch.depart(1, f"{LOST_PEER if _is_lost_peer(error) else _first_line(error)} (traceback in {logs.path})")
 
 
-def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report) -> int:
+def _run(path: Path, held: HeldRun, world: World, watch: Watch, report: Report) -> int:
+    keeping, run_dir = Keeper(held, watch), held.run_dir
+    if world.rank == 0:
+        _take(held, world)
+        keeping.start()
     job = read_job(path)
     work = _work(job)
     finished = world.rank == 0 and work.is_finished(run_dir, job)
@@ -78,7 +85,7 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
         report.fear(mpi.FEAR)
         library = mpi.join(world, os.environ)
         report.fear("")
-    start = Start(job, run_dir, ranks, device, here, watch, report, library)
+    start = Start(job, run_dir, ranks, device, here, watch, keeping, report, library)
     if ranks.from_first(lambda: finished):
         report.still_done()
         if ranks.first:
@@ -94,9 +101,20 @@ def _work(job: Job) -> Work:
     return cast("Work", load_code("bertjob.train.trainer:TRAINING" if row.trains else row.code))
 
 
-def _tell(logs: Logs, report: Report, departure: Departure, silent: list[str]) -> None:
-    """Say why the run ends early: in the job's log by the rank that ends it, in the state by rank 0."""
-    extra = None if departure.who == logs.who else OWN_FILE_ONLY
+def _take(held: HeldRun, world: World) -> None:
+    try:
+        take(held, job_id(os.environ), os.environ)
+    except PreflightError:  # singletons are refused as well, for which there is a better reason
+        check_world(world, os.environ)
+        raise
+
+
+def _tell(logs: Logs, held: HeldRun, report: Report, departure: Departure, silent: list[str]) -> None:
+    """Say why the run ends early: in the job's log by the rank that ends it, in the state by rank 0.
+
+    A start that was replaced says it in its own file only: the job's log may be the next start's as well.
+    """
+    extra = None if departure.who == logs.who and not held.lost else OWN_FILE_ONLY
     _LOG.log(logging.ERROR if departure.failed else logging.WARNING, "%s", departure.line, extra=extra)
     cause = str(departure)
     if silent and departure.line.startswith(LOST_PEER):

@@ -11,6 +11,7 @@ unset RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE
 
 # Each start makes a new run directory. BERTJOB_RUN_DIR=/path goes on in an old one.
 RUN=${BERTJOB_RUN_DIR:-$PWD/runs/squad-$(date +%Y%m%d-%H%M%S)-$$}
+former=${BERTJOB_FORMER_LEASE:-} # of `bertjob run`, which holds the lease of the run directory for rank 0
 mkdir -p "$RUN/logs"
 [ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << 'END_OF_JOB'
 name: squad
@@ -60,6 +61,7 @@ while (: < "/dev/tcp/localhost/$MASTER_PORT") 2> /dev/null; do MASTER_PORT=$((MA
 export MASTER_ADDR MASTER_PORT
 # Each rank reads its place inside the step, and stops when its world is not the planned one.
 export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
+export BERTJOB_RESTART=0 BERTJOB_FORMER_LEASE="$former"
 
 # One process a rank, started here.
 ranks=()

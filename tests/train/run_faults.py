@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bertjob.config.job import Job
 from bertjob.config.registry.tasks import TASKS
-from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
 from bertjob.train.data.batch import Batch
 from bertjob.train.distributed import transport
 from bertjob.train.distributed.ranks import Ranks
@@ -30,7 +30,7 @@ class _SlowAnswers(SquadTask):
 
 class _SlowFeatures(SquadTask):
     @classmethod
-    def from_job(cls, job: Job, run_dir: RunDir, ranks: Ranks, device: object) -> SquadTask:
+    def from_job(cls, job: Job, held: HeldRun, ranks: Ranks, device: object) -> SquadTask:
         if ranks.first:
             time.sleep(60)
         ranks.barrier()

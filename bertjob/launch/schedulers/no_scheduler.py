@@ -33,6 +33,9 @@ def new_run(job_name: str) -> tuple[str, str]:
     return "Each start makes a new run directory.", f"$PWD/runs/{job_name}-$(date +%Y%m%d-%H%M%S)-$$"
 
 
+LEASE = "former=${BERTJOB_FORMER_LEASE:-} # of `bertjob run`, which holds the lease of the run directory for rank 0"
+"""Rank 0 sees by itself whether another run is at work here."""
+
 SIGNALS = r"""
 # USR1, TERM and ^C reach the ranks as USR1, at which they write a checkpoint and end with 85; at TERM, mpirun would
 # kill them. bash runs a trap only between commands, hence & and wait.

@@ -60,7 +60,7 @@ def open_logs(run_dir: RunDir, world: World, env: Mapping[str, str]) -> Logs:
     who = f"rank {world.rank} ({socket.gethostname()})" if world.rank else ""
     path = run_dir.log(job_id(env), world.rank)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)  # the run directory itself must be there
         own = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise BertjobError(f"{path}: the log cannot be written: {error.strerror}") from None

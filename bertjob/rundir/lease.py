@@ -1,0 +1,243 @@
+"""lease.json: which start of a run may write into its directory.
+
+Slurm may start a job anew while ranks of the start before are alive, as on a node whose daemon was lost; and people
+start a run twice. Rank 0 of each start takes the lease before it writes anything, and compares it before each write:
+whoever took it last may write, and nobody else. Clocks of machines differ, so a holder shows that it lives by touching
+the file, and others look for changes, not for times.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from bertjob.rundir import atomic
+from bertjob.rundir.directory import RunDir
+
+BEAT_S = 10.0
+"""Seconds between two touches of a holder that lives."""
+SILENT_S = 35.0
+"""Seconds without a touch after which a holder is over that nobody can ask about."""
+_TURN = ".lease.turn"
+_TURN_S = 5.0
+"""Seconds after which a turn, which takes milliseconds, belongs to a process that was killed in it."""
+_LONGEST = 1 << 12
+"""Bytes; a lease has some hundreds."""
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """The token of one start: the content of lease.json. The job script reads the first three fields as they stand."""
+
+    job_id: str
+    """The scheduler's id; ``local`` without a scheduler; empty while a job is being submitted."""
+    restart: int = 0
+    """How often the scheduler had started the job before."""
+    nonce: str
+    """Tells this start from all others."""
+    host: str
+    time: float
+    """Seconds since the epoch when it took the lease, for people to read."""
+    pid: int = 0
+    """The process that writes; 0: a job that waits in a queue."""
+    machine: str = ""
+    """Where that number means something: the kernel's boot id, and the pid namespace."""
+    born: int = 0
+    """When the process started, in clock ticks since boot: numbers of processes are used again."""
+    given: str = ""
+    """Nonce of the holder that started this one: ``bertjob run`` holds the lease until rank 0 takes it."""
+    ended: bool = False
+    """The start is over and has given the lease up."""
+
+    def __str__(self) -> str:
+        """E.g. ``job 17 (start 2 on nid00001, process 4242, since 2026-11-20 10:15:00)``."""
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.time))
+        start = f"start {self.restart} on" if self.restart else "on"
+        process = f", process {self.pid}" if self.pid else ""
+        return f"{self.name} ({start} {self.host}{process}, since {since})"
+
+    @property
+    def name(self) -> str:
+        """The first words of that."""
+        names = {"local": "a local run", "": "a submission"}
+        return names.get(self.job_id, f"job {self.job_id}")
+
+
+_DECODER = msgspec.json.Decoder(Holder)
+
+
+def of_this_process(job_id: str, restart: int = 0) -> Holder:
+    """The token of a start whose writer is this process."""
+    pid = os.getpid()
+    born = _born(pid)
+    return Holder(
+        job_id=job_id,
+        restart=restart,
+        nonce=secrets.token_hex(8),
+        host=socket.gethostname(),
+        time=time.time(),
+        pid=pid,
+        machine=_machine(),
+        born=0 if born is None else born,
+    )
+
+
+def of_waiting_job(job_id: str) -> Holder:
+    """The token of a job that was submitted from here, and waits for its first start."""
+    return Holder(job_id=job_id, nonce=secrets.token_hex(8), host=socket.gethostname(), time=time.time())
+
+
+def read(run_dir: RunDir) -> Holder | None:
+    """Who holds the lease; None where nobody has taken it yet, or the file is damaged.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return _read(run_dir.lease)
+    except OSError as error:
+        if error.errno != errno.ESTALE:  # NFS: replaced between finding it and opening it
+            raise
+        return _read(run_dir.lease)
+
+
+def _read(path: Path) -> Holder | None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        return _DECODER.decode(os.read(handle, _LONGEST))
+    except msgspec.DecodeError:
+        return None
+    finally:
+        os.close(handle)
+
+
+def replace(run_dir: RunDir, former: Holder | None, own: Holder) -> bool:
+    """Put `own` in the place of `former`; False where another one is there by now. Of several callers one succeeds.
+
+    Raises:
+        OSError: the lease cannot be read or written.
+    """
+    with _turn(run_dir.path):
+        found = read(run_dir)
+        if (found and found.nonce) != (former and former.nonce):
+            return False
+        _write(run_dir, own)
+        return True
+
+
+def _write(run_dir: RunDir, holder: Holder) -> None:
+    atomic.write_bytes(run_dir.lease, msgspec.json.encode(holder) + b"\n")
+
+
+def put_back(run_dir: RunDir, own: Holder, former: Holder | None) -> None:
+    """Restore what `own` has replaced, unless another one has taken over: the start did not come about.
+
+    Raises:
+        OSError: the lease cannot be read or written.
+    """
+    with _turn(run_dir.path):
+        found = read(run_dir)
+        if found is None or found.nonce != own.nonce:
+            return
+        if former is None:
+            run_dir.lease.unlink()
+        else:
+            _write(run_dir, former)
+
+
+def end(run_dir: RunDir, own: Holder) -> None:
+    """Give up what is held by a start, or by the rank that it has started.
+
+    Raises:
+        OSError: the lease cannot be read or written.
+    """
+    with _turn(run_dir.path):
+        found = read(run_dir)
+        if found is not None and belongs(found, own):
+            _write(run_dir, msgspec.structs.replace(found, ended=True))
+
+
+def belongs(found: Holder, own: Holder) -> bool:
+    """Whether a holder is `own`, or the rank that it has started."""
+    return own.nonce in (found.nonce, found.given)
+
+
+def lives(holder: Holder) -> bool | None:
+    """Whether the writing process of a holder is at work; None: it cannot be seen from here."""
+    if not holder.pid or not holder.machine or holder.machine != _machine():
+        return None
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, whose facts may be hidden
+        return None
+    return _born(holder.pid) == holder.born
+
+
+def is_silent(run_dir: RunDir, seconds: float = SILENT_S) -> bool:
+    """Watch whether the lease is touched or replaced; True when it was neither within `seconds`."""
+    first, deadline = _touched(run_dir.lease), time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.2)
+        if _touched(run_dir.lease) != first:
+            return False
+    return True
+
+
+def _touched(path: Path) -> tuple[int, int] | None:
+    """Changes whenever the holder touches the lease, or another one takes it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)  # that is when NFS looks
+        try:
+            status = os.fstat(handle)
+            return status.st_ino, status.st_mtime_ns
+        finally:
+            os.close(handle)
+    return None
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """One process at a time, on all machines that see the folder: O_EXCL holds on NFS, too, locks do not everywhere."""
+    path, seen, deadline = folder / _TURN, None, 0.0
+    while True:
+        with contextlib.suppress(FileExistsError):
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            break
+        if (found := _touched(path)) != seen:
+            seen, deadline = found, time.monotonic() + _TURN_S
+        elif time.monotonic() > deadline:
+            with atomic.beside(path) as aside, contextlib.suppress(FileNotFoundError):  # another one was faster
+                path.rename(aside)
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(handle)):  # else it was taken for that of a killed process
+                path.unlink()
+        os.close(handle)
+
+
+def _machine() -> str:
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115  # it leads nowhere
+    return ""
+
+
+def _born(pid: int) -> int | None:
+    """When a process started (man 5 proc: field 22 of stat); None where there is none, or only what is left of one."""
+    with contextlib.suppress(OSError):
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        return None if state in "ZX" else int(rest[18])
+    return None
