@@ -4,6 +4,7 @@
     ├── SpecError           2  a job, site or option is wrong: says file, line, key and what would be right
     ├── PreflightError      3  the job is well formed but would not work here: says what and the remedy
     ├── SchedulerError      4  the scheduler refused, or does not answer
+    │   └── UncertainError  4  it may have taken the job all the same
     ├── DataError           1  a data or model file is missing, broken or not what it claims to be
     ├── WorldError          1  the ranks that started are not the ranks that were planned
     ├── CheckpointError     1  a checkpoint cannot be written or read
@@ -43,6 +44,10 @@ class SchedulerError(BertjobError):
     """The scheduler refused the request, or cannot be reached."""
 
     exit_code = 4
+
+
+class UncertainError(SchedulerError):
+    """The scheduler did not answer, and may have taken the job all the same: nothing of it may be removed."""
 
 
 class DataError(BertjobError):

@@ -1,4 +1,4 @@
-"""Phrases that many messages have: counted things, and the name that a mistyped one probably meant."""
+"""Phrases that many messages have: counted things, an error in one line, and what a mistyped name probably meant."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,11 @@ from collections.abc import Iterable
 def counted(number: int, noun: str) -> str:
     """The number with its noun, whose plural ends in s: ``1 rank``, ``0 ranks``."""
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that says something, or its kind where there is none."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

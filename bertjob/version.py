@@ -1,3 +1,3 @@
-"""The version, apart from everything else: every room may read it, and packaging does."""
+"""The version, apart from everything else: every package may read it, and packaging does."""
 
 __version__ = "0.1.0"

@@ -36,6 +36,7 @@ class Module:
     path: Path
     lines: int
     importers: frozenset[str]
+    in_a_row: bool
 
     @property
     def name(self) -> str:
@@ -49,8 +50,8 @@ class Module:
 
     @property
     def is_entry(self) -> bool:
-        """Whether people or other programs reach it by its name: packages, verbs, programs, the public API."""
-        return self.is_verb or self.path.name in ("__init__.py", "__main__.py", "api.py")
+        """Whether something reaches it by its name: a row of a table, people, or programs."""
+        return self.in_a_row or self.is_verb or self.path.name in ("__init__.py", "__main__.py", "api.py")
 
     @property
     def is_verb(self) -> bool:
@@ -61,10 +62,10 @@ class Module:
 def modules() -> tuple[Module, ...]:
     """All modules that count: not the `__init__.py` files that only mark a package."""
     paths = sorted(PACKAGE.rglob("*.py"))
-    importers = _importers(paths)
+    importers, in_rows = _importers(paths)
     counted = ((path, len(path.read_text().splitlines())) for path in paths)
     return tuple(
-        Module(path, lines, frozenset(importers[_dotted(path)]))
+        Module(path, lines, frozenset(importers[_dotted(path)]), _dotted(path) in in_rows)
         for path, lines in counted
         if path.name != "__init__.py" or lines > _MARKER
     )
@@ -114,10 +115,11 @@ def _dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _importers(paths: list[Path]) -> dict[str, set[str]]:
-    """The modules that import each module, anywhere in their text."""
+def _importers(paths: list[Path]) -> tuple[dict[str, set[str]], set[str]]:
+    """The modules that import each module, anywhere in their text; and those that a row names as "module:function"."""
     known = {_dotted(path) for path in paths}
     found: dict[str, set[str]] = defaultdict(set)
+    in_rows: set[str] = set()
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module in known:
@@ -128,7 +130,8 @@ def _importers(paths: list[Path]) -> dict[str, set[str]]:
                 module = node.value.partition(":")[0]
                 if module in known:
                     found[module].add(_dotted(path))
-    return found
+                    in_rows |= {module} if ":" in node.value else set()
+    return found, in_rows
 
 
 def main() -> None:

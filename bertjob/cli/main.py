@@ -13,6 +13,9 @@ from bertjob.errors import BertjobError
 from bertjob.text import did_you_mean
 from bertjob.version import __version__
 
+_NO_ARGUMENTS: tuple[type[click.UsageError], ...] = tuple(
+    filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)])  # since click 8.2; before, click printed it
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -58,6 +61,9 @@ def main() -> NoReturn:
         sys.stdout.flush()
     except BertjobError as error:
         code = _fail(str(error), error.exit_code)
+    except _NO_ARGUMENTS as error:  # click's way to show the help
+        click.echo(error.format_message(), err=True)
+        code = 2
     except click.UsageError as error:
         where = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         code = _fail(_one_line(error).rstrip(".") + where, 2)

@@ -21,6 +21,21 @@ from bertjob.launch.plan import Plan, plan
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+SMOKE = "smoke"
+"""The job that proves a launch; doctor examines it where no job is named."""
+SITE_VARIABLE = "BERTJOB_SITE"
+"""Environment variable that names the site of submit and script where no --site is given; `run` means this machine."""
+_RESOURCES = (
+    ("-N", "--nodes", "nodes", int, "Nodes."),
+    (None, "--ntasks-per-node", "tasks_per_node", int, "Ranks a node."),
+    (None, "--gpus-per-node", "gpus_per_node", int, "GPUs a node."),
+    ("-c", "--cpus-per-task", "cpus_per_task", int, "CPU cores a rank."),
+    ("-t", "--time", "time", str, "Walltime, e.g. 30, 00:20:00, 1-12."),
+    ("-A", "--account", "account", str, "Account to charge."),
+    ("-p", "--partition", "partition", str, "Partition."),
+    ("-C", "--constraint", "constraint", str, "Node features."),
+)
+
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Names of runs, the newest first; folders where no run is called so."""
@@ -89,23 +104,6 @@ def _addressed(setting: str) -> tuple[str | None, str]:
     words, equals, value = setting.partition("=")
     to, colon, key = words.rpartition(":")
     return (to.strip(), f"{key}{equals}{value}") if colon else (None, setting)
-
-
-SMOKE = "smoke"
-"""The job that proves a launch; doctor examines it where no job is named."""
-SITE_VARIABLE = "BERTJOB_SITE"
-"""Environment variable that names the site of submit and script where no --site is given; `run` means this machine."""
-
-_RESOURCES = (
-    ("-N", "--nodes", "nodes", int, "Nodes."),
-    (None, "--ntasks-per-node", "tasks_per_node", int, "Ranks a node."),
-    (None, "--gpus-per-node", "gpus_per_node", int, "GPUs a node."),
-    ("-c", "--cpus-per-task", "cpus_per_task", int, "CPU cores a rank."),
-    ("-t", "--time", "time", str, "Walltime, e.g. 30, 00:20:00, 1-12."),
-    ("-A", "--account", "account", str, "Account to charge."),
-    ("-p", "--partition", "partition", str, "Partition."),
-    ("-C", "--constraint", "constraint", str, "Node features."),
-)
 
 
 class Names(click.ParamType[str]):

@@ -170,6 +170,26 @@ def showing_queue(run_dir: RunDir, job_id: str) -> Iterator[Callable[[], None]]:
         yield lambda: status.update(f"job {job_id} {_stage(run_dir)}, {time.monotonic() - begin:.0f} s")
 
 
+@contextmanager
+def showing_cancellation(grace: float) -> "Iterator[tuple[Callable[[str], None], Callable[[], None]]]":
+    """Give a function for notices, and one that says on a terminal, in one line, how long it takes.
+
+    Args:
+        grace: seconds until runs are ended without a checkpoint.
+    """
+    if not sys.stderr.isatty():
+        yield (lambda line: print(line, file=sys.stderr, flush=True)), (lambda: None)
+        return
+    from bertjob.cli.output import prose
+
+    end = time.monotonic() + grace
+    with prose().status("stops") as status:
+        yield (
+            lambda line: prose().print(line, markup=False),
+            lambda: status.update(f"stops, with {max(0.0, end - time.monotonic()):.0f} s for its checkpoint"),
+        )
+
+
 def _stage(run_dir: RunDir) -> str:
     state = read_state(run_dir.state)
     if state is not None:

@@ -18,6 +18,7 @@ from bertjob.rundir.image_contents import NEEDED, OPTIONAL, ImageFacts
 from bertjob.rundir.messages import Answer
 
 _LEAST_FOR_VALUES = 12
+_GIB = 2**30
 
 
 def names_table(described: Mapping[str, str]) -> Table:
@@ -70,9 +71,6 @@ def answer_text(answer: Answer) -> Text:
     return Text.assemble(
         ("Q  ", "bold"), (answer.question, "bold"), "\n", marked, "\n", ("A  ", "bold"), answer.answer, gold
     )
-
-
-_GIB = 2**30
 
 
 def estimate_table(job: Job, found: Estimate, nodes: int) -> Table:

@@ -1,1 +1,1 @@
-"""WHERE: the only room that starts processes and asks the scheduler."""
+"""What the login node does: the only package that starts processes and asks the scheduler."""

@@ -30,6 +30,10 @@ from bertjob.launch.problems import Problem, overlay_command, refuse_problems
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.resume import command, differences
 
+_SHOWN_DIFFERENCES = 3
+_MARGIN = 1.05
+"""Of the number of steps: what characters tell of it is good to some percent."""
+
 
 def check_image(plan: Plan) -> None:
     """The image of a plan is there, where it is a path that is seen here.
@@ -60,8 +64,14 @@ def _path(plan: Plan) -> Path | None:
 def missing_overlay(plan: Plan) -> Problem | None:
     """The problem of a plan whose `image.overlay` nobody has made yet; None where it is there, or is not seen here."""
     overlay = plan.job.image.overlay
-    folder = value(parse(overlay), os.environ) if overlay and plan.engine != "none" else None
-    if folder is None or os.path.lexists(f"{folder}/bin/python"):  # a link to the image's Python, which is not here
+    if not overlay or plan.engine == "none":
+        return None
+    folder = value(parse(overlay), os.environ)
+    if folder is None:
+        return Problem(
+            f"image.overlay: {overlay}: it names a variable that is not set here", "set it, as the site does"
+        )
+    if os.path.lexists(f"{folder}/bin/python"):  # a link to the image's Python, which is not here
         return None
     command = overlay_command(plan.job.image, plan.engine, plan.site, plan.site_given)
     return Problem(f"image.overlay: {folder}: there is no such environment", command)
@@ -73,11 +83,6 @@ def _targets(plan: Plan, shown: tuple[str, ...]) -> list[str]:
     found = binds(plan.job, plan.site, str(Path(plan.run_dir).parent), lambda path: ())
     known = (value(bind.target, os.environ) for bind in found)
     return [path for path in known if path is not None and not path.startswith(shown)]
-
-
-_SHOWN_DIFFERENCES = 3
-_MARGIN = 1.05
-"""Of the number of steps: what characters tell of it is good to some percent."""
 
 
 def check(plan: Plan, coming: Collection[str] = ()) -> None:

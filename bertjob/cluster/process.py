@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -92,6 +93,26 @@ def finish(started: Process | Reply, timeout: float) -> Reply:
         return Reply(error=f"no answer within {timeout:g} s")
     failed = started.returncode != 0
     return Reply(output, complaint, (one_line(complaint) or f"exit code {started.returncode}") if failed else "")
+
+
+@contextlib.contextmanager
+def deferred_interrupt() -> Iterator[None]:
+    """Inside, Ctrl-C waits for the end: what is being done is done, or not, and known.
+
+    Raises:
+        KeyboardInterrupt: at the end, if it came meanwhile.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals there only
+        yield
+        return
+    former = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+    if came:
+        raise KeyboardInterrupt
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bertjob.launch.pmi import offers
+
 if TYPE_CHECKING:  # the catalog reads the index of runs, which those who ask for facts need not
     from bertjob.cluster.runs.catalog import Run
 
@@ -55,6 +57,8 @@ class JobInfo(msgspec.Struct, frozen=True):
     """Why it waits or failed, in the scheduler's word, e.g. ``Resources``; empty when there is none."""
     asked: bool = True
     """Of an unknown job: the scheduler answered, and does not know it. Otherwise it could not be asked."""
+    confirmed: bool = True
+    """The queue says so. Otherwise it is the accounting's record of a live job, which may be over by now."""
     gone: bool = False
     """Of an unknown job: it certainly neither waits nor runs; only how it ended is not known."""
 
@@ -145,7 +149,7 @@ class SchedulerFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     def offers(self, kind: str) -> bool:
         """Whether ``srun --mpi=KIND`` works: ``pmix_v4`` is a ``pmix``."""
-        return any(offered == kind or offered.startswith(f"{kind}_") for offered in self.mpi_types)
+        return offers(self.mpi_types, kind)
 
     @property
     def release(self) -> tuple[int, int] | None:

@@ -10,9 +10,10 @@ from bertjob.cluster import scheduler
 from bertjob.cluster.claim import check_over, hand_on
 from bertjob.cluster.images import engine
 from bertjob.cluster.preflight import check, check_continues
+from bertjob.cluster.process import deferred_interrupt
 from bertjob.cluster.runs import catalog, create
 from bertjob.cluster.runs.catalog import Run
-from bertjob.errors import PreflightError, SchedulerError, of_job
+from bertjob.errors import PreflightError, SchedulerError, UncertainError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.problems import refuse_chain
@@ -98,10 +99,13 @@ def submit_chain(plans: Sequence[Plan]) -> list[Submitted]:
     queued: list[Submitted] = []
     try:
         for plan in plans:
-            queued.append(_queue(plan, queued[-1] if queued else None))
-    except BaseException:  # an interrupt too
+            with deferred_interrupt():
+                queued.append(_queue(plan, queued[-1] if queued else None))
+    except BaseException as error:
         if queued:
             _take_back([link.run for link in queued])
+        if isinstance(error, KeyboardInterrupt):
+            _log.warning("interrupted; cancelled: %s", ", ".join(link.job_id for link in queued) or "nothing")
         raise
     return queued
 
@@ -118,8 +122,14 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
         plan = replace(plan, options=plan.options + plan.scheduler.after(before.job_id))
         waits_for = (before.job_id, str(before.run_dir.path))
     run_dir, digest = create.of(plan), engine.digest_of(plan)
+    doubt = None
     with create.made(run_dir, create.files(plan, run_dir, digest), job_id="") as claim:
-        started = scheduler.CLIENTS[plan.site.scheduler].submit(run_dir)
+        try:
+            started = scheduler.CLIENTS[plan.site.scheduler].submit(run_dir)
+        except UncertainError as error:  # nothing is undone where a job may have begun
+            doubt = error
+    if doubt is not None:
+        raise doubt
     try:
         hand_on(run_dir, claim, started.job_id)
     except PreflightError:

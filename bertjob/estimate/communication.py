@@ -10,6 +10,11 @@ from bertjob.config.job import Optimizer
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.optimizers import OPTIMIZERS
 
+WARM_UP = 0.15
+"""Share of the steps before the freeze where the job does not say it: the papers' for pre-training."""
+_CODED_PER_SECOND = 2e10
+"""Values a second that a GPU compresses and unpacks: 24 bytes of each pass its memory, at half of 1 TB/s."""
+
 
 def ring_bytes(size: float, nodes: int) -> float:
     """What a node sends in an all-reduce by a ring over the nodes: ``2 (N - 1) / N S``.
@@ -27,10 +32,6 @@ def ring_bytes(size: float, nodes: int) -> float:
 def exposed_seconds(communication: float, last_backward: float) -> float:
     """Communication that nothing hides: gradients leave while the last micro batch's backward pass computes."""
     return max(0.0, communication - last_backward)
-
-
-WARM_UP = 0.15
-"""Share of the steps before the freeze where the job does not say it: the papers' for pre-training."""
 
 
 class Rounds(msgspec.Struct, frozen=True):
@@ -97,10 +98,6 @@ def rounds_of_zeroone(optimizer: Optimizer, frozen: int, total: int) -> Rounds:
         step += length
         interval = min(2 * interval, said.local_step_clipper)
     return Rounds(full / total, compressed / total)
-
-
-_CODED_PER_SECOND = 2e10
-"""Values a second that a GPU compresses and unpacks: 24 bytes of each pass its memory, at half of 1 TB/s."""
 
 
 class Load(msgspec.Struct, frozen=True):

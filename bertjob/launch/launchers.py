@@ -48,6 +48,11 @@ shift
 exec "$python" -u -m torch.distributed.run --rdzv-conf=join_timeout=60,is_host=$host "$@"
 END_OF_AGENT
 """.strip()
+_SRUN_NOTES: Mapping[SrunMpi, str] = {
+    "none": "srun without MPI: ranks talk by NCCL or gloo.",
+    "pmi2": "srun offers PMI-2, which the ranks' MPI speaks.",
+    "pmix": "srun offers PMIx, which the ranks' MPI speaks.",
+}
 
 
 def _write_hostfile(tasks_per_node: int) -> str:
@@ -136,13 +141,6 @@ def _module(start: Start) -> tuple[Word, ...]:
 def local(start: Start) -> Launch:
     """The script itself starts the ranks of this machine."""
     return Launch(words=(), note="One process a rank, started here.", python=_module(start))
-
-
-_SRUN_NOTES: Mapping[SrunMpi, str] = {
-    "none": "srun without MPI: ranks talk by NCCL or gloo.",
-    "pmi2": "srun offers PMI-2, which the ranks' MPI speaks.",
-    "pmix": "srun offers PMIx, which the ranks' MPI speaks.",
-}
 
 
 def srun(start: Start) -> Launch:

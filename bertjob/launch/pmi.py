@@ -136,7 +136,7 @@ def agents(facts: Facts, launcher: Launcher) -> Iterator[Verdict]:
 
 def _srun(facts: Facts, kind: SrunMpi) -> tuple[Outcome, str]:
     """What becomes of a job under ``srun --mpi=KIND``."""
-    if kind != "none" and facts.slurm and not _offers(facts.slurm, kind):
+    if kind != "none" and facts.slurm and not offers(facts.slurm, kind):
         return "absent", f"Slurm has no {kind} here, only {', '.join(facts.slurm)} (srun --mpi=list)"
     if not facts.needs_mpi:
         if kind == "none":
@@ -206,7 +206,7 @@ def _foreign(facts: Facts, family: Family) -> tuple[Outcome, str]:
     return "singletons", f"{name(facts.program)} does not speak hydra's PMI: every process is silently rank 0 of 1"
 
 
-def _offers(types: tuple[str, ...], kind: str) -> bool:
+def offers(types: tuple[str, ...], kind: str) -> bool:
     """Whether a list of Slurm's types has `kind`: ``pmix_v4`` is a ``pmix``."""
     return any(offered == kind or offered.startswith(f"{kind}_") for offered in types)
 

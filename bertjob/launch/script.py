@@ -27,6 +27,13 @@ read -r ephemeral _ < /proc/sys/net/ipv4/ip_local_port_range
 MASTER_PORT=$((20000 + (NUMBER) % (ephemeral - 20000)))
 while (: < "/dev/tcp/localhost/$MASTER_PORT") 2> /dev/null; do MASTER_PORT=$((MASTER_PORT + 1)); done
 """.strip()
+_WIDTH = 112
+_WAIT = r"""
+while kill -0 "$launcher" 2> /dev/null; do wait "$launcher" || true; done
+code=0
+wait "$launcher" || code=$? # bash keeps the exit code of a process that has ended
+""".strip()
+"""Waits for the one process that holds the ranks."""
 
 
 def port_choice(number: str) -> str:
@@ -36,9 +43,6 @@ def port_choice(number: str) -> str:
         number: arithmetic expression of bash that differs between the jobs that may share a node.
     """
     return _CHOICE.replace("NUMBER", number)
-
-
-_WIDTH = 112
 
 
 def script(plan: Plan) -> str:
@@ -161,14 +165,6 @@ def _meeting_point(plan: Plan) -> str:
         f'export {RESTART}={scheduler.restart} {FORMER_LEASE}="$former"',
     ]
     return "\n".join(lines)
-
-
-_WAIT = r"""
-while kill -0 "$launcher" 2> /dev/null; do wait "$launcher" || true; done
-code=0
-wait "$launcher" || code=$? # bash keeps the exit code of a process that has ended
-""".strip()
-"""Waits for the one process that holds the ranks."""
 
 
 def _work(plan: Plan) -> list[str]:

@@ -13,15 +13,6 @@ from bertjob.lint.bash.sbatch_script import Command, Expansion, Script, Word
 
 _HARMLESS = ("activate", "bashrc", "profile", "modules.sh", "conda.sh", "setvars.sh", ".bashrc", ".profile", "bash")
 """Ends of files that read no variables of the script which sources them, and set no traps."""
-
-
-def runs_unseen(script: Script) -> bool:
-    """Whether its own shell reads files that may do anything, or text that it makes: ``source FILE``, ``eval``."""
-    sourced = [command.arguments[0] for command in script.named("source", ".") if command.arguments]
-    hidden = [path for path in sourced if not posixpath.basename(path).endswith(_HARMLESS)]
-    return bool(hidden) or any(script.named("eval"))
-
-
 _SMALL = frozenset(
     {
         *("hostname", "date", "echo", "true", "mkdir", "cp", "rsync", "tar", "ls", "cat", "rm", "mv", "sleep", "env"),
@@ -65,8 +56,14 @@ _NO_TRAINING = frozenset({"-c", "-V", "--version"})
 _TOOLS = frozenset({"venv", "pip", "http.server", "json.tool", "ensurepip"})
 _HOLE = "\0"
 _SETTING = re.compile(r"(?:^|[\s,])-{0,2}([A-Za-z][A-Za-z_-]*)=([^\s,]*)")
-
 _OPTION = re.compile(r"(?:^|\s)(--[A-Za-z][\w-]*)[=\s]+([^\s=-]\S*)")
+
+
+def runs_unseen(script: Script) -> bool:
+    """Whether its own shell reads files that may do anything, or text that it makes: ``source FILE``, ``eval``."""
+    sourced = [command.arguments[0] for command in script.named("source", ".") if command.arguments]
+    hidden = [path for path in sourced if not posixpath.basename(path).endswith(_HARMLESS)]
+    return bool(hidden) or any(script.named("eval"))
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -28,6 +28,8 @@ _VARIABLES = {
     "ROCR_VISIBLE_DEVICES": "amd",
 }
 _NO_DEVICES = frozenset({"", "-1", "NoDevFiles"})
+_NO_COUNTERPART = "it has no counterpart that is sure"
+_TERMINAL = "a batch job has no terminal"
 
 
 def gpu_vendor(script: Script, start: Start) -> Literal["", "nvidia", "amd"]:
@@ -94,10 +96,6 @@ class Told(msgspec.Struct, frozen=True):
     stdin: bool = False
     annotations: tuple[tuple[str, str], ...] = ()
     left: tuple[tuple[str, str], ...] = ()
-
-
-_NO_COUNTERPART = "it has no counterpart that is sure"
-_TERMINAL = "a batch job has no terminal"
 
 
 def read(layer: Layer, program: Sequence[Word], script: Script) -> Told:

@@ -12,6 +12,11 @@ from bertjob.config.job import Precision
 from bertjob.errors import SpecError, WorldError
 from bertjob.rundir.world import World
 
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+CPUINFO = Path("/proc/cpuinfo")
+_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""What Linux calls bf16 arithmetic: x86's two sets of instructions, and Arm's."""
+
 
 def choose_device(world: World, gpus_per_node: int | None) -> torch.device:
     """The GPU of this rank, made current, or the CPU.
@@ -50,10 +55,6 @@ def device_name(device: torch.device) -> str:
 
 
 Resolved = Literal["fp32", "bf16", "fp16"]
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-CPUINFO = Path("/proc/cpuinfo")
-_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""What Linux calls bf16 arithmetic: x86's two sets of instructions, and Arm's."""
 
 
 def resolve(precision: Precision, device: torch.device) -> Resolved:

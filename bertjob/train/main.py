@@ -19,6 +19,7 @@ from bertjob.errors import BertjobError, PreflightError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.world import World, check_world, world_from
+from bertjob.text import first_line
 from bertjob.train.context import Start, Work
 from bertjob.train.device import choose_device, device_name
 from bertjob.train.distributed import mpi, rendezvous, transport
@@ -55,8 +56,8 @@ def main(path: Path, signals: StopSignals) -> int:
         report.refuse()
         watch.depart(error.exit_code, str(error))
     except BaseException as error:
-        _LOG.exception("%s", _first_line(error), extra=OWN_FILE_ONLY)
-        watch.depart(1, f"{LOST_PEER if _is_lost_peer(error) else _first_line(error)} (traceback in {logs.path})")
+        _LOG.exception("%s", _named(error), extra=OWN_FILE_ONLY)
+        watch.depart(1, f"{LOST_PEER if _is_lost_peer(error) else _named(error)} (traceback in {logs.path})")
 
 
 def _run(path: Path, held: HeldRun, world: World, watch: Watch, report: Report) -> int:
@@ -131,6 +132,7 @@ def _is_lost_peer(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "/gloo/" in str(error))
 
 
-def _first_line(error: BaseException) -> str:
-    line = next((line for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+def _named(error: BaseException) -> str:
+    """The kind of an error, with its first line."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"

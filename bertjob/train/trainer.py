@@ -30,6 +30,8 @@ from bertjob.train.reporting.hparams import hparams, versions, write_hparams, wr
 from bertjob.train.reporting.report import Report
 from bertjob.train.tasks import Task
 
+_LOG = logging.getLogger(__name__)
+
 
 def make_backend(model: nn.Module, job: Job, world: World, device: torch.device, accumulation: int) -> Backend:
     """The job's back end around a model on the CPU, the same on every rank.
@@ -53,9 +55,6 @@ def make_backend(model: nn.Module, job: Job, world: World, device: torch.device,
     from bertjob.train.backends.torch import TorchBackend
 
     return TorchBackend(model, job, world, device, accumulation)
-
-
-_LOG = logging.getLogger(__name__)
 
 
 def is_finished(run_dir: RunDir, job: Job) -> bool:

@@ -170,3 +170,14 @@ def test_wait_does_not_take_a_failure_for_the_end_while_the_job_may_be_requeued(
     seen = Watch([run], Scheduler(None, JobState.PENDING, JobState.UNKNOWN), Clock(11))
     assert [dict(seen.look()) for _ in range(2)] == [{}, {}]
     assert seen.look()[run.path].word == "failed"
+
+
+def test_wait_ends_with_the_training_where_only_the_accounting_says_that_the_job_runs(run: Run) -> None:
+    def accounting(runs: Collection[Run]) -> Answer:
+        return Answer({run.path: JobInfo(JobState.RUNNING, confirmed=False)}, controller="squeue: away")
+
+    seen = Watch([run], accounting, Clock(11))
+    beat(run, "training")
+    assert seen.look() == {}
+    beat(run, "done")
+    assert seen.look()[run.path].success

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import threading
 from pathlib import Path
 
 import msgspec
@@ -13,11 +15,12 @@ from planned import HERE, SMALL
 from bertjob.cli.main import cli
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.scheduler import cancel
+from bertjob.cluster.slurm import queue
 from bertjob.cluster.submit import submit, submit_chain
 from bertjob.config.job import Data, Job
 from bertjob.config.load import dump, read_job, read_site
 from bertjob.config.site import Site
-from bertjob.errors import PreflightError, SchedulerError
+from bertjob.errors import PreflightError, SchedulerError, UncertainError
 from bertjob.launch.plan import Here, Plan, plan
 from bertjob.launch.script import script
 
@@ -64,7 +67,16 @@ def test_the_run_directory_is_enough_to_run_it_again(commands: Commands, tmp_pat
     assert read_site(run_dir.site) == wanted.site
     assert msgspec.json.decode(run_dir.provenance.read_bytes())["site"] == "daint"
     assert {path.name for path in run_dir.path.iterdir()} == {
-        *("job.yaml", "site.yaml", "job.sbatch", "provenance.json", "git.diff", "submissions.jsonl", "logs")
+        *(
+            "job.yaml",
+            "site.yaml",
+            "job.sbatch",
+            "provenance.json",
+            "git.diff",
+            "submissions.jsonl",
+            "lease.json",
+            "logs",
+        )
     }
     assert catalog.find("4711").run_dir == run_dir
 
@@ -242,3 +254,47 @@ def test_the_engine_is_asked_once_for_the_digest_of_the_image(commands: Commands
 def test_names_that_no_file_can_have_are_one_line(commands: Commands, tmp_path: Path) -> None:
     with pytest.raises(PreflightError, match=r"data\.train: .*: file name too long$"):
         submit(planned(tmp_path / "run", train="x" * 300))
+
+
+@pytest.fixture
+def hanging(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """An sbatch that does not end."""
+    (commands.folder / "sbatch").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(queue, "_TIMEOUT_S", 1)
+    monkeypatch.setattr(queue, "_LOOK_EVERY_S", 0.05)
+    return commands
+
+
+def test_an_sbatch_that_hangs_may_have_queued_the_job(hanging: Commands, tmp_path: Path) -> None:
+    wanted = planned(tmp_path / HOSTILE)
+    others = "12|/elsewhere/job.sbatch\n13|(null)\n"
+    hanging.make("squeue", f"{others}14|{tmp_path / HOSTILE}/job.sbatch\n")
+    assert submit(wanted).job_id == "14"
+    assert catalog.find("14").path == str(tmp_path / HOSTILE)
+
+
+def test_an_sbatch_that_hangs_without_a_job_leaves_nothing(hanging: Commands, tmp_path: Path) -> None:
+    hanging.make("squeue", "12|/elsewhere/job.sbatch\n")
+    with pytest.raises(SchedulerError, match=r"^sbatch: no answer within 1 s, and squeue has no job of it$"):
+        submit(planned(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_in_doubt_the_folder_stays(hanging: Commands, tmp_path: Path) -> None:
+    hanging.make("squeue", stderr="slurm_load_jobs error: Unable to contact slurm controller\n", code=1)
+    with pytest.raises(UncertainError, match="and squeue: Unable to contact slurm controller: if squeue shows"):
+        submit(planned(tmp_path / "run"))
+    assert (tmp_path / "run" / "job.sbatch").exists()
+
+
+def test_an_interrupt_during_sbatch_cancels_the_job_and_keeps_its_folder(
+    commands: Commands, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (commands.folder / "sbatch").write_text("#!/bin/sh\nsleep 1\necho Submitted batch job 4711\n")
+    commands.make("scancel")
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        submit(planned(tmp_path / "run"))
+    assert commands.calls("scancel") == [["4711"]]
+    assert catalog.find("4711").path == str(tmp_path / "run")
+    assert "interrupted; cancelled: 4711" in caplog.text

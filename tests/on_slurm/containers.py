@@ -17,6 +17,8 @@ PACKAGES = {"podman": "podman", "runc": "runc", "ch-run": "charliecloud"}
 IMAGE = "localhost/bertjob-tiny:1"
 PYTHON = Path(sys.prefix, "bin", "python")
 """This Python, which is mounted into the containers."""
+IN_STORES = {"image": {"ref": IMAGE}, "python": str(PYTHON)}
+"""What a site says of it, for engines whose settings mount this machine's programs into every container."""
 _LINKS = ("bin", "lib", "lib64", "sbin")
 _FOLDERS = ("usr", "etc", "tmp", "proc", "sys", "dev", "run", "root")
 
@@ -34,6 +36,13 @@ class Images:
     commands: Path
     settings: Path
     tree: Path
+
+    def site_keys(self, engine: str) -> dict[str, object]:
+        """What a site says of the image; for Charliecloud also the mounts."""
+        if engine != "charliecloud":
+            return dict(IN_STORES)
+        seen = [{"source": str(path), "readonly": False} for path in mounts()]
+        return {"image": {"ref": str(self.tree)}, "python": str(PYTHON), "mounts": seen}
 
 
 def make(folder: Path, hosts: Iterable[str]) -> Images:

@@ -18,24 +18,14 @@ from bertjob.rundir.proof import read_proof
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-IN_STORES = {"image": {"ref": containers.IMAGE}, "python": str(containers.PYTHON)}
-"""For engines whose settings mount this machine's programs into every container."""
-
-
 ON_TWO_NODES = ("--nodes", 2, "--gpus-per-node", 0, "--run-dir", "runs/run")
-
-
-def as_folder(images: containers.Images) -> dict[str, object]:
-    """The same for Charliecloud, where the site says the mounts."""
-    mounts = [{"source": str(path), "readonly": False} for path in containers.mounts()]
-    return {"image": {"ref": str(images.tree)}, "python": str(containers.PYTHON), "mounts": mounts}
 
 
 @pytest.mark.parametrize("engine", ["podman", "sarus", "charliecloud"])
 def test_two_nodes_in_containers(
     bertjob: Face, cluster: Lab, images: containers.Images, tmp_path: Path, engine: str
 ) -> None:
-    keys = as_folder(images) if engine == "charliecloud" else IN_STORES
+    keys = images.site_keys(engine)
     site = bertjob.site(engine, engine=engine, **keys)
     done = bertjob("submit", "smoke", "--site", site, *ON_TWO_NODES, "--wait")
     run = RunDir(tmp_path / "runs/run")
@@ -50,7 +40,7 @@ def test_a_folder_that_the_site_mounts_by_a_variable_holds_the_runs(
 ) -> None:
     """Podman refuses to mount a folder twice at one place."""
     monkeypatch.setenv("SCRATCH", str(tmp_path))
-    site = bertjob.site("podman", engine="podman", mounts=[{"source": "$SCRATCH"}], **IN_STORES)
+    site = bertjob.site("podman", engine="podman", mounts=[{"source": "$SCRATCH"}], **containers.IN_STORES)
     assert bertjob("shell", "--site", site, "--", "pwd").stdout == f"{tmp_path}\n"
     bertjob("submit", "smoke", "--site", site, "--gpus-per-node", 0, "--run-dir", tmp_path / "run", "--wait")
 
@@ -59,7 +49,7 @@ def test_a_folder_that_the_site_mounts_by_a_variable_holds_the_runs(
 def test_a_command_sees_the_image_and_what_the_job_would_see(
     bertjob: Face, images: containers.Images, tmp_path: Path, engine: str
 ) -> None:
-    keys = as_folder(images) if engine == "charliecloud" else IN_STORES
+    keys = images.site_keys(engine)
     site = bertjob.site(engine, engine=engine, env={"SAID": "by the site, with = and ,"}, **keys)
     (tmp_path / "mine").write_text("here\n")
     told = "cat mine; echo $SAID $OMP_NUM_THREADS; test -e /etc/os-release || echo inside; hostname; exit 7"
@@ -69,7 +59,7 @@ def test_a_command_sees_the_image_and_what_the_job_would_see(
 
 
 def test_a_shell_has_a_terminal_inside_the_container(bertjob: Face, images: containers.Images, tmp_path: Path) -> None:
-    site = bertjob.site("sarus", engine="sarus", **IN_STORES)
+    site = bertjob.site("sarus", engine="sarus", **containers.IN_STORES)
     shown, code = at_a_terminal(tmp_path, ["shell", "--site", str(site)], "tty; test -e /etc/os-release; exit 3$?\n")
     assert "/dev/pts/" in shown or "/dev/console" in shown
     assert code == 31, shown

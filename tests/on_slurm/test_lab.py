@@ -7,6 +7,8 @@ import provision
 import pytest
 from slurm.lab import Lab
 
+from slurm import lab as slurm_lab
+
 pytestmark = pytest.mark.cluster
 
 
@@ -29,6 +31,17 @@ def test_daemons_stop_and_come_back(cluster: Lab) -> None:
         cluster.start_daemon(daemon)
     cluster.wait_idle()
     assert said("srun", "-N1", "hostname")
+
+
+def test_what_a_killed_run_left_mounted_does_not_stop_the_next(cluster: Lab) -> None:
+    """A test run that was killed during `podman import` left its store mounted; every later one failed by it."""
+    with slurm_lab.free_slot() as slot:
+        left = Lab(slot)
+        store = left.shape.folder / "images" / "root" / "overlay"
+        store.mkdir(parents=True)
+        said("mount", "--bind", str(store), str(store))
+        left.stop()
+        assert not left.shape.folder.exists()
 
 
 def test_what_is_missing_is_a_failure_in_ci_and_a_skip_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

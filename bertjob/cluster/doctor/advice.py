@@ -52,7 +52,7 @@ def combination(plan: Plan, version: str, digest: str | None) -> Combination:
     Args:
         plan: how the ranks start.
         version: of the scheduler; empty without one.
-        digest: of its image (images.digest_of).
+        digest: of its image (images.engine.digest_of).
     """
     kind, name = plan.job.srun_mpi, plan.shape.launcher
     launcher = name if kind in (None, "none") else f"{name} --mpi={kind}"

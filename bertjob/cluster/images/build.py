@@ -26,6 +26,11 @@ from bertjob.launch.engines import ENGINES, Bind
 from bertjob.launch.engines.types import Command
 from bertjob.version import __version__
 
+WHEELS = "wheels"
+"""Folder of wheels in the context."""
+_PACKAGE = Path(__file__).resolve().parents[2]
+_SETTING = re.compile(r"(?m)^([A-Z_]+)=(\S*)$")
+
 
 @contextmanager
 def overlay_commands(
@@ -75,11 +80,6 @@ def overlay_commands(
 
 
 Variant = Literal["gpu", "cpu"]
-WHEELS = "wheels"
-"""Folder of wheels in the context."""
-
-_PACKAGE = Path(__file__).resolve().parents[2]
-_SETTING = re.compile(r"(?m)^([A-Z_]+)=(\S*)$")
 
 
 class Base(msgspec.Struct, frozen=True):

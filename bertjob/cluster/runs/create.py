@@ -46,7 +46,7 @@ def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | by
     Args:
         plan: how the run starts.
         run_dir: where it is.
-        digest: of its image (images.digest_of).
+        digest: of its image (images.engine.digest_of).
     """
     image = None if plan.engine == "none" else plan.image
     origin = provenance.collect(plan.job.name, plan.site.name, image, image_digest=digest)

@@ -58,12 +58,13 @@ def outcome(run: Run, info: JobInfo, state: RunState | None, now: float) -> Outc
         state: its heartbeat.
         now: seconds since the epoch.
     """
+    state = own_state(run, state)
+    done = state is not None and state.phase == "done"
     if info.state.live:
-        return None
+        return _COMPLETED if done and not info.confirmed else None
     if info.state.ended:
         return _COMPLETED if info.state is JobState.COMPLETED else Outcome(False, info.state)
-    state = own_state(run, state)
-    if state is not None and state.phase == "done":
+    if done:
         return _COMPLETED
     if not info.asked:
         return None

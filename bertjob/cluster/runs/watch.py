@@ -16,6 +16,8 @@ _LAST_WORD_S = 2.0
 """A training that says it has ended leaves the queue about this much later: then one question comes early."""
 
 _log = logging.getLogger(__name__)
+_POLL_S = 0.5
+_FIRST_GAP_S = 1.0
 
 
 class Watch:
@@ -79,10 +81,6 @@ class Watch:
 
 def _says_it_ended(state: RunState | None) -> bool:
     return state is not None and state.phase in ENDED
-
-
-_POLL_S = 0.5
-_FIRST_GAP_S = 1.0
 
 
 def wait(

@@ -15,16 +15,26 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
+
+from msgspec.structs import replace
 
 from bertjob.cluster import process
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState, Started
-from bertjob.errors import BertjobError, SchedulerError
+from bertjob.errors import BertjobError, SchedulerError, UncertainError
 from bertjob.rundir.directory import RunDir
 
 _TIMEOUT_S = 60
 """Slurm's commands give up by themselves after 9 s when the controller is away; a hanging one is ended."""
+_TIMED_OUT = frozenset({124, 137})
+"""Exit codes of coreutils' timeout: it has ended the command, by TERM or by KILL."""
+_LOOKS = 5
+_LOOK_EVERY_S = 2.0
+"""How often, and how long, the queue is searched for a job of which sbatch did not tell the id."""
+_PATIENCE_S = 10
+"""How long a person who cancels waits for the controller."""
 _LONGEST_JOB_LIST = 1000
 """Jobs named one by one to squeue; the kernel takes 128 KiB an argument, so beyond this it is asked for the user's."""
 
@@ -53,6 +63,7 @@ def submit(run_dir: RunDir) -> Started:
 
     Raises:
         SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
+        UncertainError: sbatch did not end in time, and squeue does not tell whether there is a job of it.
     """
     for command in ("sbatch", "srun"):  # submitit wants both
         if shutil.which(command) is None:
@@ -66,6 +77,8 @@ def submit(run_dir: RunDir) -> Started:
         try:
             job: Any = _executor(folder, run_dir.script)._submit_command("")
         except FailedJobError as error:
+            if isinstance(error.__cause__, CalledProcessError) and error.__cause__.returncode in _TIMED_OUT:
+                return Started(_queued_all_the_same(run_dir.script))
             raise SchedulerError(f"sbatch: {process.one_line(str(error)) or 'refused without a word'}") from None
         except FailedSubmissionError as error:
             raise SchedulerError(str(error).partition("\n")[0]) from None  # it told no job id
@@ -84,9 +97,32 @@ def _executor(folder: str, path: Path) -> Any:
             return path.read_text(encoding="utf-8", errors="replace")  # of which sbatch gets the original
 
         def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-            return ["env", *leftovers, "sbatch", str(path)]
+            # A process group of its own, which timeout makes: Ctrl-C must not end sbatch between the queue and its id.
+            return ["env", *leftovers, "timeout", "--kill-after=5", f"{_TIMEOUT_S}", "sbatch", str(path)]
 
     return ScriptExecutor(folder)
+
+
+def _queued_all_the_same(script: Path) -> str:
+    """The id of the job of a script whose sbatch was ended before it told.
+
+    Raises:
+        SchedulerError: the queue has no such job.
+        UncertainError: the queue cannot be asked.
+    """
+    said = f"sbatch: no answer within {_TIMEOUT_S} s"
+    for _ in range(_LOOKS):
+        time.sleep(_LOOK_EVERY_S)
+        reply = process.ask("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%o", timeout=_TIMEOUT_S)
+        if reply.error:
+            raise UncertainError(
+                f"{said}, and squeue: {reply.error}: if squeue shows the job later, it runs in {script.parent};"
+                " otherwise submit again with this --run-dir"
+            )
+        jobs = (line.split("|", 1) for line in reply.output.splitlines())
+        if ids := [job[0] for job in jobs if job[1:] == [str(script)]]:
+            return ids[-1]
+    raise SchedulerError(f"{said}, and squeue has no job of it")
 
 
 def query(runs: Collection[Run]) -> Answer:
@@ -94,12 +130,16 @@ def query(runs: Collection[Run]) -> Answer:
 
     Never raises: a command that is missing, disabled or away is a line in the answer.
     """
+    return _query(runs, _TIMEOUT_S)
+
+
+def _query(runs: Collection[Run], timeout: float) -> Answer:
     if not runs:
         return Answer()
     ids = sorted({run.submission.job_id for run in runs})
     clean = process.clean_environment(os.environ)
     asked = [process.start(words, clean) for words in (_squeue(ids), _sacct(ids))]
-    queue, accounting = (process.finish(started, _TIMEOUT_S) for started in asked)
+    queue, accounting = (process.finish(started, timeout) for started in asked)
     # The exception is squeue's way to say of a single job that it does not know it.
     away = "" if "Invalid job id specified" in queue.error else queue.error
     jobs = combine(parse_squeue(queue.output), parse_sacct(accounting.output), controller_answered=not away)
@@ -122,7 +162,7 @@ def combine(
     for job_id, info in accounted.items():
         untrue = info.state.live if controller_answered else info.state in _COMES_BACK
         if job_id not in jobs and not untrue:
-            jobs[job_id] = info
+            jobs[job_id] = replace(info, confirmed=not info.state.live)
     return jobs
 
 
@@ -171,7 +211,9 @@ def cancel(runs: Collection[Run], *, at_once: bool) -> None:
         SchedulerError: scancel refused or the controller is away, in Slurm's words.
         BertjobError: a run directory cannot be written, so its job would not know that it was cancelled.
     """
-    answer = Answer() if at_once else query(runs)
+    answer = Answer() if at_once else _query(runs, _PATIENCE_S)
+    if answer.controller:
+        raise SchedulerError(answer.controller)
     running = [run for run in runs if answer.job(run).state is JobState.RUNNING]
     stopping = [run for run in running if _asked_to_stop(run)]
     if others := [run.submission.job_id for run in runs if run not in stopping]:

@@ -8,7 +8,7 @@ from bertjob.launch.argv import Word
 from bertjob.launch.engines import docker
 from bertjob.launch.engines.command_line import CommandLine, options
 from bertjob.launch.engines.references import REFERENCE, URI, with_scheme
-from bertjob.launch.engines.types import Bind, Command, Container, GpuVendor, ImageFolder, Images, Order
+from bertjob.launch.engines.types import Command, Container, GpuVendor, ImageFolder, Images, Order, source_and_target
 
 _GPUS: Mapping[GpuVendor, str] = {"nvidia": "--nv", "amd": "--rocm"}
 
@@ -36,11 +36,6 @@ def _exec(command: str, container: Container) -> tuple[Word, ...]:
         with_scheme(container.image, "docker://", URI),
         *(("env", *container.settings) if container.environment else ()),
     )
-
-
-def source_and_target(bind: Bind) -> Word:
-    """``SOURCE:TARGET``, with ``:ro`` where nothing may be written."""
-    return bind.source + (":" + bind.target) + ":ro" * bind.readonly
 
 
 def images(command: str) -> Images:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from bertjob.launch.argv import Ref, Text, Word
 from bertjob.launch.engines import docker
 from bertjob.launch.engines.references import ENROOT, REFERENCE, enroot
-from bertjob.launch.engines.types import Bind, Command, Container, File, Images, Order, SlurmOptions
+from bertjob.launch.engines.types import Command, Container, File, Images, Order, SlurmOptions, source_and_target
 
 _EDF_FILE = "environment.toml"
 
@@ -15,7 +15,7 @@ def pyxis(container: Container) -> tuple[Word, ...]:
     """NVIDIA's plugin around enroot: the environment is inherited, but the image wins over what is not named."""
     mounts: Word = ""
     for bind in container.binds:
-        mounts = mounts + ("," if mounts else "") + _mount(bind)
+        mounts = mounts + ("," if mounts else "") + source_and_target(bind)
     return (
         "--container-image=" + enroot(container.image),
         *(("--container-mounts=" + mounts,) if mounts else ()),
@@ -38,7 +38,7 @@ def _definition(container: Container) -> str:
     """
     lines = [
         f"image = {_toml(enroot(container.image))}",
-        f"mounts = {_array(_mount(bind) for bind in container.binds)}",
+        f"mounts = {_array(source_and_target(bind) for bind in container.binds)}",
         f"workdir = {_toml(container.workdir)}",
         "entrypoint = false",
     ]
@@ -48,10 +48,6 @@ def _definition(container: Container) -> str:
         # Else the image's own values would win over those that are exported.
         lines += ["", "[env]", *(f"{name} = {_toml(value)}" for name, value in container.environment.items())]
     return "\n".join(lines)
-
-
-def _mount(bind: Bind) -> Word:
-    return bind.source + (":" + bind.target) + ":ro" * bind.readonly
 
 
 def _array(words: Iterable[Word]) -> str:

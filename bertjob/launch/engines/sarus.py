@@ -1,11 +1,10 @@
 """Sarus, the engine of CSCS, and Shifter of NERSC, from which it descends."""
 
 from bertjob.launch.argv import Word
-from bertjob.launch.engines.apptainer import source_and_target
 from bertjob.launch.engines.command_line import CommandLine, options
 from bertjob.launch.engines.docker import mounts_and_image
 from bertjob.launch.engines.references import TYPED, with_scheme
-from bertjob.launch.engines.types import Container, Images, Order, SlurmOptions
+from bertjob.launch.engines.types import Container, Images, Order, SlurmOptions, source_and_target
 
 
 def sarus(container: Container) -> tuple[Word, ...]:

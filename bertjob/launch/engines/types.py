@@ -259,3 +259,8 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
         """All programs that belong to it: its own, those with the same command line, and what its images need."""
         aliases = self.cli.aliases if self.cli else ()
         return frozenset({self.program, *aliases, *self.images.tools} - {""})
+
+
+def source_and_target(bind: Bind) -> Word:
+    """``SOURCE:TARGET``, with ``:ro`` where nothing may be written."""
+    return bind.source + (":" + bind.target) + ":ro" * bind.readonly

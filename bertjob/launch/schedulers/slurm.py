@@ -115,12 +115,12 @@ if [[ $(cat "$RUN/lease.json" 2> /dev/null) =~ '"job_id":"'([0-9]*)'","restart":
   if [ -n "$holder" ] && [ "$holder" != "$SLURM_JOB_ID" ]; then
     stands=$(squeue --noheader --states=all --jobs="$holder" --format=%T 2>&1) || true
     case $stands in
-      *PENDING* | *CONFIGURING* | *RUNNING* | *SUSPENDED* | *REQUEUE* | *_HOLD* | *STOPPED* | *SIGNALING* | *RESIZING*)
+      *"Invalid job id"* | *COMPLETED | *CANCELLED | *FAIL* | *TIMEOUT | *PREEMPTED | *DEADLINE | *OUT_OF_MEMORY) ;;
+      '' | *COMPLETING | *error*) former='' ;;
+      *)
         echo "bertjob: $RUN: job $holder is still ${stands,,} there; cancel it or wait for it" >&2
         exit 3
         ;;
-      *COMPLETED* | *CANCELLED* | *FAIL* | *TIMEOUT* | *PREEMPTED* | *DEADLINE* | *OUT_OF_MEMORY* | *"Invalid job id"*) ;;
-      *) former='' ;;
     esac
   fi
 fi

@@ -16,6 +16,12 @@ from bertjob.lint.bash.words import Words, variable
 _BASH = Language(tree_sitter_bash.language())
 _SIMPLE = re.compile(rb"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])")
 """What bash expands without braces."""
+_DEEPEST = 3
+"""Shells within shells that are looked into."""
+_BLOCKS = frozenset({"if_statement", "elif_clause", "while_statement"})
+_SETTERS = frozenset({"read", "mapfile", "readarray", "getopts", "printf", "let"})
+_GUARDS = frozenset({"-", ":-", "=", ":=", "?", ":?", "+", ":+"})
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def syntax_tree(source: bytes) -> tuple[Node, list[tuple[int, int]]]:
@@ -47,14 +53,6 @@ def _lone_dollars(root: Node) -> Iterator[int]:
         if node.type == "$" and (node.parent is None or node.parent.type != "simple_expansion"):
             yield node.start_byte
         waiting += node.children
-
-
-_DEEPEST = 3
-"""Shells within shells that are looked into."""
-_BLOCKS = frozenset({"if_statement", "elif_clause", "while_statement"})
-_SETTERS = frozenset({"read", "mapfile", "readarray", "getopts", "printf", "let"})
-_GUARDS = frozenset({"-", ":-", "=", ":=", "?", ":?", "+", ":+"})
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def parse(text: str, first_line: int = 1, depth: int = 0) -> Script:

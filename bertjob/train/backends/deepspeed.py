@@ -29,8 +29,9 @@ from bertjob.config.job import Job
 from bertjob.config.registry.optimizers import OPTIMIZERS
 from bertjob.errors import CheckpointError, SpecError
 from bertjob.rundir.world import World
+from bertjob.text import first_line
 from bertjob.train.backends import StepOutcome
-from bertjob.train.backends.rank_state import cannot_write, first_line, load_own, save_own
+from bertjob.train.backends.rank_state import cannot_write, load_own, save_own
 from bertjob.train.deepspeed_ops import deepspeed_package
 from bertjob.train.device import InPrecision, loss_scaler, resolve
 from bertjob.train.optim import clip, rank_hooks, set_learning_rate

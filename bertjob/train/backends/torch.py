@@ -14,8 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 from bertjob.config.job import Job
 from bertjob.errors import CheckpointError
 from bertjob.rundir.world import World
+from bertjob.text import first_line
 from bertjob.train.backends import StepOutcome
-from bertjob.train.backends.rank_state import cannot_write, first_line, load_own, save_own
+from bertjob.train.backends.rank_state import cannot_write, load_own, save_own
 from bertjob.train.device import InPrecision, loss_scaler, resolve
 from bertjob.train.optim import clip, rank_hooks, set_learning_rate
 from bertjob.train.optim.factory import gauges, make_optimizer

@@ -40,6 +40,7 @@ from bertjob.train.tasks import Task
 
 _MODEL, _BACKEND, _PROGRESS = "model", "backend", "progress.json"
 _RANK = re.compile(r"(?:rank|optimizer)[-_](\d+)")
+_LOG = logging.getLogger(__name__)
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,9 +213,6 @@ def _steps(run_dir: RunDir) -> Iterator[int]:
         step = checkpoint_step(path.name)
         if step is not None:
             yield step
-
-
-_LOG = logging.getLogger(__name__)
 
 
 class Saver:

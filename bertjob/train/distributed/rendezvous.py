@@ -25,6 +25,11 @@ from bertjob.train.distributed.ranks import Ranks
 
 T = TypeVar("T")
 _RETRY_SECONDS = 0.2
+CONNECT_SECONDS = 60.0
+"""How long ranks wait for each other; the environment variable BERTJOB_CONNECT_SECONDS says otherwise."""
+COLLECTIVE_TIMEOUT = timedelta(hours=1)
+"""How long a rank waits in a collective: longer than rank 0 takes to make features or to write a checkpoint."""
+_LOOPBACK = "127.0.0.1"
 
 
 def listen(port: int, *, alone: bool) -> socket.socket:
@@ -116,13 +121,6 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     if isinstance(results[0], Exception):
         raise results[0]
     return results[0]
-
-
-CONNECT_SECONDS = 60.0
-"""How long ranks wait for each other; the environment variable BERTJOB_CONNECT_SECONDS says otherwise."""
-COLLECTIVE_TIMEOUT = timedelta(hours=1)
-"""How long a rank waits in a collective: longer than rank 0 takes to make features or to write a checkpoint."""
-_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)

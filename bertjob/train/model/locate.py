@@ -10,6 +10,7 @@ from typing import NamedTuple
 from bertjob.config.job import Job
 from bertjob.errors import DataError, SpecError
 from bertjob.formats.pretrained import HUB, WEIGHTS, Pretrained, look, recognise
+from bertjob.text import first_line
 from bertjob.train.data.special_tokens import marks_of
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
@@ -166,11 +167,7 @@ def _from_hub(name: str) -> Path:
     except RepositoryNotFoundError as error:
         raise DataError(f"model.init {name}: no such folder, and the Hugging Face hub has no such model") from error
     except HfHubHTTPError as error:
-        raise DataError(f"model.init {name}: the Hugging Face hub refused ({_first_line(error)}); {bring}") from error
+        raise DataError(f"model.init {name}: the Hugging Face hub refused ({first_line(error)}); {bring}") from error
     except Exception as error:  # the HTTP client's own kinds, which differ between versions of the hub's library
-        reason = f"no such folder, not in the hub's cache, and the hub cannot be reached ({_first_line(error)})"
+        reason = f"no such folder, not in the hub's cache, and the hub cannot be reached ({first_line(error)})"
         raise DataError(f"model.init {name}: {reason}; {bring}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

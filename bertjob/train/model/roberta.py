@@ -55,7 +55,7 @@ class RobertaMaskedLM(RobertaForMaskedLM):  # type: ignore[no-untyped-call]
     """The class that a saved model names."""
 
     def forward(self, masked: Tensor, position_ids: Tensor, token_type_ids: Tensor, **inputs: Any) -> Tensor:
-        """Scores of the vocabulary at masked tokens: ``[M, V]``; as pretraining.MaskedLM's."""
+        """Scores of the vocabulary at masked tokens: ``[M, V]``; as heads.MaskedLM's."""
         hidden = _hidden(self, position_ids, token_type_ids, inputs)
         scores: Tensor = self.lm_head(hidden.index_select(0, masked))
         return scores
@@ -68,7 +68,7 @@ class PreNormMaskedLM(RobertaPreLayerNormForMaskedLM):  # type: ignore[no-untype
     """The class that a saved model names."""
 
     def forward(self, masked: Tensor, position_ids: Tensor, token_type_ids: Tensor, **inputs: Any) -> Tensor:
-        """Scores of the vocabulary at masked tokens: ``[M, V]``; as pretraining.MaskedLM's."""
+        """Scores of the vocabulary at masked tokens: ``[M, V]``; as heads.MaskedLM's."""
         hidden = _hidden(self, position_ids, token_type_ids, inputs)
         scores: Tensor = self.lm_head(hidden.index_select(0, masked))
         return scores
@@ -92,7 +92,7 @@ class PreNormMaskedLMAndNextSentence(RobertaPreLayerNormForMaskedLM):  # type: i
     def forward(
         self, masked: Tensor, firsts: Tensor, position_ids: Tensor, token_type_ids: Tensor, **inputs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Scores ``[M, V]`` and answers ``[B, 2]``; as pretraining.MaskedLMAndNextSentence's."""
+        """Scores ``[M, V]`` and answers ``[B, 2]``; as heads.MaskedLMAndNextSentence's."""
         hidden = _hidden(self, position_ids, token_type_ids, inputs)
         pooler: Any = self.roberta_prelayernorm.pooler
         pooled = pooler(hidden.index_select(0, firsts)[:, None])

@@ -20,6 +20,11 @@ from bertjob.errors import LeaseError
 from bertjob.rundir import atomic
 from bertjob.rundir.state import RunState, write_state
 
+_AT_MOST_EVERY_SECONDS = 1.0
+_WORKING_EVERY_SECONDS = 2.0
+_BUSY = 0.02
+"""Share of one processor from which on a process is at work."""
+
 
 class MetricsFile:
     """Appends lines; a line that does not fit on the disk leaves no half of it behind."""
@@ -74,12 +79,6 @@ def _stays(text: bytes, step: int, evaluations: bool) -> bool:
     except msgspec.MsgspecError:  # half a line, of a killed run
         return False
     return text.endswith(b"\n") and line.get("step", 0) <= step and (evaluations or "loss" in line)
-
-
-_AT_MOST_EVERY_SECONDS = 1.0
-_WORKING_EVERY_SECONDS = 2.0
-_BUSY = 0.02
-"""Share of one processor from which on a process is at work."""
 
 
 class Heartbeat:

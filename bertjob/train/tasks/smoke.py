@@ -186,7 +186,7 @@ def _write(held: HeldRun, proof: Proof) -> None:
 
 def _tell(proof: Proof, run_dir: RunDir) -> None:
     """A few lines for the job's log."""
-    _LOG.info("%d ranks on %s, by %s", len(proof.ranks), counted(len(proof.hosts), "node"), proof.transport)
+    _LOG.info("%s on %s, by %s", counted(len(proof.ranks), "rank"), counted(len(proof.hosts), "node"), proof.transport)
     for one in proof.all_reduces:
         _LOG.info(
             "all-reduce of %10.3f MB  %8.1f ms  %7.3f GB/s", one.bytes / 1e6, one.seconds * 1e3, one.bandwidth / 1e9

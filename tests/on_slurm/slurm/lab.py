@@ -77,6 +77,8 @@ class Lab:
         """Bring the cluster up with no job and no history; takes two or three seconds."""
         self.stop()
         shape = self.shape
+        if shape.folder.exists():
+            raise LabError(f"{shape.folder} of an earlier cluster cannot be removed")
         for folder in (shape.etc, shape.run, shape.log, shape.folder / "state", shape.folder / "spool"):
             folder.mkdir(parents=True)
         self._write_files()
@@ -97,6 +99,8 @@ class Lab:
             subprocess.run(["ip", "link", "del", self._veth(node)], capture_output=True, check=False)
             subprocess.run(["ip", "netns", "del", namespace.name], capture_output=True, check=False)
         subprocess.run(["ip", "link", "del", self._bridge], capture_output=True, check=False)
+        for mounted in _mounts_below(self.shape.folder):
+            subprocess.run(["umount", "--lazy", mounted], capture_output=True, check=False)
         shutil.rmtree(self.shape.folder, ignore_errors=True)
 
     def wait_idle(self, seconds: float = 30) -> None:
@@ -260,6 +264,12 @@ def install(packages: Sequence[str]) -> None:
         if answer.returncode:
             said = (answer.stderr or answer.stdout).strip().splitlines()
             raise LabError(f"apt-get {command[0]}: {said[-1] if said else answer.returncode}")
+
+
+def _mounts_below(folder: Path) -> list[str]:
+    """Mount points below a folder, the innermost first; a killed `podman` leaves its store mounted on itself."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [point for point in reversed(points) if Path(point).is_relative_to(folder)]
 
 
 def _ip(*arguments: str) -> None:

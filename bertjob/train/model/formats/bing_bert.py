@@ -28,6 +28,19 @@ _SIZES: Final = {
 }
 """How the name of a weight ends, and the dimension that is this size."""
 _LAYERS: Final = "encoder.layer."
+_POSITIONS: Final = "roberta_prelayernorm.embeddings.position_embeddings.weight"
+_PRE: Final = (
+    (r"^bert\.encoder\.FinalLayerNorm\.", "roberta_prelayernorm.LayerNorm."),
+    (r"^bert\.", "roberta_prelayernorm."),
+    (r"\.PreAttentionLayerNorm\.", ".attention.LayerNorm."),
+    (r"\.PostAttentionLayerNorm\.", ".intermediate.LayerNorm."),
+    (r"^cls\.predictions\.transform\.dense(_act)?\.", "lm_head.dense."),
+    (r"^cls\.predictions\.transform\.LayerNorm\.", "lm_head.layer_norm."),
+    (r"^cls\.predictions\.", "lm_head."),
+    (r"^cls\.seq_relationship\.", "seq_relationship."),
+    (r"\.dense_act\.", ".dense."),
+)
+_POST: Final = ((r"\.dense_act\.", ".dense."),)
 
 
 def read(pretrained: Pretrained, model: Model, pad: int | None) -> Found:
@@ -86,21 +99,6 @@ def sizes_of(weights: Mapping[str, Tensor], source: object) -> dict[str, int]:
         found[size] = shape[dimension]
     layers = {name.partition(_LAYERS)[2].split(".")[0] for name in weights if _LAYERS in name}
     return found | {"num_hidden_layers": len(layers)}
-
-
-_POSITIONS: Final = "roberta_prelayernorm.embeddings.position_embeddings.weight"
-_PRE: Final = (
-    (r"^bert\.encoder\.FinalLayerNorm\.", "roberta_prelayernorm.LayerNorm."),
-    (r"^bert\.", "roberta_prelayernorm."),
-    (r"\.PreAttentionLayerNorm\.", ".attention.LayerNorm."),
-    (r"\.PostAttentionLayerNorm\.", ".intermediate.LayerNorm."),
-    (r"^cls\.predictions\.transform\.dense(_act)?\.", "lm_head.dense."),
-    (r"^cls\.predictions\.transform\.LayerNorm\.", "lm_head.layer_norm."),
-    (r"^cls\.predictions\.", "lm_head."),
-    (r"^cls\.seq_relationship\.", "seq_relationship."),
-    (r"\.dense_act\.", ".dense."),
-)
-_POST: Final = ((r"\.dense_act\.", ".dense."),)
 
 
 def is_bing(names: Iterable[str]) -> bool:

@@ -17,6 +17,10 @@ from bertjob.train.model.networks import FAMILIES
 _HARMLESS: Final[list[Any]] = [argparse.Namespace]
 """What training scripts keep beside their weights."""
 _GLOBAL: Final = re.compile(r"GLOBAL ([\w.]+)")
+_MODULES: Final = ("module", "model_state_dict", "model", "state_dict")
+"""Where a file has the state dict: the engine's own name, that of its first version, and what other people write."""
+_WORDS: Final = "embeddings.word_embeddings.weight"
+_ROOTS: Final = tuple(family.prefix for family in FAMILIES.values())
 
 
 def unpickle(file: Path) -> Any:
@@ -34,12 +38,6 @@ def unpickle(file: Path) -> Any:
         raise DataError(f"{file}: its weights cannot be loaded ({reason})") from error
     except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise DataError(f"{file}: its weights cannot be loaded ({str(error).splitlines()[0]})") from error
-
-
-_MODULES: Final = ("module", "model_state_dict", "model", "state_dict")
-"""Where a file has the state dict: the engine's own name, that of its first version, and what other people write."""
-_WORDS: Final = "embeddings.word_embeddings.weight"
-_ROOTS: Final = tuple(family.prefix for family in FAMILIES.values())
 
 
 def load(file: Path) -> Mapping[str, Tensor]:

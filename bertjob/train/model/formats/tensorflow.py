@@ -41,6 +41,17 @@ _TYPES: Final[Mapping[int, np.dtype[Any]]] = {
 """DT_… of types.proto, floating-point ones; others hold no weights."""
 _OBJECT_GRAPH: Final = "_CHECKPOINTABLE_OBJECT_GRAPH"
 """A key that only the checkpoints of TensorFlow 2's objects have."""
+_WORDS: Final = "bert/embeddings/word_embeddings"
+_OPTIMIZER: Final = re.compile(r"(^|/)(adam|lamb)_[mv]$|Optimizer|^(global_step|loss_scale|good_steps|bad_steps)")
+"""Names of what an optimizer keeps."""
+_RENAMED: Final = (
+    (re.compile(r"/layer_(\d+)/"), r"/layer/\1/"),
+    (re.compile(r"_embeddings$"), "_embeddings/weight"),
+    (re.compile(r"^cls/squad/output_"), "qa_outputs/"),
+    (re.compile(r"/output_bias$|/beta$"), "/bias"),
+    (re.compile(r"/(kernel|gamma|output_weights)$"), "/weight"),
+    (re.compile(r"^qa_outputs/weights$"), "qa_outputs/weight"),
+)
 
 
 class Entry(NamedTuple):
@@ -186,19 +197,6 @@ def _varint(content: bytes, place: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, place
         shift += 7
-
-
-_WORDS: Final = "bert/embeddings/word_embeddings"
-_OPTIMIZER: Final = re.compile(r"(^|/)(adam|lamb)_[mv]$|Optimizer|^(global_step|loss_scale|good_steps|bad_steps)")
-"""Names of what an optimizer keeps."""
-_RENAMED: Final = (
-    (re.compile(r"/layer_(\d+)/"), r"/layer/\1/"),
-    (re.compile(r"_embeddings$"), "_embeddings/weight"),
-    (re.compile(r"^cls/squad/output_"), "qa_outputs/"),
-    (re.compile(r"/output_bias$|/beta$"), "/bias"),
-    (re.compile(r"/(kernel|gamma|output_weights)$"), "/weight"),
-    (re.compile(r"^qa_outputs/weights$"), "qa_outputs/weight"),
-)
 
 
 def read(pretrained: Pretrained, model: Model, pad: int | None) -> Found:

@@ -1,9 +1,10 @@
 """What all ranks must agree on: settings at the start, weights at any time, the norm of the mean gradient.
 
-Every value is given a random sign and added to one of `WIDTH` sums. Sums of the mean are the mean of the ranks' sums,
-and the expectation of their squares is the squared norm: cross terms have random signs. The standard deviation is
-sqrt(2 / WIDTH) of it, 3 % of the square and 1.6 % of the norm. Source: Alon, Matias and Szegedy, "The space complexity
-of approximating the frequency moments", 1996, as Charikar, Chen and Farach-Colton's count sketch, 2002.
+The norm comes from a sketch: every value is given a random sign and added to one of `WIDTH` sums. Sums of the mean are
+the mean of the ranks' sums, and the expectation of their squares is the squared norm: cross terms have random signs.
+The standard deviation is sqrt(2 / WIDTH) of it, 3 % of the square and 1.6 % of the norm. Source: Alon, Matias and
+Szegedy, "The space complexity of approximating the frequency moments", 1996, as the count sketch of Charikar, Chen and
+Farach-Colton, 2002.
 """
 
 import hashlib
@@ -22,6 +23,8 @@ WIDTH = 2048
 """Sums: 8 kB a step."""
 _ROWS = 512
 """Values of one sum that have signs of their own; each next as many have the same ones, times one sign."""
+_AT_ONCE = 1 << 20
+"""Numbers that are summed up together, in 16 MB: more would need several times the memory of the weights."""
 
 
 class Sketch:
@@ -43,10 +46,6 @@ class Sketch:
                 rows = functional.pad(block, (0, -len(block) % WIDTH)).view(-1, WIDTH).float()
                 found += (rows * self._inside[: len(rows)]).sum(0) * self._of_block[place]
         return found
-
-
-_AT_ONCE = 1 << 20
-"""Numbers that are summed up together, in 16 MB: more would need several times the memory of the weights."""
 
 
 def check_settings(settings: Mapping[str, Any], transport: Transport, device: torch.device) -> None:

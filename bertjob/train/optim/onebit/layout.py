@@ -12,6 +12,9 @@ from itertools import accumulate
 
 BYTE = 8
 """Values whose signs make one byte; tensors begin at multiples of it."""
+_MOST = 4
+_LEAST_VALUES = 1 << 20
+"""Below that a bucket's message is so short that sending it takes no time to be hidden."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,6 @@ def cut(segments: Iterable[Segment], start: int, end: int) -> tuple[Segment, ...
 def up_to(multiple: int, size: int) -> int:
     """`size` rounded up to a multiple."""
     return -(-size // multiple) * multiple
-
-
-_MOST = 4
-_LEAST_VALUES = 1 << 20
-"""Below that a bucket's message is so short that sending it takes no time to be hidden."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def _open(folder: Path, tokenizer: BertTokenizer) -> tuple[Store, list[Path]]:
 
 
 class _Slice:
-    """Some samples of a store, from one number to another; see made.stream.Store."""
+    """Some samples of a store, from one number to another; see external.store.Store."""
 
     def __init__(self, store: Store, first: int, end: int) -> None:
         self._store, self._first, self._end = store, first, end

@@ -23,7 +23,7 @@ _SEPARATOR: Final = b"\x1f"
 
 
 class BingStore:
-    """The samples of one folder; see stream.Store."""
+    """The samples of one folder; see store.Store."""
 
     parts = None
 

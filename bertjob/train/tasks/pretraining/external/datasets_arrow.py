@@ -22,7 +22,7 @@ _NEXT: Final = ("next_sentence_label", "next_sentence_labels")
 
 
 class ArrowStore:
-    """The samples of one saved data set; see stream.Store."""
+    """The samples of one saved data set; see store.Store."""
 
     parts = None
 

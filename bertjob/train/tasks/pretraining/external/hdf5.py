@@ -29,7 +29,7 @@ WEIGHTS: Final = "masked_lm_weights"
 
 
 class Hdf5Store:
-    """The samples of several files, one after another; see stream.Store. The last two files stay in memory."""
+    """The samples of several files, one after another; see store.Store. The last two files stay in memory."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         """Look into all of `files`.

@@ -64,7 +64,7 @@ class Limits:
 
 
 class CheckedStore:
-    """A store, checked; see stream.Store."""
+    """A store, checked; see Store."""
 
     def __init__(self, store: Store, files: Sequence[Path], limits: Limits) -> None:
         """Of the samples of `store`, which are in `files`: one for each of the store's parts, or one of all."""
