@@ -64,14 +64,8 @@ def _path(plan: Plan) -> Path | None:
 def missing_overlay(plan: Plan) -> Problem | None:
     """The problem of a plan whose `image.overlay` nobody has made yet; None where it is there, or is not seen here."""
     overlay = plan.job.image.overlay
-    if not overlay or plan.engine == "none":
-        return None
-    folder = value(parse(overlay), os.environ)
-    if folder is None:
-        return Problem(
-            f"image.overlay: {overlay}: it names a variable that is not set here", "set it, as the site does"
-        )
-    if os.path.lexists(f"{folder}/bin/python"):  # a link to the image's Python, which is not here
+    folder = value(parse(overlay), os.environ) if overlay and plan.engine != "none" else None
+    if folder is None or os.path.lexists(f"{folder}/bin/python"):  # a link to the image's Python, which is not here
         return None
     command = overlay_command(plan.job.image, plan.engine, plan.site, plan.site_given)
     return Problem(f"image.overlay: {folder}: there is no such environment", command)
