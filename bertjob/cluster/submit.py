@@ -123,7 +123,7 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
         waits_for = (before.job_id, str(before.run_dir.path))
     run_dir, digest = create.of(plan), engine.digest_of(plan)
     doubt = None
-    with create.made(run_dir, create.files(plan, run_dir, digest), job_id="") as claim:
+    with create.made(run_dir, create.files(plan, run_dir, digest)) as claim:
         try:
             started = scheduler.CLIENTS[plan.site.scheduler].submit(run_dir)
         except UncertainError as error:  # nothing is undone where a job may have begun

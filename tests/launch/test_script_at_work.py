@@ -62,6 +62,9 @@ class Batch:
 
     def start(self, body: str, *, by_hand: bool = False, site: Site = SLURM, **env: str) -> subprocess.Popen[str]:
         """Start the script of a job whose training is the body, a piece of Python."""
+        if "SLURM_RESTART_COUNT" in env:  # the first start has made it
+            self.run_dir.mkdir(exist_ok=True)
+            RunDir(self.run_dir).job.touch()
         program = self.folder / "program"
         program.write_text(f"#!{sys.executable}\n{PRELUDE}{textwrap.dedent(body)}")
         program.chmod(0o755)

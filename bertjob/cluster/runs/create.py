@@ -60,13 +60,13 @@ def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | by
 
 
 @contextlib.contextmanager
-def made(run_dir: RunDir, content: Mapping[str, str | bytes], job_id: str) -> Iterator[Holder]:
-    """Make and claim a run directory as `make` does, undone when the body fails.
+def made(run_dir: RunDir, content: Mapping[str, str | bytes]) -> Iterator[Holder]:
+    """Make and claim a run directory as `make` does, for a job that the body queues; undone when the body fails.
 
     Raises:
         PreflightError: as for `make`.
     """
-    made = make(run_dir, content, job_id)
+    made = make(run_dir, content, job_id="")
     with made.undo as undo:
         yield made.claim
         undo.pop_all()

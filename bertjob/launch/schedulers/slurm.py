@@ -126,7 +126,7 @@ if [[ $(cat "$RUN/lease.json" 2> /dev/null) =~ '"job_id":"'([0-9]*)'","restart":
 fi
 # A start after the first goes on in the run directory of the first, and makes none.
 if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ ! -e "$RUN/job.yaml" ]; then
-  echo "bertjob: $RUN: the run directory was moved or removed since the job's last start, so it cannot go on" >&2
+  echo "bertjob: $RUN: the run directory of the job's earlier starts is not there: it was moved or removed" >&2
   exit 1
 fi
 """.strip()
