@@ -113,10 +113,11 @@ former=''
 if [[ $(cat "$RUN/lease.json" 2> /dev/null) =~ '"job_id":"'([0-9]*)'","restart":'[0-9]+',"nonce":"'([0-9a-f]+) ]]; then
   holder=${BASH_REMATCH[1]} former=${BASH_REMATCH[2]}
   if [ -n "$holder" ] && [ "$holder" != "$SLURM_JOB_ID" ]; then
-    stands=$(squeue --noheader --states=all --jobs="$holder" --format=%T 2>&1) || true
+    stands=$(squeue --noheader --states=all --jobs="$holder" --format=%T 2>&1) ||
+      [[ $stands == *"Invalid job id"* ]] || stands=''
     case $stands in
       *"Invalid job id"* | *COMPLETED | *CANCELLED | *FAIL* | *TIMEOUT | *PREEMPTED | *DEADLINE | *OUT_OF_MEMORY) ;;
-      '' | *COMPLETING | *error*) former='' ;;
+      '' | *COMPLETING) former='' ;;
       *)
         echo "bertjob: $RUN: job $holder is still ${stands,,} there; cancel it or wait for it" >&2
         exit 3
