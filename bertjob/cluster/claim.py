@@ -1,7 +1,7 @@
-"""One start at a time: who begins a job in a run directory claims it first, and hands the claim on to the job.
+"""One start at a time: `run` and `submit` take the lease of a run directory first, and hand it on to their job.
 
-The claim is the lease of the run directory. Whether its holder is over is decided here for the login side: the
-scheduler knows its jobs, and this machine its processes; of others it is seen whether they touch the lease.
+Whether its present holder is still at work is decided here for the login side: the scheduler knows its jobs, and
+this machine its processes; anybody else is at work who keeps touching the lease.
 """
 
 import logging
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def check_over(run_dir: RunDir) -> None:
-    """No job is at work in a run directory, or waits to be: two would overwrite each other's checkpoints.
+    """Refuse a run directory in which a job is at work or waits to be: two would overwrite each other's checkpoints.
 
     Raises:
         PreflightError: one is; says which.
@@ -43,7 +43,7 @@ def check_over(run_dir: RunDir) -> None:
 
 
 def _check_submission(run: Run, *, by_heartbeat: bool) -> None:
-    """Of a local run without a lease, of older versions and on another machine, only the heartbeat's time can tell."""
+    """Refuse beside the newest submission. Only its heartbeat tells of a local run of an older version elsewhere."""
     info = _stands(run)
     here = run.scheduler.queues or not by_heartbeat
     stands = info.state if here else word(run, info, read_state(run.run_dir.state), time.time())
@@ -60,7 +60,7 @@ def _check_submission(run: Run, *, by_heartbeat: bool) -> None:
 
 
 def _check_holder(run_dir: RunDir, holder: Holder, newest: Run | None) -> None:
-    """Of a job that a person started by its script, only the lease has the id."""
+    """Refuse beside the holder: of a job that a person submitted with sbatch, only the lease has the id."""
     if holder.job_id not in ("", JOB_ID):
         run = _run_of(run_dir, holder, newest)
         info = _stands(run)
@@ -87,7 +87,7 @@ def _stands(run: Run) -> JobInfo:
 
 
 def claim(run_dir: RunDir, job_id: str) -> tuple[Holder, Holder | None]:
-    """Hold the lease of a run directory for a job that is about to begin there; of several callers one succeeds.
+    """Take the lease of a run directory for a job that is about to begin there; of several callers one succeeds.
 
     Args:
         run_dir: is there.
@@ -109,7 +109,7 @@ def claim(run_dir: RunDir, job_id: str) -> tuple[Holder, Holder | None]:
 
 
 def hand_on(run_dir: RunDir, own: Holder, job_id: str) -> None:
-    """Let a job have the claim: it waits now, or has begun and taken it already.
+    """Hand the lease on to a job that was queued, and may have begun and taken it already.
 
     Raises:
         PreflightError: another job has begun there meanwhile; says which.

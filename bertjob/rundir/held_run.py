@@ -1,8 +1,8 @@
-"""A run directory as a process has it open, so that it cannot lose it and cannot make it a second time.
+"""A run directory that a process keeps open, so that it neither loses it nor makes it a second time.
 
-Paths lead through the open folder (/proc/self/fd, man 5 proc). A folder that somebody moves is still the same one
-behind them, so a checkpoint can be written; one that somebody removes stays removed, though libraries make all folders
-of the path they are given. Error messages name the paths that people know.
+Paths lead through the open folder (/proc/self/fd, man 5 proc). They stay valid when somebody moves the folder, so a
+checkpoint can still be written; and when somebody removes it, it stays removed, although libraries make all folders of
+a path they are given. Error messages name the paths that people know.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from bertjob.rundir.lease import Holder
 
 
 class HeldRun:
-    """A run directory that is open here, and whose lease this process may hold. Only ranks 0 take it."""
+    """An open run directory; rank 0 takes its lease."""
 
     def __init__(self, run_dir: RunDir) -> None:
         """Open the folder.
@@ -39,7 +39,7 @@ class HeldRun:
             raise LeaseError(f"{run_dir.path}: the run directory cannot be opened: {error.strerror}") from None
         weakref.finalize(self, os.close, self._folder)
         self.there = RunDir(Path(f"/proc/self/fd/{self._folder}"))
-        """The same run, whatever becomes of its path: what is to be written goes there."""
+        """The same run through the open folder: all writes go there."""
         self._real = run_dir.path.resolve()
         self._mounted = _root_of_mount(self._real, _mounts())
 
@@ -62,9 +62,9 @@ class HeldRun:
         return True
 
     def check(self) -> None:
-        """To be called before each write: whether this start may still write.
+        """Check that this start may still write; called before each write.
 
-        A lease that is gone belongs to nobody else: that is for `displaced` to tell.
+        A lease file that is gone is no other holder: `displaced` reports it.
 
         Raises:
             LeaseError: this start does not hold the lease, or not any more; says who does.
@@ -78,13 +78,13 @@ class HeldRun:
             raise LeaseError(f"{self.run_dir.path}: {found} has taken over, so this start writes nothing more")
 
     def beat(self) -> None:
-        """Show those who watch the lease that this process lives. A lease that was replaced is not touched."""
+        """Touch the lease, for those who watch it; one that was replaced is not touched."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 os.utime(self._file)
 
     def give_up(self) -> None:
-        """Say that this start is over; without a word it is found out by others."""
+        """Release the lease: this start is over."""
         if self._own is not None:
             with contextlib.suppress(OSError):
                 lease.end(self.there, self._own)
@@ -104,7 +104,7 @@ class HeldRun:
         atomic.write_json(path, value, indent=indent, check=self.check)
 
     def displaced(self) -> str:
-        """What has become of the folder, e.g. ``was moved to /there``; empty while its path leads to it."""
+        """What happened to the folder, e.g. ``was moved to /there``; empty while its path leads to it."""
         try:
             if os.path.samestat(os.fstat(self._folder), self.run_dir.path.stat()):
                 return self._changed_inside()

@@ -1,9 +1,9 @@
 """lease.json: which start of a run may write into its directory.
 
-Slurm may start a job anew while ranks of the start before are alive, as on a node whose daemon was lost; and people
-start a run twice. Rank 0 of each start takes the lease before it writes anything, and compares it before each write:
-whoever took it last may write, and nobody else. Clocks of machines differ, so a holder shows that it lives by touching
-the file, and others look for changes, not for times.
+Slurm may restart a job while ranks of its previous start are still alive, as on a node whose daemon was lost; and
+people start a run twice. Rank 0 of each start takes the lease before it writes anything, and compares it before each
+write: whoever took it last may write, and nobody else. A holder touches the file to show that it is alive; since the
+clocks of machines differ, others look for changes, not for times.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ import msgspec
 from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir
 
-BEAT_S = 10.0
-"""Seconds between two touches of a holder that lives."""
+BEAT_S = 5.0
+"""Seconds between two touches of a live holder."""
 SILENT_S = 35.0
-"""Seconds without a touch after which a holder is over that nobody can ask about."""
+"""Seconds without a touch after which a holder counts as dead, where neither scheduler nor process can be asked."""
 _TURN = ".lease.turn"
 _TURN_S = 5.0
-"""Seconds after which a turn, which takes milliseconds, belongs to a process that was killed in it."""
+"""Seconds after which a turn, which takes milliseconds, must belong to a process that was killed during it."""
 _LONGEST = 1 << 12
 """Bytes; a lease has some hundreds."""
 
@@ -46,13 +46,13 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
     """The process that writes; 0: a job that waits in a queue."""
     machine: str = ""
-    """Where that number means something: the kernel's boot id, and the pid namespace."""
+    """Where the pid is valid: the kernel's boot id and the pid namespace."""
     born: int = 0
-    """When the process started, in clock ticks since boot: numbers of processes are used again."""
+    """When the process started, in clock ticks since boot: the kernel reuses pids."""
     given: str = ""
     """Nonce of the holder that started this one: ``bertjob run`` holds the lease until rank 0 takes it."""
     ended: bool = False
-    """The start is over and has given the lease up."""
+    """The start is over and has released the lease."""
 
     def __str__(self) -> str:
         """E.g. ``job 17 (start 2 on nid00001, process 4242, since 2026-11-20 10:15:00)``."""
@@ -88,7 +88,7 @@ def of_this_process(job_id: str, restart: int = 0) -> Holder:
 
 
 def of_waiting_job(job_id: str) -> Holder:
-    """The token of a job that was submitted from here, and waits for its first start."""
+    """The token of a job that was submitted from here and has not started yet."""
     return Holder(job_id=job_id, nonce=secrets.token_hex(8), host=socket.gethostname(), time=time.time())
 
 
@@ -120,7 +120,7 @@ def _read(path: Path) -> Holder | None:
 
 
 def replace(run_dir: RunDir, former: Holder | None, own: Holder) -> bool:
-    """Put `own` in the place of `former`; False where another one is there by now. Of several callers one succeeds.
+    """Replace `former` by `own`; False if the holder is another one by now. Of several callers one succeeds.
 
     Raises:
         OSError: the lease cannot be read or written.
@@ -138,7 +138,7 @@ def _write(run_dir: RunDir, holder: Holder) -> None:
 
 
 def put_back(run_dir: RunDir, own: Holder, former: Holder | None) -> None:
-    """Restore what `own` has replaced, unless another one has taken over: the start did not come about.
+    """Undo `replace` after a start that failed, unless another one has taken over since.
 
     Raises:
         OSError: the lease cannot be read or written.
@@ -154,7 +154,7 @@ def put_back(run_dir: RunDir, own: Holder, former: Holder | None) -> None:
 
 
 def end(run_dir: RunDir, own: Holder) -> None:
-    """Give up what is held by a start, or by the rank that it has started.
+    """Release the lease of a start, or of the rank 0 that it has started.
 
     Raises:
         OSError: the lease cannot be read or written.
@@ -166,12 +166,12 @@ def end(run_dir: RunDir, own: Holder) -> None:
 
 
 def belongs(found: Holder, own: Holder) -> bool:
-    """Whether a holder is `own`, or the rank that it has started."""
+    """Whether a holder is `own`, or the rank 0 that it has started."""
     return own.nonce in (found.nonce, found.given)
 
 
 def lives(holder: Holder) -> bool | None:
-    """Whether the writing process of a holder is at work; None: it cannot be seen from here."""
+    """Whether a holder's process is alive; None if it cannot be seen from here."""
     if not holder.pid or not holder.machine or holder.machine != _machine():
         return None
     try:
@@ -194,9 +194,9 @@ def is_silent(run_dir: RunDir, seconds: float = SILENT_S) -> bool:
 
 
 def _touched(path: Path) -> tuple[int, int] | None:
-    """Changes whenever the holder touches the lease, or another one takes it."""
+    """A value that changes whenever the holder touches the lease or another one takes it."""
     with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)  # that is when NFS looks
+        handle = os.open(path, os.O_RDONLY)  # NFS revalidates its cached attributes on open
         try:
             status = os.fstat(handle)
             return status.st_ino, status.st_mtime_ns
@@ -207,7 +207,7 @@ def _touched(path: Path) -> tuple[int, int] | None:
 
 @contextlib.contextmanager
 def _turn(folder: Path) -> Iterator[None]:
-    """One process at a time, on all machines that see the folder: O_EXCL holds on NFS, too, locks do not everywhere."""
+    """Mutual exclusion across machines: O_EXCL works on NFS (man 2 open: version 3 and later), locks not everywhere."""
     path, seen, deadline = folder / _TURN, None, 0.0
     while True:
         with contextlib.suppress(FileExistsError):
@@ -236,7 +236,7 @@ def _machine() -> str:
 
 
 def _born(pid: int) -> int | None:
-    """When a process started (man 5 proc: field 22 of stat); None where there is none, or only what is left of one."""
+    """When a process started (man 5 proc: field 22 of stat); None if there is none, or only a zombie."""
     with contextlib.suppress(OSError):
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
         return None if state in "ZX" else int(rest[18])

@@ -1,7 +1,7 @@
-"""Rank 0 keeps the run directory: it takes the lease, touches it, and notices when lease or folder are lost.
+"""Rank 0 takes the lease of the run directory, touches it, and notices when the lease or the folder is lost.
 
-Whoever starts a run knows more than the ranks do: the script has asked Slurm whether the job of the former holder is
-over, and ``bertjob run`` holds the lease for the ranks that it starts. What they know comes by the environment.
+Whoever starts a run knows more than the ranks: the script has asked Slurm whether the job of the former holder has
+ended, and ``bertjob run`` holds the lease for the ranks that it starts. They pass it on in the environment.
 """
 
 import logging
@@ -20,8 +20,6 @@ from bertjob.rundir.world import FORMER_LEASE, RESTART
 from bertjob.train.distributed.watchdog import Watch
 
 _LOG = logging.getLogger(__name__)
-LOOK_S = 5.0
-"""Seconds between two looks at lease and folder, beside those at the lease before each write."""
 _LOCAL = "local"
 
 
@@ -52,7 +50,7 @@ def take(held: HeldRun, job_id: str, env: Mapping[str, str]) -> None:
 
 
 def _makes_way(found: Holder, own: Holder, former: str) -> bool:
-    """Whether nobody needs to look if a holder is still at work."""
+    """Whether a holder need not be asked: it has ended, started this one, or is the same job's earlier start."""
     if found.ended or found.nonce == former:
         return True
     if own.job_id == _LOCAL:
@@ -63,7 +61,7 @@ def _makes_way(found: Holder, own: Holder, former: str) -> bool:
 
 
 def _refuse(found: Holder, run_dir: RunDir) -> None:
-    """Return if a holder is over: its process is gone, or was silent for a while where nobody can see it.
+    """Return if a holder is dead: its process is gone or, where that cannot be seen, it does not touch the lease.
 
     Raises:
         PreflightError: it is at work.
@@ -77,13 +75,13 @@ def _refuse(found: Holder, run_dir: RunDir) -> None:
 
 
 class Keeper:
-    """Looks after lease and folder on a thread of its own, until the ranks end in good order."""
+    """Watches lease and folder on a thread of its own, until the ranks end in good order."""
 
     def __init__(self, held: HeldRun, watch: Watch) -> None:
         """Do nothing yet; on ranks above 0 never."""
         self.held = held
         self.news = ""
-        """What has become of the folder, once that is sure; the loop ends the training then."""
+        """What happened to the folder, seen twice in a row; the loop then ends the training."""
         self._watch = watch
         self._seen = ""
 
@@ -101,7 +99,7 @@ class Keeper:
     def _run(self) -> None:
         while not self._watch.is_over:
             self._look()
-            time.sleep(LOOK_S)
+            time.sleep(lease.BEAT_S)
 
     def _look(self) -> None:
         try:

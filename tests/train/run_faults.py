@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from bertjob.config.job import Job
 from bertjob.config.registry.tasks import TASKS
+from bertjob.rundir import lease
 from bertjob.rundir.held_run import HeldRun
-from bertjob.train import keeper
 from bertjob.train.data.batch import Batch
 from bertjob.train.distributed import transport
 from bertjob.train.distributed.ranks import Ranks
@@ -97,10 +97,10 @@ def nccl_fell_back(rank: int) -> None:
 def watched_steps(rank: int) -> None:
     """Steps are slow, and rank 0 looks at lease and folder ten times as often as it does elsewhere."""
     slow_steps(rank)
-    keeper.LOOK_S = 0.5
+    lease.BEAT_S = 0.5
 
 
 def watched_answers(rank: int) -> None:
     """The evaluation takes a minute, and rank 0 looks as often."""
     slow_answers(rank)
-    keeper.LOOK_S = 0.5
+    lease.BEAT_S = 0.5
