@@ -19,6 +19,7 @@ import msgspec
 
 from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.world import LOCAL_ID
 
 BEAT_S = 5.0
 """Seconds between two touches of a live holder."""
@@ -64,7 +65,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """The first words of that."""
-        names = {"local": "a local run", "": "a submission"}
+        names = {LOCAL_ID: "a local run", "": "a submission"}
         return names.get(self.job_id, f"job {self.job_id}")
 
 

@@ -16,11 +16,10 @@ from bertjob.rundir import lease, resume
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.lease import Holder
-from bertjob.rundir.world import FORMER_LEASE, RESTART
+from bertjob.rundir.world import FORMER_LEASE, LOCAL_ID, RESTART
 from bertjob.train.distributed.watchdog import Watch
 
 _LOG = logging.getLogger(__name__)
-_LOCAL = "local"
 
 
 def restart(env: Mapping[str, str]) -> int:
@@ -53,7 +52,7 @@ def _makes_way(found: Holder, own: Holder, former: str) -> bool:
     """Whether a holder need not be asked: it has ended, started this one, or is the same job's earlier start."""
     if found.ended or found.nonce == former:
         return True
-    if own.job_id == _LOCAL:
+    if own.job_id == LOCAL_ID:
         return False
     if not found.job_id:  # `bertjob submit` is about to name the job: this one, or it takes its own job back
         return True
@@ -94,7 +93,7 @@ class Keeper:
         now = self.held.where()
         if now is None:
             return f"{self.news}; {saved}"
-        return f"{self.news}; {saved}; to resume: {resume.command(RunDir(now), submitted=job_id != _LOCAL)}"
+        return f"{self.news}; {saved}; to resume: {resume.command(RunDir(now), submitted=job_id != LOCAL_ID)}"
 
     def _run(self) -> None:
         while not self._watch.is_over:

@@ -4,8 +4,9 @@ The blocks are bash as it stands in the script; 85 is errors.REQUEUE_EXIT_CODE.
 """
 
 from bertjob.config.site import Site
+from bertjob.rundir.world import LOCAL_ID
 
-JOB_ID = "local"
+JOB_ID = LOCAL_ID
 """Stands in for a scheduler's id, also in the names of logs."""
 
 

@@ -18,7 +18,7 @@ from typing import TextIO
 
 from bertjob.errors import BertjobError
 from bertjob.rundir.directory import RunDir
-from bertjob.rundir.world import JOB_ID, World
+from bertjob.rundir.world import JOB_ID, LOCAL_ID, World
 
 logger = logging.getLogger("bertjob")
 OWN_FILE_ONLY = {"own_file_only": True}
@@ -48,7 +48,7 @@ class Logs:
 
 def job_id(env: Mapping[str, str]) -> str:
     """The id under which logs are filed: the scheduler's, or ``local``."""
-    return env.get(JOB_ID) or "local"
+    return env.get(JOB_ID) or LOCAL_ID
 
 
 def open_logs(run_dir: RunDir, world: World, env: Mapping[str, str]) -> Logs:
