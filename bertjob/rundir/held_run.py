@@ -118,10 +118,10 @@ class HeldRun:
         return "was removed" if self._target.endswith(" (deleted)") else "was moved or removed"
 
     def where(self) -> Path | None:
-        """The path of the folder now; None where there is none, or only another machine knows."""
+        """The path of the folder now; None if there is none, or it is only known outside this container or machine."""
         with contextlib.suppress(OSError):
             now = Path(self._target)
-            if os.path.samestat(os.fstat(self._folder), now.stat()):
+            if not self._moved_mount() and os.path.samestat(os.fstat(self._folder), now.stat()):
                 return now
         return None
 
@@ -132,8 +132,13 @@ class HeldRun:
     def _changed_inside(self) -> str:
         if self._own is not None and not self.there.lease.exists():
             return "was emptied, its lease.json is gone"
+        root = self._moved_mount()
+        return f"was moved with {self._mounted}, which is now {root}" if root else ""
+
+    def _moved_mount(self) -> str:
+        """The folder that is mounted at the run directory's path, if it is not the one of the beginning."""
         root = _root_of_mount(self._real, _mounts())
-        return "" if root == self._mounted else f"was moved with {self._mounted}, which is now {root}"
+        return "" if root == self._mounted else root
 
 
 def _mounts() -> str:

@@ -142,3 +142,4 @@ def test_a_folder_that_is_mounted_in_a_container_is_known_by_the_mounts(path: st
 def test_a_folder_that_is_moved_behind_its_mount_is_named(held: HeldRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_run, "_mounts", lambda: "22 1 0:21 /elsewhere / rw - ext4 /dev/sda rw\n")
     assert held.displaced() == f"was moved with {held._mounted}, which is now /elsewhere"
+    assert held.where() is None  # the path leads to it here, and nowhere else
