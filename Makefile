@@ -2,11 +2,12 @@
 #   make squad   install, then fine-tune a real BERT on this machine
 #   make test    all tests (BERTJOB_TEST_DATA=… for those on real SQuAD)
 #   make faults  all combinations of injected faults, hours
+#   make acceptance ENGINE=sarus IMAGE=load/library/bertjob:0.1.0 [SITE=my.yaml]   does an engine do all that is needed?
 #   make check   the fast gate: style, types, imports, shell, docs
 #   make bench   speed, as ratios of paired rounds
 #   make proof   pre-train from raw text to SQuAD, some 10 minutes on two cores (BERTJOB_TEST_DATA=…)
 #   make regen   write again what is generated: examples, key reference, schemas
-.PHONY: setup squad test faults check bench proof regen
+.PHONY: setup squad test faults acceptance check bench proof regen
 .DEFAULT_GOAL := check
 
 PYTHON ?= python3
@@ -34,6 +35,9 @@ test: setup  # two workers: tests on the cluster mostly wait, and the others com
 
 faults: setup  # hours: every fault with every launcher and engine, several times
 	$(BIN)/python -m pytest -m faults
+
+acceptance: setup  # ENGINE, IMAGE and SITE come by the environment: see tests/acceptance/conftest.py
+	ENGINE='$(ENGINE)' IMAGE='$(IMAGE)' SITE='$(SITE)' $(BIN)/python -m pytest -v -m acceptance tests/acceptance
 
 check: setup
 	$(BIN)/ruff check .

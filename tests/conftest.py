@@ -1,11 +1,13 @@
 """What holds for all tests: who shares a worker, no skips in CI but for a GPU, real data."""
 
+import contextlib
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from disks import mounted
 from xdist.scheduler import LoadScopeScheduling
 
 from bertjob.formats.squad import SquadSet, read_squad
@@ -65,3 +67,10 @@ def test_data() -> Path:
 def squad_dev(test_data: Path) -> SquadSet:
     """The whole dev set of SQuAD v1.1."""
     return read_squad(test_data / "squad" / "dev-v1.1.json")
+
+
+@pytest.fixture
+def small_disk() -> Generator[Callable[[Path, int], Path]]:
+    """Makes a folder a real disk of so many KiB."""
+    with contextlib.ExitStack() as disks:
+        yield lambda folder, kib: disks.enter_context(mounted(folder, kib))

@@ -56,7 +56,7 @@ ROW = replace(
     submit_command="toysub",
     cancel_command="toydel",
     leftover=lambda name: name.startswith("TOY_"),
-    after=lambda job_id: (f"after={job_id}",),
+    after=lambda words, job_id: (f"after={job_id}",),
     header=header,
     address=lambda site: ('read -r MASTER_ADDR < "$TOY_NODES"',),
     port_number="TOY_JOB",
@@ -86,6 +86,7 @@ class Batch:
             cancel=self.cancel,
             installed=lambda: True,
             version=lambda: "1.0",
+            groups=tuple,
             facts=lambda: SchedulerFacts(installed=True, version="1.0"),
             checks=f"{__name__}:CHECKS",
         )

@@ -1,6 +1,5 @@
 """The commands at the top of the README work as printed, on the site that they name."""
 
-import hashlib
 import os
 import re
 import shlex
@@ -13,7 +12,8 @@ from fakes.commands import Commands
 from bertjob.cli.main import cli
 from bertjob.cluster import datasets
 from bertjob.errors import PreflightError
-from bertjob.formats.checksums import Checksum
+from bertjob.formats.checksums import checksum
+from bertjob.formats.squad import Part, demo_set
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 TOP = re.findall(r"(?m)^    (bertjob [^#\n]*)", README.partition("\n## ")[0])
@@ -41,10 +41,10 @@ def login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{commands.folder}:{os.environ['PATH']}")
     (tmp_path / "data").mkdir()
     files = {}
-    for name in ("train-v1.1.json", "dev-v1.1.json"):
-        text = f'{{"data": [], "version": "{name}"}}'
-        (tmp_path / "data" / name).write_text(text)
-        files[name] = Checksum(len(text), hashlib.sha256(text.encode()).hexdigest())
+    parts: tuple[Part, ...] = ("train", "dev")
+    for part in parts:
+        (tmp_path / f"data/{part}-v1.1.json").write_bytes(demo_set(part))
+        files[f"{part}-v1.1.json"] = checksum(tmp_path / f"data/{part}-v1.1.json")
     monkeypatch.setitem(datasets.DATA_SETS, "squad", datasets.DataSet("http://127.0.0.1:1/", files))
 
 

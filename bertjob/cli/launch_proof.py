@@ -21,7 +21,7 @@ from bertjob.launch.plan import Plan
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.rundir.directory import RUNS, RunDir
 
-_LAUNCH = ("engine", "launcher", "mpi", "srun_mpi", "image", "env")
+_LAUNCH = ("engine", "launcher", "mpi", "srun_mpi", "image", "env", "env_from")
 """Keys and sections of a job that doctor.prove.smoke takes over."""
 _WHERE = ("account", "partition", "constraint")
 """Resources that say on which nodes it is proved."""

@@ -1,22 +1,22 @@
 """The command ``bertjob``: verbs that load when they are called, errors in one line, the field's exit codes."""
 
 import os
-import re
 import sys
 from importlib import import_module
 from typing import NoReturn
 
 import click
 
+from bertjob.cli import streams
+from bertjob.cli.terminal import stay_sane
 from bertjob.cli.verbs import VERBS
 from bertjob.errors import BertjobError
-from bertjob.text import did_you_mean
+from bertjob.text import did_you_mean, reason, visible_line
 from bertjob.version import __version__
 
 _NO_ARGUMENTS: tuple[type[click.UsageError], ...] = tuple(
     filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)])  # since click 8.2; before, click printed it
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Verbs(click.Group):
@@ -56,8 +56,14 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
+    stay_sane()
+    with streams.opened():
+        sys.exit(_run())
+
+
+def _run() -> int:
     try:
-        code = cli.main(standalone_mode=False)
+        code: int = cli.main(standalone_mode=False)
         sys.stdout.flush()
     except BertjobError as error:
         code = _fail(str(error), error.exit_code)
@@ -76,17 +82,16 @@ def main() -> NoReturn:
         code = 141
     except (OSError, UnicodeError) as error:  # a full disk, a folder that is gone, a name that is no text
         code = _fail(_one_line(error), 1)
-    sys.exit(code)
+    return code
 
 
 def _one_line(error: OSError | UnicodeError | click.ClickException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return f"{error.filename}: {reason(error)}" if error.filename else reason(error)
     text = error.format_message() if isinstance(error, click.ClickException) else str(error)
     return " ".join(text.split())
 
 
 def _fail(message: str, code: int) -> int:
-    line = _CONTROL.sub(lambda found: repr(found[0])[1:-1], message)  # a message may quote what was typed
-    print(f"bertjob: {line}", file=sys.stderr)
+    print(f"bertjob: {visible_line(message)}", file=sys.stderr)  # a message may quote what was typed
     return code

@@ -1,6 +1,7 @@
 """The options that verbs share, named as Slurm names them; their values, and what the shell completes."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -21,10 +22,13 @@ from bertjob.launch.plan import Plan, plan
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+_EXPECTED = {"--site": "the name or file of a site", "--run-dir": "a folder", "JOB": "the name or file of a job"}
 SMOKE = "smoke"
 """The job that proves a launch; doctor examines it where no job is named."""
 SITE_VARIABLE = "BERTJOB_SITE"
 """Environment variable that names the site of submit and script where no --site is given; `run` means this machine."""
+_UNADDRESSED = re.compile(r"\s*[\w.-]+\s*=")
+_ADDRESSED = re.compile(r"(.*?):(?=\s*[\w.-]+\s*(?:=|$))")
 _RESOURCES = (
     ("-N", "--nodes", "nodes", int, "Nodes."),
     (None, "--ntasks-per-node", "tasks_per_node", int, "Ranks a node."),
@@ -68,17 +72,22 @@ class Settings(NamedTuple):
     Attributes:
         shared: given to all jobs of the command line.
         own: given to this one.
+        typed: the same, each behind the job that it names, as it was given.
     """
 
     shared: tuple[str, ...]
     own: tuple[str, ...]
+    typed: tuple[str, ...]
 
 
 def settings_of(file: JobFile, settings: Sequence[str]) -> Settings:
     """The settings that are for a job, of those that follow ``--set``."""
-    parted = [_addressed(setting) for setting in settings]
+    parted = [_addressed(setting, file.names) for setting in settings]
     shared = tuple(setting for to, setting in parted if to is None)
-    return Settings(shared, tuple(setting for to, setting in parted if to is not None and to in file.names))
+    own = [
+        (given, one) for given, (to, one) in zip(settings, parted, strict=True) if to is not None and to in file.names
+    ]
+    return Settings(shared, tuple(one for _, one in own), tuple(given for given, _ in own))
 
 
 def refuse_strangers(settings: Sequence[str], chain: Sequence[JobFile]) -> None:
@@ -88,7 +97,7 @@ def refuse_strangers(settings: Sequence[str], chain: Sequence[JobFile]) -> None:
         SpecError: there is one.
     """
     for setting in settings:
-        to, _ = _addressed(setting)
+        to, _ = _addressed(setting, [name for file in chain for name in file.names])
         if to is not None and not any(to in file.names for file in chain):
             there = ", ".join(file.given for file in chain)
             raise SpecError(f"--set {setting}: there is no job {to!r} here, but {there}")
@@ -99,11 +108,20 @@ def key_of(setting: str) -> str:
     return setting.partition("=")[0].strip()
 
 
-def _addressed(setting: str) -> tuple[str | None, str]:
-    """The job that a setting names before a colon in front of the key, and the setting without it."""
-    words, equals, value = setting.partition("=")
-    to, colon, key = words.rpartition(":")
-    return (to.strip(), f"{key}{equals}{value}") if colon else (None, setting)
+def _addressed(setting: str, jobs: Iterable[str]) -> tuple[str | None, str]:
+    """The job that a setting names before a colon in front of the key, and the setting without it.
+
+    Args:
+        setting: as it was given.
+        jobs: what the jobs of the command line may be called; a path may hold a colon or an equals sign.
+    """
+    for name in sorted(jobs, key=len, reverse=True):
+        if setting.startswith(f"{name}:"):
+            return name, setting[len(name) + 1 :]
+    if _UNADDRESSED.match(setting):
+        return None, setting
+    found = _ADDRESSED.match(setting)
+    return (found[1].strip(), setting[found.end() :]) if found else (None, setting)
 
 
 class Names(click.ParamType[str]):
@@ -184,7 +202,7 @@ class Request(msgspec.Struct, frozen=True):
 
     def _build(self, file: JobFile, said: Settings) -> Sourced[Job]:
         """The job with all that the command line lays over it."""
-        job = build_job(file, said.shared, self.options, said.own)
+        job = build_job(file, said.shared, self.options, dict(zip(said.typed, said.own, strict=True)))
         resources = replace(job.value.resources, sbatch=(*job.value.resources.sbatch, *self.sbatch))
         return replace(job, value=replace(job.value, resources=resources))
 
@@ -232,11 +250,14 @@ class Loaded(msgspec.Struct, frozen=True):
 def one_word_each(words: Iterable[str]) -> tuple[str, ...]:
     """Options joined with their values, which sbatch reads the same: ``-dx`` for ``-d x``, ``--a=x`` for ``--a x``."""
     options: list[str] = []
+    bare = False
     for word in words:
         if word.startswith("-"):
             options.append(word)
-        elif options and "=" not in options[-1]:
+            bare = "=" not in word
+        elif bare:
             options[-1] += f"={word}" if options[-1].startswith("--") else word
+            bare = False
         else:
             raise click.UsageError(f"after --: {word!r} belongs to no option of sbatch")
     return tuple(options)
@@ -260,9 +281,11 @@ def job_options(default_site: str) -> Callable[[Callable[..., Any]], Callable[..
             }
             sbatch = one_word_each(click.get_current_context().meta.get("sbatch", ()))
             anywhere = None if default_site == "local" else os.environ.get(SITE_VARIABLE)
-            chosen = site or anywhere or default_site
-            if run_dir is not None and not run_dir.strip():
-                raise SpecError("--run-dir: a folder is wanted, got nothing")
+            chosen = anywhere or default_site if site is None else site
+            said = {"--site": site, "--run-dir": run_dir, "JOB": job, **dict(options.values())}
+            for option, value in said.items():
+                if isinstance(value, str) and not value.strip():
+                    raise SpecError(f"{option}: expected {_EXPECTED.get(option, 'a value')}, got nothing")
             return function(request=Request(job, chosen, settings, options, run_dir, sbatch), **rest)
 
         decorated: Any = call

@@ -1,15 +1,20 @@
-"""Where renderables go: one console for results (stdout) and one for prose (stderr)."""
+"""Where renderables go: one console for results (stdout) and one for prose (stderr).
+
+Both make control characters in what they show visible, and go around the doors of bertjob.cli.streams.
+"""
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 import click
 
+from bertjob.cli.streams import behind
 from bertjob.config.search import Kind, names
 from bertjob.errors import SpecError
+from bertjob.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -19,19 +24,39 @@ _WIDE = 10_000
 
 
 @cache
+def _class() -> "type[Console]":
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class VisibleConsole(Console):
+        """A console whose own commands, like colours, are the only ones that reach the terminal."""
+
+        @property
+        def file(self) -> IO[str]:
+            file = super().file  # of a live display it is rich's, in front of a door
+            return behind(cast("TextIO", getattr(file, "rich_proxied_file", file)))
+
+        @file.setter
+        def file(self, file: IO[str]) -> None:
+            self._file = file
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else visible(text), style, control)
+
+    return VisibleConsole
+
+
+@cache
 def out() -> "Console":
     """The console of results: tables and answers. Made when first used, as importing rich takes time."""
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    return _class()(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
 @cache
 def prose() -> "Console":
     """The console of everything that is not a result."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
+    return _class()(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
 
 
 def show(renderable: "RenderableType", end: str = "\n") -> None:
@@ -50,7 +75,7 @@ def show(renderable: "RenderableType", end: str = "\n") -> None:
     if not console.is_terminal:
         text = "\n".join(line.rstrip() for line in text.split("\n"))
     encoding = sys.stdout.encoding
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    behind(sys.stdout).write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def show_names(kind: Kind, description: Callable[[str], str], as_json: bool) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from bertjob.cli.streams import behind
 from bertjob.errors import BertjobError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.messages import AnsweringProgress, PreparationProgress
 from bertjob.rundir.state import Phase, RunState, read_state
-from bertjob.text import counted
+from bertjob.text import counted, visible_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -202,7 +203,8 @@ def show_download(file: str, done: int, total: int) -> None:
     """Write over one line on a terminal; it stays when the file is complete."""
     if sys.stderr.isatty():
         end = "\n" if done >= total else ""
-        print(f"\r{file} {done / 1e6:.1f} of {total / 1e6:.1f} MB", end=end, file=sys.stderr, flush=True)
+        line = f"{visible_line(file)} {done / 1e6:.1f} of {total / 1e6:.1f} MB"
+        print(f"\r{line}", end=end, file=behind(sys.stderr), flush=True)
 
 
 @contextmanager

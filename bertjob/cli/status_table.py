@@ -4,12 +4,14 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import zip_longest
 
 import msgspec
+from msgspec.structs import replace
 from rich.cells import chop_cells
 from rich.console import Group
 from rich.text import Text
 
 from bertjob.cluster.runs.status import Row
 from bertjob.config.registry.tasks import metric
+from bertjob.text import visible_line
 
 _GAP = 2
 _STYLES = {"running": "green", "completed": "bold green", "pending": "yellow", "failed": "red", "lost": "red"}
@@ -49,6 +51,7 @@ def status_table(rows: Sequence[Row], width: int) -> Group:
         width: characters a line. Where they do not suffice, remarks go below the table, then columns that a person can
             do without are left out, then long names are folded; no number is cut.
     """
+    rows = [_on_one_line(row) for row in rows]
     columns = (*_COLUMNS, *_metrics_columns(rows), _REMARK)
     filled = {column: _Filled.of(column, rows) for column in columns}
     shown = {column: found for column, found in filled.items() if not rows or any(found.cells[1:])}
@@ -62,6 +65,12 @@ def status_table(rows: Sequence[Row], width: int) -> Group:
     others = _width([found for column, found in shown.items() if column is not _NAME]) + _GAP
     shown[_NAME] = shown[_NAME].folded(max(len(_NAME.title), width - others))
     return Group(*(_line(shown.values(), number) for number in range(len(rows) + 1)), *below)
+
+
+def _on_one_line(row: Row) -> Row:
+    """The row with visible control characters: what a cell shows is as wide as what was measured."""
+    texts = {name: getattr(row, name) for name in ("job_id", "name", "site", "state", "reason", "warning")}
+    return replace(row, **{name: visible_line(text) for name, text in texts.items()})
 
 
 def _line(columns: Collection[_Filled], number: int) -> Text:
@@ -114,7 +123,9 @@ def _metrics_column(names: tuple[str, ...]) -> _Column:
 
 def _remark(row: Row) -> Text:
     if row.stale:
-        return Text("no sign of life: it may hang", style="red")
+        return Text("no heartbeat: it may hang", style="red")
+    if row.unsure:
+        return Text("the heartbeat is old, or clocks differ: look again in two minutes", style="yellow")
     return Text(row.warning or row.reason, style="red" if row.warning or row.state in ("failed", "lost") else "dim")
 
 

@@ -157,7 +157,8 @@ def _lines(facts: ImageFacts) -> Iterator[tuple[str, str]]:
     yield "Python", facts.python
     for package in (*NEEDED, *OPTIONAL):
         if package in facts.packages:
-            yield package, facts.packages[package]
+            other = facts.outdated if package == "bertjob" else ""
+            yield package, f"{facts.packages[package]}{f', and {other}' if other else ''}"
     built = (
         ("CUDA", facts.cuda),
         ("ROCm", facts.rocm),

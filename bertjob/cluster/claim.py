@@ -21,6 +21,7 @@ from bertjob.rundir.directory import RunDir
 from bertjob.rundir.lease import Holder
 from bertjob.rundir.state import read_state
 from bertjob.rundir.submissions import Submission
+from bertjob.text import reason
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def check_over(run_dir: RunDir) -> None:
     try:
         holder = lease.read(run_dir)
     except OSError as error:
-        raise PreflightError(f"{run_dir.lease}: cannot be read: {error.strerror}") from None
+        raise PreflightError(f"{run_dir.lease}: cannot be read: {reason(error)}") from None
     newest = catalog.read(run_dir)
     if newest is not None:
         _check_submission(newest, by_heartbeat=holder is None)
@@ -119,7 +120,7 @@ def hand_on(run_dir: RunDir, own: Holder, job_id: str) -> None:
             return
         found = lease.read(run_dir)
     except OSError as error:
-        _log.warning("%s: job %s cannot be written down: %s", run_dir.lease, job_id, error.strerror)
+        _log.warning("%s: job %s cannot be written down: %s", run_dir.lease, job_id, reason(error))
         return
     if found is not None and found.job_id != job_id:
         raise PreflightError(f"{run_dir.path}: {found} has begun there meanwhile, so job {job_id} is taken back")

@@ -11,7 +11,7 @@ from pathlib import Path
 from bertjob.errors import DataError, SpecError
 from bertjob.formats.checksums import Checksum, checksum
 from bertjob.rundir import atomic
-from bertjob.text import did_you_mean
+from bertjob.text import did_you_mean, reason
 
 _CHUNK = 1 << 16
 _TIMEOUT_S = 30
@@ -74,7 +74,7 @@ def fetch(
             f" copy the files to {to.absolute()} and run this again to check them"
         ) from None
     except OSError as error:
-        raise DataError(f"{error.filename or to}: cannot be written: {error.strerror}") from None
+        raise DataError(f"{error.filename or to}: cannot be written: {reason(error)}") from None
     return list(paths)
 
 
@@ -94,8 +94,13 @@ def _folder(path: Path) -> Iterator[None]:
 def _download(url: str, path: Path, expected: Checksum, on_progress: Callable[[str, int, int], object]) -> None:
     with atomic.replacing(path) as aside:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as body, aside.open("wb") as output:
+            coming = body.length  # by Content-Length; None without
+            if coming is not None and coming > expected.bytes:
+                raise DataError(f"{url}: has {coming} bytes, not {expected.bytes}: it is another file")
             while chunk := body.read(_CHUNK):
                 output.write(chunk)
+                if output.tell() > expected.bytes:
+                    raise DataError(f"{url}: has more than its {expected.bytes} bytes: it is another file")
                 on_progress(path.name, output.tell(), expected.bytes)
         if (found := checksum(aside)) != expected:
             raise DataError(f"{url}: {_difference(found, expected)}; nothing was kept, try again")

@@ -23,6 +23,7 @@ from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.runs import catalog, create
 from bertjob.cluster.runs.logs import Tail
 from bertjob.cluster.runs.outcome import own_state
+from bertjob.cluster.runs.reason import from_log
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, LeaseError, PreflightError, SchedulerError, SpecError
 from bertjob.launch.checks import refuse_here
 from bertjob.launch.plan import Plan
@@ -71,7 +72,8 @@ def run_here(
         with undoing:
             held = HeldRun(run_dir)
             log = held.there.log(JOB_ID)
-            tail = Tail(log, log.stat().st_size if log.exists() else 0)
+            before = log.stat().st_size if log.exists() else 0
+            tail = Tail(log, before)
             started = process_group.submit(run_dir)
             undo = undoing.pop_all()  # from here on by a refusal alone: other errors are ours, and the job is at work
         process = started.process
@@ -101,8 +103,7 @@ def run_here(
             if refusal := _refusal(run, held):
                 undo.close()
                 raise refusal
-            cause = "ended at once by a second interrupt" if interrupts.killed else _cause(code)
-            _record_failure(run, held, code, cause)
+            _record_failure(run, held, code, _cause(process.returncode, interrupts, Tail(log, before)))
         with contextlib.suppress(OSError):  # then others see that our process is gone
             lease.end(held.there, claim)
     _check_place(held)
@@ -155,10 +156,21 @@ def _refusal(run: catalog.Run, held: HeldRun) -> BertjobError | None:
     return _ERRORS.get(said.exit_code or 1, BertjobError)(said.error)
 
 
-def _cause(code: int) -> str:
-    if code == 128 + signal.SIGKILL:
+def _cause(code: int, interrupts: "_Interrupts", log: Tail) -> str:
+    """Why the job failed, where its training could not report it.
+
+    Args:
+        code: of the script's process; negative for a signal.
+        interrupts: of this start.
+        log: what this start has printed.
+    """
+    if interrupts.killed:
+        return "ended at once by a second interrupt"
+    if told := from_log(log.read()):
+        return told
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return "killed by SIGKILL, often for want of memory; see the log"
-    return f"exit code {code}, see the log"
+    return f"exit code {code if code >= 0 else 128 - code}, see the log"
 
 
 def _record_failure(run: catalog.Run, held: HeldRun, code: int, cause: str) -> None:

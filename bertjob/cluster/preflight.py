@@ -1,6 +1,5 @@
 """Checks before a job is queued or started: better refused now than failed after hours of waiting."""
 
-import json
 import math
 import os
 import sys
@@ -8,8 +7,8 @@ from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from bertjob.cluster.input_checks import check_inputs, check_kernel, hub_problem, words_of
 from bertjob.cluster.process import ask
-from bertjob.config.checks import kernel
 from bertjob.config.checks.compression import freeze_problem
 from bertjob.config.job import Job
 from bertjob.config.load import read_job
@@ -19,8 +18,6 @@ from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.estimate.estimate import steps
 from bertjob.estimate.job_files import samples_of
-from bertjob.formats.corpus_splits import SPLITS, TRAIN
-from bertjob.formats.pretrained import CONFIG, recognise
 from bertjob.launch.argv import parse, value
 from bertjob.launch.container import binds
 from bertjob.launch.engines import ENGINES
@@ -95,11 +92,25 @@ def check(plan: Plan, coming: Collection[str] = ()) -> None:
     check_image(plan)
     if (problem := missing_overlay(plan)) is not None:
         raise PreflightError(str(problem))
+    check_environment(plan.job)
     check_inputs({key: path for key, path in plan.inputs.items() if path not in coming}, plan.job)
     check_kernel(plan)
+    if plan.site.internet is False and (problem := hub_problem(plan)) is not None:
+        raise PreflightError(str(problem))
     check_setup(plan.site)
     check_packages(plan)
     check_freeze(plan.job)
+
+
+def check_environment(job: Job) -> None:
+    """This shell has values for the variables that the job takes from it.
+
+    Raises:
+        PreflightError: it has not.
+    """
+    if lacking := [name for name in job.env_from if not os.environ.get(name)]:
+        names = ", ".join(lacking)
+        raise PreflightError(f"env_from: {names}: not set in this shell; export {names} and give the command again")
 
 
 def check_setup(site: Site) -> None:
@@ -115,40 +126,6 @@ def check_setup(site: Site) -> None:
         raise PreflightError(f"site {site.name}: setup: {said.error.removeprefix('bash: -c: ')}")
 
 
-def check_inputs(inputs: Mapping[str, str], job: Job) -> None:
-    """The files and folders that a plan needs are there and can be read.
-
-    Args:
-        inputs: paths by the key that names them (Plan.inputs).
-        job: what is to be trained.
-
-    Raises:
-        PreflightError: one is not; names key and path.
-    """
-    for key, path in inputs.items():
-        complaint = _complaint(key, Path(path), job)
-        if complaint:
-            raise PreflightError(f"{key}: {path}: {complaint}")
-
-
-def check_kernel(plan: Plan) -> None:
-    """The model that a plan starts from was trained with the layers that the job says, where it says so itself.
-
-    Raises:
-        PreflightError: it was not.
-    """
-    place = plan.inputs.get("model.init")
-    found = recognise(Path(place), plan.job.model.ckpt_type) if place else ""
-    if isinstance(found, str):
-        return  # it comes later
-    try:
-        config = json.loads((found.folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return  # it has none, or the training says what is wrong with it
-    if isinstance(config, dict) and (wrong := kernel.mismatch(plan.job.model.kernel, config, place)):
-        raise PreflightError(f"model.init: {wrong}")
-
-
 def check_continues(plan: Plan, run_dir: RunDir) -> None:
     """Where the run directory has a training already, the plan goes on with that one and is not another.
 
@@ -160,7 +137,7 @@ def check_continues(plan: Plan, run_dir: RunDir) -> None:
         if not run_dir.job.exists():
             return
     except OSError as error:
-        raise PreflightError(f"{run_dir.path}: {_words(error)}") from None
+        raise PreflightError(f"{run_dir.path}: {words_of(error)}") from None
     found = differences(read_job(run_dir.job), plan.job)
     if found:
         more = f" and {len(found) - _SHOWN_DIFFERENCES} more" if len(found) > _SHOWN_DIFFERENCES else ""
@@ -169,37 +146,6 @@ def check_continues(plan: Plan, run_dir: RunDir) -> None:
             f"{run_dir.path}: is another training: {'; '.join(found[:_SHOWN_DIFFERENCES])}{more};"
             f" start a new run, or go on as it was with `{as_it_was}`"
         )
-
-
-def _complaint(key: str, path: Path, job: Job) -> str:
-    try:
-        return _complaint_of_reachable(key, path, job)
-    except OSError as error:  # pathlib takes only what is missing for an answer
-        return _words(error)
-
-
-def _words(error: OSError) -> str:
-    return "you may not read it" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
-
-
-def _complaint_of_reachable(key: str, path: Path, job: Job) -> str:
-    if key == "model.init" and (not path.exists() or os.access(path, os.R_OK)):
-        found = recognise(path, job.model.ckpt_type)
-        return found if isinstance(found, str) else ""
-    if not path.exists():
-        remedy = TASKS[job.task].data.get(key.removeprefix("data."))
-        return "there is no such file or folder" + (f"; {remedy}" if remedy else "")
-    if not os.access(path, os.R_OK):
-        return "you may not read it"
-    if key in ("data.train", "data.dev") and path.is_dir():
-        return "is a folder, a file is wanted"
-    if key == "data.shards" and not path.is_dir():
-        return "is a file, a folder is wanted"
-    if key == "data.shards" and (path / SPLITS).is_file() and not (path / TRAIN / "state.json").is_file():
-        found = ", ".join(sorted(part.parent.name for part in path.glob("*/state.json")))
-        found = found or "none whole"
-        return f"holds several data sets of `datasets` ({found}), and none is {TRAIN}: say the folder of one"
-    return ""
 
 
 def check_packages(plan: Plan) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from bertjob.launch.schedulers import SCHEDULERS
+from bertjob.text import reason
 
 TIMEOUT_S = 5.0
 """What answers questions about itself does so in milliseconds; what takes longer hangs."""
@@ -77,7 +78,7 @@ def start(command: Sequence[str], environment: Mapping[str, str], *, watched: bo
     except FileNotFoundError:
         return Reply(error=f"there is no command {command[0]} on this machine", absent=True)
     except OSError as error:
-        return Reply(error=f"{command[0]} cannot be started: {error.strerror}")
+        return Reply(error=f"{command[0]} cannot be started: {reason(error)}")
 
 
 def finish(started: Process | Reply, timeout: float) -> Reply:
@@ -97,7 +98,7 @@ def finish(started: Process | Reply, timeout: float) -> Reply:
 
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """Inside, Ctrl-C waits for the end: what is being done is done, or not, and known.
+    """Inside, Ctrl-C and TERM wait for the end: what is being done is done, or not, and known.
 
     Raises:
         KeyboardInterrupt: at the end, if it came meanwhile.
@@ -106,11 +107,15 @@ def deferred_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python handles signals there only
         yield
         return
-    former = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    waiting = (signal.SIGINT, signal.SIGTERM)
+    former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in waiting}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if signal.SIGTERM in came:
+        signal.raise_signal(signal.SIGTERM)
     if came:
         raise KeyboardInterrupt
 

@@ -11,7 +11,7 @@ import msgspec
 
 from bertjob.cluster import process_group
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.scheduler_answers import Answer, SchedulerFacts, Started
+from bertjob.cluster.scheduler_answers import Answer, NodeGroup, SchedulerFacts, Started
 from bertjob.cluster.slurm import facts, queue
 from bertjob.rundir.directory import RunDir
 
@@ -36,6 +36,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its commands are here; asks nobody."""
     version: Callable[[], str]
     """Its version as its commands say it; empty where they are not here."""
+    groups: Callable[[], tuple[NodeGroup, ...]]
+    """Its partitions and their nodes; empty where it does not answer. Never raises."""
     facts: Callable[[], SchedulerFacts]
     """All that it says of itself. Never raises."""
     checks: str
@@ -49,6 +51,7 @@ CLIENTS: Mapping[str, Client] = {
         cancel=process_group.cancel,
         installed=lambda: False,
         version=lambda: "",
+        groups=tuple,
         facts=SchedulerFacts,
         checks="",
     ),
@@ -58,6 +61,7 @@ CLIENTS: Mapping[str, Client] = {
         cancel=queue.cancel,
         installed=facts.installed,
         version=facts.version,
+        groups=facts.groups,
         facts=facts.look,
         checks="bertjob.cluster.slurm.slurm_checks:CHECKS",
     ),

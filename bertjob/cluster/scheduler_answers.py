@@ -59,6 +59,8 @@ class JobInfo(msgspec.Struct, frozen=True):
     """Of an unknown job: the scheduler answered, and does not know it. Otherwise it could not be asked."""
     confirmed: bool = True
     """The queue says so. Otherwise it is the accounting's record of a live job, which may be over by now."""
+    signal: int = 0
+    """The signal that ended its script; 0: none did, or nobody tells."""
     gone: bool = False
     """Of an unknown job: it certainly neither waits nor runs; only how it ended is not known."""
 
@@ -131,6 +133,7 @@ class SchedulerFacts(msgspec.Struct, frozen=True, kw_only=True):
         settings: its configuration, in its own words; empty when it cannot be asked.
         groups: partitions and their nodes.
         mpi_types: what ``srun --mpi=list`` names, e.g. none, pmi2, pmix, pmix_v4.
+        mpi_broken: what it names too, and which starts nothing, with the reason.
         clock: seconds by which its clock is ahead of this machine's; None: not known.
     """
 
@@ -140,6 +143,7 @@ class SchedulerFacts(msgspec.Struct, frozen=True, kw_only=True):
     settings: Mapping[str, str] = {}
     groups: tuple[NodeGroup, ...] = ()
     mpi_types: tuple[str, ...] = ()
+    mpi_broken: Mapping[str, str] = {}
     clock: float | None = None
 
     @property

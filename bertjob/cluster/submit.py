@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from bertjob.cluster import scheduler
+from bertjob.cluster import capacity, scheduler
 from bertjob.cluster.claim import check_over, hand_on
 from bertjob.cluster.images import engine
+from bertjob.cluster.input_checks import hub_problem
 from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.process import deferred_interrupt
 from bertjob.cluster.runs import catalog, create
@@ -16,7 +17,7 @@ from bertjob.cluster.runs.catalog import Run
 from bertjob.errors import PreflightError, SchedulerError, UncertainError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
-from bertjob.launch.problems import refuse_chain
+from bertjob.launch.problems import refuse_chain, refuse_problems
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.submissions import Submission
 
@@ -78,13 +79,18 @@ def check_chain(plans: Sequence[Plan]) -> None:
     """All that is checked before the first job is queued.
 
     Raises:
-        PreflightError: as for `check_submission` and `refuse_chain`.
+        PreflightError: as for `check_submission` and `refuse_chain`; or no partition that a job may start in has what
+            it asks for, and it would wait for ever.
     """
     coming = frozenset(str(create.of(plan).model) for plan in plans)
+    nodes = scheduler.CLIENTS[plans[0].site.scheduler].groups()
     for plan in plans:
         with of_job(plan.job.name if len(plans) > 1 else None):
             check_submission(plan, coming)
+            refuse_problems(capacity.problems(plan.job, plan.site, nodes), plan.site)
     refuse_chain([plan.job for plan in plans])
+    for problem in dict.fromkeys(filter(None, map(hub_problem, plans))):
+        _log.warning("warning: %s", problem)
 
 
 def submit_chain(plans: Sequence[Plan]) -> list[Submitted]:
@@ -102,10 +108,12 @@ def submit_chain(plans: Sequence[Plan]) -> list[Submitted]:
             with deferred_interrupt():
                 queued.append(_queue(plan, queued[-1] if queued else None))
     except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # SystemExit: of TERM
         if queued:
-            _take_back([link.run for link in queued])
-        if isinstance(error, KeyboardInterrupt):
-            _log.warning("interrupted; cancelled: %s", ", ".join(link.job_id for link in queued) or "nothing")
+            why = "interrupted" if interrupted else "the rest of the chain could not be queued"
+            _take_back([link.run for link in queued], why)
+        elif interrupted:
+            _log.warning("interrupted; nothing was queued")
         raise
     return queued
 
@@ -119,7 +127,7 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
     """
     waits_for = ("", "")
     if before is not None:
-        plan = replace(plan, options=plan.options + plan.scheduler.after(before.job_id))
+        plan = replace(plan, options=plan.options + plan.scheduler.after(plan.options, before.job_id))
         waits_for = (before.job_id, str(before.run_dir.path))
     run_dir, digest = create.of(plan), engine.digest_of(plan)
     doubt = None
@@ -134,7 +142,7 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
         hand_on(run_dir, claim, started.job_id)
     except PreflightError:
         said = Submission(job_id=started.job_id, site=plan.site.name, scheduler=plan.site.scheduler, time=0, host="")
-        _take_back([Run(str(run_dir.path), said)])
+        _take_back([Run(str(run_dir.path), said)], "its run directory is another job's by now")
         raise
     run = catalog.record(
         run_dir, job_id=started.job_id, site=plan.site.name, scheduler=plan.site.scheduler, after=waits_for
@@ -142,9 +150,13 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
     return Submitted(run, digest)
 
 
-def _take_back(runs: Sequence[Run]) -> None:
+def _take_back(runs: Sequence[Run], why: str) -> None:
+    """Cancel what was queued, and say so."""
+    ids = [run.submission.job_id for run in runs]
     try:
         scheduler.cancel(runs, at_once=True)
     except SchedulerError as error:
-        command, ids = runs[0].scheduler.cancel_command, " ".join(run.submission.job_id for run in runs)
-        _log.warning("queued already, and not to be cancelled now (%s): %s %s", error, command, ids)
+        command = runs[0].scheduler.cancel_command
+        _log.warning("queued already, and not to be cancelled now (%s): %s %s", error, command, " ".join(ids))
+    else:
+        _log.warning("%s; cancelled: %s", why, ", ".join(ids))

@@ -1,5 +1,6 @@
 """Modules of the training, run by this Python in a process of its own: the login side has no torch and no numpy."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -8,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from bertjob.config.home import give_home
 from bertjob.errors import DataError
 from bertjob.rundir import messages
 from bertjob.rundir.directory import RunDir
@@ -20,11 +22,16 @@ def lines(module: str, *arguments: str) -> Iterator[str]:
     Raises:
         DataError: it failed, in its own last line; or the training's packages are not installed here.
     """
-    command = [sys.executable, "-m", module, *arguments]
+    command, environment = [sys.executable, "-m", module, *arguments], dict(os.environ)
+    give_home(environment)
     with tempfile.TemporaryFile() as complaint:  # a pipe that nobody reads meanwhile might fill up
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaint, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaint, text=True, env=environment) as process:
             assert process.stdout is not None
-            yield from process.stdout
+            try:
+                yield from process.stdout
+            except BaseException:  # nobody waits for the rest; what is prepared so far stays
+                process.terminate()
+                raise
         if process.returncode:
             complaint.seek(0)
             raise _error(complaint.read().decode(errors="replace"), process.returncode)

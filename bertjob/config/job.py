@@ -392,6 +392,9 @@ class Job(Section, frozen=True):
     resources: Resources = Resources()
     """What to ask the scheduler for."""
     env: dict[str, str] = {}
-    """Environment variables of the ranks; they win over the site's."""
+    """Environment variables of the ranks; they win over the site's. Not for secrets: they stand in the run's files."""
+    env_from: tuple[str, ...] = ()
+    """Variables of which the ranks get the values that they have in the shell that submits or runs, e.g. `[HF_TOKEN]`;
+    the values stand in no file of the run and on no command line."""
     deepspeed: dict[str, Any] = {}
     """DeepSpeed's own config, e.g. `zero_optimization: {stage: 1}`; batch sizes are filled in."""

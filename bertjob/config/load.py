@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import yaml
 
-from bertjob.config import walltime
+from bertjob.config import bounded, walltime
 from bertjob.config.fabric import lay_under, preset_of
 from bertjob.config.job import Job, OneBit, Resources
 from bertjob.config.registry.optimizers import OPTIMIZERS
@@ -17,6 +17,7 @@ from bertjob.config.site import Site
 from bertjob.config.validate import build, origins
 from bertjob.config.yaml import Branch, Leaf, Origin, Tree, merge, nest, read_tree, scalar
 from bertjob.errors import SpecError
+from bertjob.text import reason
 
 Value = TypeVar("Value", Job, Site)
 
@@ -64,7 +65,7 @@ def read_job_file(name: str) -> JobFile:
 
 
 def build_job(
-    file: JobFile, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None, own: Iterable[str] = ()
+    file: JobFile, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None, own: Mapping[str, str] = {}
 ) -> Sourced[Job]:
     """A job with ``key.path=value`` settings, then options, then its own settings laid over it.
 
@@ -73,7 +74,7 @@ def build_job(
         settings: as after ``--set``, e.g. ``train.epochs=1``; values are YAML.
         options: values of dotted keys, each with the name of the option that said it, e.g.
             ``{"resources.nodes": ("--nodes", 4)}``.
-        own: settings for this job alone, where the others are said to several.
+        own: settings for this job alone, where the others are said to several, by how they were given.
 
     Raises:
         SpecError: an unknown key or a wrong value; one line with file, line and key.
@@ -83,8 +84,8 @@ def build_job(
         tree = merge(tree, _setting(setting))
     for key, (option, value) in (options or {}).items():
         tree = merge(tree, nest(key, _option(value, Origin(option)), Origin(option)))
-    for setting in own:
-        tree = merge(tree, _setting(setting))
+    for given, setting in own.items():
+        tree = merge(tree, _setting(setting, given))
     return _load(tree, Job)
 
 
@@ -214,16 +215,16 @@ def _with_preset(site: Tree, folder: Path) -> Tree:
 
 def _read(path: Path) -> Tree:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = bounded.read_text(path, bounded.SMALL)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise SpecError(f"{path}: cannot be read: {reason}") from None
+        why = reason(error) if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SpecError(f"{path}: cannot be read: {why}") from None
     return read_tree(text, str(path))
 
 
-def _setting(setting: str) -> Tree:
+def _setting(setting: str, given: str | None = None) -> Tree:
     key, equals, text = setting.partition("=")
-    origin = Origin(f"--set {setting}")
+    origin = Origin(f"--set {given or setting}")
     if not equals:
         raise SpecError(f"{origin}: write it as --set key.path=value, e.g. --set train.epochs=1")
     # Only what opens like a YAML collection or quotation is one: file names may hold any other character.

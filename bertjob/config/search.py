@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from bertjob.config.home import expand
 from bertjob.errors import SpecError
-from bertjob.text import did_you_mean
+from bertjob.text import did_you_mean, reason
 
 Kind = Literal["job", "site", "fabric"]
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -26,7 +27,7 @@ def shipped_folder(kind: Kind) -> Path:
 def user_folder(kind: Kind) -> Path:
     """The user's own files: ``$XDG_CONFIG_HOME/bertjob/jobs``, ``…/sites`` and ``…/fabrics``."""
     config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(config).expanduser() / "bertjob" / _FOLDERS[kind][0]
+    return expand(config) / "bertjob" / _FOLDERS[kind][0]
 
 
 def names(kind: Kind) -> dict[str, Path]:
@@ -50,14 +51,14 @@ def find(kind: Kind, name: str, beside: Path | None = None) -> Path:
         SpecError: there is no such file or name; names the nearest one.
     """
     if "/" in name or name.endswith((".yaml", ".yml")):
-        path = (beside or Path()) / Path(name).expanduser()
+        path = (beside or Path()) / expand(name)
         try:
             if not path.is_file():
                 raise SpecError(f"{kind} {name!r}: there is no file {path}")
         except PermissionError:
             raise SpecError(f"{kind} {name!r}: you may not read it") from None
         except OSError as error:  # e.g. a name that is too long
-            raise SpecError(f"{kind} {name!r}: {error.strerror}") from None
+            raise SpecError(f"{kind} {name!r}: {reason(error)}") from None
         return path
     known = names(kind)
     if name not in known:

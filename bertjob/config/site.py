@@ -144,6 +144,8 @@ class Site(Section, frozen=True):
     gpu_option: Literal["gpus-per-node", "gres", "none"] = "gpus-per-node"
     """How sbatch is asked for GPUs: `--gpus-per-node=N`, `--gres=gpu:N`, or not at all, where a constraint or
     partition brings them."""
+    internet: bool | None = None
+    """Nodes reach the internet: models can be downloaded by name (default: not known, so submit warns)."""
     needs: tuple[Literal["account", "constraint", "partition", "time"], ...] = ()
     """Resources that every job must say here; submit asks for them before the scheduler does."""
     gpu: Gpu = Gpu()

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from bertjob.config import bounded
+from bertjob.config.home import expand
 from bertjob.config.job import Job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS
@@ -30,7 +32,7 @@ def sizes_of(job: Job) -> Sizes:
     place = Path(job.model.init)
     there = recognise(place, job.model.ckpt_type)
     folder = place if isinstance(there, str) else there.folder
-    configs = (_read(folder / name) for name in config_names() if folder.is_absolute())
+    configs = (_read(folder / name, bounded.CONFIG) for name in config_names() if folder.is_absolute())
     config = next(filter(None, configs), None)
     found = sizes(job.model, config if isinstance(config, dict) else None, _vocabulary_of(job))
     if found is None:
@@ -43,7 +45,7 @@ def sizes_of(job: Job) -> Sizes:
 
 def _manifest_of(job: Job) -> Any:
     """Of the prepared corpus, where it is here."""
-    return None if job.data.shards is None else _read(Path(job.data.shards).expanduser() / "manifest.json")
+    return None if job.data.shards is None else _read(expand(job.data.shards) / "manifest.json", bounded.VOCABULARY)
 
 
 def _vocabulary_of(job: Job) -> int | None:
@@ -94,7 +96,7 @@ def squad(job: Job) -> tuple[Samples, str]:
     place = job.data.train
     if place is None or not Path(place).is_file():
         return SQUAD, "SQuAD v1.1 by its published numbers"
-    whole = _read(Path(place))
+    whole = _read(Path(place), bounded.DATA)
     try:
         texts = [
             (len(asked["question"]), len(paragraph["context"]))
@@ -107,9 +109,9 @@ def squad(job: Job) -> tuple[Samples, str]:
     return squad_samples(texts, job.train), f"{len(texts)} questions of {place}"
 
 
-def _read(path: Path) -> Any:
-    """The JSON of a file; None where there is none."""
+def _read(path: Path, most: int) -> Any:
+    """The JSON of a file of at most so many bytes; None where there is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(bounded.read_text(path, most))
     except (OSError, ValueError):
         return None

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from bertjob.rundir.atomic import json_bytes
+from bertjob.text import reason
 
 MANIFEST: Final = "MANIFEST.json"
 _THREADS: Final = 4
@@ -46,7 +47,7 @@ def damage(path: Path, expected: Checksum) -> str:
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        return f"cannot be read ({reason(error)})"
 
 
 def write_manifest(folder: Path) -> None:
@@ -69,7 +70,7 @@ def folder_damage(folder: Path) -> str:
     except FileNotFoundError:
         return f"{MANIFEST} is missing"
     except OSError as error:
-        return f"{MANIFEST} cannot be read ({error.strerror})"
+        return f"{MANIFEST} cannot be read ({reason(error)})"
     except msgspec.MsgspecError:
         return f"{MANIFEST} is damaged"
     with ThreadPoolExecutor(_THREADS) as pool:

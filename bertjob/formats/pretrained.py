@@ -10,6 +10,7 @@ Formats are recognised by the names of files alone, in plain Python; the ranks r
 """
 
 import posixpath
+import shlex
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bertjob.config import bounded
 from bertjob.config.job import CkptType
 from bertjob.errors import DataError
 from bertjob.rundir.directory import RunDir
@@ -106,6 +108,13 @@ def recognise(place: Path, said: CkptType | None = None) -> Pretrained | str:
     return f"no model in {row.layout}; it should hold {row.holds}"
 
 
+def how_to_download(name: str) -> str:
+    """What to do for a model of the hub where a job cannot download it."""
+    folder = shlex.quote(name.rpartition("/")[2])
+    command = f"hf download {shlex.quote(name)} --local-dir {folder}"
+    return f"where there is internet `{command}`, then --set model.init=./{folder}"
+
+
 def folder_of(path: str) -> str:
     """The folder of a path that a job names, judged by its name: itself, or the one that a file is in."""
     name = posixpath.basename(path)
@@ -130,7 +139,7 @@ def _bertjob(place: Path) -> Parts | None:
     run = RunDir(place)
     folder = run.model
     if run.job.is_file() and not folder.is_dir() and run.latest.is_file():
-        folder = run.checkpoints / run.latest.read_text(encoding="utf-8").strip() / folder.name
+        folder = run.checkpoints / bounded.read_text(run.latest, bounded.SMALL).strip() / folder.name
     if place.name == folder.name:  # the folder itself is given, as run:NAME does
         run, folder = RunDir(place.parent), place
     is_it = run.job.is_file() or (run.path / "progress.json").is_file()
@@ -152,7 +161,9 @@ def _deepspeed(place: Path) -> Parts | None:
     if place.is_file():
         return Parts(_beside(place.parent), place)
     latest = place / "latest"
-    folders = [place / latest.read_text(encoding="utf-8").strip()] if latest.is_file() else [place, *_folders(place)]
+    folders = (
+        [place / bounded.read_text(latest, bounded.SMALL).strip()] if latest.is_file() else [place, *_folders(place)]
+    )
     files = [folder / name for folder in folders for name in (STATES, PARTS) if (folder / name).is_file()]
     return Parts(_beside(files[0].parent), files[0]) if len(files) == 1 else None
 

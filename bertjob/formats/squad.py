@@ -14,7 +14,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from bertjob.config import bounded
 from bertjob.errors import DataError
+from bertjob.text import reason
 
 DEMO: Final = "demo"
 """Names, in place of a file, the questions that come with bertjob."""
@@ -120,9 +122,9 @@ def read_bytes(path: Path) -> bytes:
         DataError: the file cannot be read.
     """
     try:
-        return path.read_bytes()
+        return bounded.read_bytes(path, bounded.DATA)
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        raise DataError(f"{path}: {reason(error)}") from None
 
 
 def parse_json(content: bytes, name: str, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
@@ -148,7 +150,10 @@ def parse(content: bytes, name: str) -> SquadSet:
     Raises:
         DataError: it is no SQuAD v1.1; says where and what would be right.
     """
-    root = _Node(name, "", parse_json(content, name))
+    try:
+        root = _Node(name, "", parse_json(content, name))
+    except DataError as error:
+        raise DataError(f"{error}; SQuAD v1.1 is one JSON object") from None
     paragraphs: list[Paragraph] = []
     questions: list[Question] = []
     for article in root.items("data"):

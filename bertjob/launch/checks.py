@@ -8,6 +8,7 @@ from bertjob.config import walltime
 from bertjob.config.checks import compression, consistency, kernel
 from bertjob.config.job import Family, Job
 from bertjob.config.registry.launchers import LAUNCHERS
+from bertjob.config.secret_values import is_secret
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch import auto_launcher, environment
@@ -120,6 +121,7 @@ def warnings(job: Job, site: Site, gpus_said: bool) -> Iterator[str]:
     """
     tasks, gpus = shape(job).tasks_per_node, shape(job).gpus_per_node
     yield from _without_effect(job, site)
+    yield from _secrets(job)
     yield from compression.warnings(job, shape(job).nodes, shape(job).world_size)
     yield from kernel.advice(job)
     scheduler = SCHEDULERS[site.scheduler]
@@ -131,6 +133,12 @@ def warnings(job: Job, site: Site, gpus_said: bool) -> Iterator[str]:
         yield f"{tasks} ranks share {counted(gpus, 'GPU')} on each node; NCCL refuses two ranks on one GPU"
     if gpus > tasks:
         yield f"{gpus - tasks} of {gpus} GPUs on each node stay idle with resources.tasks_per_node {tasks}"
+
+
+def _secrets(job: Job) -> Iterator[str]:
+    for name in job.env:
+        if is_secret(name):
+            yield f"env.{name}: the value stands in files of the run; env_from: [{name}] takes it from your shell"
 
 
 def _without_effect(job: Job, site: Site) -> Iterator[str]:
@@ -160,6 +168,11 @@ def _variables(job: Job, site: Site) -> Iterator[str]:
         yield from environment.problems(f"fabric.mpi_env.{family}", section)
         if family not in get_args(Family):
             yield f"fabric.mpi_env: {family!r} is no MPI family; there are {' and '.join(get_args(Family))}"
+
+    yield from environment.problems("env_from", job.env_from)
+    for name in job.env_from:
+        if name in job.env:
+            yield f"env_from: {name} has a value in env already"
 
 
 def _interface(site: Site) -> Iterator[str]:
@@ -200,7 +213,10 @@ def _options(job: Job, site: Site) -> Iterator[str]:
     asked = job.resources
     texts = (asked.partition, asked.account, asked.constraint, asked.qos, asked.reservation, asked.mem, *asked.sbatch)
     yield from (f"{text!r}: a control character cannot stand in an sbatch option" for text in texts if _broken(text))
-    yield from SCHEDULERS[site.scheduler].option_problems(asked.sbatch)
+    scheduler = SCHEDULERS[site.scheduler]
+    yield from scheduler.option_problems(asked.sbatch)
+    if job.env_from and (option := scheduler.closes_environment(asked.sbatch)):
+        yield f"env_from: the sbatch option {option} would keep {', '.join(job.env_from)} from the job; leave it out"
 
 
 def _broken(text: str | None) -> bool:

@@ -8,9 +8,21 @@ from bertjob.config.registry.launchers import place_variables
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, parse, quote, value
 from bertjob.launch.engines import ENGINES, Bind, Container
+from bertjob.launch.engines.types import SOFTWARE
 from bertjob.launch.environment import OWN
 from bertjob.launch.input_paths import Need, needs
 from bertjob.launch.schedulers import Scheduler
+
+HOST_NAMES = "host-variables"
+"""Name of the file with the names of the host's variables."""
+_LIST_NAMES = rf"""
+# Names of the host's variables, by which the container gets them: all but those that lead to the host's own software.
+# Those that only the ranks have are not there yet: hence all beginnings that are none of the three.
+{{
+  compgen -e | grep -vxE '{"|".join(SOFTWARE)}'
+  printf '%s\n' {{A..K}}\* {{M..O}}\* {{Q..Z}}\* {{a..z}}\* _\* L{{A..C}}\* L{{E..Z}}\* P{{B..X}}\* PALS_\* PZ\*
+}} > FILE
+""".strip()
 
 
 def binds(
@@ -74,6 +86,7 @@ def container(
         workdir: folder that the program starts in.
         folder: where a file lies that the engine reads.
     """
+    assert job.engine is not None
     return Container(
         image=parse(job.image.ref or ""),
         binds=binds,
@@ -82,9 +95,11 @@ def container(
         gpus=job.resources.gpus_per_node or 0,
         gpu_vendor=site.gpu_vendor,
         environment=environment,
+        inherited=job.env_from,
         ranks=(*OWN, *place_variables()),
         args=site.engine_args,
         annotations=site.annotations,
+        host_names=folder + f"/{HOST_NAMES}" if ENGINES[job.engine].by_names else None,
     )
 
 
@@ -95,21 +110,27 @@ def with_gpus(job: Job, environment: Mapping[str, Word]) -> dict[str, Word]:
     return {**own, **environment}
 
 
-def preparation(engine: str, told: Container, named: tuple[str, ...] = ()) -> str:
+def preparation(engine: str, told: Container, named: tuple[str, ...] = (), *, private: bool = False) -> str:
     """Lines of the script that make ready what the engine reads; empty for most.
 
     Args:
         engine: its name.
         told: what it is told.
         named: variables of the script that a file of the engine may name.
+        private: only its owner may read the file.
     """
     row = ENGINES[engine]
     lines = [row.setup] if row.setup else []
+    if row.started_by_srun and (hidden := row.hidden(told)):
+        lines += ["# The image's own count, or none.", f"unset {' '.join(hidden)}"]
+    if told.host_names is not None:
+        lines += [_LIST_NAMES.replace("FILE", quote(told.host_names))]
     if row.file is not None:
         exported = " ".join(f'{name}="${name}"' for name in named)
         lines += [f"export {exported} # which the file names"] if named else []
         path = quote(told.folder + f"/{row.file.name}")
-        lines += [f"cat > {path} << 'END_OF_FILE'", row.file.text(told), "END_OF_FILE"]
+        write = f"(umask 077 && cat > {path})" if private else f"cat > {path}"
+        lines += [f"{write} << 'END_OF_FILE'", row.file.text(told), "END_OF_FILE"]
     return "\n".join(lines)
 
 

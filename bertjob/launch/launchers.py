@@ -21,6 +21,8 @@ _SRUN_AGENT = "srun-agent"
 """Name of the program that mpirun calls in place of ssh. By its bare name, as Open MPI splits the value at blanks."""
 _AGENT = "agent"
 """Name of the program that starts torchrun or DeepSpeed's launcher on a node."""
+FILES = (_HOSTFILE, _SRUN_AGENT, _AGENT)
+"""Names of what launchers have the script write into the run directory."""
 
 _WRITE_SRUN_AGENT = f"""
 # What mpirun calls as it would call ssh: HOST COMMAND, the command for a shell.
@@ -38,14 +40,13 @@ trap '' USR1
 """.strip()
 
 _WRITE_TORCHRUN_AGENT = f"""
+# The agents meet at a port of their own, with the store that torchrun keeps for them.
+AGENTS_PORT=$((MASTER_PORT - 10000))
+while taken "$AGENTS_PORT"; do AGENTS_PORT=$((AGENTS_PORT + 1)); done
 {_IGNORES}
-# The agents' own store keeps MASTER_PORT, so the ranks get another port.
-export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
-# Who keeps it is told, for torchrun knows a node by its own name, which that on the fabric may not be.
-[ "$SLURM_NODEID" -eq 0 ] && host=1 || host=0
 python=$1
 shift
-exec "$python" -u -m torch.distributed.run --rdzv-conf=join_timeout=60,is_host=$host "$@"
+exec "$python" -u -m torch.distributed.run --node-rank "$SLURM_NODEID" "$@"
 END_OF_AGENT
 """.strip()
 _SRUN_NOTES: Mapping[SrunMpi, str] = {
@@ -202,15 +203,19 @@ def hydra(start: Start) -> Launch:
 
 
 def torchrun(start: Start) -> Launch:
-    """Torchrun's agents, one per node, which meet by c10d at the address that the script chose."""
+    """Torchrun's agents, one per node, which are told each other's place.
+
+    The rendezvous is torchrun's static one: that of c10d unpickles what it finds in its store, which anyone who reaches
+    its port may write to (elastic/rendezvous/dynamic_rendezvous.py of torch 2.13). It tells the ranks its own port.
+    """
     return Launch(
         words=_agents(start),
-        note="torchrun, one agent a node started by srun; its ranks take a port of their own to meet at.",
+        note="torchrun, one agent a node started by srun; the ranks meet at a port of their own.",
         python=(
             *("sh", _agent_path(), start.python),
-            *(f"--nnodes={start.nodes}", f"--nproc-per-node={start.tasks_per_node}", "--rdzv-backend=c10d"),
-            "--rdzv-endpoint=" + variable("MASTER_ADDR") + ":" + variable("MASTER_PORT"),
-            *("--rdzv-id=" + variable("SLURM_JOB_ID"), "-m"),
+            *(f"--nnodes={start.nodes}", f"--nproc-per-node={start.tasks_per_node}", "--rdzv-conf=timeout=60"),
+            *("--master-addr", variable("MASTER_ADDR"), "--master-port", variable("AGENTS_PORT")),
+            *("--no-python", "env", "MASTER_PORT=" + variable("MASTER_PORT"), start.python, "-u", "-m"),
         ),
         files=_WRITE_TORCHRUN_AGENT,
     )

@@ -16,7 +16,7 @@ from bertjob.launch.argv import Word, parse, variable
 from bertjob.launch.auto_launcher import explanation
 from bertjob.launch.container import binds, container, preparation, with_gpus
 from bertjob.launch.engines import ENGINES
-from bertjob.launch.environment import OWN, exports
+from bertjob.launch.environment import OWN, exports, says_values
 from bertjob.launch.input_paths import needs
 from bertjob.launch.launchers import Start, launch
 from bertjob.launch.problems import Problem, find_problems
@@ -102,6 +102,11 @@ class Plan(msgspec.Struct, frozen=True):
         return TASKS[self.job.task].summary(self.job, self.accumulation, self.world_size)
 
     @property
+    def private(self) -> bool:
+        """The files of the run say values of variables, so that only their owner may read them."""
+        return says_values(self.job, self.site)
+
+    @property
     def job_file(self) -> str:
         """Text of the run directory's job.yaml, for submit, which writes it, and the script, where submit did not."""
         return dump(self.job)
@@ -145,6 +150,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str 
     seen = binds(whole, site, RUNS, here.linked, _known(run_dir, here))
     checks.refuse_links(seen, whole, site)
     told = container(whole, site, environment, seen, RUN, RUN)
+    prepared = preparation(form.engine, told, ("RUN", "RUNS"), private=says_values(whole, site))
     gpus_said = job.resources.gpus_per_node is not None or site.defaults.gpus_per_node is not None
     return Plan(
         job=whole,
@@ -156,10 +162,10 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str 
         environment=environment,
         layers=(
             Layer(launched.words, why),
-            Layer(ENGINES[form.engine].command(told), ENGINES[form.engine].note),
+            Layer(ENGINES[form.engine].start(told), ENGINES[form.engine].note),
             Layer((*launched.python, "bertjob.train", RUN + "/job.yaml")),
         ),
-        files="\n".join(filter(None, (launched.files, preparation(form.engine, told, ("RUN", "RUNS"))))),
+        files="\n".join(filter(None, (launched.files, prepared))),
         inputs={need.key: need.path for need in needs(whole) if isinstance(need.path, str) and not need.written},
         warnings=tuple(checks.warnings(whole, site, gpus_said)),
         problems=tuple(find_problems(whole, site, site_given or site.name)),

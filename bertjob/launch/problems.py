@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from bertjob.config.checks import kernel
 from bertjob.config.job import Image, Job
+from bertjob.config.registry.tasks import TASKS
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
 from bertjob.launch.schedulers import SCHEDULERS
@@ -89,12 +90,17 @@ def refuse_problems(found: Iterable[Problem], site: Site) -> None:
 
 
 def refuse_chain(jobs: Sequence[Job]) -> None:
-    """Stop a chain of which a job would continue with other layers than the one before it trains with.
+    """Stop a chain of which a job cannot start from the model of the one before it.
+
+    That one makes none, or trains with other layers.
 
     Raises:
         PreflightError: one line.
     """
     for before, after in itertools.pairwise(jobs):
+        if not TASKS[before.task].trains:
+            why = f"job {before.name} trains no model to start from: task {before.task} takes no steps"
+            raise PreflightError(f"job {after.name}: {why}")
         trained = {kernel.MARK: kernel.mark(before.model.kernel)}
         if wrong := kernel.mismatch(after.model.kernel, trained, f"job {before.name}"):
             raise PreflightError(f"job {after.name}: {wrong}")

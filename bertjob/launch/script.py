@@ -5,6 +5,7 @@ directory, where the ranks meet, then launcher, engine and program, one layer a 
 What differs between schedulers comes from the plan's scheduler, a row of bertjob.launch.schedulers.
 """
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 
@@ -16,16 +17,22 @@ from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
 from bertjob.launch.schedulers import SCHEDULERS
-from bertjob.rundir.world import FORMER_LEASE, JOB_ID, PLANNED_WORLD, RESTART
+from bertjob.rundir.world import FORMER_LEASE, JOB_ID, PLANNED_WORLD, RESTART, SECRET_FILE
 from bertjob.text import counted
 
 _CHOICE = r"""
 # Below the ports that the kernel gives to outgoing connections, which may be taken at any moment; another one for
-# each job and each of its starts; none that something listens at.
+# each job and each of its starts; none that something listens at, be it at one address only.
 read -r ephemeral _ < /proc/sys/net/ipv4/ip_local_port_range
 ((ephemeral > 20000)) || ephemeral=32768
+taken() {
+  for address in localhost "$MASTER_ADDR"; do
+    timeout 2 bash -c ": < /dev/tcp/$address/$1" 2> /dev/null && return
+  done
+  return 1
+}
 MASTER_PORT=$((20000 + (NUMBER) % (ephemeral - 20000)))
-while (: < "/dev/tcp/localhost/$MASTER_PORT") 2> /dev/null; do MASTER_PORT=$((MASTER_PORT + 1)); done
+while taken "$MASTER_PORT"; do MASTER_PORT=$((MASTER_PORT + 1)); done
 """.strip()
 _WIDTH = 112
 _WAIT = r"""
@@ -34,6 +41,14 @@ code=0
 wait "$launcher" || code=$? # bash keeps the exit code of a process that has ended
 """.strip()
 """Waits for the one process that holds the ranks."""
+_SECRET = rf"""
+# By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
+# as soon as all have read it.
+{SECRET_FILE}=$(mktemp "$RUN/logs/.secret-XXXXXXXX")
+trap 'rm -f "${SECRET_FILE}"' EXIT
+head -c 32 /dev/urandom > "${SECRET_FILE}"
+export {SECRET_FILE}
+""".strip()
 
 
 def port_choice(number: str) -> str:
@@ -42,7 +57,14 @@ def port_choice(number: str) -> str:
     Args:
         number: arithmetic expression of bash that differs between the jobs that may share a node.
     """
-    return _CHOICE.replace("NUMBER", number)
+    names = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", number))
+    why = ["# Arithmetic would run commands that hide in text."] if names else []
+    checks = [f"[[ ${{{name}:-0}} =~ ^[0-9]+$ ]] || {_end(f'{name} is not a number')}" for name in names]
+    return "\n".join([*why, *checks, _CHOICE.replace("NUMBER", number)])
+
+
+def _end(complaint: str) -> str:
+    return f'{{ echo "bertjob: {complaint}" >&2; exit 1; }}'
 
 
 def script(plan: Plan) -> str:
@@ -84,14 +106,21 @@ def modules(site: Site) -> str:
 
 def environment(job: Job, site: Site, exported: Mapping[str, Word]) -> list[str]:
     """Lines that export the variables of job and site, and take away what an enclosing launcher has left."""
-    lines = [f"export {name}={quote(value)}" for name, value in exported.items()]
+    said = {name: value for name, value in exported.items() if name not in job.env_from}
+    lines = [f"export {name}={quote(value)}" for name, value in said.items()]
     if (named := site.fabric.preset) and (first := next(iter(fabric(job, site)), None)):
         origin = f"# The fabric {named}: slurm/fabrics/{named}.yaml says who recommends each of these."
-        lines.insert(list(exported).index(first), origin)
+        lines.insert(list(said).index(first), origin)
     other_launcher = [
         "# Left by another launcher in the calling shell, these would give every rank the same place.",
         f"unset {' '.join(RANK)}",
     ]
+    if job.env_from:
+        lines += ["# From the shell that has submitted it (env_from): the values stand in no file."]
+        lines += [
+            f'[ -n "${{{name}:+set}}" ] || {_end(f"{name} is not set in the shell that submits")}'
+            for name in job.env_from
+        ]
     return [*lines, *SCHEDULERS[site.scheduler].clear, *other_launcher]
 
 
@@ -120,13 +149,18 @@ def _run_directory(plan: Plan) -> str:
         *(_runs(plan) if plan.engine != "none" else []),
         plan.scheduler.lease,
         f"mkdir -p {' '.join(made)}",
-        '[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << \'END_OF_JOB\'',
+        f"[ -e \"$RUN/job.yaml\" ] || {_to_file(plan)} << 'END_OF_JOB'",
         plan.job_file.rstrip("\n"),
         "END_OF_JOB",
         *(_filed(plan) if plan.run_dir is None else []),
         'cd "$RUN"',
     ]
     return "\n".join(lines)
+
+
+def _to_file(plan: Plan) -> str:
+    write = 'cat > "$RUN/job.yaml"'
+    return f"(umask 077 && {write})" if plan.private else write
 
 
 def _runs(plan: Plan) -> list[str]:
@@ -147,8 +181,9 @@ def _chosen_run(plan: Plan) -> str:
 
 def _filed(plan: Plan) -> list[str]:
     """What submit does beforehand: a copy of the script, and what the scheduler's jobs are found by."""
+    copy = 'install -m 600 "$0" "$RUN/job.sbatch"' if plan.private else 'cp "$0" "$RUN/job.sbatch"'
     return [
-        '[ -e "$RUN/job.sbatch" ] || cp "$0" "$RUN/job.sbatch"',
+        f'[ -e "$RUN/job.sbatch" ] || {copy}',
         *plan.scheduler.record(plan.site.name),
         'echo "bertjob: run directory $RUN"',
     ]
@@ -171,8 +206,8 @@ def _work(plan: Plan) -> list[str]:
     """Sections that start the ranks, wait for them and end."""
     scheduler, launcher = plan.scheduler, plan.layers[0]
     if launcher.words:
-        return [scheduler.before, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
-    return [scheduler.before, _ranks(plan), scheduler.ranks, scheduler.end]
+        return [scheduler.before, _SECRET, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
+    return [scheduler.before, _SECRET, _ranks(plan), scheduler.ranks, scheduler.end]
 
 
 def _ranks(plan: Plan) -> str:

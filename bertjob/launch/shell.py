@@ -13,11 +13,14 @@ from bertjob.launch import checks
 from bertjob.launch.argv import Word, parse, quote, value, variable
 from bertjob.launch.container import binds, container, preparation, presence, with_gpus
 from bertjob.launch.engines import ENGINES, Bind
-from bertjob.launch.environment import exports
+from bertjob.launch.environment import exports, says_values
 from bertjob.launch.plan import Layer
 from bertjob.launch.resolve import Here, resolve
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.launch.script import command, environment, modules
+
+_HOST_NAMES_FOLDER = ".cache/bertjob"
+"""Where a shell, which has no run directory, keeps the names of the host's variables, below the home."""
 
 
 class Shell(msgspec.Struct, frozen=True):
@@ -64,13 +67,13 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
     overlay = whole.image.overlay
     there = tuple(bind for bind in wanted if _may_be_there(bind, here, parse(overlay) if overlay else None))
     told = container(whole, site, exported, there, here.cwd, _folder(whole.engine))
-    engine = ENGINES[whole.engine].command(replace(told, stdin=True, tty=tty))
+    engine = ENGINES[whole.engine].start(replace(told, stdin=True, tty=tty))
     return Shell(
         job=whole,
         site=site,
         environment=exported,
         layers=(Layer(scheduler.one_process(tty)), Layer(engine), Layer(words)),
-        files=_files(preparation(whole.engine, told), whole.engine),
+        files=_files(preparation(whole.engine, told, private=says_values(whole, site)), whole.engine),
         unseen=tuple(str(bind.source) for bind in wanted if bind not in there),
     )
 
@@ -102,12 +105,14 @@ def _may_be_there(bind: Bind, here: Here, overlay: Word | None) -> bool:
 
 def _folder(engine: str) -> Word:
     """Where the file of an engine lies; there is no run directory. Every node sees the home."""
-    file = ENGINES[engine].file
-    return variable("HOME") + (f"/{file.shell_folder}" if file else "")
+    row = ENGINES[engine]
+    inner = row.file.shell_folder if row.file else _HOST_NAMES_FOLDER if row.by_names else ""
+    return variable("HOME") + (f"/{inner}" if inner else "")
 
 
 def _files(prepared: str, engine: str) -> str:
-    return f"mkdir -p {quote(_folder(engine))}\n{prepared}" if ENGINES[engine].file else prepared
+    row = ENGINES[engine]
+    return f"mkdir -p {quote(_folder(engine))}\n{prepared}" if row.file or row.by_names else prepared
 
 
 def _head(shell: Shell) -> str:

@@ -146,6 +146,8 @@ def _may_be_options(image: Word, program: Sequence[Word], script: Script) -> boo
 def _told(told: Told, option: Option, cli: CommandLine, line: int) -> Told:
     role = cli.roles.get(option.name)
     value, text = option.value, option.value.value if option.value else ""
+    if text in cli.own or (value is None and role == "environment" and option.name not in cli.valued):
+        return told  # the image's own variables, which other engines read unasked
     if value is None and role in {
         "mount",
         "volume",

@@ -5,6 +5,7 @@ another, never writes into it. A process that is killed leaves it behind; `remov
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -50,6 +51,50 @@ def write_json(path: Path, value: Any, *, indent: int = 1, durable: bool = False
         OSError: it cannot be written; what was there stays.
     """
     write_bytes(path, json_bytes(value, indent), durable=durable, check=check)
+
+
+def append(path: Path, content: bytes) -> None:
+    """Add to the end of a file, which is made where it is missing, all of it or nothing.
+
+    Raises:
+        OSError: it cannot be written; what was there stays.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        append_to(handle, content)
+    finally:
+        os.close(handle)
+
+
+def append_to(handle: int, content: bytes) -> None:
+    """Add to the end of a file that is open for appending, as `append` does.
+
+    Raises:
+        OSError: it cannot be written; what was there stays.
+    """
+    before = os.fstat(handle).st_size
+    try:
+        if os.write(handle, content) < len(content):  # the system writes what fits, and says nothing of the rest
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        os.ftruncate(handle, before)
+        raise
+
+
+def write_over(path: Path, content: bytes) -> None:
+    """Write a text into a file that has the room, and blanks behind it: what there is to do on a full disk.
+
+    A reader that comes in between finds neither the old content nor the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    handle = os.open(path, os.O_WRONLY)
+    try:
+        os.pwrite(handle, content.rstrip().ljust(os.fstat(handle).st_size - 1) + b"\n", 0)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def json_bytes(value: Any, indent: int = 1) -> bytes:

@@ -10,6 +10,8 @@ logs/<job id>.<rank>.out            each rank's own log
 logs/<job id>.<rank>.nccl           what its NCCL says of the network, where it has a GPU
 logs/<job id>.<start>.departure     why a rank left before it had met rank 0, until rank 0 has read it
 logs/<job id>.cancel                a person has cancelled the job, which tells the script whose TERM it gets
+logs/.secret-…                      by which the ranks of a start recognise each other; removed when they have met
+logs/<host>.shards                  the node has compared the shards of the data with their checksums
 state.json                          heartbeat, replaced atomically
 metrics.jsonl  tb/                  one line a logged step; TensorBoard events
 checkpoints/step-000400/            complete or absent
@@ -119,6 +121,14 @@ class RunDir(msgspec.Struct, frozen=True):
     def cancellation(self, job_id: str) -> Path:
         """The mark of a person's cancel, left before the signal: a requeue sends the same one."""
         return self.logs / f"{job_id}.cancel"
+
+    def secret(self, job_id: str) -> Path:
+        """By which the ranks of a start recognise each other, where no job script has made a file for it."""
+        return self.logs / f".secret-{job_id}"
+
+    def verified(self, host: str) -> Path:
+        """The checksum of the manifest whose shards this node has found to be whole."""
+        return self.logs / f"{host}.shards"
 
     @property
     def checkpoints(self) -> Path:

@@ -17,6 +17,7 @@ from bertjob.errors import LeaseError
 from bertjob.rundir import atomic, lease
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.lease import Holder
+from bertjob.text import reason
 
 
 class HeldRun:
@@ -36,7 +37,7 @@ class HeldRun:
         try:
             self._folder = os.open(run_dir.path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            raise LeaseError(f"{run_dir.path}: the run directory cannot be opened: {error.strerror}") from None
+            raise LeaseError(f"{run_dir.path}: the run directory cannot be opened: {reason(error)}") from None
         weakref.finalize(self, os.close, self._folder)
         self.there = RunDir(Path(f"/proc/self/fd/{self._folder}"))
         """The same run through the open folder: all writes go there."""

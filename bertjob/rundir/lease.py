@@ -20,14 +20,18 @@ import msgspec
 from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import LOCAL_ID
+from bertjob.text import is_full
 
 BEAT_S = 5.0
 """Seconds between two touches of a live holder."""
 SILENT_S = 35.0
 """Seconds without a touch after which a holder counts as dead, where neither scheduler nor process can be asked."""
-_TURN = ".lease.turn"
+TURN = ".lease.turn"
+"""Name of the file by which only one at a time replaces the lease."""
 _TURN_S = 5.0
 """Seconds after which a turn, which takes milliseconds, must belong to a process that was killed during it."""
+_RESERVE = 1024
+"""Bytes of the file: blanks follow the content, so that a start on a full disk can take it, and say so."""
 _LONGEST = 1 << 12
 """Bytes; a lease has some hundreds."""
 
@@ -135,7 +139,16 @@ def replace(run_dir: RunDir, former: Holder | None, own: Holder) -> bool:
 
 
 def _write(run_dir: RunDir, holder: Holder) -> None:
-    atomic.write_bytes(run_dir.lease, msgspec.json.encode(holder) + b"\n")
+    content = msgspec.json.encode(holder).ljust(_RESERVE) + b"\n"
+    try:
+        atomic.write_bytes(run_dir.lease, content)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        try:
+            atomic.write_over(run_dir.lease, content)  # the turn is ours; who reads half of it looks again in his own
+        except OSError:
+            raise error from None
 
 
 def put_back(run_dir: RunDir, own: Holder, former: Holder | None) -> None:
@@ -209,7 +222,7 @@ def _touched(path: Path) -> tuple[int, int] | None:
 @contextlib.contextmanager
 def _turn(folder: Path) -> Iterator[None]:
     """Mutual exclusion across machines: O_EXCL works on NFS (man 2 open: version 3 and later), locks not everywhere."""
-    path, seen, deadline = folder / _TURN, None, 0.0
+    path, seen, deadline = folder / TURN, None, 0.0
     while True:
         with contextlib.suppress(FileExistsError):
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import msgspec
 
+from bertjob.config.secret_values import masked_text
 from bertjob.rundir.atomic import json_bytes
+from bertjob.rundir.image_contents import ImageFacts
 from bertjob.version import __version__
 
 
@@ -39,7 +41,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     bertjob: str
     """Version."""
     command: str
-    """The command line, quoted for a shell."""
+    """The command line, quoted for a shell, with stars in place of secrets."""
     user: str
     host: str
     time: str
@@ -54,6 +56,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """The container image, or null without a container."""
     image_digest: str | None = None
     """Its content digest, ``sha256:…``; null where the engine could not tell."""
+    image_facts: ImageFacts | None = None
+    """What `bertjob image check` saw in it; null where nobody has looked since it changed."""
     git: Repository | None = None
     """The checkout that `directory` lies in."""
     bertjob_git: Repository | None = None
@@ -71,7 +75,7 @@ def collect(job: str, site: str, image: str | None, command: Sequence[str]) -> P
     """
     return Provenance(
         bertjob=__version__,
-        command=shlex.join(command),
+        command=shlex.join(map(masked_text, command)),
         user=_user(),
         host=socket.gethostname(),
         time=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -86,6 +90,14 @@ def collect(job: str, site: str, image: str | None, command: Sequence[str]) -> P
 def encode(origin: Provenance) -> bytes:
     """The bytes of provenance.json."""
     return json_bytes(origin, indent=2)
+
+
+def read_provenance(path: Path) -> Provenance | None:
+    """The content of provenance.json, or None where there is none that can be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Provenance)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def _user() -> str:

@@ -10,7 +10,7 @@ from bertjob.config.job import Job
 from bertjob.rundir.directory import RunDir
 
 _FREE = (
-    *("name", "description", "engine", "launcher", "image", "env", "resources", "checkpoint", "evaluation"),
+    *("name", "description", "engine", "launcher", "image", "env", "env_from", "resources", "checkpoint", "evaluation"),
     *("mpi", "srun_mpi", "data.cache", "train.micro_batch", "train.log_every"),
     *(f"model.kernel.{flag}" for flag in ("normalize_invertible", "attn_dropout_checkpoint", "gelu_checkpoint")),
 )

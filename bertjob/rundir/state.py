@@ -1,5 +1,10 @@
-"""state.json: the heartbeat that the training writes and the login node reads."""
+"""state.json: the heartbeat that the training writes and the login node reads.
 
+The file is longer than its content: on a full disk, where nothing can be written aside, the state goes into the room
+that the file has already. So a run that ends for want of room can still say so.
+"""
+
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -9,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from bertjob.rundir import atomic
+from bertjob.text import is_full
 
 Phase = Literal["starting", "proving", "features", "training", "evaluating", "done", "checkpointed", "failed"]
 ENDED: frozenset[Phase] = frozenset({"done", "checkpointed", "failed"})
@@ -55,15 +61,46 @@ _DECODER = msgspec.json.Decoder(RunState)
 _SCORES = msgspec.json.Decoder(_Scores)
 _LONGEST = 1 << 14
 """Bytes; a heartbeat has some hundreds."""
+_RESERVE = 2048
+"""Bytes of the file: blanks follow the content."""
+_CUT = 400
+"""Characters that stay of each line where the reserve must do."""
 
 
 def write_state(path: Path, state: RunState, check: atomic.Check = atomic.unchecked) -> None:
-    """Write or replace the heartbeat, unless `check` raises.
+    """Write or replace the heartbeat, unless `check` raises; without room for that, write it over the one there is.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or it stands in its reserve and this is to be known: the disk is full.
     """
-    atomic.write_bytes(path, msgspec.json.encode(state) + b"\n", check=check)
+    try:
+        atomic.write_bytes(path, _encode(state), check=check)
+    except OSError as error:
+        if is_full(error):
+            with contextlib.suppress(OSError):
+                check()
+                _write_over(path, state)
+        raise
+
+
+def reserve_state(path: Path) -> None:
+    """Make room for a heartbeat where there is none yet.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if not path.exists():
+        atomic.write_bytes(path, b"".ljust(_RESERVE) + b"\n")
+
+
+def _encode(state: RunState) -> bytes:
+    return msgspec.json.encode(state).ljust(_RESERVE) + b"\n"
+
+
+def _write_over(path: Path, state: RunState) -> None:
+    """Write into a file that has the room; a reader that comes in between finds no state, and looks again."""
+    short = msgspec.structs.replace(state, error=state.error[:_CUT], warning=state.warning[:_CUT])
+    atomic.write_over(path, _encode(short))
 
 
 def read_state(path: Path | str) -> RunState | None:

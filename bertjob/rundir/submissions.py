@@ -1,17 +1,22 @@
 """submissions.jsonl: one line for each time that a run was handed to a scheduler or started on a machine."""
 
+import contextlib
+import math
+import re
 from pathlib import Path
 
 import msgspec
 
+from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.world import LOCAL_ID
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line."""
 
     job_id: str
-    """The scheduler's id; ``local`` without a scheduler."""
+    """The scheduler's id, a number; ``local`` without a scheduler."""
     site: str
     scheduler: str
     """Name of the scheduler, as in a site file."""
@@ -27,6 +32,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Run directory of that job."""
 
 
+_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _DECODER = msgspec.json.Decoder(Submission)
 
 
@@ -38,28 +44,51 @@ def encode(submission: Submission) -> bytes:
 def decode(line: bytes) -> Submission:
     """Read a line; keys of newer versions are passed over.
 
+    Anybody may have written it, and its ids become words of the scheduler's commands and parts of paths, its process
+    the target of signals: only numbers are read, or `local`.
+
     Raises:
         msgspec.DecodeError: it is not one.
     """
-    return _DECODER.decode(line)
+    found = _DECODER.decode(line)
+    if not _is_id(found.job_id) or (found.after and not _is_id(found.after)):
+        raise msgspec.ValidationError("an id of a job is a number")
+    if found.pid < 0 or not math.isfinite(found.time):
+        raise msgspec.ValidationError("no process of a run has this number")
+    return found
+
+
+def _is_id(text: str) -> bool:
+    return text == LOCAL_ID or _NUMBER.fullmatch(text) is not None
 
 
 def append(run_dir: RunDir, submission: Submission) -> None:
-    """Add a line.
+    """Add a line, behind half a line where a script's disk was full.
 
     Raises:
         OSError: it cannot be written.
     """
-    with run_dir.submissions.open("ab") as file:
-        file.write(encode(submission) + b"\n")
+    file = run_dir.submissions
+    torn = file.exists() and not file.read_bytes().endswith(b"\n")
+    atomic.append(file, b"\n" * torn + encode(submission) + b"\n")
 
 
 def newest(run_dir: RunDir) -> Submission | None:
-    """The last line; None where nothing was submitted yet, or what is there cannot be read."""
+    """The last line that is whole; None where nothing was submitted yet, or what is there cannot be read."""
     try:
-        return decode(run_dir.submissions.read_bytes().splitlines()[-1])
+        return decode(run_dir.submissions.read_bytes().rpartition(b"\n")[0].splitlines()[-1])
     except (OSError, IndexError, msgspec.DecodeError):
         return None
+
+
+def every(run_dir: RunDir) -> list[Submission]:
+    """All lines that can be read, the oldest first."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in run_dir.submissions.read_bytes().splitlines():
+            with contextlib.suppress(msgspec.DecodeError):
+                found.append(decode(line))
+    return found
 
 
 def appended_by_script(site: str, scheduler: str, job_id: str) -> list[str]:

@@ -21,6 +21,8 @@ RESTART = "BERTJOB_RESTART"
 """Environment variable with the number of starts of the job before this one; the job script sets it."""
 FORMER_LEASE = "BERTJOB_FORMER_LEASE"
 """Environment variable with the nonce of a holder of the lease that is over, or has started this job."""
+SECRET_FILE = "BERTJOB_SECRET_FILE"
+"""Environment variable with the path of the file that holds the secret of this start; the job script sets it."""
 FAST_FABRIC = "BERTJOB_FAST_FABRIC"
 """Environment variable with the name of a fabric on which TCP is a fault; the job script sets it."""
 

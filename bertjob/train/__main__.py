@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from bertjob.config.home import give_home
 from bertjob.train.distributed.signals import StopSignals
 
 
@@ -12,6 +13,7 @@ def _main() -> int:
         print("usage: python -m bertjob.train RUN/job.yaml", file=sys.stderr)
         return 2
     signals = StopSignals()
+    give_home(os.environ)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost peer is worth a line, not torch's stack of C++ calls
     from bertjob.train.main import main  # torch takes seconds, in which a signal may already come
 

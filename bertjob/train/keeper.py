@@ -17,6 +17,7 @@ from bertjob.rundir.directory import RunDir
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.lease import Holder
 from bertjob.rundir.world import FORMER_LEASE, LOCAL_ID, RESTART
+from bertjob.text import reason
 from bertjob.train.distributed.watchdog import Watch
 
 _LOG = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def take(held: HeldRun, job_id: str, env: Mapping[str, str]) -> None:
             if held.take(msgspec.structs.replace(own, given=given), found):
                 return
     except OSError as error:
-        raise BertjobError(f"{held.run_dir.lease}: cannot be written: {error.strerror or error}") from None
+        raise BertjobError(f"{held.run_dir.lease}: cannot be written: {reason(error)}") from None
 
 
 def _makes_way(found: Holder, own: Holder, former: str) -> bool:

@@ -1,5 +1,6 @@
 """The training loop: one for all tasks and back ends."""
 
+import functools
 from dataclasses import dataclass
 
 import msgspec
@@ -74,8 +75,8 @@ def train(training: Training) -> bool:
             meter.check(done)
             save(training, done)
         if displaced:
-            line = training.ranks.from_first(lambda: training.keeper.last_line(training.saver.outcome, report.job_id))
-            raise LeaseError(line)
+            last_line = functools.partial(training.keeper.last_line, training.saver.outcome, report.job_id)
+            raise LeaseError(training.ranks.from_first(last_line, str))
         if signalled:
             training.saver.require_progress()
             return False

@@ -1,5 +1,6 @@
 """One rank of a run, from job.yaml to its exit code."""
 
+import contextlib
 import functools
 import logging
 import os
@@ -12,18 +13,20 @@ from typing import cast
 import torch.distributed as dist
 
 from bertjob.config.job import Job
-from bertjob.config.load import read_job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS
-from bertjob.errors import BertjobError, PreflightError
+from bertjob.errors import BertjobError, DataError, PreflightError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.world import World, check_world, world_from
-from bertjob.text import first_line
+from bertjob.text import first_line, is_full, reason
+from bertjob.train import software
 from bertjob.train.context import Start, Work
+from bertjob.train.data.mapped import explain_bus_errors
 from bertjob.train.device import choose_device, device_name
 from bertjob.train.distributed import mpi, rendezvous, transport
 from bertjob.train.distributed.departure import LOST_PEER, Departure
+from bertjob.train.distributed.interfaces import interfaces
 from bertjob.train.distributed.signals import StopSignals
 from bertjob.train.distributed.watchdog import Watch
 from bertjob.train.keeper import Keeper, restart, take
@@ -43,19 +46,29 @@ def main(path: Path, signals: StopSignals) -> int:
     try:
         world = world_from(os.environ)
         held = HeldRun(run_dir)
-        logs = open_logs(run_dir, world, os.environ)
     except BertjobError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     report = Report(held, world, job_id(os.environ))
+    try:
+        logs = open_logs(run_dir, world, os.environ)
+    except BertjobError as error:
+        print(error, file=sys.stderr)
+        with contextlib.suppress(BertjobError):  # another start is at work, whose state it is
+            _take(held, world)
+            report.end("failed", error.exit_code, str(error))
+        return error.exit_code
     note = run_dir.departure(job_id(os.environ), restart(os.environ)) if world.size > 1 else None
     watch = Watch(signals, logs.who, functools.partial(_tell, logs, held, report), note)
+    explain_bus_errors(functools.partial(watch.depart, DataError.exit_code))
     try:
         return _run(path, held, world, watch, report)
     except BertjobError as error:
         report.refuse()
         watch.depart(error.exit_code, str(error))
     except BaseException as error:
+        if is_full(error):
+            watch.depart(1, _without_room(error, run_dir))
         _LOG.exception("%s", _named(error), extra=OWN_FILE_ONLY)
         watch.depart(1, f"{LOST_PEER if _is_lost_peer(error) else _named(error)} (traceback in {logs.path})")
 
@@ -65,7 +78,7 @@ def _run(path: Path, held: HeldRun, world: World, watch: Watch, report: Report) 
     if world.rank == 0:
         _take(held, world)
         keeping.start()
-    job = read_job(path)
+    job = software.read(path)
     work = _work(job)
     finished = world.rank == 0 and work.is_finished(run_dir, job)
     if not finished:
@@ -75,7 +88,8 @@ def _run(path: Path, held: HeldRun, world: World, watch: Watch, report: Report) 
     here = f"{socket.gethostname()}, {device_name(device)}"
     _LOG.info("bertjob %s on %s, rank %d of %d", __version__, here, world.rank, world.size)
 
-    meeting = rendezvous.meet(world, os.environ, f"bertjob/{job_id(os.environ)}/{run_dir.path}")
+    start_id = job_id(os.environ)
+    meeting = rendezvous.meet(world, os.environ, f"bertjob/{start_id}/{run_dir.path}", run_dir.secret(start_id))
     watch.connect(meeting.notices)
     own_log = run_dir.log(job_id(os.environ), world.rank)
     nccl_log = transport.listen(device, os.environ, own_log.with_suffix(".nccl"))
@@ -84,10 +98,15 @@ def _run(path: Path, held: HeldRun, world: World, watch: Watch, report: Report) 
     library = ""
     if job.mpi:
         report.fear(mpi.FEAR)
-        library = mpi.join(world, os.environ)
+        own = (socket.gethostname(), interfaces())
+        shared = mpi.shared_addresses(ranks.gather(own, tuple[str, dict[str, str]]))
+        if shared and "GLOO_SOCKET_IFNAME" not in os.environ:
+            report.warn(f"MPI may hang: {shared} on several nodes; fabric.interface of the site names the right one")
+        library = mpi.join(world, os.environ, lambda: watch.depart(1, mpi.hang(shared)))
         report.fear("")
+    software.compare(run_dir, job, ranks, report)
     start = Start(job, run_dir, ranks, device, here, watch, keeping, report, library)
-    if ranks.from_first(lambda: finished):
+    if ranks.from_first(lambda: finished, bool):
         report.still_done()
         if ranks.first:
             _LOG.info("this run is done: %s", run_dir.path)
@@ -126,6 +145,13 @@ def _tell(logs: Logs, held: HeldRun, report: Report, departure: Departure, silen
     else:
         report.end("checkpointed", departure.code)
     logs.flush()
+
+
+def _without_room(error: BaseException, run_dir: RunDir) -> str:
+    """Where there was no room, and what to do; the name of a file that is written aside says nothing to anybody."""
+    file = getattr(error, "filename", None)
+    folder = Path(os.fsdecode(file)).parent if isinstance(file, str | bytes) else run_dir.path
+    return f"{folder}: {reason(error)}: make room and start again"
 
 
 def _is_lost_peer(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
 """A training around its loop: task, back end and resume before it; evaluation and the trained model after it."""
 
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -12,7 +13,7 @@ from bertjob.config.checks import batch_size, compression
 from bertjob.config.job import Job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS, evaluates
-from bertjob.errors import REQUEUE_EXIT_CODE, CheckpointError, SpecError
+from bertjob.errors import REQUEUE_EXIT_CODE, CheckpointError, DataError, SpecError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.state import read_state
@@ -23,6 +24,7 @@ from bertjob.train.checkpoint import checkpoint
 from bertjob.train.checkpoint.checkpoint import Progress, Saver
 from bertjob.train.checkpoint.export import export_model, write_together
 from bertjob.train.context import Start, Work
+from bertjob.train.corpus.compare_shards import verify_shards
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.loop import Training, train
 from bertjob.train.model.kernel.install import install
@@ -122,7 +124,7 @@ def finish(training: Training) -> Mapping[str, float]:
         report.warn("optimizer.freeze_step auto: the variance was never frozen, so nothing was compressed")
     metrics: Mapping[str, float] = {}
     if evaluates(training.job):
-        answered = ranks.from_first(lambda: read_evaluation(held.run_dir))
+        answered = ranks.from_first(lambda: read_evaluation(held.run_dir), dict[str, float] | None)
         if answered is None:
             report.phase("evaluating")
             with training.backend.common_weights():
@@ -170,7 +172,7 @@ def _resume(held: HeldRun, nothing_done: Progress, backend: Backend, ranks: Rank
     if ranks.first:
         held.check()
         checkpoint.remove_leftovers(run_dir)
-    step, damages = ranks.from_first(lambda: checkpoint.newest_whole(run_dir))
+    step, damages = ranks.from_first(lambda: checkpoint.newest_whole(run_dir), tuple[int | None, list[str]])
     goes_on = "training starts from the beginning" if step is None else f"training goes on from {step}"
     if damages:
         report.warn(f"{'; '.join(damages)}; {goes_on}")
@@ -201,8 +203,10 @@ def run(start: Start) -> int:
         BertjobError: the job, its data, its model or a checkpoint is no good, or a file cannot be written.
     """
     ranks, watch, report = start.ranks, start.watch, start.report
+    leave = functools.partial(watch.depart, DataError.exit_code)
+    verify_shards(start.job, start.keeper.held.there, ranks.world, leave)
     with report.working():
-        training = prepare(start, ranks.gather(start.here))
+        training = prepare(start, ranks.gather(start.here, str))
     report.phase("training")
     with watch.deferred():
         completed = train(training)

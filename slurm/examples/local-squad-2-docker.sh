@@ -14,7 +14,7 @@ RUN=${BERTJOB_RUN_DIR:-$PWD/runs/squad-$(date +%Y%m%d-%H%M%S)-$$}
 RUNS=${RUN%/*}
 former=${BERTJOB_FORMER_LEASE:-} # of `bertjob run`, which holds the lease of the run directory for rank 0
 mkdir -p "$RUN/logs"
-[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << 'END_OF_JOB'
+[ -e "$RUN/job.yaml" ] || (umask 077 && cat > "$RUN/job.yaml") << 'END_OF_JOB'
 name: squad
 task: squad
 description: BERT-large, SQuAD v1.1, batch 24, 2 epochs
@@ -49,17 +49,23 @@ schedule: {name: linear, warmup_proportion: 0.1, warmup_power: 1.0, decay_rate: 
 checkpoint: {every_minutes: 15.0, keep: 2, signal_seconds: 120}
 resources: {nodes: 1, tasks_per_node: 2, gpus_per_node: 2, cpus_per_task: 8}
 END_OF_JOB
-[ -e "$RUN/job.sbatch" ] || cp "$0" "$RUN/job.sbatch"
+[ -e "$RUN/job.sbatch" ] || install -m 600 "$0" "$RUN/job.sbatch"
 echo "bertjob: run directory $RUN"
 cd "$RUN"
 
 MASTER_ADDR=127.0.0.1
 # Below the ports that the kernel gives to outgoing connections, which may be taken at any moment; another one for
-# each job and each of its starts; none that something listens at.
+# each job and each of its starts; none that something listens at, be it at one address only.
 read -r ephemeral _ < /proc/sys/net/ipv4/ip_local_port_range
 ((ephemeral > 20000)) || ephemeral=32768
+taken() {
+  for address in localhost "$MASTER_ADDR"; do
+    timeout 2 bash -c ": < /dev/tcp/$address/$1" 2> /dev/null && return
+  done
+  return 1
+}
 MASTER_PORT=$((20000 + ($$) % (ephemeral - 20000)))
-while (: < "/dev/tcp/localhost/$MASTER_PORT") 2> /dev/null; do MASTER_PORT=$((MASTER_PORT + 1)); done
+while taken "$MASTER_PORT"; do MASTER_PORT=$((MASTER_PORT + 1)); done
 export MASTER_ADDR MASTER_PORT
 # Each rank reads its place inside the step, and stops when its world is not the planned one.
 export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
@@ -72,6 +78,13 @@ command -v docker > /dev/null || {
   exit 127
 }
 
+# By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
+# as soon as all have read it.
+BERTJOB_SECRET_FILE=$(mktemp "$RUN/logs/.secret-XXXXXXXX")
+trap 'rm -f "$BERTJOB_SECRET_FILE"' EXIT
+head -c 32 /dev/urandom > "$BERTJOB_SECRET_FILE"
+export BERTJOB_SECRET_FILE
+
 # One process a rank, started here.
 # docker's daemon starts the containers, so each variable of the ranks is handed in by its name.
 ranks=()
@@ -79,10 +92,11 @@ for ((rank = 0; rank < 2; rank++)); do
   RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 \
     docker run --rm --network=host --pid=host --ipc=host --uts=host --user="$UID:$GID" --gpus all --entrypoint '' \
         --workdir="$RUN" --env=OMP_NUM_THREADS --env=GOMP_SPINCOUNT --env=MASTER_ADDR --env=MASTER_PORT \
-        --env=BERTJOB_WORLD_SIZE --env=BERTJOB_JOB_ID --env=BERTJOB_RESTART --env=BERTJOB_FORMER_LEASE --env=RANK \
-        --env=WORLD_SIZE --env=LOCAL_RANK --env=LOCAL_WORLD_SIZE --env=OMPI_COMM_WORLD_RANK --env=OMPI_COMM_WORLD_SIZE \
-        --env=OMPI_COMM_WORLD_LOCAL_RANK --env=OMPI_COMM_WORLD_LOCAL_SIZE --env=PMI_RANK --env=PMI_SIZE \
-        --env=MPI_LOCALRANKID --env=MPI_LOCALNRANKS --mount="type=bind,source=$RUNS,destination=$RUNS" \
+        --env=BERTJOB_WORLD_SIZE --env=BERTJOB_JOB_ID --env=BERTJOB_RESTART --env=BERTJOB_FORMER_LEASE \
+        --env=BERTJOB_SECRET_FILE --env=RANK --env=WORLD_SIZE --env=LOCAL_RANK --env=LOCAL_WORLD_SIZE \
+        --env=OMPI_COMM_WORLD_RANK --env=OMPI_COMM_WORLD_SIZE --env=OMPI_COMM_WORLD_LOCAL_RANK \
+        --env=OMPI_COMM_WORLD_LOCAL_SIZE --env=PMI_RANK --env=PMI_SIZE --env=MPI_LOCALRANKID --env=MPI_LOCALNRANKS \
+        --mount="type=bind,source=$RUNS,destination=$RUNS" \
         --mount=type=bind,source=/home/user/bert/data,destination=/home/user/bert/data \
         registry.example.org/bertjob:latest \
       python3 -u -m bertjob.train "$RUN/job.yaml" &

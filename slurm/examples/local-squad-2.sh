@@ -13,7 +13,7 @@ unset RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE
 RUN=${BERTJOB_RUN_DIR:-$PWD/runs/squad-$(date +%Y%m%d-%H%M%S)-$$}
 former=${BERTJOB_FORMER_LEASE:-} # of `bertjob run`, which holds the lease of the run directory for rank 0
 mkdir -p "$RUN/logs"
-[ -e "$RUN/job.yaml" ] || cat > "$RUN/job.yaml" << 'END_OF_JOB'
+[ -e "$RUN/job.yaml" ] || (umask 077 && cat > "$RUN/job.yaml") << 'END_OF_JOB'
 name: squad
 task: squad
 description: BERT-large, SQuAD v1.1, batch 24, 2 epochs
@@ -47,21 +47,34 @@ schedule: {name: linear, warmup_proportion: 0.1, warmup_power: 1.0, decay_rate: 
 checkpoint: {every_minutes: 15.0, keep: 2, signal_seconds: 120}
 resources: {nodes: 1, tasks_per_node: 2, gpus_per_node: 0, cpus_per_task: 8}
 END_OF_JOB
-[ -e "$RUN/job.sbatch" ] || cp "$0" "$RUN/job.sbatch"
+[ -e "$RUN/job.sbatch" ] || install -m 600 "$0" "$RUN/job.sbatch"
 echo "bertjob: run directory $RUN"
 cd "$RUN"
 
 MASTER_ADDR=127.0.0.1
 # Below the ports that the kernel gives to outgoing connections, which may be taken at any moment; another one for
-# each job and each of its starts; none that something listens at.
+# each job and each of its starts; none that something listens at, be it at one address only.
 read -r ephemeral _ < /proc/sys/net/ipv4/ip_local_port_range
 ((ephemeral > 20000)) || ephemeral=32768
+taken() {
+  for address in localhost "$MASTER_ADDR"; do
+    timeout 2 bash -c ": < /dev/tcp/$address/$1" 2> /dev/null && return
+  done
+  return 1
+}
 MASTER_PORT=$((20000 + ($$) % (ephemeral - 20000)))
-while (: < "/dev/tcp/localhost/$MASTER_PORT") 2> /dev/null; do MASTER_PORT=$((MASTER_PORT + 1)); done
+while taken "$MASTER_PORT"; do MASTER_PORT=$((MASTER_PORT + 1)); done
 export MASTER_ADDR MASTER_PORT
 # Each rank reads its place inside the step, and stops when its world is not the planned one.
 export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
 export BERTJOB_RESTART=0 BERTJOB_FORMER_LEASE="$former"
+
+# By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
+# as soon as all have read it.
+BERTJOB_SECRET_FILE=$(mktemp "$RUN/logs/.secret-XXXXXXXX")
+trap 'rm -f "$BERTJOB_SECRET_FILE"' EXIT
+head -c 32 /dev/urandom > "$BERTJOB_SECRET_FILE"
+export BERTJOB_SECRET_FILE
 
 # One process a rank, started here.
 ranks=()

@@ -14,6 +14,7 @@ from fakes.commands import Commands
 from bertjob.cluster.runs import catalog
 from bertjob.config.load import dump, load_job
 from bertjob.config.search import names
+from bertjob.formats.squad import demo_set
 from bertjob.rundir.directory import RunDir
 
 LIMITS = ["plain,train.max_seq_length=", "plain,train.max_query_length="]
@@ -169,7 +170,7 @@ CHAIN = ("submit", "pretrain-seq128", "pretrain-seq512", "squad", "--chain", "--
 def test_options_of_a_chain_are_for_all_its_jobs_or_for_the_one_they_name(bertjob):
     (bertjob.folder / "data/corpus").mkdir(parents=True)
     for name in ("train", "dev"):
-        (bertjob.folder / f"data/{name}-v1.1.json").touch()
+        (bertjob.folder / f"data/{name}-v1.1.json").write_bytes(demo_set(name))
     settings = ["squad:train.global_batch=64", "squad:train.micro_batch=8", "squad:resources.nodes=2", "seed=7"]
     options = [word for setting in settings for word in ("--set", setting)]
     done = bertjob(*CHAIN, *options, "--dry-run", "--json")

@@ -14,6 +14,7 @@ from bertjob.cli.main import cli
 from bertjob.cluster.doctor import proofs
 from bertjob.cluster.doctor.proofs import BadNode
 from bertjob.config.load import build_job, load_site, read_job, read_job_file
+from bertjob.formats.squad import Part, demo_set
 from bertjob.launch.plan import plan
 from bertjob.launch.resolve import resolve
 from bertjob.rundir.directory import RunDir
@@ -29,8 +30,9 @@ def login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/corpus").mkdir(parents=True)
-    for name in ("train", "dev"):
-        (tmp_path / f"data/{name}-v1.1.json").touch()
+    parts: tuple[Part, ...] = ("train", "dev")
+    for part in parts:
+        (tmp_path / f"data/{part}-v1.1.json").write_bytes(demo_set(part))
     commands = Commands(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{commands.folder}:{os.environ['PATH']}")
     for name in ("srun", "squeue", "sacct", "sinfo", "scontrol"):

@@ -87,7 +87,7 @@ def test_a_run_without_a_checkpoint_is_named_after_a_minute_and_ended_after_the_
 def test_a_run_whose_heartbeat_has_stopped_gets_no_grace(cluster: Cluster) -> None:
     beat(cluster, seconds_ago=STALE_S + 60)
     assert cluster.stop() == "cancelled"
-    assert cluster.cancels == [(0.0, False), (10.0, True)]
+    assert cluster.cancels == [(0.0, False), (45.0, True)]
     assert cluster.notices[0].endswith("its heartbeat has stopped; ended at once")
 
 

@@ -2,18 +2,22 @@
 
 import errno
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
+from disks import fill
 
+from bertjob.cli.main import cli
 from bertjob.cluster.host.here import here, model_of_run
-from bertjob.cluster.preflight import check_inputs
+from bertjob.cluster.input_checks import check_inputs
 from bertjob.cluster.runs import catalog, create, index
 from bertjob.cluster.runs.catalog import Run
 from bertjob.config import search
 from bertjob.config.job import Job
-from bertjob.errors import PreflightError, SpecError
+from bertjob.errors import BertjobError, PreflightError, SpecError
 from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 
@@ -153,17 +157,67 @@ def test_a_damaged_index_is_made_anew_from_the_run_directories(
     assert len(list(path.parent.glob("index.sqlite.broken-*"))) == len(warned)
 
 
-def test_a_stuck_lock_is_set_aside(
+def test_a_stuck_lock_says_nothing_against_the_index(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index, "_LOCK_TIMEOUT_S", 0.1)
     run = started(tmp_path, "squad-1")
-    holder = sqlite3.connect(tmp_path / "state" / "bertjob" / "index.sqlite", isolation_level=None)
+    file = tmp_path / "state" / "bertjob" / "index.sqlite"
+    before = file.read_bytes()
+    holder = sqlite3.connect(file, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     newer = started(tmp_path, "squad-2")
     assert catalog.known() == [run, newer]
-    assert len([record for record in caplog.records if "locked" in record.message]) == 1
+    assert all("locked" in record.message and "--rebuild" in record.message for record in caplog.records)
+    assert (file.read_bytes(), list(file.parent.glob("*broken*"))) == (before, [])
+    assert catalog.rebuild([]) == 2
     holder.close()
+    caplog.clear()
+    assert catalog.known() == [run, newer]
+    assert not caplog.records
+
+
+def test_a_full_disk_costs_no_run_that_the_index_had(
+    tmp_path: Path, small_disk: Callable[[Path, int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = small_disk(tmp_path / "home", 256)
+    monkeypatch.setenv("XDG_STATE_HOME", str(disk))
+    runs = [started(tmp_path, f"squad-{number}") for number in range(3)]
+    filler = fill(disk)
+    runs.append(started(tmp_path, "squad-3"))
+    monkeypatch.chdir("/")
+    assert catalog.known() == runs
+    with pytest.raises(BertjobError, match="cannot be made anew"):
+        catalog.rebuild([])
+    assert catalog.known() == runs
+    filler.unlink()
+    assert catalog.known() == runs
+    assert catalog.rebuild([]) == len(runs)
+    assert not list(disk.glob("bertjob/*broken*"))
+
+
+def test_a_run_without_room_is_refused_and_nothing_is_left_of_it(
+    tmp_path: Path, small_disk: Callable[[Path, int], Path]
+) -> None:
+    disk = small_disk(tmp_path / "scratch", 64)
+    fill(disk)
+    with (
+        pytest.raises(PreflightError, match="the run directory cannot be made: the disk is full"),
+        create.made(RunDir(disk / "runs" / "squad"), {"job.yaml": "name: x\n"}),
+    ):
+        pytest.fail("there is no room")
+    assert [path.name for path in disk.iterdir()] == ["filler"]
+
+
+def test_status_makes_the_index_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = started(tmp_path, "squad-1")
+    (tmp_path / "state" / "bertjob" / "index.sqlite").unlink()
+    (tmp_path / "state" / "bertjob" / "folders").unlink()
+    monkeypatch.chdir("/")
+    told = CliRunner().invoke(cli, ["status", "--rebuild", str(tmp_path / "runs"), "--json"])
+    assert "made anew: 1 run" in told.output
+    assert catalog.known() == [run]
+    assert isinstance(CliRunner().invoke(cli, ["status", "--rebuild", "/nowhere"]).exception, SpecError)
 
 
 def test_without_a_place_for_the_index_a_run_still_starts(

@@ -9,9 +9,10 @@ from click.testing import CliRunner, Result
 from fakes.commands import Commands
 
 from bertjob.cli.main import cli
-from bertjob.cluster.runs import catalog
+from bertjob.cluster.runs import catalog, contents
 from bertjob.cluster.runs.catalog import Run
 from bertjob.errors import BertjobError
+from bertjob.formats import checksums
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import Phase, RunState, write_state
 
@@ -117,6 +118,75 @@ def test_a_folder_with_files_of_the_users_own_stays(folder: Path) -> None:
     refused = str(clean("failed", "--yes").exception)
     assert refused.startswith("failed holds thesis.tex, which bertjob has not put there")
     assert left() == {"failed"}
+
+
+def checkpoint(run_dir: RunDir, step: int = 400) -> Path:
+    """A checkpoint, as a training leaves it."""
+    folder = run_dir.checkpoint(step)
+    (folder / "backend").mkdir(parents=True)
+    for name in ("progress.json", "rank-00000.pt", "backend/state.pt"):
+        (folder / name).write_text(name)
+    checksums.write_manifest(folder)
+    run_dir.latest.write_text(folder.name)
+    return folder
+
+
+FOREIGN = [
+    *(".notes", ".git/config", "notes.txt", "logs/notes.txt", "logs/12.txt", "tb/plot.png", "model/README.md"),
+    *("checkpoints/best/progress.json", "checkpoints/step-000400-good/x", "checkpoints/step-000400/why.md", "sub/"),
+    *("checkpoints/step-000400/backend/mine.pt", ".thesis.partial", "checkpoints/.best.partial/x", "job.yaml~"),
+    *("checkpoints/step-000500/x", "model/sub/", "predictions.json.old", "core.17"),
+]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_bertjob_has_not_written_keeps_the_folder(folder: Path, name: str) -> None:
+    run_dir = job("failed", "2")
+    checkpoint(run_dir)
+    path = run_dir.path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if name.endswith("/"):
+        path.mkdir()
+    else:
+        path.write_text("mine")
+    before = sorted(run_dir.path.rglob("*"))
+    refused = clean("failed", "--yes").exception
+    assert isinstance(refused, BertjobError)
+    assert "failed holds " in str(refused)
+    assert name.strip("/").split("/")[-1] in str(refused) or name.split("/")[0] in str(refused)
+    assert sorted(run_dir.path.rglob("*")) == before
+
+
+def test_all_that_bertjob_writes_is_its_own(folder: Path) -> None:
+    run_dir = job("failed", "2")
+    checkpoint(run_dir)
+    for name in (
+        *contents.top(),
+        *("logs/2.out", "logs/2.0.out", "logs/local.out", "logs/2.3.nccl", "logs/2.departure", "logs/2.cancel"),
+        *("logs/2.1.departure", "logs/.secret-aB3dEf9h", "logs/.secret-2", "logs/nid00001.alps.shards"),
+        *("logs/start.nodes", "logs/start.0.out", "tb/events.out.tfevents.1.host.2.0", "model/model.safetensors"),
+        *("model/config.json", "model/tokenizer.json", ".state.json.0123abcd.partial", ".model.89abcdef.partial/x"),
+        *("checkpoints/.step-000500.partial/backend/x", "checkpoints/.latest.0123abcd.partial"),
+    ):
+        (run_dir.path / name).parent.mkdir(parents=True, exist_ok=True)
+        if not (run_dir.path / name).exists():
+            (run_dir.path / name).write_text("x")
+    assert clean("failed", "--yes").exit_code == 0
+    assert left() == set()
+
+
+def test_what_comes_while_it_removes_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = job("failed", "2")
+    forget = contents.parted
+
+    def seen(path: Path) -> tuple[list[Path], list[str]]:
+        found = forget(path)
+        (path / "notes.txt").write_text("mine")
+        return found
+
+    monkeypatch.setattr(contents, "parted", seen)
+    assert "cannot be removed" in str(clean("failed", "--yes").exception)
+    assert (run_dir.path / "notes.txt").read_text() == "mine"
 
 
 def test_nothing_goes_unasked(folder: Path) -> None:

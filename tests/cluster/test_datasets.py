@@ -57,7 +57,23 @@ def test_good_files_are_kept_and_broken_ones_replaced(mirror: tuple[str, Path], 
     assert (to / "dev-v1.1.json").read_bytes() == CONTENT["dev-v1.1.json"]
 
 
-@pytest.mark.parametrize(("body", "says"), [(b"x" * 40, "sha256"), (b"{", "stopped after 1 of 18 bytes")])
+@pytest.mark.parametrize("length", [True, False])
+def test_no_more_is_taken_than_the_file_has(
+    mirror: tuple[str, Path], tmp_path: Path, length: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, served = mirror
+    with (served / "train-v1.1.json").open("ab") as file:
+        file.truncate(10 << 30)  # a hole
+    if not length:
+        monkeypatch.setattr(Quiet, "send_header", lambda *_: None)
+    told: list[int] = []
+    with pytest.raises(DataError, match="it is another file"):
+        datasets.fetch("squad", tmp_path / "data", lambda name, done, size: told.append(done), address)
+    assert max(told, default=0) <= len(CONTENT["train-v1.1.json"])
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(("body", "says"), [(b"x" * 18, "sha256"), (b"{", "stopped after 1 of 18 bytes")])
 def test_a_wrong_body_is_refused_and_leaves_nothing(
     mirror: tuple[str, Path], tmp_path: Path, body: bytes, says: str
 ) -> None:

@@ -61,16 +61,19 @@ def test_what_only_the_nodes_know_is_left_to_them(image: str) -> None:
 
 def test_a_folder_must_hold_what_charliecloud_mounts_over(tmp_path: Path) -> None:
     image = tmp_path / "image"
-    (image / "etc").mkdir(parents=True)
+    for folder in ("etc", "ch"):
+        (image / folder).mkdir(parents=True)
     checked = planned("charliecloud", str(image), Path("/runs/j"), Mount(source="/data", target="/inside"))
-    for lacking in ("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf", "/inside", "/runs"):
+    needed = ("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf", "/ch/environment", "/inside", "/runs")
+    for lacking in needed:
         assert refused(checked) == f"image.ref: {image}: has no {lacking}, and ch-run makes none; make it in the image"
         (image / lacking.lstrip("/")).touch()
     check_image(checked)
 
 
 def test_the_hosts_tmp_is_there_in_charliecloud(tmp_path: Path) -> None:
-    (tmp_path / "etc").mkdir()
-    for name in ("passwd", "group", "hosts", "resolv.conf"):
-        (tmp_path / "etc" / name).touch()
+    for folder in ("etc", "ch"):
+        (tmp_path / folder).mkdir()
+    for name in ("etc/passwd", "etc/group", "etc/hosts", "etc/resolv.conf", "ch/environment"):
+        (tmp_path / name).touch()
     check_image(planned("charliecloud", str(tmp_path), Path("/tmp/runs/j")))

@@ -226,6 +226,20 @@ def test_a_training_that_could_not_say_so_has_failed(
     assert status([catalog.find(str(run_dir.path))]).rows[0].state == "failed"
 
 
+def test_a_rank_that_was_killed_is_named_and_what_an_earlier_start_said_is_not(
+    planned: Planned, tmp_path: Path
+) -> None:
+    def error(end: str, ranks: int) -> str:
+        body = f"signal.signal(signal.SIGTERM, signal.SIG_DFL); time.sleep(60 * int(os.environ['RANK'])); {end}"
+        run_here(planned(body, ranks=ranks))
+        state = read_state(RunDir(tmp_path / HOSTILE).state)
+        return "" if state is None else state.error
+
+    assert error("os.kill(os.getpid(), 9)", 2) == "rank 0 was killed by SIGKILL"
+    assert error("sys.exit(7)", 2) == "rank 0 ended with exit code 7"
+    assert error("sys.exit(3)", 1) == "exit code 3, see the log"
+
+
 def test_what_the_training_said_of_its_failure_stays(planned: Planned, tmp_path: Path) -> None:
     body = """
         from pathlib import Path

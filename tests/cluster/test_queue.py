@@ -27,12 +27,12 @@ SQUEUE = """\
 3|RUNNING|nid[00001-00004]|None
 """
 SACCT = """\
-1|COMPLETED|nid00001
-2|FAILED|nid00001
-3|CANCELLED by 0|nid[00001-00004]
-4|RUNNING|nid[00001-00004]
-5|PENDING|None assigned
-6|PENDING|None assigned
+1|COMPLETED|nid00001|0:0
+2|FAILED|nid00001|0:9
+3|CANCELLED by 0|nid[00001-00004]|0:15
+4|RUNNING|nid[00001-00004]|0:0
+5|PENDING|None assigned|0:0
+6|PENDING|None assigned|0:0
 """
 CONTROLLER_AWAY = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
 NO_ACCOUNTING = "Slurm accounting storage is disabled\n"
@@ -72,6 +72,13 @@ def test_sacct_tells_who_cancelled_after_the_state() -> None:
     jobs = queue.parse_sacct(SACCT)
     assert jobs["3"].state is JobState.CANCELLED
     assert jobs["5"] == JobInfo(JobState.PENDING)
+
+
+def test_sacct_tells_which_signal_ended_the_script_and_squeue_does_not() -> None:
+    accounted = queue.parse_sacct(SACCT)
+    jobs = queue.combine(queue.parse_squeue(SQUEUE), accounted, controller_answered=True)
+    assert jobs["2"] == JobInfo(JobState.FAILED, "nid00001", "NonZeroExitCode", signal=9)
+    assert accounted["3"].signal == 0  # which scancel has sent
 
 
 @pytest.mark.parametrize("output", ["", "\n", "slurm is upgraded, come back later\n", "1|COMPLETED\n", "|||\n||\n"])

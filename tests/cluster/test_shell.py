@@ -35,7 +35,7 @@ def last(shell: Shell) -> str:
 def test_srun_and_sarus_have_a_terminal() -> None:
     assert last(opened(with_(SLURM, **SARUS))) == (
         'srun --mpi=none --overlap --nodes=1 --ntasks=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" --pty'
-        " sarus run --tty --entrypoint '' --workdir=/home/me"
+        " env --unset=LD_LIBRARY_PATH --unset=PYTHONPATH sarus run --tty --entrypoint '' --workdir=/home/me"
         ' --env="OMP_NUM_THREADS=$OMP_NUM_THREADS" --mount="type=bind,source=$SCRATCH,destination=$SCRATCH"'
         " --mount=type=bind,source=/home/me,destination=/home/me group/name:1 bash"
     )
@@ -66,10 +66,17 @@ def test_on_this_machine_it_is_the_engine_alone() -> None:
 
 def test_the_file_of_an_engine_lies_in_the_home() -> None:
     text = script(opened(with_(SLURM, engine="edf", image=Image(ref="group/name:1"))))
-    assert 'mkdir -p "$HOME/.edf/bertjob"\ncat > "$HOME/.edf/bertjob/environment.toml" <<' in text
+    assert 'mkdir -p "$HOME/.edf/bertjob"\n' in text
+    assert 'cat > "$HOME/.edf/bertjob/environment.toml" <<' in text
     assert last(opened(with_(SLURM, engine="edf", image=Image(ref="group/name:1")))).endswith(
         '--pty --environment="$HOME/.edf/bertjob/environment.toml" bash'
     )
+
+
+def test_the_names_of_the_hosts_variables_lie_below_the_home() -> None:
+    text = script(opened(with_(SLURM, engine="podman", image=Image(ref="group/name:1"))))
+    assert 'mkdir -p "$HOME/.cache/bertjob"\n' in text
+    assert '} > "$HOME/.cache/bertjob/host-variables"' in text
 
 
 def test_the_working_directory_is_mounted_once_where_it_is_a_folder_of_the_site() -> None:

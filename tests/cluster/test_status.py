@@ -199,7 +199,7 @@ def test_a_job_that_failed_before_training_says_why_in_the_words_of_its_log(tmp_
     def ask(runs: Collection[Run]) -> Answer:
         return Answer({failed.path: JobInfo(JobState.FAILED, reason="NonZeroExitCode")})
 
-    assert status([failed], ask).rows[0].reason == "NonZeroExitCode"
+    assert status([failed], ask).rows[0].reason == "its log is empty"
     folder.log("7").write_text("noise\nbertjob: shifter: not found on nid00001; load it\nsrun: error: task 0: Exited\n")
     assert status([failed], ask).rows[0].reason == "shifter: not found on nid00001; load it"
 

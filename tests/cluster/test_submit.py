@@ -6,6 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,7 @@ from fakes.commands import Commands
 from planned import HERE, SMALL
 
 from bertjob.cli.main import cli
+from bertjob.cli.options import one_word_each
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.scheduler import cancel
 from bertjob.cluster.slurm import queue
@@ -21,6 +23,7 @@ from bertjob.config.job import Data, Job
 from bertjob.config.load import dump, read_job, read_site
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SchedulerError, UncertainError
+from bertjob.formats.squad import demo_set
 from bertjob.launch.plan import Here, Plan, plan
 from bertjob.launch.script import script
 
@@ -75,6 +78,7 @@ def test_the_run_directory_is_enough_to_run_it_again(commands: Commands, tmp_pat
             "git.diff",
             "submissions.jsonl",
             "lease.json",
+            "state.json",
             "logs",
         )
     }
@@ -184,7 +188,7 @@ def test_a_refused_continuation_leaves_the_run_as_it_was(commands: Commands, tmp
 def test_another_training_is_refused_before_a_file_of_the_run_is_written(commands: Commands, tmp_path: Path) -> None:
     run_dir = submit(planned(tmp_path / "run")).run_dir
     before = {path: path.read_bytes() for path in run_dir.path.iterdir() if path.is_file()}
-    (tmp_path / "dev.json").write_text("{}")
+    (tmp_path / "dev.json").write_bytes(demo_set("dev"))
     with pytest.raises(PreflightError, match=r"data\.dev was not said, is now .*dev\.json; start a new run"):
         submit(planned(tmp_path / "run", dev="dev.json"))
     assert {path: path.read_bytes() for path in run_dir.path.iterdir() if path.is_file()} == before
@@ -232,11 +236,38 @@ def test_a_chain_that_is_refused_half_way_is_taken_back_or_says_what_is_left(
     with pytest.raises(SchedulerError, match="the controller is away"):
         submit_chain([planned(tmp_path / "first"), second])
     assert commands.calls("scancel") == [["4711"]]
+    assert "the rest of the chain could not be queued; cancelled: 4711" in caplog.text
     assert not (tmp_path / "second").exists()
     commands.make("scancel", stderr="scancel: error: the controller is away\n", code=1)
     with pytest.raises(SchedulerError, match=r"^sbatch: the controller is away"):
         submit_chain([planned(tmp_path / "third"), second])
     assert "not to be cancelled now (scancel: the controller is away): scancel 4711" in caplog.text
+
+
+def test_a_chain_through_a_job_that_trains_nothing_is_refused(commands: Commands, tmp_path: Path) -> None:
+    here = Here("/usr/bin/python3", str(Path.cwd()))
+    proof = plan(Job(name="smoke", task="smoke"), Site(name="daint"), str(tmp_path / "smoke"), here)
+    with pytest.raises(PreflightError, match="job squad: job smoke trains no model to start from: task smoke"):
+        submit_chain([proof, planned(tmp_path / "squad")])
+    assert not commands.calls("sbatch")
+
+
+@pytest.mark.parametrize(
+    ("words", "joined"),
+    [
+        (["-x", "n1"], "-xn1"),
+        (["--mail-type", "END"], "--mail-type=END"),
+        (["-x", "n1", "n2"], None),
+        (["--mail-type=END", "FAIL"], None),
+        (["FAIL"], None),
+    ],
+)
+def test_words_after_the_dashes_are_joined_as_sbatch_reads_them(words: list[str], joined: str | None) -> None:
+    if joined:
+        assert one_word_each(words) == (joined,)
+    else:
+        with pytest.raises(click.UsageError, match=f"{words[-1]!r} belongs to no option of sbatch"):
+            one_word_each(words)
 
 
 def test_the_engine_is_asked_once_for_the_digest_of_the_image(commands: Commands, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from planned import HERE, SLURM
 
-from bertjob.cluster.preflight import check_kernel
+from bertjob.cluster.input_checks import check_kernel
 from bertjob.config.checks.kernel import Flags, advice, dropout_advice, mark, memory_flags, mismatch, too_large
 from bertjob.config.job import Job, Kernel, Model
 from bertjob.config.load import load_job

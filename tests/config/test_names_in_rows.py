@@ -18,7 +18,6 @@ HOMES = ("config/registry/optimizers.py", "config/job.py", "train/optim/", "form
 OTHERS = {
     ("train/model/formats/tensorflow.py", "lamb"): "what Google's optimizers call their own tensors",
     ("train/model/formats/tensorflow.py", "tf"): "the module tf.train of TensorFlow",
-    ("train/model/locate.py", "hf"): "the command of huggingface_hub",
 }
 """The same words for other things, with the reason."""
 

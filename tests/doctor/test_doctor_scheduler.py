@@ -8,6 +8,7 @@ from bertjob.cluster.doctor import findings
 from bertjob.cluster.host import Places
 from bertjob.cluster.scheduler_answers import SchedulerFacts
 from bertjob.cluster.slurm import slurm_checks
+from bertjob.cluster.slurm.facts import unloadable
 from bertjob.cluster.slurm.slurm_checks import traps
 from bertjob.config.site import Mpi, Site
 
@@ -30,8 +31,8 @@ def test_a_controller_that_is_away_is_red_and_nothing_else_is_said_of_slurm():
     ("resources", "complaint"),
     [
         ({"nodes": 5}, "5 nodes are asked for, a job may have 4"),
-        ({"gpus_per_node": 2}, "2 GPUs a node are asked for, there are 1"),
-        ({"cpus_per_task": 13}, "13 CPUs a node are asked for, there are 12"),
+        ({"gpus_per_node": 2}, "2 GPUs per node are asked for, there are 1"),
+        ({"cpus_per_task": 13}, "13 CPUs per node are asked for, there are 12"),
         ({"time": "2-0"}, "2-0 is asked for, the limit is 1-00:00:00"),
         ({"partition": "norml"}, "there is no partition norml"),
     ],
@@ -72,3 +73,20 @@ def test_types_of_the_site_file_that_srun_does_not_offer():
 def test_leftovers_of_another_job():
     places = Places(leftovers={"SBATCH_ACCOUNT": "x", "SLURM_JOB_ID": "1"})
     assert "inside of a job" in one(slurm_checks.leftovers, case(places=places)).finding
+
+
+def test_a_type_of_mpi_that_is_listed_and_does_not_load_is_named(tmp_path, monkeypatch):
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    refusal = "srun: error: mpi/pmix_v4: can not load PMIx library"
+    (commands / "srun").write_text(f'#!/bin/sh\n[ "$1" != --mpi=pmix ] || {{ echo "{refusal}" >&2; exit 1; }}\n')
+    (commands / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert unloadable(["none", "pmix"]) == {}  # a step would have to wait in the queue
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    broken = unloadable(["none", "pmix"])
+    assert list(broken) == ["pmix"]
+    seen = msgspec.structs.replace(SLURM, mpi_types=("none",), mpi_broken=broken)
+    found = list(slurm_checks.pmi_types(case(slurm=seen)))
+    assert next((finding.level, "can not load PMIx library" in finding.finding) for finding in found) == ("warn", True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bertjob.cluster.preflight import check_inputs
+from bertjob.cluster.input_checks import check_inputs
 from bertjob.config.job import Job, Model
 from bertjob.errors import PreflightError
 from bertjob.formats.pretrained import Pretrained, recognise

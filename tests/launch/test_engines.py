@@ -1,6 +1,9 @@
 """What each container engine is told, and which folders it sees."""
 
+import fnmatch
+import re
 import runpy
+import subprocess
 import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +20,7 @@ from bertjob.errors import PreflightError
 from bertjob.launch.argv import Word, parse, variable
 from bertjob.launch.container import binds
 from bertjob.launch.engines import ENGINES, Bind, Container, limits
+from bertjob.launch.engines.types import SOFTWARE
 from bertjob.launch.plan import plan
 from bertjob.launch.resolve import Here
 from bertjob.launch.script import script as text_of
@@ -55,6 +59,12 @@ def test_sarus_gets_mounts_workdir_and_no_terminal() -> None:
         *("sarus", "run", "--entrypoint", "", "--workdir=${RUN}", "--env=A=${A}", "--env=B=${B}"),
         *("--annotation=a.b=c", *SARUS_MOUNTS, "--mpi", "registry.org/group/image:1"),
     ]
+
+
+def test_sarus_counts_the_gpus_itself() -> None:
+    """It shows 2,3 as 0,1, which the option would undo."""
+    words = command("sarus", environment={"CUDA_VISIBLE_DEVICES": "2,3", "A": "1"})
+    assert [word for word in words if word.startswith("--env")] == ["--env=A=${A}"]
 
 
 @pytest.mark.parametrize("more", [{}, {"tty": True, "args": ("--mpi",), "annotations": {"a.b": "c"}}])
@@ -97,10 +107,56 @@ def test_shifter_gets_its_modules_by_the_site() -> None:
     ]
 
 
-def test_charliecloud_inherits_all_and_ends_its_options() -> None:
+def test_charliecloud_reads_the_images_variables_and_ends_its_options() -> None:
+    path = "--set-env=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    hidden = [f"--unset-env={name}" for name in SOFTWARE]
     assert command("charliecloud", binds=CONTAINER.binds[:1]) == [
-        *("ch-run", "--cd=${RUN}", "--bind=${SCRATCH}:${SCRATCH}", "registry.org/group/image:1", "--"),
+        *("ch-run", "--cd=${RUN}", *hidden, path, "--set-env", "--env-no-expand", "--set-env=A=${A}"),
+        *("--set-env=B=${B}", "--bind=${SCRATCH}:${SCRATCH}", "registry.org/group/image:1", "--"),
     ]
+
+
+@pytest.mark.parametrize("engine", [name for name, row in ENGINES.items() if row.inherits])
+def test_what_leads_to_the_hosts_software_is_kept_from_engines_that_would_hand_it_on(engine: Engine) -> None:
+    image = Image(ref="group/name:1")
+    text = made(engine=engine, image=image)
+    row = ENGINES[engine]
+    hidden = f"unset {' '.join(row.inherits)}\n" if row.started_by_srun else "env --unset="
+    assert hidden in text
+    own = made(engine=engine, image=image, env=dict.fromkeys(SOFTWARE, "/own"))
+    assert not re.search("unset.*(?:LD_LIBRARY_PATH|PYTHONPATH)", own)
+
+
+@pytest.mark.parametrize("engine", ["podman", "podman-hpc"])
+def test_podman_takes_the_hosts_variables_by_names_that_leave_out_its_software(engine: Engine, tmp_path: Path) -> None:
+    text = made(engine=engine, image=Image(ref="group/name:1"))
+    assert '--env-file="$RUN/host-variables"' in text
+    assert "--env-host" not in text
+    lines = text[text.index("{\n  compgen") : text.index("host-variables")] + 'names"\n'
+    variables = {
+        "RUN": str(tmp_path),
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": "/x",
+        "LD_LIBRARY_PATH": "",
+        "PAYLOAD": "",
+    }
+    subprocess.run(["bash", "-c", lines], env=variables, check=True)
+    names = (tmp_path / "names").read_text().split()
+
+    def taken(name: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in names)
+
+    ranks = (
+        "SLURM_PROCID",
+        "OMPI_COMM_WORLD_RANK",
+        "PMI_RANK",
+        "PMIX_RANK",
+        "PALS_RANKID",
+        "LOCAL_RANK",
+        "FLUX_JOB_ID",
+    )
+    assert all(map(taken, (*ranks, "RUN", "PAYLOAD", "CUDA_VISIBLE_DEVICES", "http_proxy", "_X")))
+    assert not any(map(taken, SOFTWARE))
 
 
 def test_pyxis_adds_options_to_srun() -> None:

@@ -85,15 +85,19 @@ def test_one_agent_a_node_gets_the_cores_of_all_its_ranks(launcher: Launcher) ->
     assert "trap '' USR1" in launched(launcher).files
 
 
-def test_agents_of_torchrun_meet_by_c10d_where_the_script_says() -> None:
-    meeting = "--rdzv-backend=c10d --rdzv-endpoint=${MASTER_ADDR}:${MASTER_PORT} --rdzv-id=${SLURM_JOB_ID}"
-    assert program("torchrun") == f"sh ${{RUN}}/agent python --nnodes=4 --nproc-per-node=2 {meeting} -m"
+def test_agents_of_torchrun_meet_without_c10d_and_the_ranks_at_the_port_that_the_script_says() -> None:
+    meeting = "--rdzv-conf=timeout=60 --master-addr ${MASTER_ADDR} --master-port ${AGENTS_PORT}"
+    ranks = "--no-python env MASTER_PORT=${MASTER_PORT} python -u -m"
+    assert program("torchrun") == f"sh ${{RUN}}/agent python --nnodes=4 --nproc-per-node=2 {meeting} {ranks}"
 
 
-@pytest.mark.parametrize(("node", "host"), [("0", "1"), ("3", "0")])
-def test_an_agent_of_torchrun_is_told_whether_it_keeps_the_store(tmp_path: Path, node: str, host: str) -> None:
+@pytest.mark.parametrize("node", ["0", "3"])
+def test_an_agent_of_torchrun_is_told_its_place(tmp_path: Path, node: str) -> None:
     """By its name alone it would not know, where the script says the first node's name on the fabric."""
-    subprocess.run(["bash", "-c", launched("torchrun").files], cwd=tmp_path, check=True)
+    before = "set -eu\nMASTER_PORT=23456\ntaken() { [ $1 -lt 13458 ]; }"
+    lines = f"{before}\n{launched('torchrun').files}\necho $AGENTS_PORT"
+    made = subprocess.run(["bash", "-c", lines], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert made.stdout == "13458\n"
     done = subprocess.run(
         ["sh", tmp_path / "agent", "echo", "--nnodes=4"],
         env={"SLURM_NODEID": node, "PATH": os.environ["PATH"]},
@@ -101,7 +105,7 @@ def test_an_agent_of_torchrun_is_told_whether_it_keeps_the_store(tmp_path: Path,
         text=True,
         check=True,
     )
-    assert done.stdout == f"-u -m torch.distributed.run --rdzv-conf=join_timeout=60,is_host={host} --nnodes=4\n"
+    assert done.stdout == f"-u -m torch.distributed.run --node-rank {node} --nnodes=4\n"
 
 
 def test_deepspeeds_launcher_uses_no_ssh_and_adds_no_argument() -> None:

@@ -187,6 +187,7 @@ def test_variables_of_the_environment_reach_the_ranks_of_open_mpi() -> None:
         "BERTJOB_JOB_ID",
         "BERTJOB_RESTART",
         "BERTJOB_FORMER_LEASE",
+        "BERTJOB_SECRET_FILE",
     }
     assert sent == {"OMP_NUM_THREADS", "MINE"} | own
 
@@ -297,6 +298,17 @@ def test_a_newline_in_an_option_of_sbatch_is_refused(field: str) -> None:
         *((option, "use --cpus-per-task before the --") for option in ("-c4", "-Hc4", "--cpus-per-task=4")),
         ("--time=72:00:00", "use --time before the --"),
         ("--output=x", "use --run-dir before the --"),
+        *(
+            (option, "use --gpus-per-node before the --, or set resources.gpus_per_node")
+            for option in (
+                "--gpus=4",
+                "-G4",
+                "--gpus-per-node=4",
+                "--gpus-per-task=1",
+                "--gres=gpu:4",
+                "--gres=a,gpu,b",
+            )
+        ),
         ("--open-mode=truncate", "goes on in its log"),
         ("--signal=USR2@1", "set checkpoint.signal_seconds"),
     ],
@@ -315,7 +327,16 @@ def test_options_that_the_plan_leaves_open_go_to_sbatch() -> None:
         "--nodelist=n2",
         "--time-min=1",
     )
-    options += ("--licenses=a", "--qos=low", "--reservation=r", "--exclude=n3", "-Ldata-c4", "-wnode-a1", "-H")
+    options += (
+        "--licenses=a",
+        "--qos=low",
+        "--reservation=r",
+        "--exclude=n3",
+        "-Ldata-c4",
+        "-wnode-a1",
+        "-H",
+        "--gres=nvme:1",
+    )
     assert made(resources=Resources(sbatch=options)).job.resources.sbatch == options
 
 

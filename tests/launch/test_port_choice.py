@@ -13,7 +13,7 @@ LINES = script.port_choice("SLURM_JOB_ID + 997 * ${SLURM_RESTART_COUNT:-0}")
 def chosen(starts: list[tuple[int, int]]) -> list[int]:
     """The ports of (job id, restarts), in one bash."""
     each = "".join(f"SLURM_JOB_ID={job_id} SLURM_RESTART_COUNT={count}\nchoose\n" for job_id, count in starts)
-    script = f"set -euo pipefail\nchoose() {{\n{LINES}\necho $MASTER_PORT\n}}\n{each}"
+    script = f"set -euo pipefail\nMASTER_ADDR=127.0.0.9\nchoose() {{\n{LINES}\necho $MASTER_PORT\n}}\n{each}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     return [int(line) for line in done.stdout.split()]
 
@@ -40,3 +40,9 @@ def test_a_port_in_use_is_passed_over() -> None:
         other.bind(("127.0.0.1", port))
         other.listen()
         assert chosen([(8123, 0)]) == [port + 1]
+
+
+def test_a_port_in_use_at_the_address_of_the_ranks_alone_is_passed_over() -> None:
+    (port,) = chosen([(8129, 0)])
+    with socket.create_server(("127.0.0.9", port)):
+        assert chosen([(8129, 0)]) == [port + 1]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import pytest
+
 import bertjob
 from bertjob.cluster.scheduler import CLIENTS
 from bertjob.config.registry.code import load_code
@@ -34,9 +36,44 @@ def test_the_checks_of_a_scheduler_are_there() -> None:
 def test_a_scheduler_with_a_queue_has_all_that_a_queue_needs() -> None:
     for scheduler in SCHEDULERS.values():
         if scheduler.queues:
-            assert scheduler.after("7")
+            assert scheduler.after((), "7")
             assert scheduler.excluding((), ("n1",))
             assert scheduler.job_id.startswith('"$')
+
+
+@pytest.mark.parametrize(
+    ("said", "left_out"),
+    [
+        ((), "n9"),
+        (("--exclude=n1,n2", "-xn3"), "n3,n9"),
+        (("-xn3", "--exclude=n1,n2"), "n1,n2,n9"),
+        (("--exclud=n1",), "n1,n9"),
+        (("--exclusive", "--comment=-xn1"), "n9"),
+    ],
+)
+def test_nodes_are_left_out_beside_those_of_the_last_option_that_says_some(
+    said: tuple[str, ...], left_out: str
+) -> None:
+    assert SCHEDULERS["slurm"].excluding(said, ["n9"]) == (f"--exclude={left_out}",)
+
+
+@pytest.mark.parametrize(
+    ("said", "waits_for"),
+    [
+        ((), "afterok:7"),
+        (("--dependency=afterany:5",), "afterany:5,afterok:7"),
+        (("-dsingleton",), "singleton,afterok:7"),
+        (("--depend=afterok:3:4",), "afterok:3:4,afterok:7"),
+        (("--dependency=afterok:3?afterok:4",), "afterok:7"),
+    ],
+)
+def test_a_job_of_a_chain_waits_for_what_the_user_said_as_well(said: tuple[str, ...], waits_for: str) -> None:
+    assert SCHEDULERS["slurm"].after(said, "7")[-1] == f"--dependency={waits_for}"
+
+
+def test_nodes_are_named_in_every_form_that_sbatch_takes() -> None:
+    assert all(SCHEDULERS["slurm"].names_nodes((word,)) for word in ("--nodelist=n1", "-wn1", "--nodel=n1", "-Hwn1"))
+    assert not SCHEDULERS["slurm"].names_nodes(("--nodefile=n1", "--comment=-wn1"))
 
 
 def branches(source: str) -> Iterator[str]:

@@ -93,8 +93,9 @@ class Batch:
 
     @property
     def log(self) -> str:
-        """What the script and the ranks have said."""
-        return (self.folder / "j-7.out").read_text()
+        """What the script and the ranks have said, without the line by which each start begins."""
+        lines = (self.folder / "j-7.out").read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("bertjob: job 7 starts on "))
 
     @property
     def requeues(self) -> list[list[str]]:
@@ -143,6 +144,18 @@ def test_ranks_find_each_other_and_nothing_of_the_calling_shell(batch: Batch) ->
     assert seen["OMP_NUM_THREADS"] == "3"
     assert not seen.keys() & left.keys()
     assert f"['-u', '-m', 'bertjob.train', {str(batch.run_dir / 'job.yaml')!r}] {batch.run_dir}\n" in batch.log
+
+
+def test_each_start_has_a_secret_of_its_own_that_only_its_owner_can_read(batch: Batch) -> None:
+    look = """
+        path = pathlib.Path(os.environ["BERTJOB_SECRET_FILE"])
+        print(json.dumps([str(path), path.stat().st_mode, path.read_bytes().hex()]))
+    """
+    assert [batch.run(look), batch.run(look)] == [0, 0]
+    starts = [json.loads(line) for line in batch.log.splitlines() if line.startswith("[")]
+    assert len({path for path, _, _ in starts}) == len({secret for _, _, secret in starts}) == 2
+    assert all(mode & 0o777 == 0o600 and len(secret) == 64 for _, mode, secret in starts)
+    assert not list((batch.run_dir / "logs").glob(".secret-*"))
 
 
 def test_a_checkpoint_and_85_start_the_job_again(batch: Batch) -> None:

@@ -86,9 +86,18 @@ export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
 """The script of the Sarus and Slurm tutorial, in short."""
 
 
-def test_the_sarus_tutorial_has_a_terminal_and_leaves_count_and_cores_to_mpirun() -> None:
+def test_the_sarus_tutorial_leaves_count_and_cores_to_mpirun() -> None:
     text = SQUAD.format(start="mpirun", options="--tty ")
-    assert rules_at(text) == [(14, "mpirun-without-n"), (14, "mpirun-binding"), (14, "tty-in-batch")]
+    assert rules_at(text) == [(14, "mpirun-without-n"), (14, "mpirun-binding")]
+
+
+@pytest.mark.parametrize(
+    ("start", "refused"),
+    [("mpirun -n 2 --bind-to none", 0), ("srun -K --pty", 0), ("srun -K", 1), ("", 1), ("mpiexec.hydra -n 2", 1)],
+)
+def test_a_terminal_is_refused_but_where_the_launcher_makes_one(start: str, refused: int) -> None:
+    found = check(f"#!/bin/bash\n#SBATCH --nodes=2\n{start} sarus run --tty ubuntu:24.04 ls\n")
+    assert sum("--tty" in finding.reason for finding in found) == refused
 
 
 def test_the_sarus_tutorial_without_them_is_clean() -> None:

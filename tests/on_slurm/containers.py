@@ -19,6 +19,8 @@ PYTHON = Path(sys.prefix, "bin", "python")
 """This Python, which is mounted into the containers."""
 IN_STORES = {"image": {"ref": IMAGE}, "python": str(PYTHON)}
 """What a site says of it, for engines whose settings mount this machine's programs into every container."""
+OWN_PATH = f"{PYTHON.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""The image's own PATH."""
 _LINKS = ("bin", "lib", "lib64", "sbin")
 _FOLDERS = ("usr", "etc", "tmp", "proc", "sys", "dev", "run", "root")
 
@@ -58,7 +60,8 @@ def make(folder: Path, hosts: Iterable[str]) -> Images:
     _write_tree(archive)
     for host in hosts:
         store = folder / host
-        command = ["podman", f"--root={store}/root", f"--runroot={store}/run", "import", str(archive), IMAGE]
+        command = ["podman", f"--root={store}/root", f"--runroot={store}/run", "import"]
+        command += [f"--change=ENV PATH={OWN_PATH}", str(archive), IMAGE]
         env = {**os.environ, "CONTAINERS_CONF": str(settings)}
         subprocess.run(command, env=env, check=True, capture_output=True)
     commands.mkdir()
@@ -109,7 +112,8 @@ def _write_tree(path: Path) -> None:
 
 def _write_folder(archive: Path, tree: Path) -> None:
     """Charliecloud mounts only over what is there, also its own files of users and hosts."""
-    tree.mkdir()
+    (tree / "ch").mkdir(parents=True)
+    (tree / "ch/environment").write_text(f"PATH={OWN_PATH}\n")
     subprocess.run(["tar", "-C", tree, "-xf", archive], check=True)
     for path in (*mounts(), *map(Path, ("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf"))):
         place = tree / path.relative_to("/")

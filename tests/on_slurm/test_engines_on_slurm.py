@@ -1,6 +1,7 @@
 """Containers for real: a proof of the launch on two nodes through each engine that can be had, and what goes wrong."""
 
 import contextlib
+import json
 import os
 import pty
 import select
@@ -33,6 +34,33 @@ def test_two_nodes_in_containers(
     proof = read_proof(run.proof)
     assert proof is not None, log
     assert [rank.host for rank in proof.ranks] == [cluster.shape.host(1), cluster.shape.host(2)]
+
+
+@pytest.mark.parametrize("engine", ["podman", "sarus", "charliecloud"])
+def test_a_virtual_environment_of_the_host_does_not_replace_the_images_software(
+    bertjob: Face, images: containers.Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """As somebody has it who has activated one: its python3 is the first in PATH, and seen inside as well."""
+    activated = tmp_path / "venv/bin"
+    activated.mkdir(parents=True)
+    (activated / "python3").write_text("#!/bin/sh\necho the python of the host >&2\nexit 9\n")
+    (activated / "python3").chmod(0o755)
+    (tmp_path / "libraries").mkdir()
+    (tmp_path / "transformers.py").write_text("raise ImportError('the transformers of the host')\n")
+    monkeypatch.setenv("PATH", f"{activated}:{os.environ['PATH']}")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "libraries"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("MINE", "kept")
+    keys = {name: value for name, value in images.site_keys(engine).items() if name != "python"}
+    site = bertjob.site(engine, engine=engine, **keys)
+    told = "command -v python3; echo $LD_LIBRARY_PATH,$PYTHONPATH,$MINE"
+    done = bertjob("shell", "--site", site, "--gpus-per-node", 0, "--", "sh", "-c", told)
+    assert done.stdout.splitlines() == [str(containers.PYTHON.with_name("python3")), ",,kept"]
+    bertjob("submit", "smoke", "--site", site, *ON_TWO_NODES, "--wait")
+    assert json.loads(bertjob("image", "check", "--site", site, "--json").stdout)["broken"] == {}
+    own = bertjob.site("own", engine=engine, env={"LD_LIBRARY_PATH": "/ours", "PYTHONPATH": "/mine"}, **keys)
+    done = bertjob("shell", "--site", own, "--gpus-per-node", 0, "--", "sh", "-c", "echo $LD_LIBRARY_PATH,$PYTHONPATH")
+    assert done.stdout.splitlines() == ["/ours,/mine"]
 
 
 def test_a_folder_that_the_site_mounts_by_a_variable_holds_the_runs(

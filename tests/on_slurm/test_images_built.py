@@ -126,6 +126,13 @@ def test_two_ranks_train_in_the_image(bertjob: Face, squad: Path, tmp_path: Path
     assert provenance["image_digest"].startswith("sha256:")
 
 
+def test_the_demo_runs_in_the_image(bertjob: Face, tmp_path: Path) -> None:
+    site = bertjob.site("podman", scheduler="none", launcher="local", engine="podman", image={"ref": REF})
+    few = ("--set", "train.max_steps=2", "--set", "data.dev=null")
+    bertjob("run", "squad-demo", "--site", site, "--gpus-per-node", 0, "--run-dir", "run", *few, timeout=300)
+    assert RunDir(tmp_path / "run").model.is_dir()
+
+
 def test_a_mounted_checkout_is_used_in_place_of_the_images_bertjob(bertjob: Face, tmp_path: Path) -> None:
     (tmp_path / "checkout/bertjob").mkdir(parents=True)
     (tmp_path / "checkout/bertjob/__init__.py").write_text("")

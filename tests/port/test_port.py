@@ -44,7 +44,12 @@ def notes(command: str, engine: str) -> list[str]:
         ("apptainer", f"apptainer exec --pwd=/w --bind=$SCRATCH:/data docker://{IMAGE}"),
         ("singularity", f"singularity exec --pwd=/w --bind=$SCRATCH:/data docker://{IMAGE}"),
         ("shifter", f"shifter --image=docker:{IMAGE} --workdir=/w --volume=$SCRATCH:/data"),
-        ("charliecloud", f"ch-run --cd=/w --bind=$SCRATCH:/data {IMAGE} --"),
+        (
+            "charliecloud",
+            "ch-run --cd=/w --unset-env=PATH --unset-env=LD_LIBRARY_PATH --unset-env=PYTHONPATH"
+            " --set-env=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --set-env"
+            f" --bind=$SCRATCH:/data {IMAGE} --",
+        ),
         (
             "pyxis",
             "'--container-image=nvcr.io#nvidia/pytorch:22.08-py3' --container-mounts=$SCRATCH:/data "

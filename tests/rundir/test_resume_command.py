@@ -117,7 +117,25 @@ def test_a_run_that_was_stopped_says_how_to_go_on(
     )
     assert done.exit_code == 85
     hint = next(line for line in done.stderr.splitlines() if line.startswith("stopped"))
-    assert (
-        hint
-        == f"stopped {words}; to go on: bertjob run '{run_dir.job}' --site '{run_dir.site}' --run-dir '{run_dir.path}'"
+    resume = f"bertjob run '{run_dir.job}' --site '{run_dir.site}' --run-dir '{run_dir.path}'"
+    assert hint == f"stopped {words}; resume with: {resume}"
+
+
+@pytest.mark.parametrize(("saved", "words"), [(True, "resume from step-000004 with: "), (False, "resume with: ")])
+def test_a_run_that_has_failed_names_the_command_that_resumes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool, words: str
+) -> None:
+    run_dir = RunDir(tmp_path / "run")
+
+    def failed(*_: object) -> int:
+        run_dir.checkpoints.mkdir(parents=True)
+        if saved:
+            run_dir.latest.write_text("step-000004\n")
+        return 1
+
+    monkeypatch.setattr(local, "run_here", failed)
+    done = CliRunner().invoke(
+        verb, ["squad", "--set", "data.train=demo", "--set", "model.init=demo", "--run-dir", str(run_dir.path)]
     )
+    assert done.stderr.splitlines()[-1] == words + command(run_dir)
+    assert str(done.exception).startswith("squad failed: exit code 1")

@@ -9,6 +9,7 @@ from bertjob.rundir.directory import RunDir
 from bertjob.rundir.submissions import Submission
 
 FIRST = Submission(job_id="7", site="daint", scheduler="slurm", time=1.5, host="login1")
+SECOND = Submission(job_id="8", site="daint", scheduler="slurm", time=2.5, host="login1", after="7", after_dir="/r")
 
 
 @pytest.fixture
@@ -18,14 +19,22 @@ def run_dir(tmp_path: Path) -> RunDir:
 
 def test_the_newest_is_the_last_line(run_dir: RunDir) -> None:
     assert submissions.newest(run_dir) is None
-    second = Submission(job_id="8", site="daint", scheduler="slurm", time=2.5, host="login1", after="7", after_dir="/r")
-    for submission in (FIRST, second):
+    for submission in (FIRST, SECOND):
         submissions.append(run_dir, submission)
-    assert submissions.newest(run_dir) == second
+    assert submissions.newest(run_dir) == SECOND
     assert len(run_dir.submissions.read_bytes().splitlines()) == 2
 
 
-@pytest.mark.parametrize("line", [b'{"job_', b"[]\n", b'{"job_id": "7"}\n'])
+def test_half_a_line_counts_for_nothing(run_dir: RunDir) -> None:
+    submissions.append(run_dir, FIRST)
+    with run_dir.submissions.open("ab") as file:
+        file.write(b'{"job_')
+    assert submissions.newest(run_dir) == FIRST
+    submissions.append(run_dir, SECOND)
+    assert submissions.newest(run_dir) == SECOND
+
+
+@pytest.mark.parametrize("line", [b'{"job_\n', b"[]\n", b'{"job_id": "7"}\n'])
 def test_a_line_that_cannot_be_read_is_none(line: bytes, run_dir: RunDir) -> None:
     submissions.append(run_dir, FIRST)
     with run_dir.submissions.open("ab") as file:

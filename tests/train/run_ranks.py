@@ -11,6 +11,7 @@ import os
 import random
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver
@@ -90,7 +91,7 @@ def start(
     run: Path, size: int = 1, env: Mapping[str, str] | None = None, fault: Fault | None = None
 ) -> list[BaseProcess]:
     """Start the ranks; what they print for the job's log goes to RUN/job.log."""
-    port = str(free_port())
+    port, secret = str(free_port()), make_secret(run)
     ranks = []
     for rank in range(size):
         world = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": size}
@@ -98,6 +99,7 @@ def start(
             **{key: str(value) for key, value in world.items()},
             "MASTER_ADDR": "localhost",
             "MASTER_PORT": port,
+            "BERTJOB_SECRET_FILE": str(secret),
         }
         ranks.append(start_rank(run, {**variables, "BERTJOB_WORLD_SIZE": str(size), **(env or {})}, fault))
     return ranks
@@ -160,6 +162,14 @@ def state(run: Path) -> dict[str, Any]:
 def job_log(run: Path) -> str:
     """What the ranks said in the job's log."""
     return (run / "job.log").read_text()
+
+
+def make_secret(run: Path) -> Path:
+    """A file with the secret of one start, as the job script makes it."""
+    handle, name = tempfile.mkstemp(prefix=".secret-", dir=run)
+    os.write(handle, os.urandom(32))
+    os.close(handle)
+    return Path(name)
 
 
 def free_port() -> int:

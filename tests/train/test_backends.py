@@ -15,7 +15,7 @@ from bertjob.config.checks.deepspeed_config import REMOVED, SECTIONS
 from bertjob.config.job import Optimizer
 from bertjob.errors import CheckpointError, SpecError
 from bertjob.rundir.world import World
-from bertjob.train.backends.deepspeed import deepspeed_config
+from bertjob.train.backends.deepspeed import DeepSpeedBackend, deepspeed_config
 from bertjob.train.backends.torch import STATE, TorchBackend
 from bertjob.train.model.initialize import build_question_answering
 
@@ -175,6 +175,34 @@ def test_a_torn_checkpoint_of_torch_is_refused(folder, tmp_path):
     (tmp_path / STATE).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match=rf"{STATE} does not fit"):
         backend.load(tmp_path)
+
+
+class Code:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.made}",)
+
+
+@pytest.mark.parametrize("way", ["zero0", "zero2"])
+def test_code_in_a_checkpoint_of_deepspeed_does_not_run(folder, tmp_path, way):
+    described = job(way, folder)
+    backend = DeepSpeedBackend(build_question_answering(described), described, ALONE, CPU, MICRO_BATCHES)
+    train(backend, ALONE, range(1))
+    backend.save(tmp_path)
+    files = sorted(tmp_path.rglob("*_states.pt"))
+    assert len(files) == (1 if way == "zero0" else 2)
+    for file in files:
+        whole = file.read_bytes()
+        torch.save({**torch.load(file, weights_only=False), "more": Code(tmp_path / "ran")}, file)
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            backend.load(tmp_path)
+        file.write_bytes(whole)
+    assert not (tmp_path / "ran").exists()
+    backend.load(tmp_path)
 
 
 def test_a_training_goes_on_in_fp16_that_began_in_another_precision(folder, tmp_path):

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from bertjob.errors import DataError
+from bertjob.formats.corpus_manifest import Manifest
 from bertjob.rundir.messages import Preparation, PreparationProgress
-from bertjob.train.corpus.manifest import Manifest
 from bertjob.train.corpus.prepare import prepare
 from bertjob.train.corpus.reader import open_corpus
 from bertjob.train.corpus.sources import Span

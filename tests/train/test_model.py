@@ -227,8 +227,8 @@ def test_a_hub_that_never_answers_is_given_up_and_says_how_to_bring_the_model(hu
             model_folder(job(init="bert-large-uncased"))
     line = str(refusal.value)
     assert "\n" not in line
-    assert "hf download bert-large-uncased --local-dir DIR" in line
-    assert "--set model.init=DIR" in line
+    assert "hf download bert-large-uncased --local-dir bert-large-uncased" in line
+    assert "--set model.init=./bert-large-uncased" in line
 
 
 def test_offline_mode_asks_nobody(hub_at, monkeypatch):

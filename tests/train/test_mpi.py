@@ -1,5 +1,6 @@
 """MPI's world against the planned one; tests/on_slurm/test_launchers_on_slurm.py does it with real launchers."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,33 @@ from run_ranks import job_log, make_run, run_to_end, state
 
 from bertjob.errors import WorldError
 from bertjob.rundir.world import World
-from bertjob.train.distributed.mpi import check, short, would_abort
+from bertjob.train.distributed.mpi import check, guard, hang, shared_addresses, short, would_abort
 
 STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}
 
 
 def test_the_planned_place_passes() -> None:
     check("Open MPI v5.0.11", 1, 4, World(1, 4, 0, 1, "Slurm"))
+
+
+def test_ranks_that_mpi_does_not_connect_are_told_which_interfaces_share_an_address() -> None:
+    one = {"lo": "127.0.0.1", "eth0": "10.0.0.1", "docker0": "172.17.0.1"}
+    shared = shared_addresses([("a", one), ("a", one), ("b", {**one, "eth0": "10.0.0.2"})])
+    assert shared == "docker0 (172.17.0.1)"
+    assert shared_addresses([("a", one), ("a", one)]) == ""
+    assert hang(shared) == (
+        "MPI has not connected the ranks within 60 s: these have one address on several nodes, docker0 (172.17.0.1);"
+        " set fabric.interface of the site to the network between the nodes"
+    )
+
+
+def test_the_guard_speaks_up_once_and_only_while_it_is_needed() -> None:
+    late, quick = threading.Event(), threading.Event()
+    with guard(late.set, seconds=0.01):
+        assert late.wait(30)
+    with guard(quick.set, seconds=60):
+        pass
+    assert not quick.is_set()
 
 
 def test_a_silent_singleton_is_stopped_with_the_remedy() -> None:

@@ -194,6 +194,7 @@ def test_each_writer_refuses_once_another_start_holds_the_lease(tmp_path: Path, 
         held.there.checkpoint(step).mkdir(parents=True)
     report = report_of(held)
     report.logged(1, READING, 1e-3, OUTCOME)
+    report.flush()  # TensorBoard writes on a thread of its own
     hold(tmp_path)
     before = files(tmp_path)
     folders = sorted(tmp_path.rglob("*"))

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from run_faults import slow_steps
 from run_ranks import finish, job_log, lines, losses, make_run, run_to_end, start, state, wait_for
 
 from bertjob.config.load import read_job
+from bertjob.rundir.directory import RunDir
 from bertjob.rundir.messages import Preparation
 from bertjob.rundir.world import World
+from bertjob.train.corpus.compare_shards import verify_shards
 from bertjob.train.corpus.prepare import prepare
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.tasks.pretraining.task import PretrainTask
@@ -210,3 +213,45 @@ def test_what_cannot_be_trained_is_one_line(shards, tmp_path, changes, words):
     assert run_to_end(run)[0] != 0
     assert words in job_log(run)
     assert "Traceback" not in job_log(run)
+
+
+def truncated(shards: Path, folder: Path) -> Path:
+    """A copy of shards, and which of its files is to be cut."""
+    shutil.copytree(shards, folder)
+    return folder / "shards" / "00000.tokens.npy"
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_shard_that_is_cut_while_it_is_read_is_named(shards: Path, tmp_path: Path, size: int) -> None:
+    file = truncated(shards, tmp_path / "shards")
+    run = pretraining(tmp_path / "run", tmp_path / "shards", train__max_steps=400, checkpoint__every_steps=1000)
+    (run / "logs").mkdir()
+    ranks = start(run, size)
+    wait_for(lambda: len(losses(run)) >= 2 and list((run / "logs").glob("*.shards")))
+    before = file.stat().st_size
+    os.truncate(file, 0)
+    assert finish(ranks) == [1] * size, job_log(run)
+    assert f"{file}: was cut from {before} to 0 bytes while it was in use" in state(run)["error"]
+    assert state(run)["phase"] == "failed"
+
+
+def test_a_damaged_shard_is_named_while_the_training_is_at_work(shards: Path, tmp_path: Path) -> None:
+    file = truncated(shards, tmp_path / "shards")
+    with file.open("r+b") as content:
+        content.seek(-2, os.SEEK_END)
+        content.write(b"\0\0")  # a token that there is
+    run = pretraining(tmp_path / "run", tmp_path / "shards", train__max_steps=400)
+    assert run_to_end(run, 2) == [1, 1], job_log(run)
+    assert state(run)["error"].endswith("shards/00000: is not what was written (SHA-256 differs); prepare it again")
+    assert not list((run / "logs").glob("*.shards"))
+
+
+def test_a_node_compares_the_shards_once_in_a_run(finished: Path, shards: Path) -> None:
+    (note,) = (finished / "logs").glob("*.shards")
+    job, world = read_job(RunDir(finished).job), World(0, 1, 0, 1, "test")
+    assert verify_shards(job, RunDir(finished), world, pytest.fail) is None
+    note.unlink()
+    thread = verify_shards(job, RunDir(finished), world, pytest.fail)
+    assert thread is not None
+    thread.join()
+    assert note.exists()

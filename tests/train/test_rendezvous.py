@@ -9,18 +9,31 @@ from pathlib import Path
 import pytest
 import run_faults
 import torch.distributed as dist
-from run_ranks import finish, free_port, job_log, make_run, run_to_end, start, start_rank, state, wait_for
+from run_ranks import (
+    finish,
+    free_port,
+    job_log,
+    make_run,
+    make_secret,
+    run_to_end,
+    start,
+    start_rank,
+    state,
+    wait_for,
+)
 
 from bertjob.errors import WorldError
 from bertjob.rundir.world import World
 from bertjob.train.distributed import interfaces, peers, rendezvous
 from bertjob.train.distributed.peers import Place
+from bertjob.train.distributed.secret import Key, new_secret
 
 HOST = socket.gethostname()
 
 
-def ranks_of(size: int, port: int, master: str = "127.0.0.1", seconds: str = "2") -> list[dict[str, str]]:
+def ranks_of(run: Path, size: int, port: int, master: str = "127.0.0.1", seconds: str = "2") -> list[dict[str, str]]:
     """What a launcher says to each rank."""
+    secret = str(make_secret(run))
     return [
         {
             "RANK": str(rank),
@@ -29,6 +42,7 @@ def ranks_of(size: int, port: int, master: str = "127.0.0.1", seconds: str = "2"
             "MASTER_ADDR": master,
             "MASTER_PORT": str(port),
             "BERTJOB_CONNECT_SECONDS": seconds,
+            "BERTJOB_SECRET_FILE": secret,
         }
         for rank in range(size)
     ]
@@ -41,13 +55,13 @@ def run(tmp_path: Path) -> Path:
 
 def test_a_master_that_nobody_is_at_is_named_with_the_reason(run):
     port = free_port()
-    rank = start_rank(run, ranks_of(2, port)[1])
+    rank = start_rank(run, ranks_of(run, 2, port)[1])
     assert finish([rank]) == [1]
     assert job_log(run) == f"rank 1 ({HOST}): cannot reach rank 0 at 127.0.0.1:{port}: Connection refused; tried 2 s\n"
 
 
 def test_a_master_whose_name_does_not_resolve_is_named(run):
-    assert finish([start_rank(run, ranks_of(2, 29500, master="no-such-host.invalid")[1])]) == [1]
+    assert finish([start_rank(run, ranks_of(run, 2, 29500, master="no-such-host.invalid")[1])]) == [1]
     assert f"rank 1 ({HOST}): cannot reach rank 0 at no-such-host.invalid:29500: the name does not resolve" in job_log(
         run
     )
@@ -55,7 +69,7 @@ def test_a_master_whose_name_does_not_resolve_is_named(run):
 
 
 def test_ranks_that_never_come_are_named_by_rank_0_and_all_others_end_with_it(run):
-    env = ranks_of(4, free_port())
+    env = ranks_of(run, 4, free_port())
     ranks = [start_rank(run, env[0]), start_rank(run, env[2])]
     assert finish(ranks) == [1, 1]
     said = job_log(run).splitlines()
@@ -67,7 +81,7 @@ def test_ranks_that_never_come_are_named_by_rank_0_and_all_others_end_with_it(ru
 
 def test_rank_0_ended_by_the_launcher_says_why_another_one_failed_before_they_met(run):
     """A launcher sends TERM to the others when one has failed, and rank 0 alone writes the state."""
-    first, second = ranks_of(2, free_port(), seconds="60")
+    first, second = ranks_of(run, 2, free_port(), seconds="60")
     rank_0 = start_rank(run, first)
     wait_for(lambda: (run / "state.json").exists())
     assert finish([start_rank(run, {**second, "GLOO_SOCKET_IFNAME": "hsn9"})]) == [1]
@@ -79,7 +93,7 @@ def test_rank_0_ended_by_the_launcher_says_why_another_one_failed_before_they_me
 
 
 def test_a_master_address_that_is_not_rank_0s_is_the_likely_cause(run):
-    assert finish([start_rank(run, ranks_of(2, free_port(), master="192.0.2.1", seconds="1")[0])]) == [1]
+    assert finish([start_rank(run, ranks_of(run, 2, free_port(), master="192.0.2.1", seconds="1")[0])]) == [1]
     assert state(run)["error"] == (
         f"rank 1 of 2 did not answer within 1 s: they look at MASTER_ADDR=192.0.2.1, which is no address of {HOST}, "
         "where rank 0 is"
@@ -87,7 +101,7 @@ def test_a_master_address_that_is_not_rank_0s_is_the_likely_cause(run):
 
 
 def test_a_wrong_interface_is_named_with_those_that_exist(run):
-    env = ranks_of(2, free_port())[1] | {"GLOO_SOCKET_IFNAME": "hsn7"}
+    env = ranks_of(run, 2, free_port())[1] | {"GLOO_SOCKET_IFNAME": "hsn7"}
     assert finish([start_rank(run, env)]) == [1]
     said = job_log(run)
     assert said.startswith(
@@ -99,14 +113,14 @@ def test_a_wrong_interface_is_named_with_those_that_exist(run):
 def test_a_port_that_another_program_has_is_named_on_both_sides(run):
     with socket.create_server(("", 0)) as other:
         port = other.getsockname()[1]
-        assert finish([start_rank(run, env) for env in ranks_of(2, port)]) == [1, 1]
+        assert finish([start_rank(run, env) for env in ranks_of(run, 2, port)]) == [1, 1]
     said = job_log(run)
     assert f"rank 0 cannot listen on port {port}: Address already in use; choose another MASTER_PORT" in said
     assert f"what answers at 127.0.0.1:{port} is not rank 0 of this run" in said
 
 
 def test_without_a_master_address_the_ranks_say_so(run):
-    env = {name: value for name, value in ranks_of(2, 29500)[1].items() if name != "MASTER_ADDR"}
+    env = {name: value for name, value in ranks_of(run, 2, 29500)[1].items() if name != "MASTER_ADDR"}
     assert finish([start_rank(run, env)]) == [1]
     assert "MASTER_ADDR is not set: rank 1 of 2 cannot know where rank 0 listens" in job_log(run)
 
@@ -193,15 +207,16 @@ def test_an_interface_that_a_person_chose_is_left():
     assert [peers.address(rank, places) for rank in range(2)] == ["10.7.0.1", "127.0.0.1"]
 
 
-def ring(tables: list[list[Place]]) -> list[str]:
+def ring(tables: list[list[Place]], keys: list[Key] | None = None) -> list[str]:
     """Run the check of the ring with one thread a rank, each with its own idea of the places; what went wrong."""
     server = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    keys = keys or [new_secret().key("ring")] * len(tables)
     errors = [""] * len(tables)
 
     def check(rank: int) -> None:
         store = dist.TCPStore("127.0.0.1", server.port, is_master=False, wait_for_workers=False)
         try:
-            peers.check_ring(store, World(rank, len(tables), rank, 1, "test"), tables[rank], 1.0)
+            peers.check_ring(store, World(rank, len(tables), rank, 1, "test"), tables[rank], keys[rank], 1.0)
         except WorldError as error:
             errors[rank] = str(error)
 
@@ -224,6 +239,36 @@ def test_who_could_not_reach_whom_is_named():
     said = ring([good, wrong, good])
     assert said[0].startswith("rank 1 on nid4 could not reach rank 2 at 127.0.0.9:")
     assert said[0].endswith(" (nid5): Connection refused")
+
+
+def test_what_answers_in_the_place_of_a_rank_must_know_the_secret():
+    places = [place("nid3", "127.0.0.1"), place("nid4", "127.0.0.1")]
+    said = ring([places] * 2, keys=[new_secret().key("ring"), new_secret().key("ring")])
+    assert "rank 0 on nid3 could not reach rank 1 at 127.0.0.1:" in said[0]
+    assert said[0].count("(nid4): another program answers there") == 1
+
+
+@pytest.mark.parametrize(
+    ("leads_to", "own", "listens"),
+    [
+        ({"10.0.0.1"}, {"10.0.0.1", "10.9.0.1", "192.168.0.1"}, "10.0.0.1"),
+        ({"127.0.1.1"}, {"10.0.0.1"}, "10.0.0.1"),  # Debian's /etc/hosts
+        ({"127.0.1.1"}, {"10.0.0.1", "172.17.0.1"}, ""),
+        ({"10.0.0.1", "fd00::1"}, {"10.0.0.1", "fd00::1"}, ""),  # the others may know but one of them
+        (set(), {"10.0.0.1"}, ""),  # nobody will come, which is told when the time is over
+    ],
+)
+def test_the_store_listens_at_the_one_address_that_the_others_look_for(monkeypatch, leads_to, own, listens):
+    monkeypatch.setattr(interfaces, "addresses_here", lambda host: leads_to)
+    monkeypatch.setattr(interfaces, "network_addresses", lambda: own)
+    assert rendezvous.listening_address(World(0, 4, 0, 2, "test"), "nid1") == listens
+    assert rendezvous.listening_address(World(0, 2, 0, 2, "test"), "nid1") == "127.0.0.1"
+
+
+def test_ranks_whose_launcher_makes_no_secret_share_that_of_rank_0(run):
+    env = [{**one, "BERTJOB_SECRET_FILE": ""} for one in ranks_of(run, 2, free_port(), seconds="60")]
+    assert finish([start_rank(run, one) for one in env]) == [0, 0], job_log(run)
+    assert not list((run / "logs").glob(".secret-*"))
 
 
 def test_absent_ranks_read_well():

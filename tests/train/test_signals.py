@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from run_ranks import finish, free_port, job_log, make_run, start_rank, state, wait_for
+from run_ranks import finish, free_port, job_log, make_run, make_secret, start_rank, state, wait_for
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -76,7 +76,15 @@ def test_before_the_ranks_have_met_term_is_no_reason_to_start_again(tmp_path: Pa
     """A launcher sends it to all ranks when one has failed."""
     run = make_run(tmp_path / "run")
     world = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
-    rank = start_rank(run, {**world, "MASTER_PORT": str(free_port()), "BERTJOB_WORLD_SIZE": "2"})
+    rank = start_rank(
+        run,
+        {
+            **world,
+            "MASTER_PORT": str(free_port()),
+            "BERTJOB_WORLD_SIZE": "2",
+            "BERTJOB_SECRET_FILE": str(make_secret(run)),
+        },
+    )
     wait_for(lambda: any("rank 1 of 2" in log.read_text() for log in (run / "logs").glob("*.1.out")))
     os.kill(rank.pid, number)
     assert finish([rank], seconds=20) == [code]

@@ -185,5 +185,5 @@ def test_one_rank_makes_them_and_the_others_wait(
 
 def test_a_cache_that_cannot_be_written_is_named(demo_dev: SquadSet, tokenizer: BertTokenizer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"features cannot be cached .*; data.cache names another folder"):
+    with pytest.raises(DataError, match=r"features cannot be cached: .*; make room, or say another "):
         cached_features(demo_dev, tokenizer, SETTINGS, tmp_path / "file" / "cache")

@@ -12,7 +12,7 @@ import torch
 from toy_weights import CONFIG, NAME, ROW, WEIGHTS
 from transformers import BertConfig, BertForPreTraining
 
-from bertjob.cluster.preflight import check_inputs
+from bertjob.cluster.input_checks import check_inputs
 from bertjob.config.job import CkptType, Job, Kind, Model, Norm, Train
 from bertjob.config.registry.code import load_code
 from bertjob.errors import PreflightError

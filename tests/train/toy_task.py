@@ -10,7 +10,8 @@ from typing import Literal
 import click
 
 from bertjob.config.job import Job, Task
-from bertjob.config.registry.tasks import TASKS, TORCH, Metric, TaskRow
+from bertjob.config.registry.tasks import TASKS, TORCH, Input, Metric, TaskRow
+from bertjob.errors import DataError
 from bertjob.estimate.sample_counts import Samples
 from bertjob.rundir.directory import RunDir
 
@@ -40,11 +41,19 @@ def print_guess(run_dir: RunDir) -> None:
     click.echo(f"the model in {run_dir.name} has seen red", err=True)
 
 
+def read_lines(path: Path) -> None:
+    try:
+        lines(str(path))
+    except (ValueError, IndexError):
+        raise DataError(f"{path}: each line begins with its label, 0 or 1") from None
+
+
+LINES = Input("write one", "toy_task:read_lines")
 ROW = TaskRow(
     code="toy_training:RedThings",
     section=None,
     fine_tunes=True,
-    data={"train": "write one", "dev": "write one"},
+    data={"train": LINES, "dev": LINES},
     evaluated_on="dev",
     metrics=(Metric("accuracy", "acc", "accuracy", 1), Metric("entropy", "H", "cross-entropy", 2)),
     examples="toy_task:print_guess",

@@ -26,10 +26,10 @@ def verb(runs: tuple[str, ...], at_once: bool, grace: float, no_wait: bool) -> N
     from bertjob.cli.progress import showing_cancellation
     from bertjob.cluster import scheduler
     from bertjob.cluster.runs.cancel import ask_to_stop, latest, see_to_the_end
-    from bertjob.cluster.runs.catalog import find
+    from bertjob.cluster.runs.catalog import find_newest
     from bertjob.cluster.runs.status import status
 
-    found = [find(run) for run in runs]
+    found = [find_newest(run) for run in runs]
     over = {row.run_dir for row in status(found).rows if row.over}
     going = [run for run in found if run.path not in over]
     stopping = () if at_once else ask_to_stop(going)

@@ -11,10 +11,12 @@ import msgspec
 from bertjob.cli.options import JobIsOptional, Request, job_options, json_option
 from bertjob.cli.output import show_names
 from bertjob.cluster.host.here import here, working_directory
+from bertjob.config.home import home
 from bertjob.config.job import Job
 from bertjob.config.load import Sourced, load_job
 from bertjob.config.reference import keys
 from bertjob.config.search import shipped_folder
+from bertjob.config.secret_values import masked, masked_text
 from bertjob.config.yaml import Origin
 from bertjob.launch.resolve import resolve
 
@@ -32,9 +34,13 @@ def verb(request: Request, as_json: bool) -> None:
     paths = [key.path for key in keys("job") if key.path != "base"]
     as_said = msgspec.structs.replace(here(), run=lambda name: f"run:{name}")  # there may be no such run yet
     whole = resolve(job.value, site.value, as_said)
-    rows = [(path, _at(whole, path), _origin(path, job, whole, site.value.name)) for path in paths]
+    rows = [(path, masked(_at(whole, path), path), _origin(path, job, whole, site.value.name)) for path in paths]
     if as_json:
-        click.echo(json.dumps({path: {"value": value, "from": str(origin)} for path, value, origin in rows}, indent=2))
+        click.echo(
+            json.dumps(
+                {path: {"value": value, "from": masked_text(str(origin))} for path, value, origin in rows}, indent=2
+            )
+        )
     else:
         from bertjob.cli.output import out, show
         from bertjob.cli.tables import origins_table
@@ -59,7 +65,7 @@ def _short(origin: Origin) -> str:
         return origin.source.partition(" ")[0] if origin.source.startswith("--") else origin.source
     path = Path(os.path.abspath(origin.source))  # noqa: PTH100  # resolve() would follow links
     shipped = shipped_folder("job")
-    for folder, start in ((shipped, f"{shipped.name}/"), (working_directory(), ""), (Path.home(), "~/")):
+    for folder, start in ((shipped, f"{shipped.name}/"), (working_directory(), ""), (home(), "~/")):
         if path.is_relative_to(folder):
             return f"{start}{path.relative_to(folder)}:{origin.line}"
     return f"{path}:{origin.line}"

@@ -1,5 +1,6 @@
 """``bertjob lint``: what a job script shows beforehand of its failures."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ import click
 import msgspec
 
 from bertjob.cli.options import json_option
+from bertjob.config.bounded import SMALL, read_stream
 from bertjob.errors import SpecError
-from bertjob.text import counted
+from bertjob.text import counted, reason
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -62,9 +64,11 @@ def read_script(file: str) -> str:
         SpecError: there is no such file, or it is not text.
     """
     try:
-        return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
+        stdin = file == "-"
+        with contextlib.nullcontext(sys.stdin.buffer) if stdin else Path(file).open("rb") as script:
+            return read_stream(script, SMALL, file).decode()
     except OSError as error:
-        raise SpecError(f"{file}: {error.strerror}") from None
+        raise SpecError(f"{file}: {reason(error)}") from None
     except UnicodeDecodeError as error:
         raise SpecError(f"{file}: not text in UTF-8 at byte {error.start}") from None
 

@@ -1,13 +1,13 @@
 """``bertjob port``: a script for another container engine."""
 
-import sys
 from pathlib import Path
 
 import click
 
+from bertjob.cli.streams import exact
 from bertjob.cli.verbs.lint import read_script
 from bertjob.errors import PreflightError, SpecError
-from bertjob.text import counted, did_you_mean
+from bertjob.text import counted, did_you_mean, reason
 
 
 @click.command("port")
@@ -36,10 +36,10 @@ def verb(file: str, engine: str, output: str | None) -> None:
     commands = counted(ported.commands, "command")
     click.echo(f"{commands} rewritten for {engine}", err=True)
     if output is None:
-        sys.stdout.buffer.write(ported.text.encode())
+        exact(ported.text)
         return
     try:
         Path(output).write_bytes(ported.text.encode())
     except OSError as error:
-        raise SpecError(f"{output}: {error.strerror}") from None
+        raise SpecError(f"{output}: {reason(error)}") from None
     click.echo(output)

@@ -1,7 +1,6 @@
 """``bertjob run``: the job here and now, in the foreground."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -9,6 +8,8 @@ from typing import cast
 import click
 
 from bertjob.cli.options import Request, job_options, json_option
+from bertjob.cli.streams import exact
+from bertjob.cli.terminal import saying_when_stopped
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS, TaskRow
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError
@@ -42,21 +43,22 @@ def verb(request: Request, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         check_start(plan)
         text = script(plan)
-        sys.stdout.write(json.dumps({"script": text, "run_dir": str(run_dir.path)}) + "\n" if as_json else text)
+        exact(json.dumps({"script": text, "run_dir": str(run_dir.path)}) + "\n" if as_json else text)
         return
 
     from bertjob.cli.progress import showing
 
-    with showing(run_dir) as (on_text, on_notice):
+    goes_on = "the job goes on: fg shows it again, bertjob cancel stops it"
+    with saying_when_stopped(goes_on), showing(run_dir) as (on_text, on_notice):
         code = run_here(plan, on_text, on_notice)
     if code == REQUEUE_EXIT_CODE:
         stopped = "with a checkpoint" if run_dir.latest.exists() else "before the first checkpoint"
-        click.echo(f"stopped {stopped}; to go on: {command(run_dir)}", err=True)
+        click.echo(f"stopped {stopped}; resume with: {command(run_dir)}", err=True)
     elif code:
         state = read_state(run_dir.state)
         why = state.error if state is not None and state.error else f"exit code {code}"
-        if run_dir.latest.exists():
-            click.echo(f"to go on from {run_dir.latest.read_text().strip()}: {command(run_dir)}", err=True)
+        kept = f" from {run_dir.latest.read_text().strip()}" if run_dir.latest.exists() else ""
+        click.echo(f"resume{kept} with: {command(run_dir)}", err=True)
         raise BertjobError(f"{loaded.name} failed: {why} (log: {run_dir.log('local')})")
     else:
         _show_result(run_dir, TASKS[plan.job.task])

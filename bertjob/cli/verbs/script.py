@@ -1,11 +1,11 @@
 """``bertjob script``: the exact bytes that submit would send."""
 
-import sys
 from pathlib import Path
 
 import click
 
 from bertjob.cli.options import Request, SbatchCommand, job_options
+from bertjob.cli.streams import exact
 from bertjob.launch.script import script
 
 
@@ -22,4 +22,4 @@ def verb(request: Request) -> None:
         click.echo(f"warning: {warning}", err=True)
     for problem in plan.problems:
         click.echo(f"error: {problem}", err=True)
-    sys.stdout.write(script(plan))
+    exact(script(plan))

@@ -7,6 +7,7 @@ import click
 from msgspec.structs import replace
 
 from bertjob.cli.options import JobIsOptional, Request, job_options
+from bertjob.cli.streams import exact
 from bertjob.cluster.host.here import here
 from bertjob.launch.problems import refuse_problems, unsaid
 from bertjob.launch.shell import script, shell
@@ -46,7 +47,7 @@ def verb(request: Request, dry_run: bool) -> None:
     for folder in planned.unseen:
         click.echo(f"not mounted, as there is no such folder: {folder}", err=True)
     if dry_run:
-        sys.stdout.write(script(planned))
+        exact(script(planned))
         return
     refuse_problems(unsaid(planned.job, planned.site), planned.site)
     from bertjob.cluster.local import run_shell

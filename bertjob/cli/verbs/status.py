@@ -3,13 +3,16 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bertjob.cli import options
 from bertjob.cli.options import json_option
-from bertjob.errors import SchedulerError
+from bertjob.errors import SchedulerError, SpecError
+from bertjob.rundir.directory import RUNS
+from bertjob.text import counted
 
 if TYPE_CHECKING:
     from bertjob.cluster.runs.catalog import Run
@@ -26,10 +29,19 @@ _SHOWN = 20
 @click.argument("runs", metavar="[ID...]", nargs=-1, shell_complete=options.complete_runs)
 @click.option("-w", "--watch", is_flag=True, help="Refresh in place until interrupted.")
 @click.option("-a", "--all", "everything", is_flag=True, help=f"All runs, not only the newest {_SHOWN}.")
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="First make the index of runs anew, from the runs in ./runs and in the folders given.",
+)
 @json_option
-def verb(runs: tuple[str, ...], watch: bool, everything: bool, as_json: bool) -> None:
+def verb(runs: tuple[str, ...], watch: bool, everything: bool, rebuild: bool, as_json: bool) -> None:
     """Show where jobs stand."""
     from bertjob.cluster.runs.catalog import find, known
+
+    if rebuild:
+        _rebuild(runs)
+        runs = ()
 
     named = [find(run) for run in runs]
 
@@ -53,10 +65,20 @@ def verb(runs: tuple[str, ...], watch: bool, everything: bool, as_json: bool) ->
     elif watch:
         _watch(choose)
     else:
-        _show(choose())
+        _show(choose(), resumes=bool(named))
 
 
-def _show(runs: "Sequence[Run]") -> None:
+def _rebuild(folders: tuple[str, ...]) -> None:
+    from bertjob.cluster.runs import catalog
+
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise SpecError(f"{folder}: no such folder: --rebuild takes folders that hold run directories")
+    number = catalog.rebuild([Path(folder) for folder in (RUNS, *folders)])
+    click.echo(f"the index of runs is made anew: {counted(number, 'run')}", err=True)
+
+
+def _show(runs: "Sequence[Run]", *, resumes: bool) -> None:
     from bertjob.cli.output import out, prose, show
     from bertjob.cli.status_table import status_table
     from bertjob.cluster.runs.status import status
@@ -66,6 +88,11 @@ def _show(runs: "Sequence[Run]") -> None:
         prose().print(note, style="yellow", markup=False)
     if now.rows:
         show(status_table(now.rows, out().width))
+        for row in now.rows if resumes else ():
+            if row.resume:
+                click.echo(f"resume {row.name} with: {row.resume}", err=True)
+        if not resumes and any(row.resume for row in now.rows):
+            prose().print("bertjob status ID names the command that resumes a run", style="dim")
     else:
         prose().print("no runs yet: bertjob run squad-demo")
     _end(now)
@@ -93,17 +120,20 @@ def _watch(choose: "Callable[[], Sequence[Run]]") -> None:
     from bertjob.cli.status_table import status_table
     from bertjob.cluster import scheduler
     from bertjob.cluster.runs.catalog import with_those_before
+    from bertjob.cluster.runs.sightings import Sightings
     from bertjob.cluster.runs.status import status
     from bertjob.cluster.scheduler_answers import Answer
 
     runs: Sequence[Run] = ()
+    sightings = Sightings.remembered()
     with Live(console=out(), auto_refresh=False) as live:
         asked, answer = float("-inf"), Answer()
         while True:
             if time.monotonic() - asked >= ASK_EVERY_S:
                 runs = choose()
                 answer, asked = scheduler.ask(with_those_before(runs)), time.monotonic()
-            now = status(runs, partial(_with_news, answer))
+                sightings.remember()
+            now = status(runs, partial(_with_news, answer), sightings)
             table = status_table(now.rows, out().width)
             live.update(Group(table, *(Text(note, style="yellow") for note in now.notes)), refresh=True)
             time.sleep(_REDRAW_S)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bertjob.cli.options import Loaded, Names, Request, SbatchCommand, job_options, json_option
+from bertjob.cli.streams import exact
 from bertjob.config.search import phases
 from bertjob.errors import of_job
 from bertjob.launch.checks import refuse_submit
@@ -88,15 +89,16 @@ def _print_scripts(plans: list[Plan], as_json: bool) -> None:
     check_chain(plans)
     for plan in plans:
         text = script(plan)
-        sys.stdout.write(json.dumps({"script": text, "run_dir": plan.run_dir}) + "\n" if as_json else text)
+        exact(json.dumps({"script": text, "run_dir": plan.run_dir}) + "\n" if as_json else text)
 
 
 def _tell(chain: list[Loaded], plans: list[Plan], submitted: "list[Submitted]", as_json: bool) -> None:
     from bertjob.cli.launch_proof import launch_words
-    from bertjob.cluster.doctor.advice import unproved
+    from bertjob.cluster.doctor.advice import outdated, unproved
 
+    doubts = [outdated(plan, one.image_digest) for plan, one in zip(plans, submitted, strict=True)]
     each = zip(chain, plans, submitted, strict=True)
-    doubts = (unproved(plan, one.image_digest, launch_words(loaded)) for loaded, plan, one in each)
+    doubts += [unproved(plan, one.image_digest, launch_words(loaded)) for loaded, plan, one in each]
     for doubt in dict.fromkeys(filter(None, doubts)):
         click.echo(doubt, err=True)
     for plan, one in zip(plans, submitted, strict=True):

@@ -30,9 +30,10 @@ def wait_for(runs: "Sequence[Run]") -> None:
 
     outcomes = wait(runs)
     fallen = [run for run, outcome in zip(runs, outcomes, strict=True) if not outcome.success]
-    reasons = {row.run_dir: row.reason for row in status(fallen).rows}
+    rows = {row.run_dir: row for row in status(fallen).rows}
     for run, outcome in zip(runs, outcomes, strict=True):
-        why = f": {reason}" if (reason := reasons.get(run.path)) else ""
-        click.echo(f"{run.name} ({run.submission.job_id}) {outcome.word}{why}", err=True)
+        row = rows.get(run.path)
+        for line in (row and row.failure) or [f"{run.name} ({run.submission.job_id}) {outcome.word}"]:
+            click.echo(line, err=True)
     if not all(outcome.success for outcome in outcomes):
         raise click.exceptions.Exit(1)

@@ -21,7 +21,7 @@ SECTIONS: Mapping[str, tuple[Check, ...]] = {
         launch_checks.root,
         job_checks.proof,
     ),
-    "job": (job_checks.plan, job_checks.files, host_checks.gpus),
+    "job": (job_checks.plan, job_checks.files, job_checks.model, host_checks.gpus),
     "machine": (host_checks.folders, host_checks.caches, host_checks.ports, host_checks.interface),
 }
 """The checks of every site in the order in which they are shown, behind those of its scheduler."""

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from bertjob.cluster.doctor import proofs
 from bertjob.cluster.doctor.case import Typed
 from bertjob.cluster.doctor.proofs import BadNode, Combination
+from bertjob.cluster.images.seen import recall
 from bertjob.cluster.scheduler import CLIENTS
 from bertjob.launch.plan import Plan
 
@@ -44,6 +45,19 @@ def unproved(plan: Plan, digest: str | None, typed: Typed) -> str:
     if proofs.read().proof(about) is not None:
         return ""
     return f"no launch was proved yet by {about}: {typed.to_prove(plan.scheduler)}"
+
+
+def outdated(plan: Plan, digest: str | None) -> str:
+    """One line when the image is known to hold another bertjob than this one; empty when not.
+
+    Args:
+        plan: what is to be started.
+        digest: of its image.
+    """
+    seen = recall(plan, digest) if plan.engine != "none" and plan.job.image.source is None else None
+    if seen is None or not seen.outdated:
+        return ""
+    return f"image {plan.image} holds bertjob {seen.packages['bertjob']}, and {seen.outdated}"
 
 
 def combination(plan: Plan, version: str, digest: str | None) -> Combination:

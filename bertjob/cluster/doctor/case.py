@@ -101,6 +101,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         problems: what is wrong with the files that the job needs, by key; empty for one that is there.
         image: the image; None without a container, or where it was not looked at.
         missing_overlay: nobody has made the overlay of the image yet.
+        hub: the model is a name on the hub, which the nodes may not reach.
         root_refused: the launcher will not start, as the user is root and nothing says that this is meant.
         proof: the newest launch proof of this combination.
         bad_nodes: nodes that failed a proof not long ago.
@@ -116,6 +117,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     problems: Mapping[str, str] = {}
     image: Image | None = None
     missing_overlay: Problem | None = None
+    hub: Problem | None = None
     root_refused: bool = False
     proof: Proved | None = None
     bad_nodes: tuple[BadNode, ...] = ()

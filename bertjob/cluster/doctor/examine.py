@@ -12,9 +12,11 @@ from bertjob.cluster.doctor.host_checks import cache_folders
 from bertjob.cluster.host import programs
 from bertjob.cluster.host.here import here
 from bertjob.cluster.images import engine as images
-from bertjob.cluster.preflight import check_inputs, check_packages, missing_overlay
+from bertjob.cluster.input_checks import check_inputs, hub_problem
+from bertjob.cluster.preflight import check_packages, missing_overlay
 from bertjob.cluster.process import leftover
 from bertjob.cluster.process_group import clean_environment
+from bertjob.config.home import home
 from bertjob.config.job import Job
 from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Site
@@ -46,11 +48,11 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
         refusal = str(error)
     without = None if planned is None else missing_overlay(planned)
     variables = dict(os.environ) | _literal(site.env) | _literal(job.env)
-    home = str(Path.home())
-    folders = {"run directory": str(run_dir.parent), "home": home}
+    at_home = str(home())
+    folders = {"run directory": str(run_dir.parent), "home": at_home}
     folders |= {"scratch": scratch} if (scratch := os.environ.get("SCRATCH")) else {}
     folders |= {"data.cache": job.data.cache} if named and job.data.cache else {}
-    folders |= cache_folders(variables, home)
+    folders |= cache_folders(variables, at_home)
     with ThreadPoolExecutor() as pool:
         looked = pool.submit(host.look, site, folders, tuple(filter(leftover, os.environ)))
         image = None if without else _image(job, site)
@@ -68,6 +70,7 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
         problems=_problems(planned) if named and planned is not None else {},
         image=image,
         missing_overlay=without,
+        hub=hub_problem(planned) if named and planned is not None else None,
         root_refused=planned is not None and os.geteuid() == 0 and refuses_root(planned),
         proof=None if about is None else book.proof(about),
         bad_nodes=book.bad(site.name, job.engine or site.engine),

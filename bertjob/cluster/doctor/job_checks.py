@@ -35,6 +35,13 @@ def files(case: Case) -> Iterator[Finding]:
             yield ok(key, case.plan.inputs[key])
 
 
+def model(case: Case) -> Iterator[Finding]:
+    """Whether the nodes can get the model that the job names."""
+    if case.hub is not None:
+        level = fail if case.site.internet is False else warn
+        yield level("model", case.hub.what, case.hub.remedy)
+
+
 def engine(case: Case) -> Iterator[Finding]:
     """Whether the container engine is here."""
     found = case.machine.programs.engines
@@ -61,6 +68,9 @@ def image(case: Case) -> Iterator[Finding]:
         return
     yield ok("image", f"{found.ref}{f', {found.digest[:19]}…' if found.digest else ''}")
     holds = found.facts
+    if holds.outdated and case.job.image.source is None:
+        remedy = "another image, `bertjob image overlay`, or image.source"
+        yield warn("in the image", f"bertjob {holds.packages['bertjob']}, and {holds.outdated}", remedy)
     if holds.missing:
         yield fail("in the image", "; ".join(holds.missing), "another image, or `bertjob image overlay`")
     gpu = f"CUDA {holds.cuda}" if holds.cuda else f"ROCm {holds.rocm}" if holds.rocm else "for CPUs"

@@ -12,7 +12,7 @@ import msgspec
 from bertjob.cluster.runs.index import state_folder
 from bertjob.rundir import atomic
 from bertjob.rundir.proof import Proof
-from bertjob.text import counted
+from bertjob.text import counted, reason
 
 _log = logging.getLogger(__name__)
 
@@ -133,5 +133,5 @@ def change(how: Callable[[Book], Book]) -> Book:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_json(path, book)
     except OSError as error:
-        _log.warning("%s: the launch proof cannot be kept: %s", path, error.strerror)
+        _log.warning("%s: the launch proof cannot be kept: %s", path, reason(error))
     return book

@@ -49,6 +49,7 @@ def smoke(job: Job, own: Job) -> Job:
         mpi=job.mpi,
         srun_mpi=job.srun_mpi,
         env=job.env,
+        env_from=job.env_from,
         resources=replace(job.resources, time=own.resources.time),
     )
 

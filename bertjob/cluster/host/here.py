@@ -8,6 +8,7 @@ from pathlib import Path
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.resolve import Here
 from bertjob.rundir.directory import RunDir
+from bertjob.text import reason
 
 _SHOWN_STEPS = 5
 _LINKS = 40
@@ -23,7 +24,7 @@ def working_directory() -> Path:
     try:
         return Path.cwd()
     except OSError as error:
-        raise PreflightError(f"the working directory is gone ({error.strerror}): change to another one") from None
+        raise PreflightError(f"the working directory is gone ({reason(error)}): change to another one") from None
 
 
 def here() -> Here:

@@ -20,10 +20,12 @@ import msgspec
 
 from bertjob.cluster.images.exec import overlay_folder, starter
 from bertjob.cluster.runs.provenance import repository
+from bertjob.config.home import home
 from bertjob.config.site import Site
 from bertjob.errors import DataError, PreflightError, SpecError
 from bertjob.launch.engines import ENGINES, Bind
 from bertjob.launch.engines.types import Command
+from bertjob.text import reason
 from bertjob.version import __version__
 
 WHEELS = "wheels"
@@ -63,7 +65,7 @@ def overlay_commands(
     above = posixpath.dirname(folder)
     offline = ("--no-index", f"--find-links=/context/{WHEELS}") if wheels else ()
     # Where srun starts the engine, the node must see the sources: below the home, as the engine's own file.
-    shared = Path.home() if ENGINES[engine].started_by_srun else None
+    shared = home() if ENGINES[engine].started_by_srun else None
     with context(wheels, printed=printed, parent=shared) as sources:
         binds = (Bind(above, above), Bind(str(sources), "/context", readonly=True))
         with starter(engine, ref, site, binds) as inside:
@@ -185,7 +187,7 @@ def context(wheels: Path | None = None, *, printed: bool = False, parent: Path |
             if wheels is not None:
                 shutil.copytree(wheels, folder / WHEELS, copy_function=_link)
         except OSError as error:
-            raise DataError(f"{error.filename or folder}: {error.strerror}") from None
+            raise DataError(f"{error.filename or folder}: {reason(error)}") from None
         yield folder
 
 

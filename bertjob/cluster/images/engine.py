@@ -7,21 +7,21 @@ import os
 import pwd
 import shutil
 import signal
-import tarfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from bertjob.cluster.host import programs
+from bertjob.cluster.images import seen
 from bertjob.cluster.images.exec import expanded, overlay_folder, starter
-from bertjob.cluster.process import Process, Reply, ask, start
+from bertjob.cluster.process import Process, Reply, ask, deferred_interrupt, start
 from bertjob.config.job import Image
 from bertjob.config.site import Site
 from bertjob.errors import BertjobError, DataError, PreflightError
 from bertjob.launch.engines import ENGINES, Bind
-from bertjob.launch.engines.docker import ARCHIVE_WANTED
 from bertjob.launch.engines.images import commands, find_digest, stand_ins
 from bertjob.launch.engines.types import Command, Order
 from bertjob.launch.plan import Plan
@@ -36,14 +36,25 @@ _LOOK_S = 180.0
 _CHUNK = 1 << 20
 _KEPT_LINES = 20
 _PROGRAM = Path(__file__).with_name("inside.py")
+_DAMAGED = ("unexpected EOF", "unexpected end", "corrupt", "invalid checksum", "not in gzip format")
+"""What engines say of an archive that is not whole."""
 _MEANINGS = (
     (
-        ("Failed to pull image", "initializing source", "Unable to find image"),
+        (
+            *("Failed to pull image", "initializing source", "Unable to find image", "pinging container"),
+            # The resolver, curl, Go and Python's requests, by which engines ask registries.
+            *("no such host", "Could not resolve host", "name resolution", "Name or service not known", "dial tcp"),
+            *("Max retries exceeded", "Network is unreachable", "network is unreachable", "Failed to connect to"),
+        ),
         "the registry cannot be reached from here or lacks the image; without a network: `bertjob image load FILE.tar`",
     ),
     (
         ("is not available", "image not known", "No such image", "no such image"),
         "there is no such image here: bring it by `bertjob image pull` or `bertjob image load`",
+    ),
+    (
+        ("/ch/environment",),
+        "the image has no list of its variables: put NAME=VALUE lines into its file /ch/environment; it may be empty",
     ),
 )
 """What engines say, and what it means to somebody who has not seen it before."""
@@ -65,47 +76,31 @@ def engine_of(site: Site, named: str | None = None) -> str:
     return found
 
 
-def run(sequence: Iterable[Command], site: Site, on_line: OnLine = lambda line: None) -> None:
+def run(
+    sequence: Iterable[Command], site: Site, on_line: OnLine = lambda line: None, hidden: Collection[str] = ()
+) -> None:
     """Run commands one after the other, in the environment that the site's modules make.
 
     Args:
         sequence: commands.
         site: whose modules are loaded.
         on_line: is given each line that they print.
+        hidden: variables that the commands do not get.
 
     Raises:
         PreflightError: a command is not here, or the site's modules cannot be loaded.
         BertjobError: a command failed; in its last words.
     """
-    environment = _environment(site)
+    environment = _environment(site, hidden)
     for command in sequence:
         _run(command, environment, site, on_line)
-
-
-def check_archive(path: Path) -> str:
-    """The file is an archive as ``podman save --format docker-archive`` and ``docker save`` write them.
-
-    Returns:
-        The image's name in it; empty for one without a name, and for a compressed one, which would have to be read
-        to its end.
-
-    Raises:
-        DataError: it is not; says what it is.
-    """
-    try:
-        return _archived(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
-    except (tarfile.TarError, EOFError, msgspec.MsgspecError):
-        raise DataError(f"{path}: is no archive of an image; {ARCHIVE_WANTED}") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def digest(engine: str, ref: str, site: Site) -> str | None:
     """The content digest ``sha256:…`` of an image that is here, or None: nobody can tell within seconds.
 
-    Of an image that is a file it is the digest of its bytes.
+    Of an image that is a file it is the digest of its bytes; of one that was loaded from an archive, and of which the
+    engine tells none, that of the archive.
     """
     if ref.startswith("/"):
         return _file_digest(Path(ref))
@@ -115,7 +110,8 @@ def digest(engine: str, ref: str, site: Site) -> str | None:
     order = Order(ref=ref)
     (command,) = commands(engine, "digest", order)
     reply = ask(*command, timeout=_PATIENCE_S, environment=environment)
-    return None if error or reply.error else find_digest(engine, order, reply.output)
+    told = None if error or reply.error else find_digest(engine, order, reply.output)
+    return told or seen.digest_of_archive(engine, ref)
 
 
 def digest_of(plan: Plan) -> str | None:
@@ -124,7 +120,7 @@ def digest_of(plan: Plan) -> str | None:
 
 
 def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, timeout: float = _LOOK_S) -> ImageFacts:
-    """Start an image, as a job of the site would, and look what it holds.
+    """Start an image, as a job of the site would, and look what it holds, which is kept for jobs to compare.
 
     Args:
         image: its `ref`, and the overlay whose Python is used in place of the image's.
@@ -145,7 +141,7 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
         raise PreflightError(f"overlay {overlay}: there is no such environment: `bertjob image overlay` makes it")
     python = f"{overlay}/bin/python" if overlay else expanded(site.python or "python3", site)
     program = (python, "-c", _PROGRAM.read_text(encoding="utf-8"), *NEEDED, *OPTIONAL)
-    environment = _environment(site)
+    environment = _environment(site, ENGINES[name].inherits)
     with starter(name, image.ref, site, (Bind(overlay, overlay),) if overlay else (), gpus) as command:
         reply = ask(*command(program), timeout=timeout, environment=environment)
     if reply.absent:
@@ -153,17 +149,19 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
     if reply.error:
         raise _failure(f"{name}: {image.ref}", reply.error, (reply.complaint or reply.output).splitlines())
     try:
-        return msgspec.json.decode(reply.output.rstrip().rpartition("\n")[2], type=ImageFacts)
+        facts = msgspec.json.decode(reply.output.rstrip().rpartition("\n")[2], type=ImageFacts)
     except msgspec.DecodeError:
         raise BertjobError(f"{name}: {image.ref}: {python} in it gives no answer") from None
+    seen.remember(name, image, site, digest(name, image.ref, site), facts)
+    return facts
 
 
-def _environment(site: Site) -> dict[str, str]:
+def _environment(site: Site, hidden: Collection[str] = ()) -> dict[str, str]:
     """What the site's modules make of ours; with USER, without which ch-run stops, and which a container may lack."""
     environment, error = programs.loaded(site)
     if error:
         raise PreflightError(f"site {site.name}: its modules cannot be loaded here: {error}")
-    return {"USER": _user(), **environment}
+    return {"USER": _user(), **{name: value for name, value in environment.items() if name not in hidden}}
 
 
 def _user() -> str:
@@ -175,34 +173,44 @@ def _user() -> str:
 
 
 def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnLine) -> None:
-    process = start(command, environment, watched=True)
-    if isinstance(process, Reply):
-        raise _not_started(process, site)
-    assert process.stdout is not None
     last: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
-    with process, _ended_with_us(process):
+    with _ended_with_us(command, environment) as process:
+        if isinstance(process, Reply):
+            raise _not_started(process, site)
+        assert process.stdout is not None
         for line in process.stdout:
             last.append(line.rstrip("\n"))
             on_line(last[-1])
     if process.returncode:
+        if _reads_archive(command) and any(sign in line for sign in _DAMAGED for line in last):
+            raise DataError(f"{command[-1]}: is cut off or damaged: copy it again, and compare checksums")
         raise _failure(" ".join(command[:3]), f"exit code {process.returncode}", last)
 
 
 @contextlib.contextmanager
-def _ended_with_us(process: Process) -> Iterator[None]:
-    """Inside, what ends us ends the process: a terminal sends ^C to both, but nobody else does.
+def _ended_with_us(command: Command, environment: dict[str, str]) -> Iterator[Process | Reply]:
+    """A process that what ends us ends as well, from its start on: a terminal sends ^C to both, but nobody else does.
 
     TERM is an interrupt here; Python would die of it at once.
     """
-    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except BaseException:
+    with contextlib.ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
+        with deferred_interrupt():
+            process = start(command, environment, watched=True)
+            if not isinstance(process, Reply):
+                stack.enter_context(process)  # which waits for it
+                stack.push(partial(_terminate, process))
+        yield process
+
+
+def _terminate(process: Process, kind: type[BaseException] | None, *_: object) -> None:
+    """End a process where an error leaves the context."""
+    if kind is not None:
         process.terminate()
-        process.wait()
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, former)
+
+
+def _reads_archive(command: Command) -> bool:
+    return "load" in command or any("docker-archive:" in word for word in command)
 
 
 def _failure(what: str, error: str, lines: Iterable[str]) -> BertjobError:
@@ -217,33 +225,6 @@ def _failure(what: str, error: str, lines: Iterable[str]) -> BertjobError:
 def _not_started(reply: Reply, site: Site) -> PreflightError:
     modules = f", with the modules of site {site.name} loaded" if site.modules else ""
     return PreflightError(f"{reply.error}{modules}{': go where the engine is' * reply.absent}")
-
-
-def _archived(path: Path) -> str:
-    try:
-        with tarfile.open(path, "r:") as archive:
-            return _name_in(archive, path)
-    except tarfile.ReadError:
-        with tarfile.open(path) as compressed:
-            compressed.next()
-        return ""
-
-
-def _name_in(archive: tarfile.TarFile, path: Path) -> str:
-    members = {member.name.removeprefix("./"): member for member in archive}
-    if "manifest.json" not in members:
-        kind = "an image in OCI's form" if "oci-layout" in members else "an archive of files and not of an image"
-        raise DataError(f"{path}: is {kind}; {ARCHIVE_WANTED}")
-    file = archive.extractfile(members["manifest.json"])
-    assert file is not None
-    images = msgspec.json.decode(file.read(), type=tuple[_Archived, ...])
-    return images[0].names[0] if images and images[0].names else ""
-
-
-class _Archived(msgspec.Struct):
-    """An entry of a docker-archive's manifest.json."""
-
-    names: list[str] | None = msgspec.field(default=None, name="RepoTags")
 
 
 def _file_digest(path: Path) -> str | None:

@@ -7,12 +7,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bertjob.cluster.host import programs
+from bertjob.config.home import home
 from bertjob.config.registry.launcher_programs import SRUN
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError
 from bertjob.launch.argv import Text, Word, parse
+from bertjob.launch.container import HOST_NAMES
 from bertjob.launch.engines import ENGINES, Bind, Container
-from bertjob.launch.engines.types import Command
+from bertjob.launch.engines.types import SOFTWARE, Command
 
 Starter = Callable[[Sequence[str]], Command]
 """From a program to the command that starts it in the image."""
@@ -21,6 +24,8 @@ Starter = Callable[[Sequence[str]], Command]
 @contextlib.contextmanager
 def starter(engine: str, ref: str, site: Site, binds: Sequence[Bind] = (), gpus: int = 0) -> Iterator[Starter]:
     """How to start programs in an image, with the site's mounts; valid while the context is open.
+
+    The caller keeps what the engine `inherits` out of the environment.
 
     Args:
         engine: name of the engine.
@@ -41,7 +46,11 @@ def starter(engine: str, ref: str, site: Site, binds: Sequence[Bind] = (), gpus:
     )
     more = [bind for bind in binds if not any(_holds(mount, bind) for mount in mounts)]
     # Below the home, because srun's nodes must see it, too.
-    with tempfile.TemporaryDirectory(prefix=".bertjob-", dir=Path.home() if row.file else None) as folder:
+    with tempfile.TemporaryDirectory(prefix=".bertjob-", dir=home() if row.file else None) as folder:
+        names = Path(folder, HOST_NAMES) if row.by_names else None
+        if names is not None:
+            known, _ = programs.loaded(site)
+            names.write_text("".join(f"{name}\n" for name in known if name not in SOFTWARE), encoding="utf-8")
         told = Container(
             image=parse(ref),
             binds=(*mounts, *more),
@@ -51,6 +60,7 @@ def starter(engine: str, ref: str, site: Site, binds: Sequence[Bind] = (), gpus:
             gpu_vendor=site.gpu_vendor,
             args=(*row.images.here_only, *site.engine_args),
             annotations=site.annotations if row.limits.annotations else {},
+            host_names=None if names is None else str(names),
         )
         if row.file is not None:
             Path(folder, row.file.name).write_text(row.file.text(told), encoding="utf-8")

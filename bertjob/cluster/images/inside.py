@@ -97,7 +97,8 @@ def pmi(family: str, version: str) -> list[str]:
 def main(names: list[str]) -> None:
     """Print what is found, as JSON."""
     versions, broken = packages(names)
-    facts: dict[str, Any] = {"python": ".".join(map(str, sys.version_info[:3])), "packages": versions, "broken": broken}
+    python = ".".join(map(str, sys.version_info[:3]))
+    facts: dict[str, Any] = {"python": python, "prefix": sys.prefix, "packages": versions, "broken": broken}
     for find in (torch_facts, mpi_facts):
         try:
             facts.update(find())

@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 
+from bertjob.config import bounded
 from bertjob.errors import DataError, SpecError
 from bertjob.launch.engines.references import REFERENCE
 
@@ -49,7 +50,7 @@ def registry_digest(ref: str) -> str:
     except urllib.error.HTTPError as error:
         reason = "has no such image, or shows it to nobody" if error.code in (401, 403, 404) else f"said {error.code}"
         raise DataError(f"{ref}: the registry {host} {reason}") from None
-    except (urllib.error.URLError, TimeoutError, ConnectionError, KeyError, ValueError) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, OSError, KeyError, ValueError) as error:
         said = getattr(error, "reason", error)
         raise DataError(f"{ref}: the registry {host} cannot be asked from here ({said})") from None
 
@@ -79,5 +80,5 @@ def _token(challenge: str) -> str:
     said = dict(_FIELD.findall(challenge))
     query = urllib.parse.urlencode({key: said[key] for key in ("service", "scope") if key in said})
     with urllib.request.urlopen(f"{said['realm']}?{query}", timeout=_TIMEOUT_S) as answer:
-        told = json.load(answer)
+        told = json.loads(bounded.read_stream(answer, bounded.SMALL, said["realm"]))
     return str(told.get("token") or told["access_token"])

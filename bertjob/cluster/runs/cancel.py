@@ -16,8 +16,9 @@ GRACE_S = 120.0
 """How long a run may take for its checkpoint before it is ended without one."""
 SAY_AFTER_S = 60.0
 """Without a checkpoint after so many seconds, a run is named to the person who waits."""
-_PROOF_OF_LIFE_S = 10.0
-"""A heartbeat that was overdue, and does not change within so many seconds, is that of a run which hangs."""
+_PROOF_OF_LIFE_S = 45.0
+"""A heartbeat that was overdue, and does not change within so many seconds, is that of a run which hangs: one at work
+writes each half minute, and it may only have seemed overdue, by another node's clock."""
 _POLL_S = 0.5
 _FIRST_GAP_S = 1.0
 

@@ -4,19 +4,21 @@ import contextlib
 import logging
 import os
 import socket
+import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from bertjob.cluster.runs.index import Entry, Index, state_folder
-from bertjob.errors import SpecError
+from bertjob.errors import BertjobError, SpecError
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 from bertjob.rundir import submissions
 from bertjob.rundir.directory import RUNS, RunDir
 from bertjob.rundir.submissions import Submission
-from bertjob.text import did_you_mean
+from bertjob.rundir.world import LOCAL_ID
+from bertjob.text import did_you_mean, reason
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ def record(
     try:
         submissions.append(run_dir, submission)
     except OSError as error:
-        _log.warning("%s: job %s cannot be written down: %s", run_dir.submissions, job_id, error.strerror)
+        _log.warning("%s: job %s cannot be written down: %s", run_dir.submissions, job_id, reason(error))
     run = Run(str(run_dir.path), submission)
     _index().add(run.path, submissions.encode(submission))
     return run
@@ -109,11 +111,14 @@ def with_those_before(some: Iterable[Run]) -> list[Run]:
 def known() -> list[Run]:
     """All runs of this user that are still there, the oldest first.
 
-    Those in the working directory's ``runs`` are among them in any case: plain sbatch tells the index nothing.
+    Those beside a known run or in the working directory's ``runs`` are among them in any case: plain sbatch tells the
+    index nothing, and a full disk may have kept one out of it.
     """
-    entries = dict(_index().entries())
-    there = _folders_in({os.path.dirname(path) for path in entries})  # noqa: PTH120  # pathlib is slow for thousands
-    runs = [run for path in _near() - entries.keys() if (run := read(RunDir(Path(path))))]
+    index = _index()
+    entries = dict(index.entries())
+    parents = {os.path.dirname(path) for path in entries}  # noqa: PTH120  # pathlib is slow for thousands
+    there = _folders_in(parents.union(index.folders()))
+    runs = [run for path in (there | _near()) - entries.keys() if (run := read(RunDir(Path(path))))]
     for path, submission in entries.items():
         with contextlib.suppress(msgspec.DecodeError):
             if path in there and _is_known(said := submissions.decode(submission)):
@@ -122,17 +127,51 @@ def known() -> list[Run]:
 
 
 def rebuild(folders: Collection[Path]) -> int:
-    """Make the index anew from the run directories in `folders` and in those it knew; says how many there are."""
-    return _index().rebuild([folder.absolute() for folder in folders])
+    """Make the index anew from the run directories in `folders` and in those it knew; says how many there are.
+
+    Raises:
+        BertjobError: it cannot be written; the former one stays.
+    """
+    try:
+        return _index().rebuild([folder.absolute() for folder in folders])
+    except (OSError, sqlite3.Error) as error:
+        raise BertjobError(f"{state_folder()}: the index of runs cannot be made anew: {error}") from None
 
 
 def find(text: str) -> Run:
     """The run that a person means by a path, a run's name, a scheduler's id or the beginning of a name.
 
-    The newest run has an id that several have: schedulers count anew when they are set up again.
+    The newest run has an id that several have: schedulers count anew when they are set up again. The id of an earlier
+    job of a run means the run; a warning names its newest job.
 
     Raises:
         SpecError: no run is called so, or several are; names the nearest or some of them. Or it may not be read.
+    """
+    found = find_job(text)
+    newest = read(found.run_dir) or found
+    if newest.submission.job_id != found.submission.job_id:
+        _log.warning("%s: an earlier job of %s, whose newest is %s", text, found.name, newest.submission.job_id)
+    return newest
+
+
+def find_newest(text: str) -> Run:
+    """As `find`, for what ends a job: not the one that has followed the job of this id.
+
+    Raises:
+        SpecError: as `find`, or it is the id of an earlier job.
+    """
+    found = find_job(text)
+    newest = read(found.run_dir) or found
+    if newest.submission.job_id != found.submission.job_id:
+        raise SpecError(f"{text}: an earlier job of {found.name}, whose newest is {newest.submission.job_id}: say that")
+    return found
+
+
+def find_job(text: str) -> Run:
+    """As `find`, but for the id of an earlier job of a run, the run with that submission.
+
+    Raises:
+        SpecError: as `find`.
     """
     path = RunDir(Path(text).absolute())
     if _can_open(path.submissions) and (run := read(path)):
@@ -144,6 +183,8 @@ def find(text: str) -> Run:
         run for run in runs if text in (run.name, run.path) or (run.submission.job_id == text and run.scheduler.queues)
     ]:
         return same[-1]
+    if earlier := _with_earlier(text, runs):
+        return earlier
     alike = [run for run in runs if run.name.startswith(text)]
     if len(alike) == 1:
         return alike[0]
@@ -151,6 +192,16 @@ def find(text: str) -> Run:
         newest = ", ".join(run.name for run in reversed(alike[-4:]))
         raise SpecError(f"{text}: {len(alike)} runs begin like this, the newest are {newest}")
     raise SpecError(f"{text}: no such run: {did_you_mean(text, [run.name for run in runs[-8:]])}")
+
+
+def _with_earlier(job_id: str, runs: Sequence[Run]) -> Run | None:
+    """The newest run that a scheduler's job of this id once worked on, with that submission."""
+    if job_id.isdecimal():
+        for run in reversed(runs):
+            for submission in submissions.every(run.run_dir):
+                if submission.job_id == job_id and _is_known(submission):
+                    return Run(run.path, submission)
+    return None
 
 
 def _near() -> set[str]:
@@ -200,5 +251,6 @@ def _scan(folder: Path) -> Iterator[Entry]:
 
 
 def _is_known(submission: Submission) -> bool:
-    """Whether this version knows its scheduler; runs of others are passed over."""
-    return submission.scheduler in SCHEDULERS
+    """Whether this version knows its scheduler, and the id is one of that; other runs are passed over."""
+    row = SCHEDULERS.get(submission.scheduler)
+    return row is not None and row.queues == (submission.job_id != LOCAL_ID)

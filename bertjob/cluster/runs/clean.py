@@ -1,19 +1,22 @@
 """Remove the folders of runs: those that came to nothing, or those that a person names."""
 
+import errno
 import os
-import shutil
 import socket
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
 
-from bertjob.cluster.runs import catalog, outcome
+from bertjob.cluster.runs import catalog, contents, outcome
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.status import Row
 from bertjob.cluster.scheduler_answers import JobState
 from bertjob.errors import BertjobError, PreflightError
 from bertjob.rundir.directory import RunDir
+from bertjob.text import reason
+
+_SHOWN = 3
 
 
 class Rest(msgspec.Struct, frozen=True):
@@ -69,25 +72,42 @@ def refusal(run: Run, row: Row, here: str) -> str:
         )
     if not run.scheduler.queues and row.state == outcome.LOST and run.submission.host != here:
         return f"was started on {run.submission.host}, which alone can tell whether it has ended"
-    if other := _others(Path(row.run_dir)):
-        return f"holds {', '.join(sorted(other))}, which bertjob has not put there: remove {row.run_dir} yourself"
+    try:
+        _, others = contents.parted(Path(row.run_dir))
+    except OSError as error:
+        return f"cannot be read: {error.filename}: {reason(error)}"
+    if others:
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        named = ", ".join(others[:_SHOWN])
+        return f"holds {named}{more}, which bertjob has not put there: move it away, or remove {row.run_dir} yourself"
     return ""
 
 
 def remove(rests: Collection[Rest]) -> None:
-    """Remove the folders, and what the index says of them.
+    """Remove what bertjob has written into the folders, and those that are empty then, and what the index says of them.
 
     Raises:
-        BertjobError: one cannot be removed.
+        BertjobError: one cannot be removed, or holds other things by now, which stay.
     """
     for rest in rests:
         try:
-            shutil.rmtree(rest.run_dir)
+            _remove(RunDir(Path(rest.run_dir)))
         except OSError as error:
-            raise BertjobError(
-                f"{error.filename or rest.run_dir}: cannot be removed: {error.strerror or error}"
-            ) from None
+            raise BertjobError(f"{error.filename or rest.run_dir}: cannot be removed: {reason(error)}") from None
         catalog.forget(rest.run_dir)
+
+
+def _remove(run_dir: RunDir) -> None:
+    if run_dir.path.is_symlink():
+        raise OSError(errno.ENOTDIR, "it is a symbolic link", str(run_dir.path))
+    own, _ = contents.parted(run_dir.path)
+    last = [run_dir.job, run_dir.submissions]  # by which it is found, should this be interrupted
+    for path in sorted(own, key=lambda path: path in last):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
+    run_dir.path.rmdir()
 
 
 def _rest(row: Row) -> Rest:
@@ -96,11 +116,6 @@ def _rest(row: Row) -> Rest:
 
 def _keeps_something(run_dir: RunDir) -> bool:
     return run_dir.model.exists() or any(run_dir.checkpoints.glob("step-*"))
-
-
-def _others(path: Path) -> set[str]:
-    """Entries that belong to no run; what is written aside begins with a dot."""
-    return {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - RunDir.entries()
 
 
 def _size(folder: str) -> int:

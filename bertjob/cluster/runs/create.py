@@ -1,6 +1,7 @@
 """Make a run directory, or nothing."""
 
 import contextlib
+import os
 import secrets
 import shutil
 import time
@@ -8,8 +9,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from bertjob.cluster import claim as claims
 from bertjob.cluster.host.here import working_directory
+from bertjob.cluster.images.seen import recall
 from bertjob.cluster.runs import provenance
 from bertjob.config.load import dump
 from bertjob.errors import PreflightError
@@ -19,8 +23,19 @@ from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.lease import Holder
 from bertjob.rundir.provenance import encode
+from bertjob.rundir.state import reserve_state
+from bertjob.text import reason
 
-_FIRST = {"lease.json", ".lease.turn", "logs"}
+_PRIVATE = 0o600
+
+
+class Private(str):
+    """Text of a file that only its owner may read."""
+
+    __slots__ = ()
+
+
+_FIRST = {"lease.json", lease.TURN, "logs"}
 """What is in a run directory before its job is."""
 
 
@@ -41,7 +56,7 @@ def new_run_dir(folder: Path, job_name: str, now: float | None = None) -> RunDir
 
 
 def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | bytes]:
-    """The content of the files of a run directory, by their names.
+    """The content of the files of a run directory, by their names; private ones where it holds values of variables.
 
     Args:
         plan: how the run starts.
@@ -50,11 +65,13 @@ def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | by
     """
     image = None if plan.engine == "none" else plan.image
     origin = provenance.collect(plan.job.name, plan.site.name, image, image_digest=digest)
+    known = replace(origin, image_facts=None if image is None else recall(plan, digest))
+    text = Private if plan.private else str
     return {
-        run_dir.job.name: plan.job_file,
-        run_dir.site.name: dump(plan.site),
-        run_dir.script.name: script(plan),
-        run_dir.provenance.name: encode(origin),
+        run_dir.job.name: text(plan.job_file),
+        run_dir.site.name: text(dump(plan.site)),
+        run_dir.script.name: text(script(plan)),
+        run_dir.provenance.name: encode(known),
         run_dir.git_diff.name: provenance.git_diff(Path.cwd()),
     }
 
@@ -105,10 +122,11 @@ def make(run_dir: RunDir, content: Mapping[str, str | bytes], job_id: str) -> Ma
                 undo.callback(_restore, run_dir, _former(run_dir, content), claim, former)
             run_dir.logs.mkdir(exist_ok=True)
             _write(run_dir.path, content)
+            reserve_state(run_dir.state)
         except FileExistsError as error:
             raise PreflightError(f"{error.filename}: is there and no run directory; choose another --run-dir") from None
         except OSError as error:
-            raise PreflightError(f"{run_dir.path}: the run directory cannot be made: {error.strerror}") from None
+            raise PreflightError(f"{run_dir.path}: the run directory cannot be made: {reason(error)}") from None
         return Made(claim, undo.pop_all())
 
 
@@ -141,7 +159,11 @@ def _restore(run_dir: RunDir, files: Mapping[str, str | bytes], claim: Holder, f
 
 def _write(folder: Path, files: Mapping[str, str | bytes]) -> None:
     for name, content in files.items():
-        (folder / name).write_bytes(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
+        path = folder / name
+        if isinstance(content, Private):  # closed before there is anything to read
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, _PRIVATE))
+            path.chmod(_PRIVATE)
+        path.write_bytes(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
 
 
 def _remove_empty(folders: Collection[Path]) -> None:

@@ -46,7 +46,7 @@ def own_state(run: Run, state: RunState | None) -> RunState | None:
     return state if state.time >= run.submission.time else None
 
 
-def outcome(run: Run, info: JobInfo, state: RunState | None, now: float) -> Outcome | None:
+def outcome(run: Run, info: JobInfo, state: RunState | None, now: float, silent: float | None = None) -> Outcome | None:
     """How a run ended; None while it has not ended or nobody can tell.
 
     Where the scheduler has forgotten the job, or cannot be asked, the heartbeat decides: a training that says done is
@@ -57,6 +57,7 @@ def outcome(run: Run, info: JobInfo, state: RunState | None, now: float) -> Outc
         info: what its scheduler says.
         state: its heartbeat.
         now: seconds since the epoch.
+        silent: seconds for which the heartbeat has certainly not changed; None: as old as the clocks say.
     """
     state = own_state(run, state)
     done = state is not None and state.phase == "done"
@@ -70,15 +71,16 @@ def outcome(run: Run, info: JobInfo, state: RunState | None, now: float) -> Outc
         return None
     if state is not None and state.phase in ENDED:
         return _FAILED if state.phase == "failed" else _INTERRUPTED
-    last_sign = run.submission.time if state is None else state.time
-    return _LOST if info.gone or now - last_sign > STALE_S else None
+    if silent is None or state is None:
+        silent = now - (run.submission.time if state is None else state.time)
+    return _LOST if info.gone or silent > STALE_S else None
 
 
-def word(run: Run, info: JobInfo, state: RunState | None, now: float) -> str:
+def word(run: Run, info: JobInfo, state: RunState | None, now: float, silent: float | None = None) -> str:
     """Where a run stands, in one word; unknown when nobody can tell. The arguments are those of `outcome`."""
     if info.state is not JobState.UNKNOWN:
         return info.state
-    ended = outcome(run, info, state, now)
+    ended = outcome(run, info, state, now, silent)
     if ended is not None:
         return ended.word
     return JobState.UNKNOWN if run.scheduler.queues else JobState.RUNNING

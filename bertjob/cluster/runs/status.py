@@ -1,6 +1,5 @@
 """The state of runs: the index, the scheduler and the runs' own heartbeats, joined into rows."""
 
-import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,25 +10,16 @@ from bertjob.cluster import scheduler
 from bertjob.cluster.runs import outcome
 from bertjob.cluster.runs.catalog import Run, before, with_those_before
 from bertjob.cluster.runs.outcome import STALE_S, word
+from bertjob.cluster.runs.reason import reason
+from bertjob.cluster.runs.sightings import Sightings, Silence, by_clock
 from bertjob.cluster.scheduler_answers import LIVE, Answer, JobInfo, JobState
 from bertjob.rundir.directory import STATE
-from bertjob.rundir.state import Phase, RunState, age, read_state
+from bertjob.rundir.resume import command
+from bertjob.rundir.state import ENDED, Phase, RunState, read_state
 
-_PREFIX = "bertjob: "
-_LONGEST = 1 << 14
-"""Bytes of the log's end that are looked at."""
-
-
-def last_words(run: Run) -> str:
-    """The last line of bertjob's own in the job's log, such as a node that lacks the engine; empty if there is none."""
-    try:
-        with run.run_dir.log(run.submission.job_id).open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - _LONGEST))
-            lines = log.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    own = [line.removeprefix(_PREFIX) for line in lines if line.startswith(_PREFIX)]
-    return own[-1] if own else ""
+_FAILED = frozenset({JobState.FAILED, JobState.OUT_OF_MEMORY, JobState.NODE_FAIL, JobState.BOOT_FAIL, outcome.LOST})
+"""Ends of which the log tells the reason; a time limit and a cancellation are reasons themselves."""
+_UNSEEN: Mapping[str, Silence] = {}
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +43,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_seconds: float | None
     """Age of the heartbeat, of runs that are not over."""
     stale: bool
-    """The job runs, and its heartbeat is overdue: it may hang."""
+    """The job runs, and its heartbeat was seen to be overdue, not only by another node's clock: it may hang."""
+    unsure: bool = False
+    """The job runs, and its heartbeat is overdue or the clocks differ: a second look will tell."""
     metrics: Mapping[str, float]
     """Of the final evaluation, by name; how each is shown is in the tasks' rows."""
     exact_match: float | None
@@ -62,12 +54,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     warning: str
     network: str = ""
     """What the ranks of several nodes talk over, e.g. ``NCCL 2.27.5 over NET/OFI (cxi)``."""
+    resume: str = ""
+    """The command that resumes a run that has ended without success."""
     run_dir: str
 
     @property
     def over(self) -> bool:
         """The run has ended, well or not."""
         return self.state not in LIVE and self.state != JobState.UNKNOWN
+
+    @property
+    def failure(self) -> list[str]:
+        """Lines on how a run has ended that did not succeed, and how to resume it; none of others."""
+        if not self.resume:
+            return []
+        why = f": {self.reason}" if self.reason else ""
+        return [f"{self.name} ({self.job_id}) {self.state}{why}", f"resume with: {self.resume}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,27 @@ class Status:
     """The scheduler could not be asked, and nobody else knew of some job."""
 
 
-def status(runs: Sequence[Run], ask: Callable[[Collection[Run]], Answer] = scheduler.ask) -> Status:
-    """Where runs stand now, by one question to the scheduler for all of them."""
+def status(
+    runs: Sequence[Run],
+    ask: Callable[[Collection[Run]], Answer] = scheduler.ask,
+    sightings: Sightings | None = None,
+) -> Status:
+    """Where runs stand now, by one question to the scheduler for all of them.
+
+    Args:
+        runs: the runs.
+        ask: asks the schedulers.
+        sightings: what this process has seen of heartbeats; None: what commands before have seen is looked up, and
+            what this one sees is kept.
+    """
     asked = with_those_before(runs)
     answer = ask(asked)
     states = {run.path: read_state(f"{run.path}/{STATE}") for run in asked}  # no Path: there may be thousands
-    found = rows(runs, answer, states, time.time())
+    now, seen = time.time(), sightings or Sightings.remembered()
+    silences = seen.look(asked, states, now)
+    if sightings is None:
+        seen.remember()
+    found = rows(runs, answer, states, now, silences)
     unknown = any(row.state == JobState.UNKNOWN for row in found)
     return Status(found, notes(answer, found), away=bool(answer.controller) and unknown)
 
@@ -96,7 +113,13 @@ def notes(answer: Answer, rows: Sequence[Row]) -> list[str]:
     return list(filter(None, [answer.controller, answer.accounting if unknown else ""]))
 
 
-def rows(runs: Sequence[Run], answer: Answer, states: Mapping[str, RunState | None], now: float) -> list[Row]:
+def rows(
+    runs: Sequence[Run],
+    answer: Answer,
+    states: Mapping[str, RunState | None],
+    now: float,
+    silences: Mapping[str, Silence] = _UNSEEN,
+) -> list[Row]:
     """Rows in the order of the runs.
 
     Args:
@@ -104,17 +127,27 @@ def rows(runs: Sequence[Run], answer: Answer, states: Mapping[str, RunState | No
         answer: what the schedulers said of them, and of those before them in chains.
         states: heartbeat by run path, of the same.
         now: seconds since the epoch.
+        silences: how long heartbeats are silent, by run path; without, as the clocks say.
     """
-    return [_row(run, answer, states[run.path], _why_cancelled(run, answer, states, now), now) for run in runs]
+    return [
+        _row(run, answer, states[run.path], _why_cancelled(run, answer, states, now), now, silences.get(run.path))
+        for run in runs
+    ]
 
 
-def _row(run: Run, answer: Answer, state: RunState | None, fell: str, now: float) -> Row:
+def _row(run: Run, answer: Answer, state: RunState | None, fell: str, now: float, silence: Silence | None) -> Row:
     info = answer.job(run)
-    stands = word(run, info, state, now)
+    stands = word(run, info, state, now, None if silence is None else silence.certain)
     last = state or _NOTHING
     own = outcome.own_state(run, state) or _NOTHING
     running = stands == JobState.RUNNING
-    beat = age(own, now) if own is not _NOTHING and (running or stands == JobState.UNKNOWN) else None
+    if stands in LIVE and own.phase in ENDED and own.phase != "done":  # the word of a start before this one
+        own = _NOTHING
+    over = stands not in LIVE and stands != JobState.UNKNOWN
+    shows = own is not _NOTHING and (running or stands == JobState.UNKNOWN)
+    silence = (silence or by_clock(own, now)) if shows else None
+    beat = None if silence is None else silence.likely
+    stale = running and silence is not None and silence.certain > STALE_S
     return Row(
         job_id=run.submission.job_id,
         name=run.name,
@@ -122,31 +155,42 @@ def _row(run: Run, answer: Answer, state: RunState | None, fell: str, now: float
         state=stands,
         reason=fell or _reason(run, stands, info, own),
         nodes=info.nodes,
-        phase=state.phase if state is not None else None,
+        phase=_phase(stands, state, own),
         step=last.step if last.total_steps else None,
         total_steps=last.total_steps or None,
         loss=last.loss,
         samples_per_second=own.samples_per_second if running else None,
         eta_seconds=max(0.0, own.eta_seconds - (beat or 0.0)) if running and own.eta_seconds is not None else None,
         heartbeat_seconds=beat,
-        stale=running and beat is not None and beat > STALE_S,
+        stale=stale,
+        unsure=running and not stale and beat is not None and beat > STALE_S,
         metrics=last.metrics,
         exact_match=last.metrics.get("exact_match"),
         f1=last.metrics.get("f1"),
         warning=own.warning,
         network=own.network,
+        resume=command(run.run_dir, submitted=run.scheduler.queues) if over and stands != JobState.COMPLETED else "",
         run_dir=run.path,
     )
 
 
+def _phase(stands: str, state: RunState | None, own: RunState) -> Phase | None:
+    """What the training does or did last; of a job that lives, not how one before it or an earlier start ended."""
+    if state is None:
+        return None
+    if stands in LIVE and own is _NOTHING and (stands == JobState.RUNNING or state.phase == "failed"):
+        return None
+    return state.phase
+
+
 def _reason(run: Run, stands: str, info: JobInfo, own: RunState) -> str:
     """Why it waits or failed; why a job once waited is of no interest when it has ended, unless that ended it."""
-    if stands == outcome.LOST:
-        return "gone without a word: killed, or its machine went down"
-    waited = info.state.ended and info.state not in (JobState.FAILED, JobState.NODE_FAIL)
+    if stands in _FAILED:
+        told = reason(run, info, None if own is _NOTHING else own)
+        return told or ("gone without a word: killed, or its machine went down" if stands == outcome.LOST else "")
+    waited = info.state.ended and info.state is not JobState.FAILED
     said = not waited or info.reason.startswith("Dependency")
-    told = last_words(run) if stands == JobState.FAILED and not own.error else ""
-    return own.error or told or (info.reason if said else "")
+    return own.error or (info.reason if said else "")
 
 
 def _why_cancelled(run: Run, answer: Answer, states: Mapping[str, RunState | None], now: float) -> str:

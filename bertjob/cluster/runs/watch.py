@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from bertjob.cluster import scheduler
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.outcome import Outcome, outcome, own_state
+from bertjob.cluster.runs.sightings import Sightings
 from bertjob.cluster.scheduler_answers import Answer
 from bertjob.rundir.state import ENDED, RunState, read_state
 
@@ -47,6 +48,7 @@ class Watch:
         self._next_ask = float("-inf")
         self._gap = first_gap
         self._said_to_end: set[str] = set()
+        self._sightings = Sightings()
 
     def look(self) -> dict[str, Outcome]:
         """The outcomes of the runs that have ended, by their paths."""
@@ -58,8 +60,11 @@ class Watch:
             self._gap *= 2
         here = [run for run in self._going if not run.scheduler.queues]
         answer = self._answer.updated(self._ask(here)) if here else self._answer
+        now = time.time()
+        silences = self._sightings.look(self._going, states, now)
         for run in list(self._going):
-            ended = outcome(run, answer.job(run), states[run.path], time.time())
+            silence = silences.get(run.path)
+            ended = outcome(run, answer.job(run), states[run.path], now, None if silence is None else silence.certain)
             if ended is not None:
                 self._ended[run.path] = ended
                 self._going.remove(run)

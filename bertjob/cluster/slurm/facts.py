@@ -1,14 +1,17 @@
 """What Slurm says about itself: version, settings, partitions, PMI types."""
 
+import os
 import re
 import shutil
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from bertjob.cluster.process import ask
+from bertjob.cluster.process import Reply, ask
 from bertjob.cluster.scheduler_answers import NodeGroup, SchedulerFacts
 
 NO_CONFIGURATION = "Slurm's commands are here, but find no slurm.conf"
+_STEP_S = 20.0
 _SINFO = "%P|%a|%l|%s|%D|%c|%m|%G|%f|%A"
 
 
@@ -27,17 +30,37 @@ def look() -> SchedulerFacts:
         if (error := parse_ping(ping.output)) or ping.error:
             return SchedulerFacts(installed=True, error=error or _last_words(ping.error), version=said_version.result())
         said_config = pool.submit(ask, "scontrol", "show", "config")
-        said_groups = pool.submit(ask, "sinfo", "--noheader", f"--format={_SINFO}")
+        said_groups = pool.submit(_sinfo)
     config, now = said_config.result(), time.time()
+    types = parse_mpi_list(said_types.result().text)
+    broken = unloadable(types)
     return SchedulerFacts(
         installed=True,
         error=config.error or said_groups.result().error,
         version=said_version.result(),
         settings=parse_config(config.output),
         groups=parse_sinfo(said_groups.result().output),
-        mpi_types=parse_mpi_list(said_types.result().text),
+        mpi_types=tuple(kind for kind in types if kind not in broken),
+        mpi_broken=broken,
         clock=parse_clock(config.output, now),
     )
+
+
+def groups() -> tuple[NodeGroup, ...]:
+    """Partitions and their nodes; empty where sinfo does not answer."""
+    return parse_sinfo(_sinfo().output)
+
+
+def unloadable(types: Iterable[str]) -> dict[str, str]:
+    """The types with which srun starts nothing, each with its reason; found inside of an allocation only.
+
+    ``srun --mpi=list`` names a plugin whose library is missing as well (22.05.8 without libpmix).
+    """
+    if not os.environ.get("SLURM_JOB_ID"):
+        return {}  # a step of its own would have to wait in the queue
+    step = ("--overlap", "--nodes=1", "--ntasks=1", "--quiet", "true")
+    said = {kind: ask("srun", f"--mpi={kind}", *step, timeout=_STEP_S, environment=os.environ) for kind in types}
+    return {kind: reply.error for kind, reply in said.items() if reply.error and "no answer" not in reply.error}
 
 
 def version() -> str:
@@ -128,6 +151,10 @@ def parse_mpi_list(output: str) -> tuple[str, ...]:
         elif re.fullmatch(r"[a-z][a-z0-9_]*", words):
             found.add(words)
     return tuple(sorted(found))
+
+
+def _sinfo() -> Reply:
+    return ask("sinfo", "--noheader", f"--format={_SINFO}")
 
 
 def _last_words(error: str) -> str:

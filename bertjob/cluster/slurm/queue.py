@@ -25,6 +25,7 @@ from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState, Started
 from bertjob.errors import BertjobError, SchedulerError, UncertainError
 from bertjob.rundir.directory import RunDir
+from bertjob.text import reason
 
 _TIMEOUT_S = 60
 """Slurm's commands give up by themselves after 9 s when the controller is away; a hanging one is ended."""
@@ -158,7 +159,10 @@ def combine(
     The accounting's "running" of a job that the controller does not know is a record nobody closed; its NODE_FAIL or
     PREEMPTED is final only when a controller that answers does not have the job back in its queue.
     """
-    jobs = dict(queued)
+    jobs = {
+        job_id: replace(info, signal=accounted[job_id].signal) if info.state.ended and job_id in accounted else info
+        for job_id, info in queued.items()
+    }
     for job_id, info in accounted.items():
         untrue = info.state.live if controller_answered else info.state in _COMES_BACK
         if job_id not in jobs and not untrue:
@@ -178,13 +182,18 @@ def parse_squeue(output: str) -> dict[str, JobInfo]:
 
 
 def parse_sacct(output: str) -> dict[str, JobInfo]:
-    """Jobs by id from lines of ``id|state|nodes``; a state may carry more words, as in ``CANCELLED by 0``."""
+    """Jobs by id from lines of ``id|state|nodes|code:signal``; a state may carry more words: ``CANCELLED by 0``."""
     jobs = {}
     for line in output.splitlines():
         fields = line.split("|")
-        if len(fields) == 3:
-            job_id, state, nodes = fields
-            jobs[job_id] = JobInfo(read_state(state), "" if nodes == "None assigned" else nodes)
+        if len(fields) == 4:
+            job_id, state, nodes, ended = fields
+            by = ended.partition(":")[2]
+            jobs[job_id] = JobInfo(
+                read_state(state),
+                "" if nodes == "None assigned" else nodes,
+                signal=int(by) if by.isdecimal() and read_state(state) is JobState.FAILED else 0,
+            )
     return jobs
 
 
@@ -233,7 +242,7 @@ def _asked_to_stop(run: Run) -> bool:
     except (FileNotFoundError, NotADirectoryError):  # the folder is gone, and with it what a checkpoint were good for
         return False
     except OSError as error:
-        said = (error.strerror or str(error)).lower()
+        said = reason(error).lower()
         raise BertjobError(f"{mark}: {said}: the job would start again; `bertjob cancel --now` ends it") from None
     try:
         _scancel("--batch", "--signal=TERM", job_id)
@@ -255,4 +264,4 @@ def _squeue(ids: Sequence[str]) -> list[str]:
 def _sacct(ids: Sequence[str]) -> list[str]:
     parts = (ids[first : first + _LONGEST_JOB_LIST] for first in range(0, len(ids), _LONGEST_JOB_LIST))
     which = [f"--jobs={','.join(part)}" for part in parts]  # sacct adds them up
-    return ["sacct", "--allocations", "--noheader", "--parsable2", *which, "--format=JobIDRaw,State,NodeList"]
+    return ["sacct", "--allocations", "--noheader", "--parsable2", *which, "--format=JobIDRaw,State,NodeList,ExitCode"]

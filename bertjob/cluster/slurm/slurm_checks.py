@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from bertjob.cluster import capacity
 from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
 from bertjob.cluster.scheduler_answers import NodeGroup
 from bertjob.cluster.slurm.facts import NO_CONFIGURATION
-from bertjob.config import walltime
 from bertjob.text import counted, did_you_mean
 
 Release = tuple[int, int]
@@ -76,26 +76,25 @@ def release(case: Case) -> Iterator[Finding]:
 
 def partition(case: Case) -> Iterator[Finding]:
     """Whether a partition takes the job; Slurm itself accepts many that then wait for ever."""
-    groups, wanted = case.machine.scheduler.groups, case.job.resources.partition
+    groups = case.machine.scheduler.groups
     if not groups:
         return
     names = list(dict.fromkeys(group.partition for group in groups))
-    default = next((group.partition for group in groups if group.default), None)
-    name = wanted.partition(",")[0] if wanted else default
+    name = next(iter(capacity.partition_names(case.job.resources, groups)), None)
     if name is None:
         yield fail("partition", "there is no default partition", f"say --partition: {', '.join(names)}")
         return
     if name not in names:
         yield fail("partition", f"there is no partition {name}", did_you_mean(name, names))
         return
-    group = max((group for group in groups if group.partition == name), key=lambda group: (group.gpus, group.cpus))
-    total = sum(group.nodes for group in groups if group.partition == name)
-    if problems := list(_too_much(case, group, total)):
-        yield fail("partition", f"{name}: {'; '.join(problems)}", "ask for less, or for another --partition")
+    nodes = [group for group in groups if group.partition == name]
+    group = capacity.roomiest(nodes)
+    if problems := list(capacity.too_much(case.job, case.site, nodes)):
+        yield fail("partition", f"{name}: {'; '.join(problems)}", capacity.ASK_FOR_LESS)
     elif not group.up:
         yield fail("partition", f"{name} is down: jobs wait in it", f"another --partition: {', '.join(names)}")
     else:
-        yield ok("partition", f"{name}: {_described(group, total)}")
+        yield ok("partition", f"{name}: {_described(group, sum(group.nodes for group in nodes))}")
 
 
 def gpu_option(case: Case) -> Iterator[Finding]:
@@ -127,6 +126,9 @@ def pmi_types(case: Case) -> Iterator[Finding]:
     slurm = case.machine.scheduler
     if not slurm.settings:
         return
+    for kind, reason in slurm.mpi_broken.items():
+        remedy = "another type, or ask the site's support for its library"
+        yield warn("PMI types", f"srun --mpi={kind} is listed and starts nothing: {reason}", remedy)
     default = slurm.settings.get("MpiDefault", "none")
     if not slurm.mpi_types:
         yield warn("PMI types", "srun --mpi=list names none", "ask the site's support whether srun is a wrapper here")
@@ -160,21 +162,6 @@ def leftovers(case: Case) -> Iterator[Finding]:
     shown = ", ".join(list(found)[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
     inside = "this shell is inside of a job" if "SLURM_JOB_ID" in found else "sbatch by hand would obey"
     yield warn("environment", f"{shown}: {inside}", "none needed for bertjob, which submits without; else unset")
-
-
-def _too_much(case: Case, group: NodeGroup, total: int) -> Iterator[str]:
-    asked = case.job.resources
-    nodes, gpus = asked.nodes or 1, asked.gpus_per_node or 0
-    cpus = (asked.tasks_per_node or 1) * (asked.cpus_per_task or 1)
-    most = min(total, group.most_nodes or total)
-    if nodes > most:
-        yield f"{nodes} nodes are asked for, a job may have {most}"
-    if gpus > group.gpus and case.site.gpu_option != "none":
-        yield f"{gpus} GPUs a node are asked for, there are {group.gpus}"
-    if cpus > group.cpus:
-        yield f"{cpus} CPUs a node are asked for, there are {group.cpus}"
-    if asked.time and group.time and walltime.parse(asked.time) > walltime.parse(group.time):
-        yield f"{asked.time} is asked for, the limit is {group.time}"
 
 
 def _described(group: NodeGroup, total: int) -> str:

@@ -197,6 +197,9 @@ def check_deepspeed(section: Mapping[str, Any], precision: Precision = "auto", *
         for key in _part(section, path):
             if key not in known:
                 raise _unknown(f"deepspeed.{path}", key, known)
+    if _part(section, "checkpoint").get("load_universal"):
+        # runtime/base_optimizer.py and checkpoint/universal_checkpoint.py of 0.19.8: torch.load(…, weights_only=False)
+        raise SpecError("deepspeed.checkpoint.load_universal: DeepSpeed runs code in such files; leave it out")
     _check_zero(section)
     _check_precision(section, precision, one_bit=one_bit)
 

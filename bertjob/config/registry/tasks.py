@@ -25,6 +25,19 @@ class Metric(msgspec.Struct, frozen=True):
     digits: int
 
 
+class Input(msgspec.Struct, frozen=True):
+    """A file or folder that a task reads.
+
+    Attributes:
+        remedy: what to do where it is missing.
+        check: "module:function" that takes its path and raises DataError where the task could not read it: in
+            seconds, without torch.
+    """
+
+    remedy: str
+    check: str
+
+
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     """One task.
 
@@ -33,7 +46,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
             `bertjob.train.context.Work`.
         section: the section of the job that only this task reads, and those that share it; None: there is none.
         fine_tunes: whether it goes on from a pretrained model, rather than making one.
-        data: the keys of `data` that it reads, each with what to do where its file is missing.
+        data: the keys of `data` that it reads.
         evaluated_on: the key of `data` that it is evaluated on at the end, where the job says it; None: never.
         metrics: those that `status` and `run` show, in this order.
         examples: "module:function" that prints some results of a finished run, given its RunDir, for `run`; None: it
@@ -48,7 +61,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     section: type[Section] | None
     fine_tunes: bool
-    data: Mapping[str, str]
+    data: Mapping[str, Input]
     evaluated_on: str | None
     metrics: tuple[Metric, ...]
     examples: str | None
@@ -72,8 +85,8 @@ TORCH: Final = ("torch", "numpy")
 """What every rank imports."""
 MODELS: Final = (*TORCH, "transformers", "tokenizers")
 """What trains a model, or asks one."""
-_FETCH = "`bertjob data fetch squad` brings SQuAD"
-_PREPARE = "`bertjob data prepare` makes it"
+_QUESTIONS = Input("`bertjob data fetch squad` brings SQuAD", "bertjob.formats.squad:read_squad")
+_CORPUS = Input("`bertjob data prepare` makes it", "bertjob.formats.corpus_manifest:check_corpus")
 _MASKED = (
     Metric("mlm_loss", "MLM", "masked-token loss", 2),
     Metric("mlm_accuracy", "acc", "masked-token accuracy", 1),
@@ -84,7 +97,7 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
         code="bertjob.train.tasks.squad.task:SquadTask",
         section=None,
         fine_tunes=True,
-        data={"train": _FETCH, "dev": _FETCH},
+        data={"train": _QUESTIONS, "dev": _QUESTIONS},
         evaluated_on="dev",
         metrics=(Metric("exact_match", "EM", "exact match", 1), Metric("f1", "F1", "F1", 1)),
         examples="bertjob.cli.verbs.ask:print_first",
@@ -97,7 +110,7 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
         code="bertjob.train.tasks.pretraining.task:PretrainTask",
         section=Pretraining,
         fine_tunes=False,
-        data={"shards": _PREPARE},
+        data={"shards": _CORPUS},
         evaluated_on="shards",
         metrics=(*_MASKED, Metric("nsp_accuracy", "NSP", "next-sentence accuracy", 1)),
         examples=None,
@@ -110,7 +123,7 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
         code="bertjob.train.tasks.pretraining.task:PretrainTask",
         section=Pretraining,
         fine_tunes=False,
-        data={"shards": _PREPARE},
+        data={"shards": _CORPUS},
         evaluated_on="shards",
         metrics=_MASKED,
         examples=None,

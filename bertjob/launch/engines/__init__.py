@@ -18,6 +18,9 @@ _FIELDS = {",": "the fields of a mount"}
 _QUOTED_FIELDS = {**_FIELDS, '"': "quoted fields of a mount"}
 _COLON = {":": "source and target of a mount"}
 _ENROOT_MOUNT = {**_COLON, ",": "mounts", " ": "the fields of a mount"}
+_LIBRARIES = ("LD_LIBRARY_PATH", "PYTHONPATH")
+"""What reaches a container where the image has none; Apptainer and Singularity never take the host's LD_LIBRARY_PATH
+(alwaysOmitKeys in internal/pkg/util/env/clean.go)."""
 _NO_CONTAINER = "starts no container"
 
 ENGINES: Mapping[str, Engine] = {
@@ -37,6 +40,7 @@ ENGINES: Mapping[str, Engine] = {
     "apptainer": Engine(
         command=apptainer.apptainer,
         note="apptainer inherits the environment; env lets what is exported above win over the image's own variables.",
+        inherits=("PYTHONPATH",),
         program="apptainer",
         images=apptainer.images("apptainer"),
         takes=(PATH, URI, REFERENCE),
@@ -48,7 +52,8 @@ ENGINES: Mapping[str, Engine] = {
     ),
     "charliecloud": Engine(
         command=apptainer.charliecloud,
-        note="ch-run with the host's environment; what it mounts must be there as a folder in the image.",
+        note="ch-run with the host's environment, but the image's own PATH, libraries and packages; what it mounts must"
+        " be there as a folder in the image.",
         program="ch-run",
         images=apptainer.CHARLIECLOUD_IMAGES,
         takes=(PATH, REFERENCE),
@@ -76,6 +81,7 @@ ENGINES: Mapping[str, Engine] = {
     "edf": Engine(
         command=enroot.edf,
         note="CSCS's Container Engine, a part of srun: the container is what the file says.",
+        inherits=_LIBRARIES,
         program="",
         images=enroot.IMAGES,
         takes=(PATH, ENROOT, REFERENCE),
@@ -96,8 +102,8 @@ ENGINES: Mapping[str, Engine] = {
     ),
     "podman": Engine(
         command=docker.podman,
-        note="podman with the host's environment and namespaces: that is how the ranks find their variables and each"
-        " other.",
+        note="podman with the host's variables and namespaces: that is how the ranks find their place and each other.",
+        by_names=True,
         program="podman",
         images=docker.PODMAN_IMAGES,
         takes=(REFERENCE,),
@@ -108,7 +114,8 @@ ENGINES: Mapping[str, Engine] = {
     ),
     "podman-hpc": Engine(
         command=docker.podman_hpc,
-        note="podman-hpc with the host's environment and namespaces: so the ranks find their variables and each other.",
+        note="podman-hpc with the host's variables and namespaces: so the ranks find their place and each other.",
+        by_names=True,
         program="podman-hpc",
         images=docker.PODMAN_HPC_IMAGES,
         takes=(REFERENCE,),
@@ -120,6 +127,7 @@ ENGINES: Mapping[str, Engine] = {
     "pyxis": Engine(
         command=enroot.pyxis,
         note="pyxis, a part of srun: the image would win over the variables that --container-env does not name.",
+        inherits=_LIBRARIES,
         program="",
         images=enroot.IMAGES,
         takes=(PATH, ENROOT, REFERENCE),
@@ -134,7 +142,9 @@ ENGINES: Mapping[str, Engine] = {
     ),
     "sarus": Engine(
         command=sarus.sarus,
-        note="sarus without --tty: a batch job has no terminal, and sarus stops when it finds none.",
+        note="sarus without --tty: it stops where it finds no terminal, and ranks have one under the host's mpirun and"
+        " `srun --pty` only.",
+        inherits=_LIBRARIES,
         program="sarus",
         images=sarus.SARUS_IMAGES,
         takes=(REFERENCE,),
@@ -146,6 +156,7 @@ ENGINES: Mapping[str, Engine] = {
     "shifter": Engine(
         command=sarus.shifter,
         note="shifter inherits the environment; --env lets what is exported above win over the image's own variables.",
+        inherits=_LIBRARIES,
         program="shifter",
         images=sarus.SHIFTER_IMAGES,
         takes=(TYPED, REFERENCE),
@@ -164,6 +175,7 @@ ENGINES: Mapping[str, Engine] = {
         command=apptainer.singularity,
         note="singularity inherits the environment; env lets what is exported above win over the image's own"
         " variables.",
+        inherits=("PYTHONPATH",),
         program="singularity",
         images=apptainer.images("singularity"),
         takes=(PATH, URI, REFERENCE),

@@ -8,7 +8,16 @@ from bertjob.launch.argv import Word
 from bertjob.launch.engines import docker
 from bertjob.launch.engines.command_line import CommandLine, options
 from bertjob.launch.engines.references import REFERENCE, URI, with_scheme
-from bertjob.launch.engines.types import Command, Container, GpuVendor, ImageFolder, Images, Order, source_and_target
+from bertjob.launch.engines.types import (
+    SOFTWARE,
+    Command,
+    Container,
+    GpuVendor,
+    ImageFolder,
+    Images,
+    Order,
+    source_and_target,
+)
 
 _GPUS: Mapping[GpuVendor, str] = {"nvidia": "--nv", "amd": "--rocm"}
 
@@ -34,7 +43,7 @@ def _exec(command: str, container: Container) -> tuple[Word, ...]:
         *("--bind=" + source_and_target(bind) for bind in container.binds),
         *container.args,
         with_scheme(container.image, "docker://", URI),
-        *(("env", *container.settings) if container.environment else ()),
+        *(("env", *container.settings) if container.settings else ()),
     )
 
 
@@ -86,23 +95,40 @@ APPTAINER_CLI = CommandLine(
 
 
 def charliecloud(container: Container) -> tuple[Word, ...]:
-    """ch-run: the environment is inherited and the image's own is not read; targets of mounts must be in the image."""
+    """ch-run: the environment is inherited, then that of the image read; targets of mounts must be in the image.
+
+    The options of variables count in their order. A value that begins with ``$`` would be expanded.
+    """
+    hidden = [name for name in SOFTWARE if name not in container.environment]
     return (
         *("ch-run", "--cd=" + container.workdir),
+        *(f"--unset-env={name}" for name in hidden),
+        *((f"--set-env=PATH={_DEFAULT_PATH}",) if "PATH" in hidden else ()),
+        "--set-env",
+        *(("--env-no-expand",) if container.environment else ()),
+        *("--set-env=" + setting for setting in container.settings),
         *("--bind=" + source_and_target(bind) for bind in container.binds),
         *container.args,
         *(container.image, "--"),
     )
 
 
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Of images that name none, as with Docker and Podman."""
+_VARIABLES = "/ch/environment"
+"""The image's variables, which ch-image and ch-convert write, but not from a plain tar archive."""
+
 CHARLIECLOUD_FOLDER = ImageFolder(
-    # Without the last two no node is known inside by its name.
-    files=("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf"),
+    # Without /etc/hosts and /etc/resolv.conf no node is known inside by its name.
+    files=("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf", _VARIABLES),
     shown=("/dev", "/proc", "/sys", "/tmp"),
 )
 
 # ch-image's own storage is a user's and a node's: jobs take a folder on the shared file system.
-_FLAT = "the image's files as `podman export` writes them, by `ch-convert -i tar FILE.tar FOLDER`"
+_FLAT = (
+    "the image's files as `podman export` writes them, by `ch-convert -i tar FILE.tar FOLDER`, with its variables in"
+    f" FOLDER{_VARIABLES}"
+)
 CHARLIECLOUD_IMAGES = Images(
     build=f"does not read this Dockerfile: build where podman is, and turn into a folder {_FLAT}",
     pull=lambda order: (("ch-image", "pull", order.ref), ("ch-convert", order.ref, order.file)),
@@ -120,5 +146,9 @@ CHARLIECLOUD_CLI = CommandLine(
         **dict.fromkeys(("-c", "--cd"), "workdir"),
         "--set-env": "environment",
     },
-    dropped={"-u": "containers on clusters run as the user of the job"},
+    own=frozenset({f"PATH={_DEFAULT_PATH}"}),
+    dropped={
+        **dict.fromkeys(("--unset-env", "--env-no-expand"), "the image's own variables count elsewhere"),
+        "-u": "containers on clusters run as the user of the job",
+    },
 )

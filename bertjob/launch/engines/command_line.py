@@ -46,6 +46,7 @@ class CommandLine(msgspec.Struct, frozen=True, kw_only=True):
         schemes: what may stand before the name of an image in a registry.
         dropped: options that no other engine can be given, each with the reason.
         tty_in_batch: what an option for a terminal does in a batch job, for lint.
+        own: values of options that stand for the engine's default: other engines have theirs.
         mount_fields: fields that `mount` takes, where any other ends the program; empty: not checked.
     """
 
@@ -56,6 +57,7 @@ class CommandLine(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
     dropped: Mapping[str, str] = {}
+    own: frozenset[str] = frozenset()
     tty_in_batch: str = "asks for one"
     mount_fields: frozenset[str] = frozenset()
 

@@ -19,7 +19,11 @@ ARCHIVE_WANTED = "a docker-archive is wanted, as `podman save --format docker-ar
 
 
 def podman(container: Container) -> tuple[Word, ...]:
-    """Podman, as close to a process of the host as it gets; the image's variables win over `--env-host`."""
+    """Podman, as close to a process of the host as it gets.
+
+    With `--env-host` the host's variables win over the image's, PATH among them (podman 4.3.1, and by its source 5.x:
+    CompleteSpec in pkg/specgen/generate/container.go); so the host's are named one by one.
+    """
     gpus = _DEVICES[container.gpu_vendor] if container.gpus else ()
     return _podman(("podman",), container, gpus)
 
@@ -46,7 +50,9 @@ def docker(container: Container) -> tuple[Word, ...]:
 
 def _podman(command: tuple[str, ...], container: Container, gpus: tuple[str, ...]) -> tuple[Word, ...]:
     return (
-        *(*command, "run", "--rm", *_terminal(container), "--env-host", *_SHARED, *gpus),
+        *(*command, "run", "--rm", *_terminal(container)),
+        "--env-host" if container.host_names is None else "--env-file=" + container.host_names,
+        *(*_SHARED, *gpus),
         "--user=0:0",  # who is the caller outside, so that the ranks may write to the run directory
         *("--entrypoint", ""),
         "--workdir=" + container.workdir,

@@ -71,9 +71,15 @@ def _load(order: Order) -> tuple[Command, ...]:
 
 
 def _imported(order: Order) -> Command:
-    """From the store of Podman, which has built or loaded it."""
-    return ("enroot", "import", "--output", order.file, f"podman://{order.ref}")
+    """From the store of Podman, which has built or loaded it.
 
+    enroot 4.1.2 removes its container in the end by `docker rm`, also for podman://, and fails without docker although
+    the image is complete. It is a program of bash, to which a function can be exported.
+    """
+    return ("env", _DOCKER_BY_PODMAN, "enroot", "import", "--output", order.file, f"podman://{order.ref}")
+
+
+_DOCKER_BY_PODMAN = 'BASH_FUNC_docker%%=() { podman "$@"; }'
 
 IMAGES = Images(
     build=_build,

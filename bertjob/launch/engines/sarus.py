@@ -6,13 +6,20 @@ from bertjob.launch.engines.docker import mounts_and_image
 from bertjob.launch.engines.references import TYPED, with_scheme
 from bertjob.launch.engines.types import Container, Images, Order, SlurmOptions, source_and_target
 
+_GPUS = "CUDA_VISIBLE_DEVICES"
+
 
 def sarus(container: Container) -> tuple[Word, ...]:
-    """Sarus run: the image's variables win over the inherited ones; the GPUs follow CUDA_VISIBLE_DEVICES."""
+    """Sarus run: the image's variables win over the inherited ones; the GPUs follow CUDA_VISIBLE_DEVICES.
+
+    Inside, Sarus counts the GPUs that it shows from 0 (1.7: its NVIDIA hook), which `--env` would undo: the exported
+    variable is enough.
+    """
+    settings = (one for name, one in zip(container.environment, container.settings, strict=True) if name != _GPUS)
     return (
         *("sarus", "run", *(("--tty",) if container.tty else ()), "--entrypoint", ""),
         "--workdir=" + container.workdir,
-        *("--env=" + setting for setting in container.settings),
+        *("--env=" + setting for setting in settings),
         *mounts_and_image(container),
     )
 

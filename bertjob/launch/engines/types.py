@@ -10,6 +10,9 @@ from bertjob.launch.engines.command_line import CommandLine
 from bertjob.launch.engines.references import REFERENCE, Form
 
 GpuVendor = Literal["nvidia", "amd"]
+SOFTWARE = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH")
+"""Variables that decide which programs, libraries and packages run. In a container they are the image's own unless job
+or site set them: the host's belong to other software, e.g. to a virtual environment that somebody has activated."""
 
 
 class Bind(msgspec.Struct, frozen=True):
@@ -31,11 +34,14 @@ class Container(msgspec.Struct, frozen=True):
         gpus: GPUs a node; 0 for none.
         gpu_vendor: their maker.
         environment: variables that the job and the site say, and that are exported; the image must not win over them.
+        inherited: those of them whose values may stand in no file and on no command line: the engine takes them from
+            its own environment.
         ranks: names that tell a rank its place; needed by an engine that takes nothing from its own environment.
         args: more options, as they are.
         annotations: for engines that read them.
         stdin: the program reads the engine's standard input, as a shell does.
         tty: there is a terminal.
+        host_names: file with the names of the host's variables that an engine may take, one a line; None: all of them.
     """
 
     image: Word
@@ -45,16 +51,18 @@ class Container(msgspec.Struct, frozen=True):
     gpus: int = 0
     gpu_vendor: GpuVendor = "nvidia"
     environment: Mapping[str, Word] = {}
+    inherited: tuple[str, ...] = ()
     ranks: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     annotations: Mapping[str, str] = {}
     stdin: bool = False
     tty: bool = False
+    host_names: Word | None = None
 
     @property
     def settings(self) -> tuple[Text, ...]:
-        """``NAME=$NAME`` for each variable of the environment."""
-        return tuple(f"{name}=" + variable(name) for name in self.environment)
+        """``NAME=$NAME`` for each variable but those that are inherited: others can read the arguments of a process."""
+        return tuple(f"{name}=" + variable(name) for name in self.environment if name not in self.inherited)
 
 
 Verb = Literal["build", "pull", "load", "list", "digest"]
@@ -209,7 +217,8 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the table: all that bertjob knows of an engine.
 
     Attributes:
-        command: the words before the program; of an engine that is a part of srun, more options of srun.
+        command: the words before the program, see also `start`; of an engine that is a part of srun, more options of
+            srun.
         note: why they are as they are, for the script.
         program: the command that every node must have; none where srun itself must know the engine's options.
         images: what it does with images.
@@ -225,6 +234,8 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
         slurm_options: options of its plugin for Slurm.
         file: the file that the command names, if it reads one.
         gpu_environment: variables that make it show GPUs.
+        inherits: which of SOFTWARE the program would get from the host where the image has none of its own.
+        by_names: whether it takes the host's variables by a file of names (`Container.host_names`).
         daemon: whether a daemon starts its containers: outside of the job, and with the variables that are named alone.
         folder_image: what an image that is a folder must hold; None where the engine makes what is missing.
         image_hint: how an image is written for it, where a plain reference will not do.
@@ -245,9 +256,21 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     slurm_options: SlurmOptions = SlurmOptions()
     file: File | None = None
     gpu_environment: Mapping[str, str] = {}
+    inherits: tuple[str, ...] = ()
+    by_names: bool = False
     daemon: bool = False
     folder_image: ImageFolder | None = None
     image_hint: str = ""
+
+    def hidden(self, container: Container) -> tuple[str, ...]:
+        """Variables of the host that must be kept from the engine, because it would hand them on to the program."""
+        return tuple(name for name in self.inherits if name not in container.environment)
+
+    def start(self, container: Container) -> tuple[Word, ...]:
+        """The command, kept from the variables of the host's software; those of srun's parts the script unsets."""
+        hidden = () if self.started_by_srun else self.hidden(container)
+        words = self.command(container)
+        return ("env", *(f"--unset={name}" for name in hidden), *words) if hidden else words
 
     @property
     def started_by_srun(self) -> bool:

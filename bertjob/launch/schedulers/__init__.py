@@ -30,6 +30,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs start with the environment of the shell that submits them."""
     leftover: Callable[[str], bool]
     """Whether an environment variable of this name belongs to a job, or changes what the scheduler's commands do."""
+    reserved: tuple[str, ...]
+    """Beginnings of names of variables that no job may set, anywhere: its own, and those of its commands."""
     launcher: Launcher
     """What starts one process anywhere, without MPI."""
     submit_command: str
@@ -42,12 +44,14 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """One line for each option that would break the plan."""
     has_option: Callable[[Sequence[str], str, str], bool]
     """Whether an option is among the words, by its long or short name as Slurm and bertjob have it."""
+    closes_environment: Callable[[Sequence[str]], str]
+    """The option that keeps variables of the submitting shell from the job; empty where there is none."""
     names_nodes: Callable[[Sequence[str]], bool]
     """Whether the options name the nodes to run on."""
     excluding: Callable[[Sequence[str], Iterable[str]], tuple[str, ...]]
     """The options that leave nodes out, beside those that other options exclude already."""
-    after: Callable[[str], tuple[str, ...]]
-    """The options of a job that starts when the job of this id has succeeded, and not at all when it has failed."""
+    after: Callable[[Sequence[str], str], tuple[str, ...]]
+    """Options by which a job, beside its own, starts when the job of this id has succeeded, and not if it failed."""
 
     # The script, from its top to its end
     header: Callable[[Job, Site, str | None, Sequence[str]], Iterable[str]]
@@ -110,11 +114,13 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         has_srun=True,
         inherits_environment=True,
         leftover=slurm.leftover,
+        reserved=slurm.RESERVED,
         launcher="srun",
         submit_command="sbatch",
         cancel_command="scancel",
         option_problems=sbatch_options.option_problems,
         has_option=sbatch_options.has_option,
+        closes_environment=sbatch_options.closes_environment,
         names_nodes=sbatch_options.names_nodes,
         excluding=sbatch_options.excluding,
         after=sbatch_options.after,
@@ -147,11 +153,13 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         has_srun=False,
         inherits_environment=False,
         leftover=no_scheduler.never,
+        reserved=(),
         launcher="local",
         submit_command="bash",
         cancel_command="kill",
         option_problems=no_scheduler.nothing,
         has_option=no_scheduler.never,
+        closes_environment=lambda words: "",
         names_nodes=no_scheduler.never,
         excluding=no_scheduler.nothing,
         after=no_scheduler.nothing,

@@ -6,11 +6,16 @@ Each is one word, as the command line joins them: ``--time=1``, ``-t1``.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+_GPUS = "use --gpus-per-node before the --, or set resources.gpus_per_node"
 _INSTEAD = {
     "--array": "submit once for each run, as all jobs of an array would train in one run directory",
     "--chdir": "use --run-dir before the --",
     "--cpus-per-task": "use --cpus-per-task before the --, or set resources.cpus_per_task",
     "--error": "the log is in the run directory, use --run-dir before the --",
+    "--gpus": _GPUS,
+    "--gpus-per-node": _GPUS,
+    "--gpus-per-socket": _GPUS,
+    "--gpus-per-task": _GPUS,
     "--job-name": "set name",
     "--nodes": "use --nodes before the --, or set resources.nodes",
     "--ntasks": "use --ntasks-per-node before the --, or set resources.tasks_per_node",
@@ -25,6 +30,7 @@ _INSTEAD = {
 
 _SHORT = {
     "-D": "--chdir",
+    "-G": "--gpus",
     "-J": "--job-name",
     "-N": "--nodes",
     "-a": "--array",
@@ -34,6 +40,10 @@ _SHORT = {
     "-o": "--output",
     "-t": "--time",
 }
+_GPU_OF_GRES = re.compile(r"--gres=(.*,)?gpu([:,].*)?")
+"""GPUs as generic resources, alone or among others."""
+_LEAST = len("--depen")
+"""Letters by which no two of the options that are looked for, and no other ones, are mistaken for each other."""
 _SHORT_NAME = re.compile(r"-[HOQVWhsv]*([A-Za-z])")
 """A short option, maybe behind some that take no value: ``-Hc4`` is ``-H -c4``."""
 
@@ -45,6 +55,8 @@ def option_problems(words: Sequence[str]) -> Iterator[str]:
         full = _full(name)
         if full is not None:
             yield f"the sbatch option {name} would contradict the plan: {_INSTEAD[full]}"
+        elif _GPU_OF_GRES.fullmatch(word):
+            yield f"the sbatch option {word} would contradict the plan: {_GPUS}"
 
 
 def has_option(words: Sequence[str], long: str, short: str) -> bool:
@@ -70,16 +82,48 @@ def _full(name: str) -> str | None:
 
 def names_nodes(words: Sequence[str]) -> bool:
     """Whether the options name the nodes to run on."""
-    return any(word.startswith(("--nodelist", "-w")) for word in words)
+    return bool(_values(words, "--nodelist", "-w"))
+
+
+def closes_environment(words: Sequence[str]) -> str:
+    """The option that keeps variables of the submitting shell from the job; empty where there is none.
+
+    sbatch hands on all of them but by ``--export=NONE`` or a list without ``ALL``, and ``--export-file``.
+    """
+    for word in words:
+        name, _, value = word.partition("=")
+        if len(name) > len("--exp") and "--export-file".startswith(name) and "ALL" not in value.split(","):
+            return word
+    return ""
 
 
 def excluding(words: Sequence[str], nodes: Iterable[str]) -> tuple[str, ...]:
     """The option that leaves nodes out, with those that `words` exclude already, as the last such option counts."""
-    said = [word.removeprefix("--exclude=") for word in words if word.startswith("--exclude=")]
-    said += [word.removeprefix("-x") for word in words if word.startswith("-x")]
+    said = _values(words, "--exclude", "-x")
     return (f"--exclude={','.join(dict.fromkeys([*said[-1:], *nodes]))}",)
 
 
-def after(job_id: str) -> tuple[str, ...]:
-    """The options of a job that starts when another one has succeeded, and is cancelled when that one has failed."""
-    return "--kill-on-invalid-dep=yes", f"--dependency=afterok:{job_id}"
+def after(words: Sequence[str], job_id: str) -> tuple[str, ...]:
+    """The options of a job that starts when another one has succeeded, and is cancelled when that one has failed.
+
+    What `words` wait for is waited for as well, because the last such option counts. Where any one of several is enough
+    (``?``), which Slurm does not mix with ``,``, the job before has waited for it.
+    """
+    said = [value for value in _values(words, "--dependency", "-d")[-1:] if "?" not in value]
+    return "--kill-on-invalid-dep=yes", f"--dependency={','.join([*said, f'afterok:{job_id}'])}"
+
+
+def _values(words: Sequence[str], long: str, short: str) -> list[str]:
+    """What an option is set to, each time that it is said, also cut short: ``--exclud=n1``, ``-xn1``.
+
+    Cut short to less than seven letters it may be another one: ``--excl`` is ``--exclude`` or ``--exclusive``.
+    """
+    found = []
+    for word in words:
+        name, _, value = word.partition("=")
+        if name.startswith("--"):
+            if len(name) >= _LEAST and long.startswith(name):
+                found.append(value)
+        elif _name(word) == short:
+            found.append(word.partition(short[1])[2])
+    return found

@@ -10,6 +10,7 @@ from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, quote_directive, variable
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.job_log import started_by_script
 from bertjob.rundir.submissions import appended_by_script
 
 _WIDTH = 112
@@ -19,6 +20,8 @@ CORES = variable(_CORES)
 NODE_NAMES = 'scontrol show hostnames "$SLURM_JOB_NODELIST"'
 """Prints the job's nodes, one a line."""
 _PREFIXES = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
+RESERVED = (*_PREFIXES, "SALLOC_", "SCONTROL_", "SINFO_", "SLURMD_", "SPANK_", "SRUN_", "_SLURM_")
+"""Beginnings of names of Slurm's own variables: what it tells a job, and what its commands read (manuals, 24.05)."""
 
 
 def leftover(name: str) -> bool:
@@ -44,6 +47,8 @@ def directives(job: Job, site: Site, run_dir: str | None, options: Sequence[str]
         "#SBATCH --open-mode=append",
         f"#SBATCH --output={quote_directive(_log(run_dir))}",
         *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(options)),
+        "",
+        started_by_script('"$SLURM_JOB_ID"', '"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
     ]
 
 
@@ -230,11 +235,12 @@ trap 'signalled=yes; kill -USR1 "$launcher" 2> /dev/null || true' USR1 TERM
 REQUEUE = r"""
 # Has training stopped with more to do? Exit code 85 says so. But a launcher ends the last ranks once the first has
 # ended, and may report what became of them, and torchrun makes a 1 of all codes: then the state that this start has
-# left counts, if there was a signal or there is a new checkpoint. srun's TERM after a rank has failed is no reason.
+# left counts, if there was a signal or there is a new checkpoint. srun's TERM after a rank has failed is no reason, nor
+# is the checkpoint that ranks write at it when torchrun was killed (137).
 stopped() {
   [ "$code" -eq 85 ] && return
   [[ $(state) == *'"phase":"checkpointed"'* && $(state) != "$state_before" ]] || return
-  [ -n "$signalled" ] || [ "$(latest)" != "$before" ]
+  [ -n "$signalled" ] || { [ "$code" -ne 137 ] && [ "$(latest)" != "$before" ]; }
 }
 # Is the job still this start? Once Slurm has requeued it, the same id is that of the next start, which this script must
 # leave alone. Without an answer of Slurm nothing is done to the job.

@@ -176,7 +176,7 @@ def tty_in_batch(script: Script) -> Iterator[Found]:
     if not script.directives:
         return
     for start in layered(script):
-        for engine in start.engines:
+        for engine in start.engines if not _gives_terminal(start) else ():
             if any(_with_role(engine, "tty")):
                 what = _command_line(engine).tty_in_batch
                 yield Found(start.line, f"a batch job has no terminal: {engine.name} {what}")
@@ -185,6 +185,12 @@ def tty_in_batch(script: Script) -> Iterator[Found]:
             yield Found(
                 start.line, "a batch job has no terminal: srun --pty starts rank 0 alone on one that is not there"
             )
+
+
+def _gives_terminal(start: Start) -> bool:
+    """Whether what starts the engine makes a terminal of its own, as Open MPI's mpirun and ``srun --pty`` do."""
+    launcher = start.launcher
+    return launcher is not None and (launcher.name in OPEN_MPI.names or launcher.has("--pty"))
 
 
 def mount_source(script: Script) -> Iterator[Found]:

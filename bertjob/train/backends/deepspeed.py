@@ -93,7 +93,7 @@ class DeepSpeedBackend:
             config=config,
             dist_init_required=False,
         )[0]
-        self._writer = self.model.checkpoint_engine = _Writer(self.model.checkpoint_engine)
+        self._files = self.model.checkpoint_engine = _Files(self.model.checkpoint_engine)
         self._plain = self.model.optimizer is optimizer
         self._full_weight = deepspeed.utils.safe_get_full_fp32_param
         self._bare, self._device, self._world = model, device, world
@@ -142,7 +142,7 @@ class DeepSpeedBackend:
             self.model.save_checkpoint(
                 str(folder / FOLDER), tag=_TAG, save_latest=False, client_state={_SCALER: self._scaler.state_dict()}
             )
-        self._writer.raise_failure()
+        self._files.raise_failure()
         save_own(folder, self._world.rank, own)
         if self._world.rank == 0:
             written_by = {"world_size": self._world.size, "stage": self._stage}
@@ -227,10 +227,12 @@ class DeepSpeedBackend:
             )
 
 
-class _Writer:
-    """The engine's checkpoint writer, except that a failure is kept and not raised.
+class _Files:
+    """The engine's writer and reader of checkpoint files, with two differences.
 
-    Raised on one rank, it would leave the others waiting in the engine's next barrier.
+    A failure to write is kept and not raised: raised on one rank, it would leave the others waiting in the engine's
+    next barrier. And files are read as data: DeepSpeed 0.19.8 unpickles them, which runs whatever code they hold
+    (runtime/checkpoint_engine/torch_checkpoint_engine.py: ``weights_only=False``).
     """
 
     def __init__(self, engine: Any) -> None:
@@ -245,6 +247,15 @@ class _Writer:
             Path(path).unlink(missing_ok=True)
             self._failure = self._failure or cannot_write(Path(path), error)
 
+    def load(self, path: str, map_location: Any = None) -> Any:
+        """Read one file.
+
+        Raises:
+            pickle.UnpicklingError: it holds an object that is neither data nor one of DeepSpeed's few own classes.
+        """
+        with torch.serialization.safe_globals(_own_classes()):
+            return torch.load(path, map_location=map_location, weights_only=True)
+
     def raise_failure(self) -> None:
         """Raise what went wrong since the last call, if anything."""
         failure, self._failure = self._failure, None
@@ -253,6 +264,15 @@ class _Writer:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
+
+
+def _own_classes() -> list[Any]:
+    """Classes whose instances DeepSpeed keeps in its checkpoints; they hold numbers, and making one runs nothing."""
+    from deepspeed.runtime.fp16 import loss_scaler as scalers
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    return [scalers.LossScaler, scalers.DynamicLossScaler, ZeroStageEnum, fragment_address]
 
 
 def _deepspeed(world: World, device: torch.device) -> Any:

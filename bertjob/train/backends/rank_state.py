@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from bertjob.errors import CheckpointError
-from bertjob.text import first_line
+from bertjob.text import reason
 
 
 def cannot_write(path: Path, error: Exception) -> CheckpointError:
     """For a file that could not be written; names the room left, for torch's writer does not say "disk full"."""
     free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
-    return CheckpointError(f"{path} cannot be written ({free / 1e6:.0f} MB free there): {first_line(error)}")
+    return CheckpointError(f"{path} cannot be written ({free / 1e6:.0f} MB free there): {reason(error)}")
 
 
 def save_own(folder: Path, rank: int, own: dict[str, Any] | None) -> None:

@@ -32,6 +32,7 @@ from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir, checkpoint_step
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.world import World
+from bertjob.text import reason
 from bertjob.train.backends import Backend
 from bertjob.train.checkpoint.export import write_model, write_together
 from bertjob.train.distributed.ranks import Ranks
@@ -76,7 +77,8 @@ def save(held: HeldRun, state: TrainState, ranks: Ranks) -> None:
         LeaseError: on rank 0, another start has taken over.
     """
     final = held.there.checkpoint(state.progress.step)
-    partial = final.with_name(ranks.from_first(lambda: f".{final.name}.{secrets.token_hex(4)}{atomic.PARTIAL}"))
+    aside = ranks.from_first(lambda: f".{final.name}.{secrets.token_hex(4)}{atomic.PARTIAL}", str)
+    partial = final.with_name(aside)
     try:
         write_together(ranks, lambda: _make(partial, held.check) if ranks.first else None)
         write_together(ranks, lambda: state.backend.save(partial / _BACKEND))
@@ -263,7 +265,7 @@ class Saver:
                 remove_old(self._held, step, self._rule)
             except OSError as error:
                 path = self._held.words(str(error.filename))
-                return f"an old checkpoint cannot be removed: {path}: {error.strerror or error}"
+                return f"an old checkpoint cannot be removed: {path}: {reason(error)}"
         return ""
 
     def require_progress(self) -> None:

@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from bertjob.errors import CheckpointError
 from bertjob.formats.pretrained import FURTHER
 from bertjob.rundir import atomic
+from bertjob.text import reason
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.model.kernel.weights import to_transformers
 from bertjob.train.model.networks import FAMILIES
@@ -35,7 +36,7 @@ def write_together(ranks: Ranks, write: Callable[[], object]) -> None:
         trouble = _in_words(error)
     (failed,) = ranks.any(bool(trouble))
     if failed:
-        troubles = dict.fromkeys(filter(None, ranks.gather(trouble)))
+        troubles = dict.fromkeys(filter(None, ranks.gather(trouble, str)))
         raise CheckpointError("; ".join(troubles))
 
 
@@ -87,6 +88,4 @@ def export_model(
 
 def _in_words(error: Exception) -> str:
     """Why something could not be written."""
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return reason(error) + (f" ({error.filename})" if isinstance(error, OSError) and error.filename else "")

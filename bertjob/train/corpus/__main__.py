@@ -9,8 +9,9 @@ import sys
 import msgspec
 
 from bertjob.errors import BertjobError
+from bertjob.formats.corpus_manifest import Manifest
 from bertjob.rundir.messages import Preparation, PreparationProgress, Prepared, line
-from bertjob.train.corpus.manifest import Manifest
+from bertjob.text import reason
 from bertjob.train.corpus.prepare import prepare
 
 
@@ -19,8 +20,8 @@ def main(request: str) -> int:
     try:
         _say(summary(prepare(msgspec.json.decode(request, type=Preparation), _say)))
     except (BertjobError, OSError) as error:
-        strerror = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else error
-        print(strerror, file=sys.stderr)
+        named = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        print(f"{named}{reason(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)

@@ -17,16 +17,17 @@ from typing import Final
 
 import msgspec
 
+from bertjob.config.home import expand
 from bertjob.errors import DataError
-from bertjob.rundir import atomic
-from bertjob.rundir.messages import Preparation, PreparationProgress
-from bertjob.train.corpus.manifest import (
+from bertjob.formats.corpus_manifest import (
     BEGUN,
     FORMAT,
     MANIFEST,
     SHARDS,
     Manifest,
+    Part,
     Settings,
+    ShardRecord,
     Vocabulary,
     read_begun,
     read_manifest,
@@ -34,8 +35,10 @@ from bertjob.train.corpus.manifest import (
     write_begun,
     write_manifest,
 )
+from bertjob.rundir import atomic
+from bertjob.rundir.messages import Preparation, PreparationProgress
 from bertjob.train.corpus.sentences import documents
-from bertjob.train.corpus.shards import Part, ShardRecord, is_whole, record_file
+from bertjob.train.corpus.shards import is_whole, record_file
 from bertjob.train.corpus.sources import Source, find_sources, spans
 from bertjob.train.corpus.vocabulary import SAMPLE_BYTES, marks, train_vocabulary, write_vocabulary
 from bertjob.train.corpus.workers import Making, Piece, Reading, for_vocabulary, make_shards
@@ -69,7 +72,7 @@ def prepare(preparation: Preparation, tell: Tell) -> Manifest:
     if not sources:
         raise DataError(f"{', '.join(preparation.corpora)}: no files there")
     settings = _settings(preparation, sources)
-    folder = Path(preparation.out).expanduser()
+    folder = expand(preparation.out)
     _keep_apart(folder, preparation.corpora)
     with _claimed(folder, settings):
         tokenizer = _vocabulary(preparation, sources, folder, tell)
@@ -94,7 +97,7 @@ def prepare(preparation: Preparation, tell: Tell) -> Manifest:
 def _keep_apart(folder: Path, corpora: Sequence[str]) -> None:
     """Refuse a folder inside the corpus, where the next start would read what this one has written."""
     for corpus in corpora:
-        if folder.resolve().is_relative_to(Path(corpus).expanduser().resolve()):
+        if folder.resolve().is_relative_to(expand(corpus).resolve()):
             raise DataError(f"--out {folder}: lies inside the corpus {corpus}; choose another folder")
 
 
@@ -131,7 +134,7 @@ def _claimed(folder: Path, settings: Settings) -> Iterator[None]:
 
 def _settings(preparation: Preparation, sources: Sequence[Source]) -> Settings:
     if preparation.vocab is not None:
-        tokenizer = load_tokenizer(Path(preparation.vocab).expanduser())
+        tokenizer = load_tokenizer(expand(preparation.vocab))
         marks(tokenizer)
         vocabulary = tokenizer.sha256
     else:
@@ -158,7 +161,7 @@ def _vocabulary(preparation: Preparation, sources: Sequence[Source], folder: Pat
         with atomic.beside(stored) as aside:
             aside.mkdir()
             if preparation.vocab is not None:
-                tokenizer = load_tokenizer(Path(preparation.vocab).expanduser())
+                tokenizer = load_tokenizer(expand(preparation.vocab))
             else:
                 tokenizer = load_tokenizer(write_vocabulary(_trained(preparation, sources, tell), aside))
             tokenizer.save(aside)

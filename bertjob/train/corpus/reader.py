@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertjob.errors import DataError
-from bertjob.train.corpus.manifest import SHARDS, Manifest, read_manifest, shard_name
-from bertjob.train.corpus.shards import Part, Shard, open_shard, train_part, validation_part
+from bertjob.formats.corpus_manifest import SHARDS, Manifest, Part, no_documents, read_manifest, shard_name
+from bertjob.train.corpus.shards import Shard, open_shard, train_part, validation_part
 from bertjob.train.data.batch import Int64
 
 
@@ -104,5 +104,5 @@ def open_corpus(folder: Path, part: Literal["train", "validation"]) -> tuple[Cor
         shards.append(own)
     corpus = Corpus.of(shards, manifest.vocabulary.size)
     if not corpus.shards:
-        raise DataError(f"{folder}: no documents for {part}; prepare it with another --validation")
+        raise no_documents(folder, part)
     return corpus, manifest

@@ -18,38 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertjob.formats.checksums import Checksum, checksum, checksum_of
+from bertjob.formats.corpus_manifest import Part, ShardRecord
 from bertjob.rundir import atomic
 from bertjob.train.corpus.encode import Encoded
 from bertjob.train.data.batch import Int32, Int64
+from bertjob.train.data.mapped import map_array
 
 ARRAYS: Final = ("tokens", "sentences", "documents")
-
-
-class Part(msgspec.Struct, frozen=True):
-    """How much text there is."""
-
-    documents: int = 0
-    sentences: int = 0
-    tokens: int = 0
-
-    def __add__(self, other: "Part") -> "Part":
-        return Part(self.documents + other.documents, self.sentences + other.sentences, self.tokens + other.tokens)
-
-
-class ShardRecord(msgspec.Struct, frozen=True):
-    """What the manifest says of a shard.
-
-    Attributes:
-        text_sha256: of the text that it was made of.
-        train: its first documents.
-        validation: the others.
-        files: sizes and checksums of its three files, by array.
-    """
-
-    text_sha256: str
-    train: Part
-    validation: Part
-    files: dict[str, Checksum]
 
 
 class Shard(NamedTuple):
@@ -129,7 +104,7 @@ def open_shard(folder: Path, name: str) -> Shard:
     Raises:
         OSError, ValueError: a file is not there, or no array.
     """
-    tokens, sentences, documents = (np.asarray(np.load(_file(folder, name, array), mmap_mode="r")) for array in ARRAYS)
+    tokens, sentences, documents = (np.asarray(map_array(_file(folder, name, array))) for array in ARRAYS)
     return Shard(tokens, sentences, documents, str(folder / name))
 
 

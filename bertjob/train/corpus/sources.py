@@ -14,7 +14,9 @@ from typing import Any, BinaryIO, Final, Literal, cast
 
 import msgspec
 
+from bertjob.config.home import expand
 from bertjob.errors import DataError
+from bertjob.text import reason
 from bertjob.train.data.arrow import STATE, dataset_files, open_arrow
 
 Form = Literal["sentences", "prose", "jsonl"]
@@ -86,7 +88,7 @@ def find_sources(corpora: Sequence[str], *, prose: bool) -> tuple[Source, ...]:
     return tuple(
         Source(path, name, _form(path, prose), path.stat().st_size)
         for corpus in corpora
-        for path, name in _files(Path(corpus).expanduser())
+        for path, name in _files(expand(corpus))
     )
 
 
@@ -115,7 +117,7 @@ def spans(source: Source) -> Iterator[Span]:
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: cannot be unpacked ({str(error) or 'it ends too early'})") from None
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        raise DataError(f"{path}: {reason(error)}") from None
 
 
 def _files(corpus: Path) -> Iterator[tuple[Path, str]]:

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from bertjob.config.home import expand
 from bertjob.errors import BertjobError, DataError
-from bertjob.train.corpus.manifest import SHARDS, read_manifest, shard_name
+from bertjob.formats.corpus_manifest import SHARDS, read_manifest, shard_name
+from bertjob.text import reason
 from bertjob.train.corpus.reader import Corpus, open_corpus
 from bertjob.train.corpus.shards import is_whole
 from bertjob.train.data.batch import Int64
@@ -58,7 +60,7 @@ def check(folder: Path) -> None:
         try:
             whole = is_whole(shard.parent, shard.name, record)
         except OSError as error:
-            raise DataError(f"{error.filename or shard}: cannot be read: {error.strerror}") from None
+            raise DataError(f"{error.filename or shard}: cannot be read: {reason(error)}") from None
         if not whole:
             raise DataError(f"{shard}: is not what was written (SHA-256 differs); prepare it again")
 
@@ -85,7 +87,7 @@ def entropy(occurrences: Int64) -> float:
 
 def main(folder: str, *options: str) -> int:
     """Print the facts of `folder`, with ``--check`` if its shards are what was written; the exit code."""
-    place = Path(folder).expanduser()
+    place = expand(folder)
     try:
         if "--check" in options:
             check(place)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bertjob.errors import DataError
+from bertjob.formats.corpus_manifest import ShardRecord, SourceRecord, shard_name
+from bertjob.text import reason
 from bertjob.train.corpus.encode import Encoded, Encoder
-from bertjob.train.corpus.manifest import SourceRecord, shard_name
 from bertjob.train.corpus.sentences import documents
-from bertjob.train.corpus.shards import ShardRecord, Texts, write_shard
+from bertjob.train.corpus.shards import Texts, write_shard
 from bertjob.train.corpus.sources import Source, Span, spans
 
 
@@ -238,7 +239,7 @@ def _work(way: Connection, making: Making, vocabulary: Path) -> None:
         except DataError as error:
             answer = str(error)
         except OSError as error:
-            answer = f"{making.folder}: {error.strerror or error}"
+            answer = f"{making.folder}: {reason(error)}"
         del piece
         try:
             way.send(answer)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bertjob.errors import DataError
+from bertjob.train.data.mapped import note
 
 STATE: Final = "state.json"
 """In a folder that `datasets` has saved: names the files that belong to it, beside caches that do not."""
@@ -22,6 +23,7 @@ def open_arrow(file: Path) -> list[Any]:
         raise DataError(f"{file}: an Arrow file needs pyarrow here: pip install 'bertjob[datasets]'") from None
     try:
         mapped = pyarrow.memory_map(str(file))
+        note(file)
         try:
             return list(pyarrow.ipc.open_stream(mapped))
         except pyarrow.ArrowInvalid:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from bertjob.config import bounded
 from bertjob.errors import DataError
 from bertjob.train.data.special_tokens import BERT, ROBERTA, MarkNames, marks_of
 from bertjob.train.model.locate import vocabulary_file
@@ -105,7 +106,9 @@ def _id(tokenizer: Tokenizer, token: str, file: Path) -> int:
 
 def _word_piece(vocab: Path) -> Tokenizer:
     settings = _settings(vocab.parent)
-    tokens = {token: number for number, token in enumerate(vocab.read_text(encoding="utf-8").split("\n")) if token}
+    tokens = {
+        token: number for number, token in enumerate(bounded.read_text(vocab, bounded.VOCABULARY).split("\n")) if token
+    }
     unknown = str(settings.get("unk_token", "[UNK]"))
     if unknown not in tokens:
         raise DataError(f"{vocab}: has no token {unknown}, so it is no vocabulary of BERT's")
@@ -126,7 +129,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     file = folder / _SETTINGS
     if not file.is_file():
         return {}
-    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings = json.loads(bounded.read_text(file, bounded.CONFIG))
     if not isinstance(settings, dict):
         raise DataError(f"{file}: must be a JSON object")
     return settings

@@ -6,22 +6,26 @@ the run directory; rank 0, which the launcher then ends, would else not know why
 
 import contextlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-from torch.distributed import Store
+import msgspec
 
-from bertjob.errors import REQUEUE_EXIT_CODE
+from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SchedulerError, SpecError
 from bertjob.rundir import atomic
 from bertjob.rundir.world import World
+from bertjob.train.distributed.signed_store import SignedStore
 
 LOST_PEER = "lost the connection to another rank"
 """How a departure reads whose cause is another rank's silent end."""
+TERMINATED = 128 + 15
+"""Exit code of a rank that a TERM has ended."""
+_REFUSALS = (BertjobError, SpecError, PreflightError, SchedulerError)
+_CODES = frozenset((REQUEUE_EXIT_CODE, TERMINATED, *(error.exit_code for error in _REFUSALS)))
+"""Exit codes of departures; 0 is never one."""
 _DEPARTURE = "departure"
 
 
-@dataclass(frozen=True, slots=True)
-class Departure:
+class Departure(msgspec.Struct, frozen=True):
     """Why a rank ends before the run is done; the others cannot go on without it.
 
     Attributes:
@@ -46,7 +50,7 @@ class Departure:
 class Notices:
     """A board for all ranks. Every method may raise RuntimeError: rank 0, which keeps the board, is gone."""
 
-    def __init__(self, store: Store, world: World, host: str) -> None:
+    def __init__(self, store: SignedStore, world: World, host: str) -> None:
         """Use `store`, a connection of its own, and say on which host this rank is."""
         self._store = store
         self._world = world
@@ -54,7 +58,7 @@ class Notices:
 
     def announce(self, departure: Departure) -> Departure:
         """Say why this rank leaves; returns the first departure that was announced, this one or another's."""
-        return _read(self._store.compare_set(_DEPARTURE, "", _text(departure)))
+        return _read(self._store.compare_set(_DEPARTURE, b"", _text(departure))) or departure
 
     def departure(self) -> Departure | None:
         """The first departure that was announced."""
@@ -87,7 +91,7 @@ class Notices:
 def leave_note(path: Path, departure: Departure) -> None:
     """Write down why this rank leaves; a disk that takes no note costs the note."""
     with contextlib.suppress(OSError):
-        atomic.write_bytes(path, _text(departure).encode())
+        atomic.write_bytes(path, _text(departure))
 
 
 def take_note(path: Path) -> Departure | None:
@@ -99,10 +103,15 @@ def take_note(path: Path) -> Departure | None:
     return None
 
 
-def _text(departure: Departure) -> str:
-    return f"{departure.code}\n{departure.who}\n{departure.line}"
+def _text(departure: Departure) -> bytes:
+    line = departure.line.encode(errors="backslashreplace").decode()  # paths that are not UTF-8
+    return msgspec.json.encode(msgspec.structs.replace(departure, line=line))
 
 
-def _read(text: bytes) -> Departure:
-    code, who, line = text.decode().split("\n", 2)
-    return Departure(int(code), who, line)
+def _read(text: bytes) -> Departure | None:
+    """What was written, if a rank can have written it."""
+    try:
+        departure = msgspec.json.decode(text, type=Departure)
+    except msgspec.MsgspecError:
+        return None
+    return departure if departure.code in _CODES else None

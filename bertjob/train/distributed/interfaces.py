@@ -57,12 +57,23 @@ def interface_of(address: str) -> str | None:
 
 def is_here(host: str) -> bool:
     """Whether a name or address leads to this host; one that does not resolve does not."""
+    return bool(addresses_here(host))
+
+
+def addresses_here(host: str) -> set[str]:
+    """The addresses of this host, loopback among them, that a name or address leads to."""
     own = {address for addresses in _addresses().values() for address in addresses}
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except OSError:
-        return False
-    return not own.isdisjoint(found) or any(is_loopback(address) for address in found)
+        return set()
+    return {address for address in found if address in own or is_loopback(address)}
+
+
+def network_addresses() -> set[str]:
+    """The addresses at which other hosts may reach this one: neither loopback nor link-local."""
+    own = {address.partition("%")[0] for addresses in _addresses().values() for address in addresses}
+    return {address for address in own if not is_loopback(address) and not ipaddress.ip_address(address).is_link_local}
 
 
 def is_loopback(address: str) -> bool:

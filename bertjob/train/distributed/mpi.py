@@ -4,12 +4,16 @@ An MPI that does not understand its launcher makes every process rank 0 of 1, wi
 a page of its own that names no remedy here. Both are said in one line.
 """
 
+import contextlib
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from bertjob.config.registry.launchers import LAUNCHERS, SLURM
 from bertjob.errors import WorldError
 from bertjob.rundir.world import World
+from bertjob.train.distributed.interfaces import is_loopback
+from bertjob.train.distributed.rendezvous import CONNECT_SECONDS
 
 _LOG = logging.getLogger(__name__)
 _REMEDY = "say mpi.family and mpi.slurm of the site, image.mpi of an image, and launcher: auto finds what fits"
@@ -18,12 +22,13 @@ FEAR = f"MPI_Init ended the ranks: their MPI does not understand what started th
 """What has happened where `join` does not return."""
 
 
-def join(world: World, env: Mapping[str, str]) -> str:
-    """Call MPI_Init and compare; called by all ranks.
+def join(world: World, env: Mapping[str, str], hung: Callable[[], object]) -> str:
+    """Call MPI_Init, compare, and have all ranks talk once; called by all ranks.
 
     Args:
         world: this rank's place by the plan.
         env: the environment that the launcher made.
+        hung: is called from another thread where that is not done within CONNECT_SECONDS.
 
     Returns:
         The library, e.g. ``Open MPI v5.0.11``.
@@ -45,9 +50,46 @@ def join(world: World, env: Mapping[str, str]) -> str:
         )
     if world.rank == 0:
         _LOG.info("MPI_Init of %s", library)  # the last word, if it aborts all the same
-    MPI.Init_thread()
-    check(library, MPI.COMM_WORLD.Get_rank(), MPI.COMM_WORLD.Get_size(), world)
+    with guard(hung):
+        MPI.Init_thread()
+        check(library, MPI.COMM_WORLD.Get_rank(), MPI.COMM_WORLD.Get_size(), world)
+        MPI.COMM_WORLD.Barrier()  # Open MPI connects when there is something to say, and a wrong address hangs it then
     return library
+
+
+@contextlib.contextmanager
+def guard(hung: Callable[[], object], seconds: float = CONNECT_SECONDS) -> Iterator[None]:
+    """Call `hung` from another thread where the body takes longer."""
+    timer = threading.Timer(seconds, hung)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def shared_addresses(places: Iterable[tuple[str, Mapping[str, str]]]) -> str:
+    """Interfaces that have the same address on several hosts, as bridges of container engines do; empty without any.
+
+    Args:
+        places: each rank's host and the addresses of its interfaces by their names.
+    """
+    hosts: dict[str, set[str]] = {}
+    for host, own in places:
+        for name, address in own.items():
+            if not is_loopback(address):
+                hosts.setdefault(f"{name} ({address})", set()).add(host)
+    return ", ".join(sorted(where for where, those in hosts.items() if len(those) > 1))
+
+
+def hang(shared: str) -> str:
+    """The line for ranks that MPI has not connected; `shared` is of `shared_addresses`."""
+    cause = f": these have one address on several nodes, {shared}" if shared else ""
+    return (
+        f"MPI has not connected the ranks within {CONNECT_SECONDS:g} s{cause}; set fabric.interface of the"
+        " site to the network between the nodes"
+    )
 
 
 def short(version: str) -> str:

@@ -1,6 +1,7 @@
 """Have all ranks come, and can they talk to each other on the network that gloo will use?"""
 
 import contextlib
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,10 @@ import torch.distributed as dist
 from bertjob.errors import WorldError
 from bertjob.rundir.world import World
 from bertjob.train.distributed.interfaces import is_loopback, reason
+from bertjob.train.distributed.secret import SIGNATURE_BYTES, Key
 
 _NAMED_AT_MOST = 8
+_CHALLENGE_BYTES = 32
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -63,17 +66,24 @@ def address(rank: int, places: Sequence[Place]) -> str:
     return next((other.master for other in places if other.master and not is_loopback(other.master)), place.address)
 
 
-def check_ring(store: dist.Store, world: World, places: Sequence[Place], seconds: float) -> None:
-    """Let each rank connect to the next one.
+def check_ring(store: dist.Store, world: World, places: Sequence[Place], key: Key, seconds: float) -> None:
+    """Let each rank connect to the next one, which must sign a challenge: another program may answer in its stead.
+
+    Args:
+        store: rank 0's.
+        world: this rank's place among them.
+        places: of all ranks.
+        key: what challenges are signed with.
+        seconds: how long ranks wait for each other.
 
     Raises:
         WorldError: on rank 0, some could not; says who could not reach whom, where and why. On others, rank 0 went
             away.
     """
     own = address(world.rank, places)
-    with _answering(own, _greeting(world.rank)) as port:
+    with _answering(own, world.rank, key, seconds) as port:
         store.set(f"port/{world.rank}", str(port))
-        store.set(f"ring/{world.rank}", _trouble(store, world, places, seconds))
+        store.set(f"ring/{world.rank}", _trouble(store, world, places, key, seconds))
         if world.rank == 0:
             keys = [f"ring/{rank}" for rank in range(world.size)]
             absent = _absent(store, keys, 2 * seconds)
@@ -86,7 +96,7 @@ def check_ring(store: dist.Store, world: World, places: Sequence[Place], seconds
         _verdict(store, "ring", 2 * seconds)
 
 
-def _trouble(store: dist.Store, world: World, places: Sequence[Place], seconds: float) -> str:
+def _trouble(store: dist.Store, world: World, places: Sequence[Place], key: Key, seconds: float) -> str:
     """Why this rank cannot reach the next one; empty when it can."""
     rank = (world.rank + 1) % world.size
     where = address(rank, places)
@@ -97,32 +107,35 @@ def _trouble(store: dist.Store, world: World, places: Sequence[Place], seconds: 
     said = f"rank {world.rank} on {places[world.rank].host} could not reach rank {rank} at {where}:{port}"
     try:
         with socket.create_connection((where, port), timeout=seconds / 3) as way:
-            greeting = way.makefile("rb").readline()
+            challenge = secrets.token_bytes(_CHALLENGE_BYTES)
+            way.sendall(challenge)
+            signature = way.makefile("rb").read(SIGNATURE_BYTES)
     except OSError as error:
         return f"{said} ({places[rank].host}): {reason(error)}"
-    return "" if greeting == _greeting(rank) else f"{said} ({places[rank].host}): another program answers there"
-
-
-def _greeting(rank: int) -> bytes:
-    return f"bertjob rank {rank}\n".encode()
+    known = key.signed(signature, str(rank).encode(), challenge)
+    return "" if known else f"{said} ({places[rank].host}): another program answers there"
 
 
 @contextlib.contextmanager
-def _answering(own: str, greeting: bytes) -> Iterator[int]:
-    """Greet whoever connects; the port."""
+def _answering(own: str, rank: int, key: Key, seconds: float) -> Iterator[int]:
+    """Sign the challenge of whoever connects; the port."""
     try:
         server = socket.create_server((own, 0), family=socket.AF_INET6 if ":" in own else socket.AF_INET)
     except OSError as error:
         raise WorldError(f"cannot listen on {own}: {reason(error)}") from None
 
-    def answer() -> None:
-        with contextlib.suppress(OSError):  # the check is over
-            while True:
-                caller, _ = server.accept()
-                with caller:
-                    caller.sendall(greeting)
+    def answer(caller: socket.socket) -> None:
+        with caller, contextlib.suppress(OSError):
+            caller.settimeout(seconds)
+            challenge = caller.makefile("rb").read(_CHALLENGE_BYTES)
+            caller.sendall(key.sign(str(rank).encode(), challenge))
 
-    threading.Thread(target=answer, daemon=True).start()
+    def listen() -> None:
+        with contextlib.suppress(OSError):  # the check is over
+            while True:  # a thread for each, because a stranger may connect and say nothing
+                threading.Thread(target=answer, args=server.accept()[:1], daemon=True).start()
+
+    threading.Thread(target=listen, daemon=True).start()
     try:
         yield server.getsockname()[1]
     finally:

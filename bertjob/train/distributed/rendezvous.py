@@ -2,49 +2,58 @@
 
 Rank 0 keeps a store at MASTER_ADDR:MASTER_PORT. The others reach it and write down where they are; then each rank
 connects to the next one on the network that gloo will use. Only then torch builds its process groups: it would wait
-for half an hour, and not say for whom.
+for half an hour, and not say for whom. Whoever takes part proves that it knows the secret of this start.
 """
 
+import functools
+import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 from bertjob.errors import WorldError
-from bertjob.rundir.world import World
+from bertjob.rundir.world import SECRET_FILE, World
 from bertjob.train.distributed import interfaces, peers
 from bertjob.train.distributed.departure import Notices
 from bertjob.train.distributed.interfaces import allow_connections, reason
-from bertjob.train.distributed.ranks import Ranks
+from bertjob.train.distributed.ranks import Ranks, refuse_pickles
+from bertjob.train.distributed.secret import Secret, make_secret, new_secret, read_secret
+from bertjob.train.distributed.signed_store import SignedStore
+from bertjob.train.reporting.log_files import OWN_FILE_ONLY
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.2
 CONNECT_SECONDS = 60.0
 """How long ranks wait for each other; the environment variable BERTJOB_CONNECT_SECONDS says otherwise."""
 COLLECTIVE_TIMEOUT = timedelta(hours=1)
 """How long a rank waits in a collective: longer than rank 0 takes to make features or to write a checkpoint."""
 _LOOPBACK = "127.0.0.1"
+_UNUSED_PORT = "29500"
+"""What libraries that want a port are told by a rank alone, which listens at none."""
 
 
-def listen(port: int, *, alone: bool) -> socket.socket:
+def listen(address: str, port: int) -> socket.socket:
     """The socket on which rank 0 will keep the store.
 
     Args:
-        port: where; 0 takes a free one.
-        alone: there are no other ranks, so no other host need reach it.
+        address: one of this host; empty: all of them.
+        port: where.
 
     Raises:
         WorldError: the port cannot be had; says why.
     """
     try:
-        if alone:
-            return socket.create_server(("127.0.0.1", port))
+        if address:
+            return socket.create_server((address, port), family=_family(address))
         if socket.has_dualstack_ipv6():
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
         return socket.create_server(("", port))
@@ -52,11 +61,15 @@ def listen(port: int, *, alone: bool) -> socket.socket:
         raise WorldError(f"rank 0 cannot listen on port {port}: {reason(error)}; choose another MASTER_PORT") from None
 
 
-def keep(listener: socket.socket, seconds: float) -> dist.TCPStore:
-    """Open the store on rank 0's socket."""
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def keep(listener: socket.socket, host: str, seconds: float) -> dist.TCPStore:
+    """Open the store on rank 0's socket, which `host` leads to."""
     port = listener.getsockname()[1]
     return dist.TCPStore(
-        "localhost",
+        host,
         port,
         is_master=True,
         timeout=timedelta(seconds=seconds),
@@ -65,23 +78,26 @@ def keep(listener: socket.socket, seconds: float) -> dist.TCPStore:
     )
 
 
-def reach(host: str, port: int, seconds: float) -> tuple[str, str]:
-    """Knock at rank 0's door until it opens; the addresses of both ends of the way there, own one first.
+def reach(hosts: Sequence[str], port: int, seconds: float) -> tuple[str, str, str]:
+    """Retry connecting to rank 0 until it accepts.
+
+    Returns:
+        The host among `hosts` by which it was reached, and the addresses of both ends of the way there, own one first.
 
     Raises:
-        WorldError: it stayed shut; names the address and what the operating system says.
+        WorldError: it did not accept; names the last host and what the operating system says.
     """
     deadline = time.monotonic() + seconds
     while True:
-        left = max(0.1, deadline - time.monotonic())
-        try:
-            with socket.create_connection((host, port), timeout=left) as way:
-                return way.getsockname()[0], way.getpeername()[0]
-        except OSError as error:
-            if time.monotonic() + _RETRY_SECONDS >= deadline:
-                raise WorldError(
-                    f"cannot reach rank 0 at {host}:{port}: {reason(error)}; tried {seconds:g} s"
-                ) from None
+        for host in hosts:
+            left = max(0.1, deadline - time.monotonic())
+            try:
+                with socket.create_connection((host, port), timeout=left) as way:
+                    return host, way.getsockname()[0], way.getpeername()[0]
+            except OSError as error:
+                cause = reason(error)
+        if time.monotonic() + _RETRY_SECONDS >= deadline:
+            raise WorldError(f"cannot reach rank 0 at {host}:{port}: {cause}; tried {seconds:g} s")
         time.sleep(_RETRY_SECONDS)
 
 
@@ -129,9 +145,10 @@ class Meeting:
 
     Attributes:
         world: this rank's place among them.
-        store: rank 0's store, with this run's own prefix.
+        store: rank 0's store, signed, with this run's own prefix; of a rank alone a table in its memory.
         notices: the board of departures in it; None for a rank alone.
         place: where this rank is.
+        secret: by which the ranks recognise each other.
         seconds: how long ranks wait for each other.
     """
 
@@ -139,40 +156,66 @@ class Meeting:
     store: dist.Store
     notices: Notices | None
     place: peers.Place
+    secret: Secret
     seconds: float
 
 
-def meet(world: World, env: MutableMapping[str, str], run: str) -> Meeting:
+def meet(world: World, env: MutableMapping[str, str], run: str, unnamed_secret: Path) -> Meeting:
     """Open the store on rank 0, reach it from the others.
 
     Args:
         world: this rank's place.
         env: the environment; what libraries read from it (RANK, MASTER_ADDR …) is written back.
         run: tells this run from another one that came to have the same port.
+        unnamed_secret: the file of the secret where the environment names none.
 
     Raises:
         WorldError: the store cannot be opened or reached, an interface that is named does not exist, or a process may
             not have so many connections.
     """
+    refuse_pickles()
     seconds = connect_seconds(env)
     allow_connections(world.size)
     chosen = env.get("GLOO_SOCKET_IFNAME", "")
     address = interfaces.interface_address(chosen) if chosen else _LOOPBACK
-    host, port = (_LOOPBACK, 0) if world.size == 1 else _master(world, env)
+    if world.size == 1:
+        _tell_libraries(env, world, _LOOPBACK, env.get("MASTER_PORT", _UNUSED_PORT))
+        place = peers.Place(socket.gethostname(), address, bool(chosen))
+        return Meeting(world, dist.HashStore(), None, place, new_secret(), seconds)
+    master, port = _master(world, env)
+    named = env.get(SECRET_FILE, "")
     if world.rank == 0:
-        listener = listen(port, alone=world.size == 1)
-        port = listener.getsockname()[1]
-        table, seen, host_inside = keep(listener, seconds), "", "localhost"
+        secret = read_secret(Path(named), seconds) if named else make_secret(unnamed_secret)
+        at = listening_address(world, master)
+        seen, host = "", at or "localhost"
+        table = keep(listen(at, port), host, seconds)
     else:
-        own, seen = reach(host, port, seconds)
+        hosts = (_LOOPBACK, master) if _all_here(world) else (master,)
+        host, own, seen = reach(hosts, port, seconds)
         address = address if chosen else own
-        table, host_inside = connect(host, port, seconds), host
-    _tell_libraries(env, world, host, port)
+        table = connect(host, port, seconds)
+        secret = read_secret(Path(named) if named else unnamed_secret, seconds)
+    _tell_libraries(env, world, master, str(port))
+    sign = _signer(world, secret, run)
     place = peers.Place(socket.gethostname(), address, bool(chosen), seen)
-    notices = None
-    if world.size > 1:
-        notices = Notices(dist.PrefixStore(run, connect(host_inside, port, seconds)), world, place.host)
-    return Meeting(world, dist.PrefixStore(run, table), notices, place, seconds)
+    notices = Notices(sign(connect(host, port, seconds)), world, place.host)
+    return Meeting(world, sign(table), notices, place, secret, seconds)
+
+
+def _signer(world: World, secret: Secret, run: str) -> Callable[[dist.TCPStore], SignedStore]:
+    """A function that makes a connection to rank 0's store a signed one, with this run's own prefix.
+
+    All of them together warn once of a stranger, and only rank 0 in the job's log.
+    """
+
+    @functools.cache
+    def warn() -> None:
+        _LOG.warning(
+            "a stranger writes to the store in which the ranks meet; what it writes is ignored",
+            extra=OWN_FILE_ONLY if world.rank else None,
+        )
+
+    return lambda table: SignedStore(dist.PrefixStore(run, table), secret.key(f"store {run}"), lambda key: warn())
 
 
 def join(meeting: Meeting, env: MutableMapping[str, str], device: torch.device) -> Ranks:
@@ -183,8 +226,10 @@ def join(meeting: Meeting, env: MutableMapping[str, str], device: torch.device) 
     """
     world = meeting.world
     if world.size > 1:
-        places = peers.gather(meeting.store, world, meeting.place, meeting.seconds, lambda: _wrong_master(env))
-        peers.check_ring(meeting.store, world, places, meeting.seconds)
+        places = peers.gather(meeting.store, world, meeting.place, meeting.seconds, lambda: _wrong_master(world, env))
+        if world.rank == 0:
+            meeting.secret.remove()  # all have read it
+        peers.check_ring(meeting.store, world, places, meeting.secret.key("ring"), meeting.seconds)
         interface = interfaces.interface_of(peers.address(world.rank, places))
         if interface is not None:
             env["GLOO_SOCKET_IFNAME"] = interface  # what was checked is what gloo uses
@@ -223,15 +268,37 @@ def _master(world: World, env: Mapping[str, str]) -> tuple[str, int]:
     return host, int(port)
 
 
-def _wrong_master(env: Mapping[str, str]) -> str:
+def _all_here(world: World) -> bool:
+    return world.size == world.local_size
+
+
+def listening_address(world: World, master: str) -> str:
+    """The one address of this host at which rank 0 need be reached; empty: any, where that cannot be told.
+
+    The other ranks look for it at `master`. That may be a name which only here means 127.0.1.1 (Debian's /etc/hosts);
+    then it is the host's one address on a network, if there is just one. Where a name leads to several addresses here,
+    the others may know but one of them. What GLOO_SOCKET_IFNAME names need not be where `master` leads.
+    """
+    if _all_here(world):
+        return _LOOPBACK
+    there = interfaces.addresses_here(master)
+    if any(map(interfaces.is_loopback, there)):
+        there = interfaces.network_addresses()
+    return next(iter(there)) if len(there) == 1 else ""
+
+
+def _wrong_master(world: World, env: Mapping[str, str]) -> str:
     """For rank 0: that the others look for it elsewhere, if that is so."""
     host = env["MASTER_ADDR"]
-    if interfaces.is_here(host):
+    if not interfaces.is_here(host):
+        return f": they look at MASTER_ADDR={host}, which is no address of {socket.gethostname()}, where rank 0 is"
+    at = listening_address(world, host)
+    if at in ("", host, _LOOPBACK):
         return ""
-    return f": they look at MASTER_ADDR={host}, which is no address of {socket.gethostname()}, where rank 0 is"
+    return f": they look at MASTER_ADDR={host}, which must be {at} for them too, where rank 0 listens"
 
 
-def _tell_libraries(env: MutableMapping[str, str], world: World, host: str, port: int) -> None:
+def _tell_libraries(env: MutableMapping[str, str], world: World, host: str, port: str) -> None:
     """Say the world in torchrun's variables: DeepSpeed, where one is missing, would call MPI_Init to find it out."""
     env.update(
         RANK=str(world.rank),
@@ -239,5 +306,5 @@ def _tell_libraries(env: MutableMapping[str, str], world: World, host: str, port
         LOCAL_RANK=str(world.local_rank),
         LOCAL_WORLD_SIZE=str(world.local_size),
         MASTER_ADDR=host,
-        MASTER_PORT=str(port),
+        MASTER_PORT=port,
     )

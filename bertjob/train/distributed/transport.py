@@ -132,7 +132,7 @@ def tell(ranks: Ranks, device: torch.device, log: Path | None, env: Mapping[str,
     if device.type == "cuda":
         dist.all_reduce(torch.zeros(1, device=device))  # NCCL chooses at the first collective
         torch.cuda.synchronize(device)
-    told = ranks.gather(_of_gloo(env) if device.type == "cpu" else _read(log))
+    told = ranks.gather(_of_gloo(env) if device.type == "cpu" else _read(log), Transport | None)
     known = [transport for transport in told if transport is not None]
     if not known:
         return ""

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from bertjob.errors import REQUEUE_EXIT_CODE
-from bertjob.train.distributed.departure import LOST_PEER, Departure, Notices, leave_note, take_note
+from bertjob.train.distributed.departure import LOST_PEER, TERMINATED, Departure, Notices, leave_note, take_note
 from bertjob.train.distributed.signals import StopSignals
 
 _POLL_SECONDS = 0.5
 _FAREWELL_SECONDS = 3.0
 _RANK_0_FIRST_SECONDS = 0.2
-_TERMINATED = 128 + 15
 _ENDED_EARLY = "ended by SIGTERM before the ranks had met, as when another one has failed"
 _RANK_0_IS_GONE = "rank 0 is gone: it was killed, or its node failed"
+_TERM = "SIGTERM"
 
 
 class Watch:
@@ -76,12 +76,14 @@ class Watch:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a signal to this rank only sets `signalled`."""
+        """Inside, a signal to this rank only sets `signalled`.
+
+        An error leaves it so: the main thread reports it. A launcher sends TERM to all ranks when one has been killed,
+        so the rank that then loses its connection has a signal as well, which is not why the run ends.
+        """
         self._deferred = True
-        try:
-            yield
-        finally:
-            self._deferred = False
+        yield
+        self._deferred = False
 
     def stop(self) -> None:
         """Watch no more: the ranks end in good order."""
@@ -110,10 +112,10 @@ class Watch:
         Before the ranks have met, TERM comes from a launcher that ends all of them because one has failed, and whose
         exit code might be ours: this is no reason to start again.
         """
-        if signal != "SIGTERM" or self._met:
+        if signal != _TERM or self._met:
             line = f"stopped by a signal ({signal}); start again to go on"
             return self._announce(Departure(REQUEUE_EXIT_CODE, self._who, line))
-        ended = Departure(_TERMINATED, self._who, _ENDED_EARLY)
+        ended = Departure(TERMINATED, self._who, _ENDED_EARLY)
         if self._who or self._note is None:
             return ended
         return self._announce(take_note(self._note) or ended)
@@ -123,8 +125,9 @@ class Watch:
             return own
         try:
             return self._notices.announce(own)
-        except RuntimeError:  # so nobody can hear it
-            return Departure(1, self._who, _RANK_0_IS_GONE) if own.line.startswith(LOST_PEER) else own
+        except RuntimeError:  # nobody can read it; a signal comes from the launcher then, as rank 0 was killed
+            told = own.failed and not own.line.startswith(LOST_PEER)
+            return own if told else Departure(1, self._who, _RANK_0_IS_GONE)
 
     def _announced(self) -> Departure | None:
         if self._notices is None:
@@ -141,6 +144,17 @@ class Watch:
             with contextlib.suppress(RuntimeError):
                 if self._notices is not None:
                     silent = self._notices.leave(_FAREWELL_SECONDS)
+            departure = _judged(departure, silent)
             self._tell(departure, silent)
         finally:
             os._exit(departure.code)
+
+
+def _judged(departure: Departure, silent: list[str]) -> Departure:
+    """What rank 0 reports where ranks are silent: after a TERM, that they are gone.
+
+    A launcher sends TERM when a rank has been killed, Slurm before it preempts a job: then all ranks answer.
+    """
+    if not silent or departure.failed or _TERM not in departure.line:
+        return departure
+    return Departure(1, "", LOST_PEER)

@@ -7,9 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from bertjob.config import bounded
+from bertjob.config.home import expand
 from bertjob.config.job import Job
 from bertjob.errors import DataError, SpecError
-from bertjob.formats.pretrained import HUB, WEIGHTS, Pretrained, look, recognise
+from bertjob.formats.pretrained import HUB, WEIGHTS, Pretrained, how_to_download, look, recognise
 from bertjob.text import first_line
 from bertjob.train.data.special_tokens import marks_of
 
@@ -35,7 +37,7 @@ def pretrained(job: Job) -> Pretrained:
         raise SpecError("model.init random has no folder: it is not pretrained")
     if init == "demo":
         return look(_demo_folder())
-    place = Path(init).expanduser()
+    place = expand(init)
     if not place.exists() and isinstance(recognise(place), str):
         if not _HUB_NAME.fullmatch(init) or init.startswith("."):
             raise DataError(f"model.init {init}: there is no such folder or file")
@@ -68,9 +70,9 @@ def tokenizer_folder(job: Job) -> Path:
         DataError: no vocabulary there.
     """
     if job.model.vocab is not None:
-        place = Path(job.model.vocab).expanduser()
+        place = expand(job.model.vocab)
     elif job.data.shards is not None and job.model.init == "random":
-        place = Path(job.data.shards).expanduser()
+        place = expand(job.data.shards)
     elif job.model.init == "random":
         raise SpecError("model.init random needs model.vocab: a vocab.txt or tokenizer.json")
     else:
@@ -119,7 +121,7 @@ def words_of(place: Path) -> Words:
     """
     file = vocabulary_file(place)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = bounded.read_text(file, bounded.VOCABULARY)
         ids = _of_tokenizer(text) if file.suffix == ".json" else _of_lines(text)
         size = max(ids.values()) + 1
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -152,7 +154,7 @@ def _from_hub(name: str) -> Path:
 
     with suppress(LocalEntryNotFoundError, DataError):  # not in the cache, or not all of it
         return look(Path(hub.snapshot_download(name, local_files_only=True)), HUB).folder
-    bring = f"on a machine with network run `hf download {name} --local-dir DIR`, then say --set model.init=DIR"
+    bring = how_to_download(name)
     if hub.is_offline_mode():
         raise DataError(f"model.init {name}: no such folder, not in the hub's cache, and offline mode is on; {bring}")
     try:

@@ -6,7 +6,6 @@ waits for a dead file system or a dead peer does not.
 """
 
 import contextlib
-import errno
 import os
 import threading
 import time
@@ -41,15 +40,8 @@ class MetricsFile:
         Raises:
             OSError: it cannot be written.
         """
-        data = msgspec.json.encode(line) + b"\n"
         self._check()
-        before = os.fstat(self._handle).st_size
-        try:
-            if os.write(self._handle, data) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            os.ftruncate(self._handle, before)
-            raise
+        atomic.append_to(self._handle, msgspec.json.encode(line) + b"\n")
 
     def flush(self) -> None:
         """Have all lines on the disk."""
@@ -85,14 +77,18 @@ class Heartbeat:
     """Writes one state file."""
 
     def __init__(self, path: Path, state: RunState, check: atomic.Check = atomic.unchecked) -> None:
-        """Write `state` to `path`; what `check` raises before a write stops it."""
+        """Write `state` to `path`; where there is no room now, the next update does.
+
+        What `check` raises before a write stops it.
+        """
         self._path = path
         self._check = check
         self._state = state
         self._lock = threading.Lock()
         self._written = 0.0
         self._over = False
-        self.update()
+        with contextlib.suppress(OSError):
+            self.update()
 
     def update(self, **changes: Any) -> None:
         """Change fields of the state, and write it now.
@@ -110,8 +106,10 @@ class Heartbeat:
             OSError: it cannot be written.
         """
         with self._lock:
-            self._write(changes)
-            self._over = True
+            try:
+                self._write(changes)
+            finally:
+                self._over = True
 
     def beat(self, **changes: Any) -> None:
         """Change fields of the state, and write them if nothing was written within the last second.

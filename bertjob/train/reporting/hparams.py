@@ -12,6 +12,7 @@ from torch import nn
 
 from bertjob.config.checks.deepspeed_config import enabled_precision
 from bertjob.config.job import Job
+from bertjob.config.secret_values import masked
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.provenance import collect
 from bertjob.rundir.world import World
@@ -71,13 +72,13 @@ def hparams(
 
 
 def write_hparams(held: HeldRun, values: dict[str, Any]) -> None:
-    """Replace hparams.json.
+    """Replace hparams.json; stars stand in place of secrets.
 
     Raises:
         LeaseError: another start has taken over.
         OSError: it cannot be written.
     """
-    held.write_json(held.there.hparams, values, indent=2)
+    held.write_json(held.there.hparams, masked(msgspec.to_builtins(values, enc_hook=str)), indent=2)
 
 
 def write_provenance(held: HeldRun, job: Job) -> None:

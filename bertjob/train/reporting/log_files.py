@@ -19,6 +19,7 @@ from typing import TextIO
 from bertjob.errors import BertjobError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import JOB_ID, LOCAL_ID, World
+from bertjob.text import reason
 
 logger = logging.getLogger("bertjob")
 OWN_FILE_ONLY = {"own_file_only": True}
@@ -63,7 +64,7 @@ def open_logs(run_dir: RunDir, world: World, env: Mapping[str, str]) -> Logs:
         path.parent.mkdir(exist_ok=True)  # the run directory itself must be there
         own = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise BertjobError(f"{path}: the log cannot be written: {error.strerror}") from None
+        raise BertjobError(f"{path}: the log cannot be written: {reason(error)}") from None
     job_log = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     if world.rank:
         sys.stdout.flush()

@@ -20,6 +20,7 @@ from bertjob.errors import LeaseError
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.state import Phase, RunState, read_state
 from bertjob.rundir.world import World
+from bertjob.text import reason
 from bertjob.train.backends import StepOutcome
 from bertjob.train.reporting.heartbeat import Heartbeat, MetricsFile, cut
 from bertjob.train.reporting.meter import Reading
@@ -47,7 +48,8 @@ class Report:
         self.job_id = job_id
         self._held = held
         self._run_dir = held.run_dir
-        self._warned: set[str] = set()
+        self._troubles: dict[str, str] = {}
+        self._warning = ""
         self._standing = ""
         self._total = 0
         self._initial = RunState(
@@ -58,6 +60,7 @@ class Report:
         self._heartbeat: Heartbeat | None = None
         self._metrics: MetricsFile | None = None
         self._tensorboard: Any = None
+        self._open_tensorboard: Callable[[int], Any] = lambda step: None
 
     @_on_rank_0
     def start(self) -> None:
@@ -99,7 +102,8 @@ class Report:
         there, check = self._held.there, self._held.check
         cut(there.metrics, step, evaluations=evaluations, check=check)
         self._metrics = MetricsFile(there.metrics, check)
-        self._tensorboard = SummaryWriter(str(there.tensorboard), purge_step=step + 1)
+        self._open_tensorboard = lambda done: SummaryWriter(str(there.tensorboard), purge_step=done + 1)
+        self._tensorboard = self._open_tensorboard(step)
 
     @_on_rank_0
     def alive(self, step: int) -> None:
@@ -142,15 +146,22 @@ class Report:
             _LOG.warning("%s", fault)
         else:
             _LOG.info("%s", transport)
-        self._standing = fault
-        self._update(network=transport, warning=fault)
+        self._stand(fault)
+        self._update(network=transport)
 
     @_on_rank_0
-    def warn(self, line: str) -> None:
-        """Say a warning, and keep it in the state until it is lifted by an empty one."""
+    def warn(self, line: str, *, stands: bool = False) -> None:
+        """Say a warning, and keep it in the state until it is lifted by an empty one; one that stands is not lifted."""
         if line:
             _LOG.warning("%s", line)
-        self._update(warning="; ".join(filter(None, (line, self._standing))))
+        if stands:
+            self._stand(line)
+        else:
+            self._warning = line
+        self._update()
+
+    def _stand(self, line: str) -> None:
+        self._standing = "; ".join(filter(None, (self._standing, line)))
 
     @_on_rank_0
     def flush(self) -> None:
@@ -160,6 +171,7 @@ class Report:
                 self._metrics.flush()
         if self._tensorboard is not None:
             with self._surviving("tb"):
+                self._held.check()
                 self._tensorboard.flush()
 
     @_on_rank_0
@@ -182,14 +194,15 @@ class Report:
             error: why it failed, in one line.
             metrics: of the final evaluation, those that the state shall show; None: those that it shows stay.
         """
-        changes = {} if metrics is None else {"metrics": metrics}
+        changes: dict[str, Any] = {} if metrics is None else {"metrics": metrics}
         with contextlib.suppress(LeaseError):
             self.start()
             if self._heartbeat is not None:
-                with self._surviving("state.json"):
+                with self._surviving("state.json", at_work=False):
+                    changes["warning"] = self._warnings()
                     self._heartbeat.end(phase=phase, exit_code=exit_code, error=error, refused=self._refused, **changes)
             if self._tensorboard is not None:
-                with self._surviving("tb"):
+                with self._surviving("tb", at_work=False):
                     self._tensorboard.close()
             self._held.give_up()
 
@@ -203,19 +216,30 @@ class Report:
         return Heartbeat(self._held.there.state, state, self._held.check)
 
     @contextlib.contextmanager
-    def _surviving(self, name: str) -> Iterator[None]:
-        """A write to the file or folder `name` of the run, which may fail; the first time that is told."""
+    def _surviving(self, name: str, *, at_work: bool = True) -> Iterator[None]:
+        """A write to the file or folder `name` of the run, which may fail.
+
+        The first time that is told, and the state has it until a write succeeds; state.json has a reserve for that.
+        """
         try:
             yield
         except OSError as error:
-            if name not in self._warned:
-                self._warned.add(name)
-                _LOG.warning("%s cannot be written: %s; training goes on", self._run_dir.path / name, error.strerror)
+            trouble = f"{name} cannot be written: {reason(error)}"
+            if self._troubles.get(name) != trouble:
+                self._troubles[name] = trouble
+                _LOG.warning("%s/%s%s", self._run_dir.path, trouble, "; training goes on" if at_work else "")
+                self._update()
+        else:
+            if self._troubles.pop(name, None) is not None:
+                self._update()
 
     def _update(self, **changes: Any) -> None:
         if self._heartbeat is not None:
             with self._surviving("state.json"):
-                self._heartbeat.update(**changes)
+                self._heartbeat.update(**changes, warning=self._warnings())
+
+    def _warnings(self) -> str:
+        return "; ".join(filter(None, (self._warning, *self._troubles.values(), self._standing)))
 
     def _write(self, step: int, line: Mapping[str, Any]) -> None:
         if self._metrics is not None:
@@ -225,6 +249,8 @@ class Report:
             about = "train" if "loss" in line else "eval"
             with self._surviving("tb"):
                 self._held.check()
+                if "tb" in self._troubles and "metrics.jsonl" not in self._troubles:  # there is room again
+                    self._tensorboard = self._open_tensorboard(step - 1)  # what failed once never writes again
                 for name, value in line.items():
                     if name not in {"step", "time"} and value is not None:
                         self._tensorboard.add_scalar(f"{about}/{name}", value, step)

@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -20,7 +21,7 @@ from bertjob.errors import BertjobError, WorldError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.proof import AllReduce, Proof, Rank
-from bertjob.text import counted
+from bertjob.text import counted, reason
 from bertjob.train.context import Start, Work
 from bertjob.train.device import device_name
 from bertjob.train.distributed.peers import named
@@ -63,7 +64,7 @@ def run(start: Start) -> int:
         if start.mpi:
             _check_mpi(ranks.world.size)
         sums = tuple(all_reduces(ranks, start.device))
-        proof = _proof(start, ranks.gather(own), sums)
+        proof = _proof(start, ranks.gather(own, Rank), sums)
         if ranks.first:
             _write(start.keeper.held, proof)
     start.part()
@@ -83,7 +84,7 @@ def check_file(ranks: Ranks, held: HeldRun) -> None:
     Raises:
         WorldError: it is not; names the ranks and hosts that do not see it.
     """
-    text = ranks.from_first(lambda: f"{socket.gethostname()} {os.getpid()} {time.time_ns()}")
+    text = ranks.from_first(lambda: f"{socket.gethostname()} {os.getpid()} {time.time_ns()}", str)
     run_dir = held.run_dir
     path = run_dir.path / ".seen-by-all"
     if ranks.first:
@@ -93,7 +94,8 @@ def check_file(ranks: Ranks, held: HeldRun) -> None:
     deadline = time.monotonic() + _FILE_SECONDS
     while not (seen := _holds(run_dir, path.name, text)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    blind = [(rank, host) for rank, (host, sees) in enumerate(ranks.gather((socket.gethostname(), seen))) if not sees]
+    views = ranks.gather((socket.gethostname(), seen), tuple[str, bool])
+    blind = [(rank, host) for rank, (host, sees) in enumerate(views) if not sees]
     if ranks.first:
         path.unlink(missing_ok=True)
     if blind:
@@ -109,7 +111,7 @@ def clock_offsets(ranks: Ranks) -> list[float]:
     rounds = []
     for _ in range(5):
         ranks.barrier()  # ranks leave it at different times, which only ever adds to a difference
-        times = ranks.gather(time.time())
+        times = ranks.gather(time.time(), float)
         rounds.append([own - times[0] for own in times])
     return [min(found, key=abs) for found in zip(*rounds, strict=True)]
 
@@ -137,7 +139,7 @@ def all_reduces(ranks: Ranks, device: torch.device) -> Iterator[AllReduce]:
         wrong = bool((data != size * (size + 1) / 2).any())
         if ranks.any(wrong)[0]:
             raise WorldError(f"an all-reduce of {count} bytes over {size} ranks adds up wrongly")
-        median = ranks.from_first(functools.partial(statistics.median, seconds))
+        median = ranks.from_first(functools.partial(statistics.median, seconds), float)
         yield AllReduce(bytes=count, seconds=median, bandwidth=2 * (size - 1) / size * count / median)
         if median > _SECONDS_A_SIZE:
             return
@@ -153,9 +155,10 @@ def _holds(run_dir: RunDir, name: str, text: str) -> bool:
 def _check_mpi(size: int) -> None:
     from mpi4py import MPI
 
-    total = MPI.COMM_WORLD.allreduce(1)
-    if total != size:
-        raise WorldError(f"MPI adds up {total} ranks, the plan has {size}")
+    total = np.ones(1, dtype=np.int64)
+    MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, total)  # mpi4py's allreduce would send a pickle
+    if total[0] != size:
+        raise WorldError(f"MPI adds up {total[0]} ranks, the plan has {size}")
 
 
 def _proof(start: Start, seen: list[Rank], sums: tuple[AllReduce, ...]) -> Proof:
@@ -181,7 +184,7 @@ def _write(held: HeldRun, proof: Proof) -> None:
     try:
         held.write_json(held.there.proof, proof)
     except OSError as error:
-        raise BertjobError(f"{held.run_dir.proof}: the proof cannot be written: {error.strerror}") from None
+        raise BertjobError(f"{held.run_dir.proof}: the proof cannot be written: {reason(error)}") from None
 
 
 def _tell(proof: Proof, run_dir: RunDir) -> None:

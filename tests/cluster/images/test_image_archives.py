@@ -9,6 +9,7 @@ import pytest
 from fakes.commands import Commands
 from planned import LOCAL, SLURM, with_
 
+from bertjob.cluster.images import archive as archives
 from bertjob.cluster.images import engine
 from bertjob.config.job import Image
 from bertjob.errors import BertjobError, DataError, PreflightError
@@ -34,9 +35,9 @@ def broken_manifest(path: Path) -> Path:
 
 def test_archives_of_images_are_taken(tmp_path: Path) -> None:
     good = archive(tmp_path / "a.tar", "ab/layer.tar", "manifest.json")
-    assert engine.check_archive(good) == "localhost/b:1"
+    assert archives.check_archive(good) == "localhost/b:1"
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(good.read_bytes()))
-    assert engine.check_archive(tmp_path / "a.tar.gz") == ""
+    assert archives.check_archive(tmp_path / "a.tar.gz") == ""
 
 
 def test_what_is_no_archive_of_an_image_is_said(tmp_path: Path) -> None:
@@ -53,8 +54,47 @@ def test_what_is_no_archive_of_an_image_is_said(tmp_path: Path) -> None:
     }
     for path, told in cases.items():
         with pytest.raises(DataError, match=told) as raised:
-            engine.check_archive(path)
+            archives.check_archive(path)
         assert "\n" not in str(raised.value)
+
+
+def test_an_archive_that_is_cut_off_anywhere_is_said(tmp_path: Path) -> None:
+    whole = archive(tmp_path / "a.tar", "ab/layer.tar", "manifest.json", "repositories").read_bytes()
+    used = len(whole.rstrip(b"\0")) // 512 * 512 + 512  # the last member ends in this block
+    for size in {*range(300, used, 100), *range(512, used, 512)}:
+        (tmp_path / "cut.tar").write_bytes(whole[:size])
+        with pytest.raises(DataError, match=r"is cut off after|is no archive of an image"):
+            archives.check_archive(tmp_path / "cut.tar")
+    (tmp_path / "cut.tar").write_bytes(whole[: used + 512])
+    assert archives.check_archive(tmp_path / "cut.tar") == "localhost/b:1"
+
+
+def test_an_archive_of_which_the_engine_finds_the_end_too_early_is_no_matter_of_a_registry(fakes: Commands) -> None:
+    said = "Error: payload does not match any of the image formats:\n * oci: initializing source oci:a.tar\n"
+    fakes.make("podman", stderr=f"{said} * docker-archive: copying contents: unexpected EOF\n * dir: no\n", code=125)
+    with pytest.raises(DataError, match=r"^/a\.tar\.gz: is cut off or damaged: copy it again"):
+        engine.run([("podman", "load", "--input", "/a.tar.gz")], SLURM)
+
+
+OFFLINE = {
+    "podman": "Error: initializing source docker://a:1: pinging container registry r: dial tcp: lookup r: no such host",
+    "docker": 'Error response from daemon: Get "https://r/v2/": dial tcp: lookup r on 127.0.0.53: server misbehaving',
+    "apptainer": "FATAL: While performing build: conveyor failed to get: pinging container registry r: dial tcp",
+    "enroot": "curl: (6) Could not resolve host: auth.docker.io",
+    "ch-image": "error: can't reach: HTTPSConnectionPool(host='r', port=443): Max retries exceeded with url: /v2/",
+    "shifterimg": "requests.exceptions.ConnectionError: [Errno -2] Name or service not known",
+    "sarus": "[h] [main] [ERROR] Failed to pull image 'docker.io/library/a:1'",
+}
+
+
+@pytest.mark.parametrize("program", OFFLINE)
+def test_a_pull_without_a_network_fails_with_rc_3_and_a_remedy_whatever_the_engine(
+    fakes: Commands, program: str
+) -> None:
+    fakes.make(program, stderr=f"{OFFLINE[program]}\n", code=1)
+    with pytest.raises(PreflightError, match=r"`bertjob image load FILE\.tar`") as raised:
+        engine.run([(program, "pull", "a:1")], SLURM)
+    assert raised.value.exit_code == 3
 
 
 def test_an_absent_engine_is_one_line(fakes: Commands) -> None:

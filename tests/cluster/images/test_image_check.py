@@ -11,15 +11,20 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 from fakes.commands import Commands
-from known import FACTS, one_call
-from planned import LOCAL, with_
+from known import FACTS, SHA, one_call
+from planned import HERE, LOCAL, with_
 
 from bertjob.cli.main import cli
 from bertjob.cluster.images import engine, inside
-from bertjob.config.job import Image, Library
+from bertjob.cluster.images.seen import recall
+from bertjob.cluster.runs import create
+from bertjob.config.job import Image, Job, Library
 from bertjob.config.site import Mount
 from bertjob.errors import PreflightError
-from bertjob.rundir.image_contents import ImageFacts
+from bertjob.launch.plan import plan
+from bertjob.rundir.image_contents import NEEDED, ImageFacts
+from bertjob.rundir.provenance import Provenance
+from bertjob.version import __version__
 
 
 def test_check_tells_what_is_missing_by_its_exit_code(fakes: Commands) -> None:
@@ -63,7 +68,14 @@ def test_all_that_the_program_inside_says_is_read(fakes: Commands, monkeypatch: 
     torch = SimpleNamespace(version=SimpleNamespace(cuda="12.8", hip="6.4"), cuda=gpus)
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setattr(inside, "_LIBRARY", "print('Open MPI v4.1.7')")
-    said = {"python": "3.12.3", "packages": {}, "broken": {}, **inside.torch_facts(), **inside.mpi_facts()}
+    said = {
+        "python": "3.12.3",
+        "prefix": "/usr",
+        "packages": {},
+        "broken": {},
+        **inside.torch_facts(),
+        **inside.mpi_facts(),
+    }
     assert set(said) == set(ImageFacts.__struct_fields__)
     facts = msgspec.convert(said, ImageFacts)
     assert (facts.nccl, facts.gpus, facts.mpi.version) == ("2.27.5", ("NVIDIA H200",), "4.1.7")
@@ -85,6 +97,30 @@ def test_open_mpi_4_speaks_what_its_components_are(fakes: Commands, lines: str, 
 def test_mpich_speaks_what_it_was_configured_with(fakes: Commands, option: str, spoken: list[str]) -> None:
     fakes.make("mpichversion", stdout=f"MPICH Version: 4.2\nMPICH configure: --prefix=/usr {option}\n")
     assert inside.pmi("mpich", "4.2") == spoken
+
+
+def test_what_a_check_saw_goes_with_the_jobs_of_the_image_until_it_changes(
+    fakes: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    fakes.make("podman", stdout=f"{SHA}\n{json.dumps(FACTS)}\n")
+    site = with_(LOCAL, engine="podman", image=Image(ref="b:1"))
+    planned = plan(Job(name="j", task="smoke"), site, str(tmp_path / "run"), HERE)
+    assert recall(planned, SHA) is None
+    facts = engine.inspect(site.image, site)
+    written = create.files(planned, create.of(planned), SHA)
+    origin = msgspec.json.decode(written["provenance.json"], type=Provenance)
+    assert origin.image_facts == facts
+    assert recall(planned, "sha256:" + "cd" * 32) is None
+    other = plan(Job(name="j", task="smoke", image=Image(ref="b:2")), site, str(tmp_path / "run"), HERE)
+    assert recall(other, SHA) is None
+
+
+def test_a_bertjob_in_the_image_that_is_not_this_one_is_reported_with_both_versions(fakes: Commands) -> None:
+    old = {**FACTS, "packages": {**dict.fromkeys(NEEDED, "1"), "bertjob": "0.0.9"}}
+    fakes.make("podman", stdout=json.dumps(old))
+    done = CliRunner().invoke(cli, ["image", "check", "b:1", "--engine", "podman"])
+    assert f"0.0.9, and this one is {__version__}" in done.output
 
 
 def test_mounts_of_the_site_are_seen_in_a_check(fakes: Commands, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def test_locks_pin_all_that_training_needs() -> None:
         assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), lock
         locked |= {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower(): line for line in lines}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["train"], *(name for name in extras["demo"] if "[" not in name)]
     assert {re.match(r"[\w-]+", name)[0].lower() for name in wanted} <= set(locked)  # type: ignore[index]
 
 

@@ -13,6 +13,8 @@ from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.engines.images import commands, find_digest, image_file, in_job
 from bertjob.launch.engines.types import Order
 
+BY_PODMAN = 'env BASH_FUNC_docker%%=() { podman "$@"; }'
+
 
 def words(engine: str, verb: Any, **keys: Any) -> list[str]:
     ref = keys.pop("ref", NGC)
@@ -48,7 +50,7 @@ def test_pull(engine: str, pulled: list[str]) -> None:
         ("apptainer", ["apptainer build /s/b-1.sif docker-archive:/a.tar"], "/s/b-1.sif"),
         (
             "edf",
-            ["podman load --input /a.tar", "enroot import --output /s/b-1.sqsh podman://b:1"],
+            ["podman load --input /a.tar", f"{BY_PODMAN} enroot import --output /s/b-1.sqsh podman://b:1"],
             "/s/b-1.sqsh",
         ),
     ],
@@ -81,7 +83,7 @@ BUILT = "build --tag b:1 --file /c/container/Dockerfile --build-arg V=1 --quiet 
                 "apptainer build /s/b-1.sif docker-archive:/s/b-1.sif.tar",
             ],
         ),
-        ("edf", [f"podman {BUILT}", "enroot import --output /s/b-1.sqsh podman://b:1"]),
+        ("edf", [f"podman {BUILT}", f"{BY_PODMAN} enroot import --output /s/b-1.sqsh podman://b:1"]),
     ],
 )
 def test_build(engine: str, built: list[str]) -> None:

@@ -8,7 +8,7 @@ import click
 from bertjob.cli.options import json_option
 from bertjob.cli.verbs.image.build import build_command, overlay_command
 from bertjob.cli.verbs.image.request import (
-    carry_out,
+    carry_out_order,
     dry_run_option,
     named,
     order_of,
@@ -18,12 +18,13 @@ from bertjob.cli.verbs.image.request import (
     site_and_engine,
     site_name,
     site_options,
+    yes_option,
 )
 from bertjob.config.job import Image
 from bertjob.config.load import load_site
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.engines import ENGINES
-from bertjob.launch.engines.images import commands
+from bertjob.launch.engines.images import commands, in_job
 from bertjob.launch.engines.references import PATH
 from bertjob.launch.engines.types import Order
 
@@ -32,8 +33,11 @@ from bertjob.launch.engines.types import Order
 @click.argument("ref", required=False)
 @site_options
 @output_option
+@yes_option
 @dry_run_option
-def pull_command(ref: str | None, site: str | None, engine: str | None, output: str | None, dry_run: bool) -> None:
+def pull_command(
+    ref: str | None, site: str | None, engine: str | None, output: str | None, yes: bool, dry_run: bool
+) -> None:
     """Bring an image from a registry (default: the site's).
 
     The last line of stdout is what `image.ref` of a job is then.
@@ -44,7 +48,7 @@ def pull_command(ref: str | None, site: str | None, engine: str | None, output: 
         told = "which nothing can pull: name a reference; -o says where it goes"
         raise SpecError(f"site {where.name}'s image is the file {wanted}, {told}")
     order = order_of(name, ref=named("REF", wanted, name, ENGINES[name].images.pulled), output=output)
-    carry_out(commands(name, "pull", order), where, dry_run)
+    carry_out_order(name, "pull", order, where, yes=yes, dry_run=dry_run)
     show_result(name, order, dry_run)
 
 
@@ -53,17 +57,20 @@ def pull_command(ref: str | None, site: str | None, engine: str | None, output: 
 @click.argument("ref", required=False)
 @site_options
 @output_option
+@yes_option
 @dry_run_option
 def load_command(
-    archive: Path, ref: str | None, site: str | None, engine: str | None, output: str | None, dry_run: bool
+    archive: Path, ref: str | None, site: str | None, engine: str | None, output: str | None, yes: bool, dry_run: bool
 ) -> None:
     """Bring an image from a docker-archive, as `image build --archive` leaves it.
 
     REF is its name (default: the one in the archive). The last line of stdout is what `image.ref` of a job is
     then.
     """
+    from bertjob.cluster.images.archive import check_archive
     from bertjob.cluster.images.build import read_recipe
-    from bertjob.cluster.images.engine import check_archive
+    from bertjob.cluster.images.engine import digest
+    from bertjob.cluster.images.seen import remember_archive
 
     where, name = site_and_engine(site, engine)
     if ref is not None:
@@ -71,7 +78,9 @@ def load_command(
     own = check_archive(archive)
     called = ref or (own or read_recipe().ref("gpu")).removeprefix("localhost/")
     order = order_of(name, ref=called, output=output, archive=str(archive.absolute()), archived=own)
-    carry_out(commands(name, "load", order), where, dry_run)
+    carry_out_order(name, "load", order, where, yes=yes, dry_run=dry_run)
+    if not dry_run and not order.file and digest(name, in_job(name, order), where) is None:
+        remember_archive(name, in_job(name, order), archive)
     show_result(name, order, dry_run)
 
 

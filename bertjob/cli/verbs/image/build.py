@@ -7,6 +7,7 @@ import click
 
 from bertjob.cli.verbs.image.request import (
     carry_out,
+    carry_out_order,
     dry_run_option,
     named,
     order_of,
@@ -17,6 +18,7 @@ from bertjob.cli.verbs.image.request import (
     site_and_engine,
     site_options,
     wheels_option,
+    yes_option,
 )
 from bertjob.errors import SpecError
 from bertjob.launch.engines import ENGINES
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 @wheels_option
 @output_option
 @click.option("--archive", metavar="FILE.tar", help="Leave a docker-archive as well, for `image load` elsewhere.")
+@yes_option
 @dry_run_option
 @click.argument("builder_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BUILDER OPTIONS]")
 def build_command(
@@ -45,6 +48,7 @@ def build_command(
     wheels: Path | None,
     output: str | None,
     archive: str | None,
+    yes: bool,
     dry_run: bool,
     builder_options: tuple[str, ...],
 ) -> None:
@@ -72,10 +76,10 @@ def build_command(
             arguments=arguments,
             extra=builder_options,
         )
-        sequence = commands(name, "build", order)
+        commands(name, "build", order)  # refuses, where there is no such verb, before anything is said
         if base is None and not own.bases[variant].digest:
             click.echo(f"warning: base {own.bases[variant].ref} is not pinned: bertjob image digest --pin", err=True)
-        carry_out(sequence, where, dry_run)
+        carry_out_order(name, "build", order, where, yes=yes, dry_run=dry_run)
     show_result(name, order, dry_run)
     say_what_is_gone(dry_run and not build.stays(wheels))
 
@@ -110,7 +114,7 @@ def overlay_command(
         raise SpecError(f"site {where.name} names no image.overlay: say --path")
     wanted = named("--image", ref or ref_of(where), name, ENGINES[name].takes)
     with overlay_commands(name, wanted, folder, where, packages, wheels, printed=dry_run) as sequence:
-        carry_out(sequence, where, dry_run)
+        carry_out(sequence, where, dry_run, ENGINES[name].inherits)
     say_what_is_gone(dry_run and not (build.stays(wheels) and ENGINES[name].file is None))
     if not dry_run:
         click.echo(folder)

@@ -1,6 +1,7 @@
 """What the commands of ``bertjob image`` share: site, engine and name of the image, what is run, what is told."""
 
 import os
+import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ import click
 from bertjob.cli.options import SITE_VARIABLE, Names
 from bertjob.config.load import load_site
 from bertjob.config.site import Site
-from bertjob.errors import SpecError
+from bertjob.errors import PreflightError, SpecError
 from bertjob.launch.engines import containers
-from bertjob.launch.engines.images import image_file, in_job
+from bertjob.launch.engines.images import commands, image_file, in_job
 from bertjob.launch.engines.references import REFERENCE, Form, problem
-from bertjob.launch.engines.types import Command, Order
+from bertjob.launch.engines.types import Command, Order, Verb
 
 _Function = Callable[..., Any]
 
@@ -38,6 +39,9 @@ wheels_option = click.option(
 output_option = click.option(
     "-o", "--output", metavar="FILE", help="Where the image goes, with engines whose images are files."
 )
+
+
+yes_option = click.option("-y", "--yes", is_flag=True, help="Replace a file that is there already without asking.")
 
 
 def site_name(site: str | None) -> str:
@@ -87,8 +91,20 @@ def order_of(engine: str, ref: str, output: str | None, **rest: Any) -> Order:
     return Order(ref=ref, file=file, **rest)
 
 
-def carry_out(sequence: tuple[Command, ...], site: Site, dry_run: bool) -> None:
-    """Run the commands, with what they print on stderr, or print them."""
+def carry_out_order(engine: str, verb: Verb, order: Order, site: Site, *, yes: bool, dry_run: bool) -> None:
+    """Have an engine do what is ordered; a file that it makes is whole, or not there."""
+    from bertjob.cluster.images.image_files import whole
+
+    may_replace(order, yes, dry_run)
+    if dry_run:
+        carry_out(commands(engine, verb, order), site, dry_run)
+        return
+    with whole(order) as partly:
+        carry_out(commands(engine, verb, partly), site, dry_run)
+
+
+def carry_out(sequence: tuple[Command, ...], site: Site, dry_run: bool, hidden: Collection[str] = ()) -> None:
+    """Run the commands without the `hidden` variables, with what they print on stderr; or print them."""
     import shlex
 
     from bertjob.cluster.images.engine import run
@@ -97,7 +113,24 @@ def carry_out(sequence: tuple[Command, ...], site: Site, dry_run: bool) -> None:
         for command in sequence:
             click.echo(shlex.join(command))
     else:
-        run(sequence, site, lambda line: click.echo(line, err=True))
+        run(sequence, site, lambda line: click.echo(line, err=True), hidden)
+
+
+def may_replace(order: Order, yes: bool, dry_run: bool) -> None:
+    """Ask before a file is replaced.
+
+    Raises:
+        PreflightError: there is nobody to ask.
+    """
+    from bertjob.cluster.images.image_files import files
+
+    there = [path for path in files(order) if os.path.lexists(path)]
+    if not there or yes or dry_run:
+        return
+    if not sys.stdin.isatty():
+        raise PreflightError(f"{there[0]}: is there already: say --yes to replace it, or choose another name")
+    if not click.confirm(f"{', '.join(there)}: is there already; replace it?", err=True):
+        raise click.exceptions.Exit(1)
 
 
 def say_what_is_gone(gone: bool) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from bertjob.config import bounded
 from bertjob.config.job import Model
 from bertjob.errors import DataError
 from bertjob.formats.pretrained import CONFIG, FURTHER, Pretrained
+from bertjob.text import reason
 from bertjob.train.model.formats import Found, Weights, pytorch_file
 from bertjob.train.model.networks import FAMILIES
 
@@ -40,9 +42,9 @@ def read_json(file: Path) -> dict[str, Any]:
         DataError: there is none.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(bounded.read_text(file, bounded.CONFIG))
     except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from error
+        raise DataError(f"{file}: cannot be read ({reason(error)})") from error
     if not isinstance(content, dict):
         raise DataError(f"{file}: must be a JSON object")
     return content

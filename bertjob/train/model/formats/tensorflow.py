@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from bertjob.config.job import Model
 from bertjob.errors import DataError
 from bertjob.formats.pretrained import INDEX, TF_CONFIG, Pretrained
+from bertjob.text import reason
 from bertjob.train.model.formats import Found, Weights, hugging_face
 
 _FOOTER: Final = 48
@@ -86,7 +87,7 @@ def read_index(prefix: Path) -> dict[str, Entry]:
         entries = {name.decode(): value for name, value in _table(file.read_bytes())}
         found = {name: _entry(value) for name, value in entries.items() if name}
     except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{file}: cannot be read ({reason(error)})") from None
     except (ValueError, IndexError) as error:
         raise DataError(f"{file}: no index of a TensorFlow checkpoint ({error})") from None
     if _OBJECT_GRAPH in found:
@@ -106,7 +107,7 @@ def read_tensors(prefix: Path, entries: Mapping[str, Entry]) -> Iterator[tuple[s
         try:
             numbers = np.fromfile(file, dtype, count, offset=entry.offset)
         except OSError as error:
-            raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+            raise DataError(f"{file}: cannot be read ({reason(error)})") from None
         if len(numbers) < count or entry.size != count * dtype.itemsize:
             raise DataError(f"{file}: ends before {name}, or is another checkpoint's than {prefix}{INDEX}")
         if entry.dtype == _BFLOAT16:  # the upper half of a float32

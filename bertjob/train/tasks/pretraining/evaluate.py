@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from bertjob.errors import DataError
 from bertjob.rundir.held_run import HeldRun
+from bertjob.text import reason
 from bertjob.train.data.batch import Batch, Int64
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.model.heads import predictions
@@ -65,7 +66,7 @@ def evaluate(
     try:
         held.write_json(held.there.evaluation, {**metrics, "masked_tokens": int(tokens), "samples": len(positions)})
     except OSError as error:
-        raise DataError(f"{held.run_dir.evaluation}: cannot be written: {error.strerror or error}") from None
+        raise DataError(f"{held.run_dir.evaluation}: cannot be written: {reason(error)}") from None
     return metrics
 
 

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bertjob.config.home import expand
 from bertjob.config.job import Job
 from bertjob.errors import DataError, SpecError
+from bertjob.formats.corpus_manifest import BEGUN, MANIFEST
 from bertjob.formats.corpus_splits import SPLITS, TRAIN, VALIDATION
-from bertjob.train.corpus.manifest import BEGUN, MANIFEST
 from bertjob.train.corpus.reader import Corpus, open_corpus
 from bertjob.train.data.batch import Int64
 from bertjob.train.data.tokenizer import BertTokenizer
@@ -41,7 +42,7 @@ def open_sources(job: Job, tokenizer: BertTokenizer) -> Sources:
     """
     if job.data.shards is None:
         raise SpecError("data.shards is not said: a folder that `bertjob data prepare` has made")
-    folder = Path(job.data.shards).expanduser()
+    folder = expand(job.data.shards)
     if (folder / MANIFEST).is_file() or (folder / BEGUN).is_file():
         return _prepared(job, folder, tokenizer)
     return _made(job, folder, tokenizer)

@@ -119,7 +119,7 @@ class PretrainTask:
         """
         if job.train.max_steps is None:
             raise SpecError(f"train.max_steps is not said: task {job.task} counts steps, not epochs")
-        ranks.from_first(lambda: bring(job))  # so that the hub is asked by one rank and not by all at once
+        ranks.from_first(lambda: bring(job), None)  # so that the hub is asked by one rank and not by all at once
         tokenizer = load_tokenizer(tokenizer_folder(job))
         train, validation = open_sources(job, tokenizer)
         vocabulary = Vocabulary.of(tokenizer.tokenizer.get_vocab(), tokenizer.marks, byte_level=tokenizer.byte_level)

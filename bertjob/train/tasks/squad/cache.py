@@ -10,14 +10,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertjob.errors import DataError
 from bertjob.formats.checksums import folder_damage, write_manifest
 from bertjob.formats.squad import SquadSet
 from bertjob.rundir import atomic
+from bertjob.text import reason
+from bertjob.train.data.mapped import map_array
 from bertjob.train.data.tokenizer import BertTokenizer
 from bertjob.train.tasks.squad.features import Features, Settings, make_features
 
@@ -72,7 +75,7 @@ def cached_features(data: SquadSet, tokenizer: BertTokenizer, settings: Settings
         _write(features, entry)
     except OSError as error:
         raise DataError(
-            f"{folder}: features cannot be cached ({error.strerror or error}); data.cache names another folder"
+            f"{folder}: features cannot be cached: {reason(error)}; make room, or say another folder by data.cache"
         ) from None
     return _open(entry) or features
 
@@ -87,7 +90,7 @@ def _open(entry: Path) -> Features | None:
     try:
         if folder_damage(entry):
             return None
-        return Features(**{name: np.load(_file(entry, name), mmap_mode="r") for name in _ARRAYS})
+        return Features(**{name: map_array(_file(entry, name)) for name in _ARRAYS})
     except (OSError, ValueError):
         return None
 
@@ -96,9 +99,16 @@ def _write(features: Features, entry: Path) -> None:
     with atomic.beside(entry) as aside:
         aside.mkdir()
         for name in _ARRAYS:
-            np.save(_file(aside, name), getattr(features, name))
+            _save(_file(aside, name), getattr(features, name))
         write_manifest(aside)
         _put(aside, entry)
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    """What np.save writes; numpy itself does not say why it could not write."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(np.ascontiguousarray(array).data)
 
 
 def _put(aside: Path, entry: Path) -> None:

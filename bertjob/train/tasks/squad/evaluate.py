@@ -12,6 +12,7 @@ from bertjob.formats.squad import SquadSet
 from bertjob.formats.squad_score import Predictions, score
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.world import World
+from bertjob.text import reason
 from bertjob.train.model.heads import span_logits
 from bertjob.train.tasks.squad.batches import collate, evaluation_shares
 from bertjob.train.tasks.squad.decode import Answer, Candidates, best_answers, window_candidates
@@ -101,7 +102,7 @@ def write_evaluation(held: HeldRun | None, data: SquadSet, answers: Mapping[int,
         held.write_json(held.there.nbest, nbest)
         held.write_json(held.there.evaluation, {**metrics, "total": result.total, "duplicated": result.duplicated})
     except OSError as error:
-        raise DataError(f"{held.run_dir.path}: the predictions cannot be written: {error.strerror or error}") from None
+        raise DataError(f"{held.run_dir.path}: the predictions cannot be written: {reason(error)}") from None
     return metrics
 
 

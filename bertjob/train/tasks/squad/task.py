@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bertjob.config.checks.batch_size import total_steps
+from bertjob.config.home import expand
 from bertjob.config.job import Job
 from bertjob.errors import SpecError
 from bertjob.formats.squad import SquadSet, load
@@ -21,6 +22,7 @@ from bertjob.train.model.initialize import build_question_answering
 from bertjob.train.model.locate import bring, tokenizer_folder
 from bertjob.train.tasks.squad.batches import Order, collate
 from bertjob.train.tasks.squad.cache import shared_features
+from bertjob.train.tasks.squad.decode import Answer
 from bertjob.train.tasks.squad.evaluate import Dev, answer, write_evaluation
 from bertjob.train.tasks.squad.features import Features, Settings
 
@@ -78,9 +80,9 @@ class SquadTask:
         if job.data.train is None:
             raise SpecError("data.train is not said: a SQuAD v1.1 file, or `demo`")
         settings = Settings.of(job.train)
-        ranks.from_first(lambda: bring(job))  # so that the hub is asked by one rank and not by all at once
+        ranks.from_first(lambda: bring(job), None)  # so that the hub is asked by one rank and not by all at once
         tokenizer = load_tokenizer(tokenizer_folder(job))
-        cache = Path(job.data.cache).expanduser() if job.data.cache else held.run_dir.path.parent / ".cache"
+        cache = expand(job.data.cache) if job.data.cache else held.run_dir.path.parent / ".cache"
 
         def samples_of(data: SquadSet) -> Features:
             return shared_features(data, tokenizer, settings, cache, leader=ranks.first, barrier=ranks.barrier)
@@ -127,7 +129,8 @@ class SquadTask:
         """
         if self.dev is None:
             return {}
-        found = self.ranks.gather(answer(model, self.dev, self.job, self.device, self.ranks.world))
+        own = answer(model, self.dev, self.job, self.device, self.ranks.world)
+        found = self.ranks.gather(own, dict[int, list[Answer]])
         if not self.ranks.first:
             return {}
         answers = {index: best for share in found for index, best in share.items()}

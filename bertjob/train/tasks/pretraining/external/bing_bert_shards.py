@@ -14,7 +14,9 @@ from typing import Any, Final
 import numpy as np
 
 from bertjob.errors import DataError
+from bertjob.text import reason
 from bertjob.train.data.batch import Int64
+from bertjob.train.data.mapped import map_array
 from bertjob.train.data.special_tokens import BERT
 from bertjob.train.tasks.pretraining.samples import Marks, Samples, bounds
 
@@ -112,6 +114,6 @@ class BingStore:
 def _array(folder: Path, name: str) -> Any:
     file = folder / f"{name}.npy"
     try:
-        return np.load(file, mmap_mode="r")
+        return map_array(file)
     except (OSError, ValueError) as error:
-        raise DataError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(f"{file}: {reason(error)}") from None

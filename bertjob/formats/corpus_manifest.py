@@ -5,9 +5,11 @@ from typing import Final
 
 import msgspec
 
+from bertjob.config import bounded
 from bertjob.errors import DataError
+from bertjob.formats.checksums import Checksum
 from bertjob.rundir import atomic
-from bertjob.train.corpus.shards import Part, ShardRecord
+from bertjob.text import reason
 
 FORMAT: Final = 1
 """Raise it whenever the same corpus gives other shards."""
@@ -53,6 +55,33 @@ class Vocabulary(msgspec.Struct, frozen=True):
     marks: dict[str, int]
 
 
+class Part(msgspec.Struct, frozen=True):
+    """How much text there is."""
+
+    documents: int = 0
+    sentences: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: "Part") -> "Part":
+        return Part(self.documents + other.documents, self.sentences + other.sentences, self.tokens + other.tokens)
+
+
+class ShardRecord(msgspec.Struct, frozen=True):
+    """What the manifest says of a shard.
+
+    Attributes:
+        text_sha256: of the text that it was made of.
+        train: its first documents.
+        validation: the others.
+        files: sizes and checksums of its three files, by array.
+    """
+
+    text_sha256: str
+    train: Part
+    validation: Part
+    files: dict[str, Checksum]
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """All of a preparation."""
 
@@ -78,12 +107,14 @@ def read_manifest(folder: Path) -> Manifest:
     """
     file = folder / MANIFEST
     try:
-        content = file.read_bytes()
-    except OSError:
+        content = bounded.read_bytes(file, bounded.VOCABULARY)
+    except FileNotFoundError:
         begun = (folder / BEGUN).is_file()
         remedy = "run the same command again, it goes on" if begun else "make one with: bertjob data prepare"
         what = "a preparation that is not complete" if begun else "no prepared corpus"
         raise DataError(f"{folder}: {what}; {remedy}") from None
+    except OSError as error:
+        raise DataError(f"{file}: {reason(error)}") from None
     try:
         head = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
         if head.get("format") != msgspec.Raw(str(FORMAT).encode()):
@@ -91,6 +122,25 @@ def read_manifest(folder: Path) -> Manifest:
         return msgspec.json.decode(content, type=Manifest)
     except msgspec.MsgspecError as error:
         raise DataError(f"{file}: damaged ({error}): prepare the corpus again") from None
+
+
+def no_documents(folder: Path, part: str) -> DataError:
+    """What to say of a preparation of which a part, train or validation, is empty."""
+    return DataError(f"{folder}: no documents for {part}; prepare it with another --validation")
+
+
+def check_corpus(folder: Path) -> None:
+    """A corpus that bertjob prepared is complete, and none of its parts is empty; other folders are not looked into.
+
+    Raises:
+        DataError: it is not; says what to do.
+    """
+    if not any((folder / name).is_file() for name in (MANIFEST, BEGUN)):
+        return
+    manifest = read_manifest(folder)
+    for part in ("train", "validation"):
+        if not getattr(manifest, part).documents:
+            raise no_documents(folder, part)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

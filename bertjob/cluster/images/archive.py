@@ -1,0 +1,76 @@
+"""Archives of images: is it one, is it whole, and what is the image called in it?"""
+
+import tarfile
+from pathlib import Path
+
+import msgspec
+
+from bertjob.errors import DataError
+from bertjob.launch.engines.docker import ARCHIVE_WANTED
+from bertjob.text import reason
+
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+_BLOCK = 512
+"""A header of tar, and each half of the mark at an archive's end, which is zeros."""
+
+
+class _Archived(msgspec.Struct):
+    """An entry of a docker-archive's manifest.json."""
+
+    names: list[str] | None = msgspec.field(default=None, name="RepoTags")
+
+
+def check_archive(path: Path) -> str:
+    """The file is an archive as ``podman save --format docker-archive`` and ``docker save`` write them.
+
+    Returns:
+        The image's name in it; empty for one without a name, and for a compressed one, which would have to be read
+        to its end.
+
+    Raises:
+        DataError: it is not, or is cut off; says what it is.
+    """
+    try:
+        with path.open("rb") as file:
+            compressed = file.read(8).startswith(_COMPRESSED)
+        return _first_member(path) if compressed else _name(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except (tarfile.TarError, EOFError, msgspec.MsgspecError):
+        raise DataError(f"{path}: is no archive of an image; {ARCHIVE_WANTED}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from None
+
+
+def _first_member(path: Path) -> str:
+    with tarfile.open(path) as compressed:
+        compressed.next()
+    return ""
+
+
+def _name(path: Path) -> str:
+    with tarfile.open(path, "r:") as archive:
+        try:
+            members = {member.name.removeprefix("./"): member for member in archive}
+        except tarfile.ReadError:
+            raise _cut_off(path) from None
+        if not _has_end(path, archive.offset):
+            raise _cut_off(path)
+        if "manifest.json" not in members:
+            kind = "an image in OCI's form" if "oci-layout" in members else "an archive of files and not of an image"
+            raise DataError(f"{path}: is {kind}; {ARCHIVE_WANTED}")
+        file = archive.extractfile(members["manifest.json"])
+        assert file is not None
+        images = msgspec.json.decode(file.read(), type=tuple[_Archived, ...])
+    return images[0].names[0] if images and images[0].names else ""
+
+
+def _has_end(path: Path, offset: int) -> bool:
+    """Whether the mark of an archive's end, blocks of zeros, stands behind its last member."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(_BLOCK) == bytes(_BLOCK)
+
+
+def _cut_off(path: Path) -> DataError:
+    return DataError(f"{path}: is cut off after {path.stat().st_size} bytes: copy it again, and compare checksums")

@@ -1,0 +1,228 @@
+"""Why a run ended without success, in one line: from the job's log, its own state and the scheduler.
+
+What killed the launcher or the script is the cause of what ranks report afterwards, so it comes first. Then comes what
+the run itself has reported, then what launchers and engines print about a rank or an image, then the words of the
+scheduler. Patterns are those of Slurm 22.05, Open MPI 4.1 and torch 2.13, as their logs showed them.
+"""
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from bertjob.cluster.runs.catalog import Run
+from bertjob.cluster.scheduler_answers import JobInfo
+from bertjob.config.job import Launcher
+from bertjob.launch.engines.failures import complaint, image_failure
+from bertjob.rundir.job_log import last_start, left_no_state
+from bertjob.rundir.state import RunState
+
+_LONGEST = 1 << 17
+"""Bytes of the log's end that are read; the tracebacks of torchrun's agents take 3 KB a node."""
+_PROGRESS = re.compile(r"^(?:step +\d|evaluated |checkpoint |  File |    ).*\n", re.MULTILINE)
+"""Lines that report no failure, but make up most of a log."""
+_GONE = "gone without a word: killed, or the node failed"
+"""How rank 0 reports another rank (train.main); launchers know more."""
+_LAUNCHER = re.compile(r"^launcher: ([\w-]+)$", re.MULTILINE)
+_RAISED = re.compile(r"RaisedSignal:(\d+)")
+"""squeue's reason for a script that a signal has ended, in some versions: ``RaisedSignal:9(Killed)``."""
+_NOT_STARTED = 53
+"""Slurm's number for a script whose log or working directory cannot be opened; sacct shows ``0:53``."""
+_SHOWN = 300
+"""Characters of a line of the log that are repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    """A line of the log, and what it means.
+
+    Attributes:
+        pattern: finds it; matched line by line.
+        told: the reason, given the match; empty where this line is not one.
+    """
+
+    pattern: re.Pattern[str]
+    told: Callable[[re.Match[str]], str]
+
+
+def reason(run: Run, info: JobInfo, own: RunState | None) -> str:
+    """Why it failed; empty where nobody tells.
+
+    Args:
+        run: a run that has ended without success.
+        info: what its scheduler says of it.
+        own: the state that its newest submission wrote, if it wrote one.
+    """
+    log = _read(run)
+    if own is not None and left_no_state(log):
+        own = None
+    log, launcher = _PROGRESS.sub("", last_start(log)), _launcher(run)
+    if told := _script_killed(info):
+        return told
+    error = "" if own is None else own.error
+    if error.endswith(_GONE) and (killed := _first(_killed_ranks(launcher), log)).startswith("rank "):
+        error = killed
+    return (
+        _first(_LAUNCHER_KILLED, log)
+        or "; ".join(filter(None, (error, _first(_OUT_OF_MEMORY, log))))
+        or from_log(log, launcher)
+        or _SCHEDULER.get(info.reason, info.reason)
+        or _last_line(log)
+    )
+
+
+def _script_killed(info: JobInfo) -> str:
+    raised = _RAISED.match(info.reason)
+    number = info.signal or (int(raised[1]) if raised else 0)
+    if number == _NOT_STARTED:
+        return "Slurm could not start the script: the run directory cannot be reached or written on its node"
+    return f"the job's script was killed by {_signal(number)}" if number else ""
+
+
+def from_log(log: str, launcher: Launcher | None = None) -> str:
+    """The reason that one start's log gives; empty where it has none.
+
+    Args:
+        log: what the start has printed.
+        launcher: of the job; torchrun's agents are srun's tasks, elsewhere ranks are.
+    """
+    told = (
+        _first((*_LAUNCHER_KILLED, *_OUT_OF_MEMORY, *_killed_ranks(launcher)), log)
+        or image_failure(log)
+        or _first(_RANK_SAYS, log)
+        or complaint(log)
+        or _last(_OWN, log)
+        or _last(_ERROR, log)
+    )
+    return told[:_SHOWN]
+
+
+def _killed_ranks(launcher: Launcher | None) -> Sequence[_Sign]:
+    return *_RANK_KILLED, _AGENT_KILLED if launcher == "torchrun" else _TASK_KILLED
+
+
+def _read(run: Run) -> str:
+    """The end of the job's log; empty where it cannot be read."""
+    try:
+        with run.run_dir.log(run.submission.job_id).open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _LONGEST))
+            return log.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _launcher(run: Run) -> Launcher | None:
+    """The launcher that the resolved job names on a line of its own: to build all of the job takes 20 ms."""
+    try:
+        found = _LAUNCHER.search(run.run_dir.job.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return cast("Launcher", found[1]) if found else None
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _first(signs: Iterable[_Sign], log: str) -> str:
+    """The reason of the first sign that the log has, in the order of the signs."""
+    for sign in signs:
+        for match in sign.pattern.finditer(log):
+            if told := sign.told(match):
+                return told
+    return ""
+
+
+def _sign(pattern: str, told: str | Callable[[re.Match[str]], str]) -> _Sign:
+    """A sign; a text may name the pattern's groups, as ``str.format`` has them."""
+    said = told if callable(told) else lambda match: told.format(*match.groups(default=""))
+    return _Sign(re.compile(pattern, re.MULTILINE), said)
+
+
+_WORDS = {"Killed": "SIGKILL", "Terminated": "SIGTERM", "Aborted": "SIGABRT", "Segmentation fault": "SIGSEGV"}
+"""The words of bash and srun for signals that end a process."""
+_KILLED = r"(Killed|Aborted|Segmentation fault|Bus error|Illegal instruction)(?: \(core dumped\))?"
+
+
+def _killed(name: str, word: str) -> str:
+    return f"{name} was killed by {_WORDS.get(word, word)}"
+
+
+_LAUNCHER_KILLED: Sequence[_Sign] = (
+    _sign(  # bash, which tells of a process that it has waited for
+        rf"^\S*: line \d+: +\d+ {_KILLED} +(?:\S+=\S* )*(srun|mpirun|mpiexec\S*|flux)\b",
+        lambda match: _killed(match[2], match[1]),
+    ),
+    _sign(r"^srun: error: (Task launch for StepId=\S+ failed on node \S+: .*)", "{0}"),
+    _sign(
+        r"^ORTE has lost communication with a remote daemon\.\n(?:.*\n){0,3}? +Remote daemon: \S+ on node (\S+)",
+        "mpirun has lost its daemon on {0}: it was killed, or the node failed",
+    ),
+    _sign(r"^ORTE was unable to reliably start one or more daemons", "mpirun cannot start its daemon on every node"),
+)
+_OUT_OF_MEMORY: Sequence[_Sign] = (
+    _sign(
+        r"Detected \d+ oom[_-]kill event",
+        "out of memory: the kernel killed a process of the job; ask for more, e.g. by resources.mem",
+    ),
+)
+_RANK_KILLED: Sequence[_Sign] = (
+    _sign(
+        r"noticed that process rank (\d+) with PID \d+ on node (\S+) exited on signal \d+ \(([\w ]+)\)",
+        lambda match: _killed(f"rank {match[1]} ({match[2]})", match[3]),
+    ),
+    _sign(  # torchrun's summary; -15 is what it sends to the others itself
+        r"^ +host +: (\S+)\n +rank +: (\d+) .*\n +exitcode +: -(?!15\b)(\d+) ",
+        lambda match: f"rank {match[2]} ({match[1]}) was killed by {_signal(int(match[3]))}",
+    ),
+    _sign(  # MPICH's hydra, by its source (pm/hydra/mpiexec/pmiserv_cb.c of 4.1): it does not name the rank
+        r"^= +PID \d+ RUNNING AT (\S+)\n(?:=.*\n)*YOUR APPLICATION TERMINATED WITH THE EXIT STRING: .*\(signal (\d+)\)",
+        lambda match: f"a rank on {match[1]} was killed by {_signal(int(match[2]))}",
+    ),
+    _sign(  # the script that starts ranks itself; bash adds 128 to the number of a signal
+        r"^bertjob: rank (\d+) ended with exit code (\d+)",
+        lambda match: (
+            f"rank {match[1]} was killed by {_signal(int(match[2]) - 128)}" if 128 < int(match[2]) < 160 else ""
+        ),
+    ),
+)
+_TASK_KILLED = _sign(
+    rf"^srun: error: (\S+): task (\d+): {_KILLED}$", lambda match: _killed(f"rank {match[2]} ({match[1]})", match[3])
+)
+_AGENT_KILLED = _sign(
+    rf"^srun: error: (\S+): task \d+: {_KILLED}$", lambda match: _killed(f"torchrun's agent on {match[1]}", match[2])
+)
+_RANK_SAYS: Sequence[_Sign] = (
+    _sign(r"^(rank \d+ \(\S+\): (?!warning: ).*)", "{0}"),
+    _sign(r"^bertjob: (rank \d+ ended with exit code \d+)", "{0}"),
+)
+_OWN = re.compile(r"^bertjob: (?!run directory |job \S+ starts |the next start |Slurm has put )(.*)", re.MULTILINE)
+"""The script's own lines, but not those that report what is in order."""
+_ERROR = re.compile(r"^(?!torch\.distributed\.elastic\.)((?:\w+\.)*\w*(?:Error|Exception): .*)", re.MULTILINE)
+"""The last line of a Python traceback. torchrun's own only report that a rank has failed."""
+_NOISE = re.compile(
+    r"^(?:bertjob|srun: |slurmstepd|[-=*]{5}|step +\d|checkpoint |stopped by a signal|evaluated |\s|$)|warning|WARN"
+)
+
+
+def _last(pattern: re.Pattern[str], log: str) -> str:
+    found = pattern.findall(log)
+    return found[-1] if found else ""
+
+
+def _last_line(log: str) -> str:
+    """The last line that reports more than progress and cleaning up."""
+    lines = [line for line in log.splitlines() if not _NOISE.search(line)]
+    return f"the log ends with: {lines[-1][:_SHOWN]}" if lines else "its log is empty"
+
+
+_SCHEDULER = {
+    "NonZeroExitCode": "",  # which the state says already
+    "JobLaunchFailure": "the scheduler could not start its script, or the script was killed",
+}
+"""Words of the scheduler that say little, and what they mean."""

@@ -1,0 +1,17 @@
+"""The shortest row of the matrix, of one engine: the rest is for `make acceptance`."""
+
+from pathlib import Path
+
+import pytest
+from centre import Centre
+
+from bertjob.rundir.directory import RunDir
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_tiny_training_and_an_exit_code(centre: Centre, tmp_path: Path) -> None:
+    centre.inside("sh", "-c", "exit 7", code=7)
+    run = RunDir(tmp_path / "a run")
+    centre.finish(centre.training(tmp_path / "a job", steps=2), run)
+    assert run.model.is_dir()

@@ -1,0 +1,64 @@
+"""Jobs that no partition could ever start, which Slurm itself takes into its queue."""
+
+from collections.abc import Sequence
+
+import pytest
+from msgspec.structs import replace
+from planned import SMALL
+
+from bertjob.cluster import capacity
+from bertjob.cluster.scheduler_answers import NodeGroup
+from bertjob.config.job import Job, Resources
+from bertjob.config.site import Site
+
+SITE = Site(name="daint")
+NORMAL = NodeGroup(partition="normal", default=True, time="1-00:00:00", most_nodes=3, nodes=4, cpus=12, gpus=1)
+WIDE = replace(NORMAL, partition="wide", default=False, most_nodes=None, nodes=100)
+
+
+def found(groups: Sequence[NodeGroup] = (NORMAL, WIDE), site: Site = SITE, **asked: object) -> str:
+    resources = Resources(**{"nodes": 2, "tasks_per_node": 1, "cpus_per_task": 1, "gpus_per_node": 1} | asked)
+    return "; ".join(map(str, capacity.problems(Job(name="j", **SMALL, resources=resources), site, groups)))
+
+
+def test_a_job_that_fits_has_no_problem() -> None:
+    assert not found(time="24:00:00", nodes=3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"nodes": 4}, "4 nodes are asked for, a job may have 3"),
+        ({"time": "1-00:00:01"}, "1-00:00:01 is asked for, the limit is 1-00:00:00"),
+        ({"tasks_per_node": 4, "cpus_per_task": 4}, "16 CPUs per node are asked for, there are 12"),
+        ({"gpus_per_node": 2}, "2 GPUs per node are asked for, there are 1"),
+    ],
+)
+def test_what_the_default_partition_has_not_is_said(asked: dict[str, object], said: str) -> None:
+    assert found(**asked) == f"partition normal: {said}: ask for less, or for another --partition"
+
+
+def test_one_of_several_partitions_is_enough() -> None:
+    assert not found(nodes=50, partition="normal,wide")
+    assert "partition normal: 500 nodes" in (both := found(nodes=500, partition="normal,wide"))
+    assert "; partition wide: 500 nodes" in both
+
+
+def test_a_quality_of_service_may_lift_the_limits_but_makes_no_nodes() -> None:
+    assert not found(nodes=4, qos="long", time="3-00:00:00")
+    assert not found(nodes=4, sbatch=("-qlong",))
+    assert "5 nodes are asked for, a job may have 4" in found(nodes=5, qos="long")
+
+
+@pytest.mark.parametrize("option", ["--partition=secret", "-psecret", "--clusters=other", "-Mother"])
+def test_nodes_that_were_not_asked_about_are_left_to_the_scheduler(option: str) -> None:
+    assert not found(nodes=500, sbatch=(option,))
+
+
+def test_a_partition_that_sinfo_does_not_show_is_left_to_the_scheduler() -> None:
+    assert not found(nodes=500, partition="hidden")
+    assert not found(nodes=500, groups=())
+
+
+def test_gpus_that_no_option_asks_for_come_with_the_partition() -> None:
+    assert not found(site=replace(SITE, gpu_option="none"), gpus_per_node=4)
