@@ -54,9 +54,10 @@ def main(path: Path, signals: StopSignals) -> int:
         logs = open_logs(run_dir, world, os.environ)
     except BertjobError as error:
         print(error, file=sys.stderr)
-        with contextlib.suppress(BertjobError):  # another start is at work, whose state it is
-            _take(held, world)
-            report.end("failed", error.exit_code, str(error))
+        if report.tells:
+            with contextlib.suppress(BertjobError):  # another start is at work, whose state it is
+                _take(held, world)
+                report.end("failed", error.exit_code, str(error))
         return error.exit_code
     note = run_dir.departure(job_id(os.environ), restart(os.environ)) if world.size > 1 else None
     watch = Watch(signals, logs.who, functools.partial(_tell, logs, held, report), note)

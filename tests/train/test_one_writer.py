@@ -203,3 +203,17 @@ def test_each_writer_refuses_once_another_start_holds_the_lease(tmp_path: Path, 
     report.end("failed", 1, "replaced")  # says nothing
     assert (files(tmp_path), sorted(tmp_path.rglob("*"))) == (before, folders)
     assert lease.read(RunDir(tmp_path)).ended is False
+
+
+def test_a_start_without_a_log_says_so_in_its_state_and_not_in_that_of_another(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "logs").mkdir(exist_ok=True)
+    (run / "logs" / "local.0.out").mkdir()
+    assert run_to_end(run, 1) == [1]
+    assert state(run)["phase"] == "failed"
+    assert "local.0.out: the log cannot be written: Is a directory" in state(run)["error"]
+    assert lease.read(RunDir(run)).ended
+    hold(run)
+    former = (run / "state.json").read_bytes()
+    assert run_to_end(run, 1) == [1]
+    assert (run / "state.json").read_bytes() == former
