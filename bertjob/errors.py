@@ -7,7 +7,8 @@
     │   └── UncertainError  4  it may have taken the job all the same
     ├── DataError           1  a data or model file is missing, broken or not what it claims to be
     ├── WorldError          1  the ranks that started are not the ranks that were planned
-    └── CheckpointError     1  a checkpoint cannot be written or read
+    ├── CheckpointError     1  a checkpoint cannot be written or read
+    └── LeaseError          1  another start has taken the run directory over, or it was moved or removed
 
 The codes are the field's: 0 done, 1 failed, 2 usage, 3 refused beforehand, 4 scheduler; and 85 from training means
 "checkpoint written, requeue me".
@@ -59,6 +60,10 @@ class WorldError(BertjobError):
 
 class CheckpointError(BertjobError):
     """A checkpoint cannot be written, or none can be read."""
+
+
+class LeaseError(BertjobError):
+    """Another start has taken the run directory over, or somebody has moved or removed it."""
 
 
 @contextmanager

@@ -17,19 +17,23 @@ from typing import Any
 import msgspec
 
 from bertjob.cluster import process_group
+from bertjob.cluster.claim import check_over
 from bertjob.cluster.images import engine
-from bertjob.cluster.preflight import check, check_continues, check_over
+from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.runs import catalog, create
 from bertjob.cluster.runs.logs import Tail
 from bertjob.cluster.runs.outcome import own_state
 from bertjob.cluster.runs.reason import from_log
-from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, PreflightError, SchedulerError, SpecError
+from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, LeaseError, PreflightError, SchedulerError, SpecError
 from bertjob.launch.checks import refuse_here
 from bertjob.launch.plan import Plan
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.launch.schedulers.no_scheduler import JOB_ID
 from bertjob.launch.shell import Shell, script
+from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
+from bertjob.rundir.lease import Holder
 from bertjob.rundir.state import ENDED, RunState, read_state, write_state
 
 _ERRORS: Mapping[int, type[BertjobError]] = {error.exit_code: error for error in (PreflightError, SpecError)}
@@ -60,15 +64,18 @@ def run_here(
         PreflightError: the site has a scheduler, a file is missing, or the run directory cannot be made,
             its job is not over or is another one.
         BertjobError: the training refused the job before it began, in one line; nothing is left of the run.
+        LeaseError: somebody moved or removed the run directory meanwhile.
     """
     run_dir = check_start(plan)
     with _Interrupts() as interrupts:
-        with create.make(run_dir, create.files(plan, run_dir, engine.digest_of(plan))) as made:
-            log = run_dir.log(JOB_ID)
+        claim, undoing = create.make(run_dir, create.files(plan, run_dir, engine.digest_of(plan)), JOB_ID)
+        with undoing:
+            held = HeldRun(run_dir)
+            log = held.there.log(JOB_ID)
             before = log.stat().st_size if log.exists() else 0
             tail = Tail(log, before)
             started = process_group.submit(run_dir)
-            undo = made.pop_all()  # from here on by a refusal alone: other errors are ours, and the job is at work
+            undo = undoing.pop_all()  # from here on by a refusal alone: other errors are ours, and the job is at work
         process = started.process
         assert process is not None
         interrupts.forward_to(process.pid)
@@ -92,11 +99,39 @@ def run_here(
         on_text(tail.read())
         code = process.returncode if process.returncode >= 0 else 128 - process.returncode
         if code not in (0, REQUEUE_EXIT_CODE):
-            if refusal := _refusal(run):
+            _check_lease(held, claim)
+            if refusal := _refusal(run, held):
                 undo.close()
                 raise refusal
-            _record_failure(run, code, _cause(process.returncode, interrupts, Tail(log, before)))
+            _record_failure(run, held, code, _cause(process.returncode, interrupts, Tail(log, before)))
+        with contextlib.suppress(OSError):  # then others see that our process is gone
+            lease.end(held.there, claim)
+    _check_place(held)
     return code
+
+
+def _check_lease(held: HeldRun, claim: Holder) -> None:
+    """The state is that of the run that was started here.
+
+    Raises:
+        PreflightError: another one has begun in the same run directory, before the ranks of this one did.
+    """
+    with contextlib.suppress(OSError):
+        found = lease.read(held.there)
+        if found is not None and not lease.belongs(found, claim):
+            raise PreflightError(f"{held.run_dir.path}: {found} has begun there meanwhile")
+
+
+def _check_place(held: HeldRun) -> None:
+    """The run directory is where it was.
+
+    Raises:
+        LeaseError: somebody has moved or removed it, in the words of the training where it has left some.
+    """
+    if what := held.displaced():
+        said = read_state(held.there.state)
+        path = held.run_dir.path
+        raise LeaseError((said.error if said else "") or f"the run directory {path} {what} while it was in use")
 
 
 def check_start(plan: Plan) -> RunDir:
@@ -113,9 +148,9 @@ def check_start(plan: Plan) -> RunDir:
     return run_dir
 
 
-def _refusal(run: catalog.Run) -> BertjobError | None:
+def _refusal(run: catalog.Run, held: HeldRun) -> BertjobError | None:
     """In which words the training refused the job before it began, if it did."""
-    said = own_state(run, read_state(run.run_dir.state))
+    said = own_state(run, read_state(held.there.state))
     if said is None or not said.refused:
         return None
     return _ERRORS.get(said.exit_code or 1, BertjobError)(said.error)
@@ -138,9 +173,9 @@ def _cause(code: int, interrupts: "_Interrupts", log: Tail) -> str:
     return f"exit code {code if code >= 0 else 128 - code}, see the log"
 
 
-def _record_failure(run: catalog.Run, code: int, cause: str) -> None:
+def _record_failure(run: catalog.Run, held: HeldRun, code: int, cause: str) -> None:
     """Say in the state that the run failed, where its training was killed, or never began, and could not say so."""
-    former = read_state(run.run_dir.state)
+    former = read_state(held.there.state)
     own = own_state(run, former)
     if own is not None and own.phase in ENDED:
         return
@@ -155,7 +190,7 @@ def _record_failure(run: catalog.Run, code: int, cause: str) -> None:
         error=cause,
     )
     with contextlib.suppress(OSError):  # the exit code is the answer, the state is for those who look later
-        write_state(run.run_dir.state, failed)
+        write_state(held.there.state, failed)
 
 
 class _Interrupts:

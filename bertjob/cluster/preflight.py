@@ -2,19 +2,13 @@
 
 import math
 import os
-import socket
 import sys
-import time
 from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from bertjob.cluster import scheduler
 from bertjob.cluster.input_checks import check_inputs, check_kernel, hub_problem, words_of
 from bertjob.cluster.process import ask
-from bertjob.cluster.runs import catalog
-from bertjob.cluster.runs.outcome import word
-from bertjob.cluster.scheduler_answers import LIVE
 from bertjob.config.checks.compression import freeze_problem
 from bertjob.config.job import Job
 from bertjob.config.load import read_job
@@ -32,7 +26,6 @@ from bertjob.launch.plan import Plan
 from bertjob.launch.problems import Problem, overlay_command, refuse_problems
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.resume import command, differences
-from bertjob.rundir.state import read_state
 
 _SHOWN_DIFFERENCES = 3
 _MARGIN = 1.05
@@ -131,28 +124,6 @@ def check_setup(site: Site) -> None:
     said = ask("bash", "-n", "-c", "\n".join(site.setup))
     if said.error and not said.absent:
         raise PreflightError(f"site {site.name}: setup: {said.error.removeprefix('bash: -c: ')}")
-
-
-def check_over(run_dir: RunDir) -> None:
-    """No job is at work in a run directory: two would overwrite each other's checkpoints.
-
-    Raises:
-        PreflightError: one is; says which.
-    """
-    run = catalog.read(run_dir)
-    if run is None:
-        return
-    stands = word(run, scheduler.ask([run]).job(run), read_state(run_dir.state), time.time())
-    if stands not in LIVE:
-        return
-    said = run.submission
-    if run.scheduler.queues:
-        raise PreflightError(f"{run.path}: its job {said.job_id} is still {stands}; cancel it or wait for it")
-    if said.host == socket.gethostname():
-        raise PreflightError(f"{run.path}: is still running here as process {said.pid}")
-    raise PreflightError(
-        f"{run.path}: is still running on {said.host}; stop it there, or wait two minutes if it was killed"
-    )
 
 
 def check_continues(plan: Plan, run_dir: RunDir) -> None:

@@ -16,7 +16,9 @@ from bertjob.config.registry.launchers import is_leftover
 from bertjob.errors import BertjobError
 from bertjob.launch.environment import MEETING_POINT
 from bertjob.launch.schedulers.no_scheduler import JOB_ID
+from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.world import FORMER_LEASE
 
 _ORPHANS_S = 10
 """How long processes that outlive the script may take to end."""
@@ -25,11 +27,15 @@ _OWN = "BERTJOB_"
 
 
 def submit(run_dir: RunDir) -> Started:
-    """Start the script of a run, which goes on until it ends, whatever becomes of this process."""
+    """Start the script of a run, which goes on until it ends, whatever becomes of this process.
+
+    This process holds the lease of the run; rank 0 takes it over.
+    """
+    holder = lease.read(run_dir)
     with run_dir.log(JOB_ID).open("ab") as output:
         process = subprocess.Popen(
             ["bash", str(run_dir.script)],
-            env=clean_environment(os.environ),
+            env={**clean_environment(os.environ), FORMER_LEASE: holder.nonce if holder else ""},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

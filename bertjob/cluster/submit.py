@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from bertjob.cluster import capacity, scheduler
+from bertjob.cluster.claim import check_over, hand_on
 from bertjob.cluster.images import engine
 from bertjob.cluster.input_checks import hub_problem
-from bertjob.cluster.preflight import check, check_continues, check_over
+from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.process import deferred_interrupt
 from bertjob.cluster.runs import catalog, create
 from bertjob.cluster.runs.catalog import Run
-from bertjob.errors import SchedulerError, UncertainError, of_job
+from bertjob.errors import PreflightError, SchedulerError, UncertainError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.problems import refuse_chain, refuse_problems
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.submissions import Submission
 
 _log = logging.getLogger(__name__)
 
@@ -129,13 +131,19 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
         waits_for = (before.job_id, str(before.run_dir.path))
     run_dir, digest = create.of(plan), engine.digest_of(plan)
     doubt = None
-    with create.made(run_dir, create.files(plan, run_dir, digest)):
+    with create.made(run_dir, create.files(plan, run_dir, digest)) as claim:
         try:
             started = scheduler.CLIENTS[plan.site.scheduler].submit(run_dir)
         except UncertainError as error:  # nothing is undone where a job may have begun
             doubt = error
     if doubt is not None:
         raise doubt
+    try:
+        hand_on(run_dir, claim, started.job_id)
+    except PreflightError:
+        said = Submission(job_id=started.job_id, site=plan.site.name, scheduler=plan.site.scheduler, time=0, host="")
+        _take_back([Run(str(run_dir.path), said)], "its run directory is another job's by now")
+        raise
     run = catalog.record(
         run_dir, job_id=started.job_id, site=plan.site.name, scheduler=plan.site.scheduler, after=waits_for
     )

@@ -17,7 +17,7 @@ from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
 from bertjob.launch.schedulers import SCHEDULERS
-from bertjob.rundir.world import JOB_ID, PLANNED_WORLD, SECRET_FILE
+from bertjob.rundir.world import FORMER_LEASE, JOB_ID, PLANNED_WORLD, RESTART, SECRET_FILE
 from bertjob.text import counted
 
 _CHOICE = r"""
@@ -147,6 +147,7 @@ def _run_directory(plan: Plan) -> str:
     lines = [
         _chosen_run(plan) if plan.run_dir is None else f"RUN={quote(plan.run_dir)}",
         *(_runs(plan) if plan.engine != "none" else []),
+        plan.scheduler.lease,
         f"mkdir -p {' '.join(made)}",
         f"[ -e \"$RUN/job.yaml\" ] || {_to_file(plan)} << 'END_OF_JOB'",
         plan.job_file.rstrip("\n"),
@@ -196,6 +197,7 @@ def _meeting_point(plan: Plan) -> str:
         "export MASTER_ADDR MASTER_PORT",
         "# Each rank reads its place inside the step, and stops when its world is not the planned one.",
         f"export {PLANNED_WORLD}={plan.world_size} {JOB_ID}={scheduler.job_id}",
+        f'export {RESTART}={scheduler.restart} {FORMER_LEASE}="$former"',
     ]
     return "\n".join(lines)
 

@@ -20,28 +20,37 @@ PARTIAL: Final = ".partial"
 """How the names of unfinished files and folders end; they begin with a dot."""
 
 
-def write_bytes(path: Path, content: bytes | memoryview, *, durable: bool = False) -> None:
+Check = Callable[[], object]
+"""Called when all is written and nothing replaced yet; what it raises leaves everything as it was."""
+
+
+def unchecked() -> None:
+    """Nothing stands against it."""
+
+
+def write_bytes(path: Path, content: bytes | memoryview, *, durable: bool = False, check: Check = unchecked) -> None:
     """Write or replace a file, whose mode stays: a reader sees the old content or the new one.
 
     Args:
         path: the file.
         content: all of it.
         durable: see `replacing`.
+        check: see `replacing`.
 
     Raises:
         OSError: it cannot be written; what was there stays.
     """
-    with replacing(path, durable=durable) as aside:
+    with replacing(path, durable=durable, check=check) as aside:
         aside.write_bytes(content)
 
 
-def write_json(path: Path, value: Any, *, indent: int = 1, durable: bool = False) -> None:
+def write_json(path: Path, value: Any, *, indent: int = 1, durable: bool = False, check: Check = unchecked) -> None:
     """Write or replace a file as `write_bytes` does, with a value as JSON.
 
     Raises:
         OSError: it cannot be written; what was there stays.
     """
-    write_bytes(path, json_bytes(value, indent), durable=durable)
+    write_bytes(path, json_bytes(value, indent), durable=durable, check=check)
 
 
 def append(path: Path, content: bytes) -> None:
@@ -72,6 +81,22 @@ def append_to(handle: int, content: bytes) -> None:
         raise
 
 
+def write_over(path: Path, content: bytes) -> None:
+    """Write a text into a file that has the room, and blanks behind it: what there is to do on a full disk.
+
+    A reader that comes in between finds neither the old content nor the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    handle = os.open(path, os.O_WRONLY)
+    try:
+        os.pwrite(handle, content.rstrip().ljust(os.fstat(handle).st_size - 1) + b"\n", 0)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def json_bytes(value: Any, indent: int = 1) -> bytes:
     """A value as indented JSON; it may hold msgspec's structs, and what else JSON lacks is written as text."""
 
@@ -83,21 +108,23 @@ def json_bytes(value: Any, indent: int = 1) -> bytes:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = False, check: Check = unchecked) -> Iterator[Path]:
     """A place beside `path` for the body to write a file or a folder to, which is then put in its stead.
 
     Args:
         path: the file or folder to write or replace. The mode of a file stays.
         durable: have the content on the disk before the name, and the name before this returns. Without it, a node
             that loses power may leave an empty file: good enough for what the next start writes again.
+        check: whether it may be put there, asked last: this process may have been replaced while it wrote.
 
     Raises:
-        OSError: it cannot be put there; what was there stays. What the body raises passes through.
+        OSError: it cannot be put there; what was there stays. What the body and `check` raise passes through.
     """
     with beside(path) as aside:
         yield aside
         if durable:
             flush_all(aside)
+        check()
         if aside.is_dir():
             _replace_folder(aside, path)
         else:

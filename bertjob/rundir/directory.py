@@ -3,11 +3,12 @@
 job.yaml site.yaml job.sbatch       resolved: enough to run it again
 provenance.json git.diff            who, where, which code
 submissions.jsonl                   one line a submission or local start: the scheduler's id, host, process, time
+lease.json                          which start may write here, replaced atomically
 hparams.json                        what the training resolved
 logs/<job id>.out                   the batch script and rank 0, appended over requeues
 logs/<job id>.<rank>.out            each rank's own log
 logs/<job id>.<rank>.nccl           what its NCCL says of the network, where it has a GPU
-logs/<job id>.departure             why a rank left before it had met rank 0, until rank 0 has read it
+logs/<job id>.<start>.departure     why a rank left before it had met rank 0, until rank 0 has read it
 logs/<job id>.cancel                a person has cancelled the job, which tells the script whose TERM it gets
 logs/.secret-…                      by which the ranks of a start recognise each other; removed when they have met
 logs/<host>.shards                  the node has compared the shards of the data with their checksums
@@ -80,6 +81,11 @@ class RunDir(msgspec.Struct, frozen=True):
         return self.path / "submissions.jsonl"
 
     @property
+    def lease(self) -> Path:
+        """Which start may write here (rundir.lease.Holder)."""
+        return self.path / "lease.json"
+
+    @property
     def hparams(self) -> Path:
         """What the training resolved: world size, batches, precision, versions."""
         return self.path / "hparams.json"
@@ -108,9 +114,9 @@ class RunDir(msgspec.Struct, frozen=True):
         """The job's log, or one rank's own."""
         return self.logs / (f"{job_id}.out" if rank is None else f"{job_id}.{rank}.out")
 
-    def departure(self, job_id: str) -> Path:
-        """What a rank that had to leave before it could reach rank 0 left for it to read."""
-        return self.logs / f"{job_id}.departure"
+    def departure(self, job_id: str, restart: int) -> Path:
+        """What a rank that had to leave before it could reach rank 0 left for it to read, in one start of a job."""
+        return self.logs / f"{job_id}.{restart}.departure"
 
     def cancellation(self, job_id: str) -> Path:
         """The mark of a person's cancel, left before the signal: a requeue sends the same one."""

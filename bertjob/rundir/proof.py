@@ -4,8 +4,6 @@ from pathlib import Path
 
 import msgspec
 
-from bertjob.rundir import atomic
-
 
 class AllReduce(msgspec.Struct, frozen=True, kw_only=True):
     """One size of message, added up over all ranks."""
@@ -60,15 +58,6 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     def bandwidth(self) -> float | None:
         """The best of all sizes, in bytes a second; None with one rank."""
         return max((one.bandwidth for one in self.all_reduces), default=None)
-
-
-def write_proof(path: Path, proof: Proof) -> None:
-    """Write or replace the proof.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    atomic.write_json(path, proof)
 
 
 def read_proof(path: Path) -> Proof | None:

@@ -67,17 +67,18 @@ _CUT = 400
 """Characters that stay of each line where the reserve must do."""
 
 
-def write_state(path: Path, state: RunState) -> None:
-    """Write or replace the heartbeat; without room for that, write it over the one that is there.
+def write_state(path: Path, state: RunState, check: atomic.Check = atomic.unchecked) -> None:
+    """Write or replace the heartbeat, unless `check` raises; without room for that, write it over the one there is.
 
     Raises:
         OSError: it cannot be written, or it stands in its reserve and this is to be known: the disk is full.
     """
     try:
-        atomic.write_bytes(path, _encode(state))
+        atomic.write_bytes(path, _encode(state), check=check)
     except OSError as error:
         if is_full(error):
             with contextlib.suppress(OSError):
+                check()
                 _write_over(path, state)
         raise
 
@@ -99,13 +100,7 @@ def _encode(state: RunState) -> bytes:
 def _write_over(path: Path, state: RunState) -> None:
     """Write into a file that has the room; a reader that comes in between finds no state, and looks again."""
     short = msgspec.structs.replace(state, error=state.error[:_CUT], warning=state.warning[:_CUT])
-    file = os.open(path, os.O_WRONLY)
-    try:
-        content = _encode(short)
-        os.pwrite(file, content.rstrip().ljust(os.fstat(file).st_size - 1) + b"\n", 0)
-        os.fsync(file)
-    finally:
-        os.close(file)
+    atomic.write_over(path, _encode(short))
 
 
 def read_state(path: Path | str) -> RunState | None:

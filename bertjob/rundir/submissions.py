@@ -9,9 +9,7 @@ import msgspec
 
 from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir
-
-LOCAL = "local"
-"""Stands in for a scheduler's id where there is none, also in the names of logs."""
+from bertjob.rundir.world import LOCAL_ID
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,7 +59,7 @@ def decode(line: bytes) -> Submission:
 
 
 def _is_id(text: str) -> bool:
-    return text == LOCAL or _NUMBER.fullmatch(text) is not None
+    return text == LOCAL_ID or _NUMBER.fullmatch(text) is not None
 
 
 def append(run_dir: RunDir, submission: Submission) -> None:

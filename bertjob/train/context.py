@@ -10,6 +10,7 @@ from bertjob.rundir.directory import RunDir
 from bertjob.train.distributed import mpi
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.distributed.watchdog import Watch
+from bertjob.train.keeper import Keeper
 from bertjob.train.reporting.report import Report
 
 
@@ -24,6 +25,7 @@ class Start:
         device: what this rank computes on.
         here: host and device in words.
         watch: this rank's.
+        keeper: this rank's; on rank 0 it keeps the lease.
         report: this rank's.
         mpi: the MPI library; empty in a job without MPI.
         transport: what the ranks talk over; empty where nothing tells it.
@@ -35,6 +37,7 @@ class Start:
     device: torch.device
     here: str
     watch: Watch
+    keeper: Keeper
     report: Report
     mpi: str
     transport: str = ""

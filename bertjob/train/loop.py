@@ -1,15 +1,18 @@
 """The training loop: one for all tasks and back ends."""
 
+import functools
 from dataclasses import dataclass
 
 import msgspec
 import torch
 
 from bertjob.config.job import Job
+from bertjob.errors import LeaseError
 from bertjob.train.backends import Backend
 from bertjob.train.checkpoint.checkpoint import Progress, Saver, TrainState
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.distributed.watchdog import Watch
+from bertjob.train.keeper import Keeper
 from bertjob.train.reporting.meter import Meter
 from bertjob.train.reporting.report import Report
 from bertjob.train.rng import seed_micro_batch
@@ -27,6 +30,7 @@ class Training:
     device: torch.device
     ranks: Ranks
     watch: Watch
+    keeper: Keeper
     report: Report
     saver: Saver
     start: Progress
@@ -48,6 +52,7 @@ def train(training: Training) -> bool:
     Raises:
         BertjobError: the loss is no longer finite.
         CheckpointError: a signal came, and nothing of this start could be saved.
+        LeaseError: the run directory was moved or removed; there is a checkpoint if one could be written.
     """
     job, report = training.job, training.report
     total = training.task.total_steps
@@ -64,10 +69,14 @@ def train(training: Training) -> bool:
             report.logged(done, meter.read(done), lr, outcome, training.backend.gauges())
         if is_evaluated(done, total, job.evaluation.every_steps):
             evaluate(training, done)
-        signalled, due = training.ranks.any(training.watch.signalled, training.saver.due(done))
-        if signalled or due or done == total:
+        votes = training.watch.signalled, training.saver.due(done), bool(training.keeper.news)
+        signalled, due, displaced = training.ranks.any(*votes)
+        if signalled or due or displaced or done == total:
             meter.check(done)
             save(training, done)
+        if displaced:
+            last_line = functools.partial(training.keeper.last_line, training.saver.outcome, report.job_id)
+            raise LeaseError(training.ranks.from_first(last_line, str))
         if signalled:
             training.saver.require_progress()
             return False

@@ -1,5 +1,6 @@
 """One rank of a run, from job.yaml to its exit code."""
 
+import contextlib
 import functools
 import logging
 import os
@@ -14,8 +15,9 @@ import torch.distributed as dist
 from bertjob.config.job import Job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS
-from bertjob.errors import BertjobError, DataError
+from bertjob.errors import BertjobError, DataError, PreflightError
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.world import World, check_world, world_from
 from bertjob.text import first_line, is_full, reason
 from bertjob.train import software
@@ -27,6 +29,7 @@ from bertjob.train.distributed.departure import LOST_PEER, Departure
 from bertjob.train.distributed.interfaces import interfaces
 from bertjob.train.distributed.signals import StopSignals
 from bertjob.train.distributed.watchdog import Watch
+from bertjob.train.keeper import Keeper, restart, take
 from bertjob.train.reporting.log_files import OWN_FILE_ONLY, Logs, job_id, open_logs
 from bertjob.train.reporting.report import Report
 from bertjob.version import __version__
@@ -42,21 +45,25 @@ def main(path: Path, signals: StopSignals) -> int:
     run_dir = RunDir(path.absolute().parent)
     try:
         world = world_from(os.environ)
+        held = HeldRun(run_dir)
     except BertjobError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    report = Report(run_dir, world, job_id(os.environ))
+    report = Report(held, world, job_id(os.environ))
     try:
         logs = open_logs(run_dir, world, os.environ)
     except BertjobError as error:
         print(error, file=sys.stderr)
-        report.end("failed", error.exit_code, str(error))
+        if report.tells:
+            with contextlib.suppress(BertjobError):  # another start is at work, whose state it is
+                _take(held, world)
+                report.end("failed", error.exit_code, str(error))
         return error.exit_code
-    note = run_dir.departure(job_id(os.environ)) if world.size > 1 else None
-    watch = Watch(signals, logs.who, functools.partial(_tell, logs, report), note)
+    note = run_dir.departure(job_id(os.environ), restart(os.environ)) if world.size > 1 else None
+    watch = Watch(signals, logs.who, functools.partial(_tell, logs, held, report), note)
     explain_bus_errors(functools.partial(watch.depart, DataError.exit_code))
     try:
-        return _run(path, run_dir, world, watch, report)
+        return _run(path, held, world, watch, report)
     except BertjobError as error:
         report.refuse()
         watch.depart(error.exit_code, str(error))
@@ -67,7 +74,11 @@ def main(path: Path, signals: StopSignals) -> int:
         watch.depart(1, f"{LOST_PEER if _is_lost_peer(error) else _named(error)} (traceback in {logs.path})")
 
 
-def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report) -> int:
+def _run(path: Path, held: HeldRun, world: World, watch: Watch, report: Report) -> int:
+    keeping, run_dir = Keeper(held, watch), held.run_dir
+    if world.rank == 0:
+        _take(held, world)
+        keeping.start()
     job = software.read(path)
     work = _work(job)
     finished = world.rank == 0 and work.is_finished(run_dir, job)
@@ -95,7 +106,7 @@ def _run(path: Path, run_dir: RunDir, world: World, watch: Watch, report: Report
         library = mpi.join(world, os.environ, lambda: watch.depart(1, mpi.hang(shared)))
         report.fear("")
     software.compare(run_dir, job, ranks, report)
-    start = Start(job, run_dir, ranks, device, here, watch, report, library)
+    start = Start(job, run_dir, ranks, device, here, watch, keeping, report, library)
     if ranks.from_first(lambda: finished, bool):
         report.still_done()
         if ranks.first:
@@ -111,9 +122,20 @@ def _work(job: Job) -> Work:
     return cast("Work", load_code("bertjob.train.trainer:TRAINING" if row.trains else row.code))
 
 
-def _tell(logs: Logs, report: Report, departure: Departure, silent: list[str]) -> None:
-    """Say why the run ends early: in the job's log by the rank that ends it, in the state by rank 0."""
-    extra = None if departure.who == logs.who else OWN_FILE_ONLY
+def _take(held: HeldRun, world: World) -> None:
+    try:
+        take(held, job_id(os.environ), os.environ)
+    except PreflightError:  # singletons are refused as well, for which there is a better reason
+        check_world(world, os.environ)
+        raise
+
+
+def _tell(logs: Logs, held: HeldRun, report: Report, departure: Departure, silent: list[str]) -> None:
+    """Say why the run ends early: in the job's log by the rank that ends it, in the state by rank 0.
+
+    A start that was replaced says it in its own file only: the job's log may be the next start's as well.
+    """
+    extra = None if departure.who == logs.who and not held.lost else OWN_FILE_ONLY
     _LOG.log(logging.ERROR if departure.failed else logging.WARNING, "%s", departure.line, extra=extra)
     cause = str(departure)
     if silent and departure.line.startswith(LOST_PEER):

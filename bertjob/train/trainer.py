@@ -15,6 +15,7 @@ from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS, evaluates
 from bertjob.errors import REQUEUE_EXIT_CODE, CheckpointError, DataError, SpecError
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.state import read_state
 from bertjob.rundir.world import World
 from bertjob.text import counted
@@ -25,7 +26,6 @@ from bertjob.train.checkpoint.export import export_model, write_together
 from bertjob.train.context import Start, Work
 from bertjob.train.corpus.compare_shards import verify_shards
 from bertjob.train.distributed.ranks import Ranks
-from bertjob.train.distributed.watchdog import Watch
 from bertjob.train.loop import Training, train
 from bertjob.train.model.kernel.install import install
 from bertjob.train.reporting.hparams import hparams, versions, write_hparams, write_provenance
@@ -70,32 +70,21 @@ def is_finished(run_dir: RunDir, job: Job) -> bool:
     )
 
 
-def prepare(
-    job: Job,
-    run_dir: RunDir,
-    ranks: Ranks,
-    device: torch.device,
-    devices: Sequence[str],
-    watch: Watch,
-    report: Report,
-) -> Training:
+def prepare(begun: Start, devices: Sequence[str]) -> Training:
     """Make the task and the back end, and go back to the newest checkpoint; called by all ranks.
 
     Args:
-        job: what to train.
-        run_dir: where.
-        ranks: all ranks.
-        device: this rank's.
+        begun: this rank's place among the others.
         devices: every rank's, in words.
-        watch: this rank's.
-        report: this rank's.
 
     Raises:
         BertjobError: the batches do not come out even, the data or model is no good, the checkpoint does not fit.
     """
+    job, ranks, device, report, held = begun.job, begun.ranks, begun.device, begun.report, begun.keeper.held
+    run_dir = held.run_dir
     accumulation = batch_size.solve(job.train.global_batch, job.train.micro_batch, ranks.world.size)
     report.phase("features")
-    task = cast("type[Task]", load_code(TASKS[job.task].code)).from_job(job, run_dir, ranks, device)
+    task = cast("type[Task]", load_code(TASKS[job.task].code)).from_job(job, held, ranks, device)
     if ranks.world.size > 1 and (wrong := compression.freeze_problem(job.optimizer, task.total_steps)):
         raise SpecError(wrong)
     flags = install(task.model, job, ranks.world, device)
@@ -108,19 +97,20 @@ def prepare(
             *(task.total_steps, job.train.global_batch, job.train.micro_batch, accumulation, ranks.world.size),
             *(values["precision"], job.backend, values["parameters"] / 1e6),
         )
-    start = _resume(run_dir, _nothing_done(job, task, ranks), backend, ranks, report)
+    start = _resume(held, _nothing_done(job, task, ranks), backend, ranks, report)
     if ranks.first:  # only now: a job that does not fit the run must not describe it
-        write_hparams(run_dir, values)
-        write_provenance(run_dir, job)
+        write_hparams(held, values)
+        write_provenance(held, job)
     answered = start.step == task.total_steps and read_evaluation(run_dir) is not None
     if ranks.first and not answered:
-        run_dir.evaluation.unlink(missing_ok=True)  # of another training
+        held.check()
+        held.there.evaluation.unlink(missing_ok=True)  # of another training
     report.resume(start.step, task.total_steps, evaluations=answered or start.step < task.total_steps)
-    saver = Saver(run_dir, job.checkpoint, ranks, start.step)
-    return Training(job, task, backend, device, ranks, watch, report, saver, start)
+    saver = Saver(held, job.checkpoint, ranks, start.step)
+    return Training(job, task, backend, device, ranks, begun.watch, begun.keeper, report, saver, start)
 
 
-def finish(training: Training, run_dir: RunDir) -> Mapping[str, float]:
+def finish(training: Training) -> Mapping[str, float]:
     """Evaluate the model unless that is done, and export it; called by all ranks.
 
     Returns:
@@ -129,12 +119,12 @@ def finish(training: Training, run_dir: RunDir) -> Mapping[str, float]:
     Raises:
         CheckpointError: the model cannot be written.
     """
-    ranks, task, report = training.ranks, training.task, training.report
+    ranks, task, report, held = training.ranks, training.task, training.report, training.keeper.held
     if training.job.optimizer.freeze_step == "auto" and training.backend.gauges().get("frozen") == 0.0:
         report.warn("optimizer.freeze_step auto: the variance was never frozen, so nothing was compressed")
     metrics: Mapping[str, float] = {}
     if evaluates(training.job):
-        answered = ranks.from_first(lambda: read_evaluation(run_dir), dict[str, float] | None)
+        answered = ranks.from_first(lambda: read_evaluation(held.run_dir), dict[str, float] | None)
         if answered is None:
             report.phase("evaluating")
             with training.backend.common_weights():
@@ -146,12 +136,12 @@ def finish(training: Training, run_dir: RunDir) -> Mapping[str, float]:
 
     def export() -> None:
         if weights is not None:  # rank 0's
-            export_model(run_dir.model, task.model, weights, task.save_tokenizer)
+            export_model(held.there.model, task.model, weights, task.save_tokenizer, held.check)
 
     try:
         write_together(ranks, export)
     except CheckpointError as error:
-        raise CheckpointError(f"the trained model could not be written: {error}") from None
+        raise CheckpointError(held.words(f"the trained model could not be written: {error}")) from None
     return metrics
 
 
@@ -176,9 +166,11 @@ def _nothing_done(job: Job, task: Task, ranks: Ranks) -> Progress:
     )
 
 
-def _resume(run_dir: RunDir, nothing_done: Progress, backend: Backend, ranks: Ranks, report: Report) -> Progress:
+def _resume(held: HeldRun, nothing_done: Progress, backend: Backend, ranks: Ranks, report: Report) -> Progress:
     """Load the newest whole checkpoint; where there is none, nothing is done yet."""
+    run_dir = held.run_dir
     if ranks.first:
+        held.check()
         checkpoint.remove_leftovers(run_dir)
     step, damages = ranks.from_first(lambda: checkpoint.newest_whole(run_dir), tuple[int | None, list[str]])
     goes_on = "training starts from the beginning" if step is None else f"training goes on from {step}"
@@ -210,10 +202,11 @@ def run(start: Start) -> int:
     Raises:
         BertjobError: the job, its data, its model or a checkpoint is no good, or a file cannot be written.
     """
-    ranks, watch, report, run_dir = start.ranks, start.watch, start.report, start.run_dir
-    verify_shards(start.job, run_dir, ranks.world, functools.partial(watch.depart, DataError.exit_code))
+    ranks, watch, report = start.ranks, start.watch, start.report
+    leave = functools.partial(watch.depart, DataError.exit_code)
+    verify_shards(start.job, start.keeper.held.there, ranks.world, leave)
     with report.working():
-        training = prepare(start.job, run_dir, ranks, start.device, ranks.gather(start.here, str), watch, report)
+        training = prepare(start, ranks.gather(start.here, str))
     report.phase("training")
     with watch.deferred():
         completed = train(training)
@@ -224,12 +217,12 @@ def run(start: Start) -> int:
                 _LOG.info("stopped by a signal; start again to go on")
             return REQUEUE_EXIT_CODE
     with report.working():
-        metrics = finish(training, run_dir)
+        metrics = finish(training)
     start.part()
     listed = (metric.name for metric in TASKS[start.job.task].metrics)
     report.end("done", 0, metrics={name: metrics[name] for name in listed if name in metrics})
     if ranks.first:
-        _LOG.info("done: the model is in %s", run_dir.model)
+        _LOG.info("done: the model is in %s", start.run_dir.model)
     return 0
 
 

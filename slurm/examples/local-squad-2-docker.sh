@@ -12,6 +12,7 @@ unset RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE
 # Each start makes a new run directory. BERTJOB_RUN_DIR=/path goes on in an old one.
 RUN=${BERTJOB_RUN_DIR:-$PWD/runs/squad-$(date +%Y%m%d-%H%M%S)-$$}
 RUNS=${RUN%/*}
+former=${BERTJOB_FORMER_LEASE:-} # of `bertjob run`, which holds the lease of the run directory for rank 0
 mkdir -p "$RUN/logs"
 [ -e "$RUN/job.yaml" ] || (umask 077 && cat > "$RUN/job.yaml") << 'END_OF_JOB'
 name: squad
@@ -68,6 +69,7 @@ while taken "$MASTER_PORT"; do MASTER_PORT=$((MASTER_PORT + 1)); done
 export MASTER_ADDR MASTER_PORT
 # Each rank reads its place inside the step, and stops when its world is not the planned one.
 export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
+export BERTJOB_RESTART=0 BERTJOB_FORMER_LEASE="$former"
 
 GID=$(id -g) # files that the ranks write are the user's, not the daemon's
 
@@ -90,10 +92,11 @@ for ((rank = 0; rank < 2; rank++)); do
   RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 \
     docker run --rm --network=host --pid=host --ipc=host --uts=host --user="$UID:$GID" --gpus all --entrypoint '' \
         --workdir="$RUN" --env=OMP_NUM_THREADS --env=GOMP_SPINCOUNT --env=MASTER_ADDR --env=MASTER_PORT \
-        --env=BERTJOB_WORLD_SIZE --env=BERTJOB_JOB_ID --env=BERTJOB_SECRET_FILE --env=RANK --env=WORLD_SIZE \
-        --env=LOCAL_RANK --env=LOCAL_WORLD_SIZE --env=OMPI_COMM_WORLD_RANK --env=OMPI_COMM_WORLD_SIZE \
-        --env=OMPI_COMM_WORLD_LOCAL_RANK --env=OMPI_COMM_WORLD_LOCAL_SIZE --env=PMI_RANK --env=PMI_SIZE \
-        --env=MPI_LOCALRANKID --env=MPI_LOCALNRANKS --mount="type=bind,source=$RUNS,destination=$RUNS" \
+        --env=BERTJOB_WORLD_SIZE --env=BERTJOB_JOB_ID --env=BERTJOB_RESTART --env=BERTJOB_FORMER_LEASE \
+        --env=BERTJOB_SECRET_FILE --env=RANK --env=WORLD_SIZE --env=LOCAL_RANK --env=LOCAL_WORLD_SIZE \
+        --env=OMPI_COMM_WORLD_RANK --env=OMPI_COMM_WORLD_SIZE --env=OMPI_COMM_WORLD_LOCAL_RANK \
+        --env=OMPI_COMM_WORLD_LOCAL_SIZE --env=PMI_RANK --env=PMI_SIZE --env=MPI_LOCALRANKID --env=MPI_LOCALNRANKS \
+        --mount="type=bind,source=$RUNS,destination=$RUNS" \
         --mount=type=bind,source=/home/user/bert/data,destination=/home/user/bert/data \
         registry.example.org/bertjob:latest \
       python3 -u -m bertjob.train "$RUN/job.yaml" &

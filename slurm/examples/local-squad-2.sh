@@ -11,6 +11,7 @@ unset RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE
 
 # Each start makes a new run directory. BERTJOB_RUN_DIR=/path goes on in an old one.
 RUN=${BERTJOB_RUN_DIR:-$PWD/runs/squad-$(date +%Y%m%d-%H%M%S)-$$}
+former=${BERTJOB_FORMER_LEASE:-} # of `bertjob run`, which holds the lease of the run directory for rank 0
 mkdir -p "$RUN/logs"
 [ -e "$RUN/job.yaml" ] || (umask 077 && cat > "$RUN/job.yaml") << 'END_OF_JOB'
 name: squad
@@ -66,6 +67,7 @@ while taken "$MASTER_PORT"; do MASTER_PORT=$((MASTER_PORT + 1)); done
 export MASTER_ADDR MASTER_PORT
 # Each rank reads its place inside the step, and stops when its world is not the planned one.
 export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
+export BERTJOB_RESTART=0 BERTJOB_FORMER_LEASE="$former"
 
 # By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
 # as soon as all have read it.

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from disks import fill
@@ -17,6 +18,7 @@ from bertjob.cluster.runs.catalog import Run
 from bertjob.config import search
 from bertjob.config.job import Job
 from bertjob.errors import BertjobError, PreflightError, SpecError
+from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 
 
@@ -57,11 +59,13 @@ def test_nothing_is_left_when_the_body_fails(tmp_path: Path) -> None:
 
 def test_a_run_that_goes_on_keeps_its_files_when_the_body_fails(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
-    with create.made(run_dir, {"job.yaml": "old"}):
+    with create.made(run_dir, {"job.yaml": "old"}) as claim:
         run_dir.metrics.write_text("kept")
+    lease.end(run_dir, claim)
     with pytest.raises(RuntimeError), create.made(run_dir, {"job.yaml": "new"}):
         raise RuntimeError
     assert (run_dir.job.read_text(), run_dir.metrics.read_text()) == ("old", "kept")
+    assert lease.read(run_dir) == msgspec.structs.replace(claim, ended=True)
     with create.made(run_dir, {"job.yaml": "new"}):
         pass
     assert (run_dir.job.read_text(), run_dir.metrics.read_text()) == ("new", "kept")

@@ -163,6 +163,7 @@ def test_all_that_bertjob_writes_is_its_own(folder: Path) -> None:
     for name in (
         *contents.top(),
         *("logs/2.out", "logs/2.0.out", "logs/local.out", "logs/2.3.nccl", "logs/2.departure", "logs/2.cancel"),
+        *("logs/2.1.departure", "logs/.secret-aB3dEf9h", "logs/.secret-2", "logs/nid00001.alps.shards"),
         *("logs/start.nodes", "logs/start.0.out", "tb/events.out.tfevents.1.host.2.0", "model/model.safetensors"),
         *("model/config.json", "model/tokenizer.json", ".state.json.0123abcd.partial", ".model.89abcdef.partial/x"),
         *("checkpoints/.step-000500.partial/backend/x", "checkpoints/.latest.0123abcd.partial"),

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from planned import HERE, SMALL
 
-from bertjob.cluster import preflight, process_group
+from bertjob.cluster import process_group
+from bertjob.cluster.claim import check_over
 from bertjob.cluster.local import run_here
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.status import status
@@ -252,18 +253,19 @@ def test_what_the_training_said_of_its_failure_stays(planned: Planned, tmp_path:
     assert state.error == "the loss is nan"
 
 
-def test_a_run_at_work_on_another_machine_is_not_started_here(
+def test_a_run_of_an_older_version_at_work_on_another_machine_is_not_started_here(
     planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_dir = RunDir(tmp_path / HOSTILE)
     monkeypatch.setattr(socket, "gethostname", lambda: "login7")
     run_here(planned("sys.exit(85)"))
     monkeypatch.undo()
+    run_dir.lease.unlink()  # older versions have none
     write_state(run_dir.state, RunState(phase="training", time=time.time()))
     with pytest.raises(PreflightError, match="is still running on login7; stop it there"):
-        preflight.check_over(run_dir)
+        check_over(run_dir)
     write_state(run_dir.state, RunState(phase="checkpointed", time=time.time()))
-    preflight.check_over(run_dir)
+    check_over(run_dir)
 
 
 def test_what_the_training_refuses_before_it_begins_leaves_nothing(planned: Planned, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_the_run_directory_is_enough_to_run_it_again(commands: Commands, tmp_pat
             "provenance.json",
             "git.diff",
             "submissions.jsonl",
+            "lease.json",
             "state.json",
             "logs",
         )

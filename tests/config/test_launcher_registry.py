@@ -24,10 +24,9 @@ HOMES = (
 OTHER_MEANINGS = {
     "local": (
         ("cli/", "name of the site that stands for this machine, and id of its jobs"),
-        ("rundir/submissions.py", "id of a job that no scheduler starts"),
         ("launch/schedulers/__init__.py", "the launcher that belongs to a scheduler, in the scheduler's row"),
         ("lint/rules/exit_codes.py", "a word of bash"),
-        ("train/reporting/log_files.py", "id of a job that no scheduler starts"),
+        ("rundir/world.py", "id of a job that no scheduler starts"),
     ),
     "srun": (
         ("config/site.py", "default of a key, of the Literal's type"),

@@ -14,7 +14,9 @@ from bertjob.config.load import load_job
 from bertjob.config.secret_values import is_secret, masked, masked_text
 from bertjob.config.site import Site
 from bertjob.launch.plan import Here, Plan, plan
+from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.provenance import collect
 
 HIDDEN = "geheim-123"
@@ -103,8 +105,9 @@ def test_files_for_reading_hold_no_secret_and_others_are_their_owners(tmp_path: 
 
 def test_a_file_that_was_open_is_closed_when_it_is_written_again(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
-    with create.made(run_dir, {"job.yaml": "a"}):
+    with create.made(run_dir, {"job.yaml": "a"}) as claim:
         run_dir.job.chmod(0o644)
+    lease.end(run_dir, claim)
     with create.made(run_dir, {"job.yaml": create.Private("b")}):
         assert stat.S_IMODE(run_dir.job.stat().st_mode) == 0o600
         assert run_dir.job.read_text() == "b"
@@ -115,6 +118,8 @@ def test_hparams_and_its_deepspeed_section(tmp_path: Path) -> None:
 
     run_dir = RunDir(tmp_path)
     job = msgspec.to_builtins(Job(name="j", env={"HF_TOKEN": HIDDEN}))
-    write_hparams(run_dir, {"job": job, "deepspeed_config": {"wandb": {"api_key": HIDDEN, "team": "t"}}, "n": 1})
+    held = HeldRun(run_dir)
+    assert held.take(lease.of_this_process("local"), None)
+    write_hparams(held, {"job": job, "deepspeed_config": {"wandb": {"api_key": HIDDEN, "team": "t"}}, "n": 1})
     assert HIDDEN not in run_dir.hparams.read_text()
     assert json.loads(run_dir.hparams.read_text())["deepspeed_config"] == {"wandb": {"api_key": "***", "team": "t"}}

@@ -180,7 +180,15 @@ def test_the_jobs_variables_win_and_only_the_sites_may_name_others() -> None:
 def test_variables_of_the_environment_reach_the_ranks_of_open_mpi() -> None:
     words = command(made(launcher="openmpi", env={"MINE": "1"}))
     sent = {word for option, word in pairwise(words) if option == "-x"}
-    own = {"MASTER_ADDR", "MASTER_PORT", "BERTJOB_WORLD_SIZE", "BERTJOB_JOB_ID", "BERTJOB_SECRET_FILE"}
+    own = {
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "BERTJOB_WORLD_SIZE",
+        "BERTJOB_JOB_ID",
+        "BERTJOB_RESTART",
+        "BERTJOB_FORMER_LEASE",
+        "BERTJOB_SECRET_FILE",
+    }
     assert sent == {"OMP_NUM_THREADS", "MINE"} | own
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 import torch
+from holding import hold
 from torch import distributed
 
 from bertjob.config.job import Data, Job, Model, Optimizer, Schedule, Train
-from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.rng import seed_micro_batch
@@ -33,7 +33,7 @@ OPTIMIZERS = {
 
 def learn(job: Job, folder: Path, ranks: Ranks) -> dict[str, float]:
     """Train as the loop of a run does; on rank 0 the mean loss of the last steps, and F1."""
-    task = SquadTask.from_job(job, RunDir(folder), ranks, CPU)
+    task = SquadTask.from_job(job, hold(folder, ranks.world.rank), ranks, CPU)
     backend = make_backend(task.model, job, ranks.world, CPU, job.train.global_batch // job.train.micro_batch // RANKS)
     losses = []
     for step in range(STEPS):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from bertjob.config.job import Job
 from bertjob.config.registry.tasks import TASKS
-from bertjob.rundir.directory import RunDir
+from bertjob.rundir import lease
+from bertjob.rundir.held_run import HeldRun
 from bertjob.train.data.batch import Batch
 from bertjob.train.distributed import pulse, ranks, transport, watchdog
 from bertjob.train.distributed.ranks import Ranks
@@ -35,7 +36,7 @@ class _SlowAnswers(SquadTask):
 
 class _SlowFeatures(SquadTask):
     @classmethod
-    def from_job(cls, job: Job, run_dir: RunDir, ranks: Ranks, device: object) -> SquadTask:
+    def from_job(cls, job: Job, held: HeldRun, ranks: Ranks, device: object) -> SquadTask:
         if ranks.first:
             time.sleep(60)
         ranks.barrier()
@@ -102,6 +103,18 @@ def small_files_rank_1(rank: int) -> None:
 def nccl_fell_back(rank: int) -> None:
     """What NCCL says where it finds nothing better, in place of what gloo says."""
     transport._of_gloo = lambda env: transport.Transport("NCCL 2.27.5", "NET/Socket", ("eth0",))
+
+
+def watched_steps(rank: int) -> None:
+    """Steps are slow, and rank 0 looks at lease and folder ten times as often as it does elsewhere."""
+    slow_steps(rank)
+    lease.BEAT_S = 0.5
+
+
+def watched_answers(rank: int) -> None:
+    """The evaluation takes a minute, and rank 0 looks as often."""
+    slow_answers(rank)
+    lease.BEAT_S = 0.5
 
 
 def pickles_from_rank_1(rank: int) -> None:

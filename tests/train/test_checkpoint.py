@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 import run_faults
+from holding import hold
 from run_ranks import finish, job_log, losses, make_run, run_to_end, start, state, wait_for
 
 from bertjob.config.job import Checkpoint
@@ -79,7 +80,7 @@ def test_without_checkpoints_there_is_no_newest(run_dir):
 def test_old_ones_go_and_so_do_damaged_ones_of_a_course_that_was_given_up(run_dir):
     for step in (2, 4, 6, 8):
         make_checkpoint(run_dir, step)
-    checkpoint.remove_old(run_dir, newest=6, rule=Checkpoint(keep=2))
+    checkpoint.remove_old(hold(run_dir), newest=6, rule=Checkpoint(keep=2))
     assert sorted(path.name for path in run_dir.checkpoints.iterdir()) == ["step-000004", "step-000006"]
 
 
@@ -100,7 +101,7 @@ def test_the_newest_stay_and_each_so_many_steps_one_for_good(keep, keep_every, s
 
 
 def test_one_that_stays_is_due_whatever_else_is(run_dir):
-    saver = Saver(run_dir, Checkpoint(every_steps=6, every_minutes=None, keep_every=4), ALONE, start=0)
+    saver = Saver(hold(run_dir), Checkpoint(every_steps=6, every_minutes=None, keep_every=4), ALONE, start=0)
     assert [step for step in range(1, 13) if saver.due(step)] == [4, 6, 8, 12]
 
 
@@ -129,7 +130,7 @@ def test_an_old_one_that_does_not_go_is_a_warning_and_the_new_one_counts(run_dir
     monkeypatch.setattr(checkpoint, "save", lambda *_: None)
     monkeypatch.setattr(Path, "rename", busy)
     said = []
-    saver = Saver(run_dir, Checkpoint(keep=1), ALONE, start=4)
+    saver = Saver(hold(run_dir), Checkpoint(keep=1), ALONE, start=4)
     saver.save(SimpleNamespace(progress=SimpleNamespace(step=8)), said.append)
     assert said == [f"an old checkpoint cannot be removed: {run_dir.checkpoint(4)}: Device or resource busy"]
     saver.require_progress()  # there is some
@@ -139,7 +140,7 @@ def test_what_was_left_of_an_old_one_is_in_nobodys_way(run_dir):
     (run_dir.checkpoints / ".step-000004.old.partial" / "model").mkdir(parents=True)
     for step in (4, 8):
         make_checkpoint(run_dir, step)
-    checkpoint.remove_old(run_dir, 8, Checkpoint(keep=1))
+    checkpoint.remove_old(hold(run_dir), 8, Checkpoint(keep=1))
     assert not run_dir.checkpoint(4).exists()
 
 

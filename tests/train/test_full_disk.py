@@ -9,6 +9,7 @@ import run_faults
 from disks import fill
 from run_ranks import finish, job_log, lines, losses, make_run, run_to_end, start, state, wait_for
 
+from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import RunState, read_state, reserve_state, write_state
 
@@ -78,6 +79,9 @@ def test_whatever_room_is_left_at_the_start_the_state_says_what_was_missing(
 ) -> None:
     run = make_run(small_disk(tmp_path / "run", 3000), backend=backend)
     reserve_state(RunDir(run).state)
+    former = lease.of_this_process("local")
+    assert lease.replace(RunDir(run), None, former)
+    lease.end(RunDir(run), former)
     filler = fill(run)
     os.truncate(filler, filler.stat().st_size - 1024 * kib)
     codes = run_to_end(run, 2)

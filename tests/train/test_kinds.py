@@ -9,11 +9,11 @@ import pytest
 import torch
 import transformers
 from byte_level import byte_level
+from holding import hold
 from run_ranks import job_log, losses, make_run, run_to_end
 
 from bertjob.config.load import read_job
 from bertjob.errors import DataError
-from bertjob.rundir.directory import RunDir
 from bertjob.rundir.messages import Preparation
 from bertjob.rundir.world import World
 from bertjob.train.corpus.prepare import prepare
@@ -143,7 +143,7 @@ def test_fine_tuning_starts_from_a_pre_norm_bert_in_any_of_its_forms(pre_norm, t
 
 def test_a_roberta_reads_two_marks_between_question_and_context(roberta, tmp_path):
     run = make_run(tmp_path / "run", model={"init": str(roberta / "model")})
-    task = SquadTask.from_job(read_job(run / "job.yaml"), RunDir(run), ALONE, torch.device("cpu"))
+    task = SquadTask.from_job(read_job(run / "job.yaml"), hold(run), ALONE, torch.device("cpu"))
     (batch, *_) = task.micro_batches(0, 0, 1)
     first = batch.input_ids[0, : batch.seqlens[0]].tolist()
     decoded = task.tokenizer.tokenizer.decode(first, skip_special_tokens=False)
@@ -162,7 +162,7 @@ def test_packed_and_padded_batches_have_the_same_loss(of_bytes, tmp_path, kind, 
     padded = msgspec.structs.replace(job, train=msgspec.structs.replace(job.train, batching="padded"))
     found = []
     for described in (job, padded):
-        task = PretrainTask.from_job(described, RunDir(run), ALONE, torch.device("cpu"))
+        task = PretrainTask.from_job(described, hold(run), ALONE, torch.device("cpu"))
         found.append([task.loss(task.model.eval(), batch).item() for batch in task.micro_batches(1, 0, 1)])
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 

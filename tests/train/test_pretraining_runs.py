@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import torch
 import transformers
+from holding import hold
 from run_faults import slow_steps
 from run_ranks import finish, job_log, lines, losses, make_run, run_to_end, start, state, wait_for
 
@@ -195,7 +196,7 @@ def test_packed_and_padded_batches_have_the_same_loss(shards, tmp_path, kind):
     alone = Ranks(World(0, 1, 0, 1, "test"), None)  # type: ignore[arg-type]  # one rank sends nothing
     found = []
     for described in (job, padded):
-        task = PretrainTask.from_job(described, RunDir(run), alone, torch.device("cpu"))
+        task = PretrainTask.from_job(described, hold(run), alone, torch.device("cpu"))
         found.append([task.loss(task.model.eval(), batch).item() for batch in task.micro_batches(3, 0, 1)])
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from holding import hold
 from run_ranks import make_run, run_to_end, state
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -30,7 +31,7 @@ def run_dir(tmp_path: Path) -> RunDir:
 
 def told(run_dir: RunDir, world: World = FIRST) -> Report:
     """A report that has begun, at step 0 of 100."""
-    report = Report(run_dir, world, "17")
+    report = Report(hold(run_dir, world.rank), world, "17")
     report.start()
     report.resume(0, 100, evaluations=False)
     return report
@@ -148,7 +149,7 @@ def test_tensorboard_has_the_scalars_of_a_run(tmp_path):
 
 def test_after_the_last_word_no_thread_overwrites_it(run_dir):
     """A signal ends a run from the watch's thread, while the main thread is still about to say that it starts."""
-    report = Report(run_dir, World(0, 1, 0, 1, "test"), "local")
+    report = Report(hold(run_dir), World(0, 1, 0, 1, "test"), "local")
     report.end("checkpointed", 85)
     report.start()
     report.phase("features")
@@ -157,7 +158,7 @@ def test_after_the_last_word_no_thread_overwrites_it(run_dir):
 
 
 def test_what_is_feared_stands_in_the_state_until_it_is_lifted(run_dir):
-    report = Report(run_dir, World(0, 1, 0, 1, "test"), "7")
+    report = Report(hold(run_dir), World(0, 1, 0, 1, "test"), "7")
     report.start()
     report.fear("MPI_Init ended the ranks")
     assert read_state(run_dir.state).error == "MPI_Init ended the ranks"

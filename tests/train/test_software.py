@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from holding import hold
 from msgspec.structs import replace
 
 from bertjob.config.job import Image, Job
@@ -52,7 +53,7 @@ def test_each_difference_is_named(tmp_path: Path) -> None:
 def test_it_is_a_warning_that_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run, world = RunDir(tmp_path), World(rank=0, local_rank=0, size=1, local_size=1, source="local")
     run.provenance.write_bytes(encode(replace(collect("j", "s", "b:1", ()), image_facts=replace(facts(), prefix="/p"))))
-    report = Report(run, world, "1")
+    report = Report(hold(run), world, "1")
     with caplog.at_level(logging.WARNING):
         report.start()
         software.compare(run, JOB, Ranks(world, None), report)  # type: ignore[arg-type]

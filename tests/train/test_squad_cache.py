@@ -43,7 +43,7 @@ def test_features_are_made_once_and_then_mapped(
     demo_dev: SquadSet, demo_features: Features, tokenizer: BertTokenizer, tmp_path: Path, counted: list[int]
 ) -> None:
     for _ in range(2):
-        features = cached_features(demo_dev, tokenizer, SETTINGS, tmp_path / "a" / "b")
+        features = cached_features(demo_dev, tokenizer, SETTINGS, tmp_path / "made")
         assert same(features, demo_features)
         assert isinstance(features.input_ids, np.memmap)
         assert not features.input_ids.flags.writeable

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from holding import hold
 
 from bertjob.config.job import Data, Job
 from bertjob.config.load import load_job
 from bertjob.formats.squad import demo_set
-from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
 from bertjob.train.distributed.ranks import Ranks
 from bertjob.train.rng import seed_micro_batch
@@ -30,7 +30,7 @@ def task_of(job: Job, folder: Path) -> SquadTask:
     folder.mkdir()
     job = msgspec.structs.replace(job, data=Data(train=str(shuffled_questions(folder)), dev="demo"))
     ranks = Ranks(ALONE, None)  # type: ignore[arg-type]  # one rank sends nothing
-    return SquadTask.from_job(job, RunDir(folder), ranks, CPU)
+    return SquadTask.from_job(job, hold(folder), ranks, CPU)
 
 
 def f1_after_training(task: SquadTask) -> float:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from holding import hold
 from torch.multiprocessing.spawn import spawn
 
 from bertjob.config.job import Data, Job, Train
@@ -38,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def task_of(job: Job, folder: Path, name: str = "run") -> SquadTask:
     run_dir = RunDir(folder / name)
     run_dir.path.mkdir(exist_ok=True)
-    return SquadTask.from_job(job, run_dir, alone(), CPU)
+    return SquadTask.from_job(job, hold(run_dir), alone(), CPU)
 
 
 def files_of(
@@ -55,7 +57,7 @@ def test_an_evaluation_answers_every_question(tiny_job: Job, demo_dev: SquadSet,
     task.model.train()
     metrics = task.evaluate(task.model)
     assert task.model.training
-    predictions, nbest, evaluation = files_of(task.run_dir)
+    predictions, nbest, evaluation = files_of(task.held.run_dir)
     assert list(predictions) == [question.id for question in demo_dev.questions]
     assert {"exact_match", "f1", "total"} <= evaluation.keys()
     assert metrics == {"exact_match": evaluation["exact_match"], "f1": evaluation["f1"]}
@@ -69,8 +71,8 @@ def test_an_evaluation_answers_every_question(tiny_job: Job, demo_dev: SquadSet,
         assert sum(float(str(one["probability"])) for one in best) == pytest.approx(1.0)
         scores = [float(str(one["start_logit"])) + float(str(one["end_logit"])) for one in best]
         assert scores == sorted(scores, reverse=True)
-    assert {path.name for path in task.run_dir.path.iterdir()} == {
-        "predictions.json", "nbest_predictions.json", "eval.json"
+    assert {path.name for path in task.held.run_dir.path.iterdir()} == {
+        "predictions.json", "nbest_predictions.json", "eval.json", "lease.json"
     }  # fmt: skip
 
 
@@ -85,7 +87,7 @@ def test_packed_pools_and_padded_agree(tiny_job: Job, folder: Path) -> None:
         task = task_of(changed(tiny_job, batching=batching), folder, batching)
         task.model.eval()
         task.evaluate(task.model)
-        answers[batching] = files_of(task.run_dir)
+        answers[batching] = files_of(task.held.run_dir)
         if batching != "pools":
             with torch.no_grad():
                 losses[batching] = [task.loss(task.model, batch).item() for batch in task.micro_batches(3, 0, 1)]
@@ -127,7 +129,7 @@ def test_a_job_without_dev_questions_evaluates_nothing(tiny_job: Job, folder: Pa
     job = msgspec.structs.replace(tiny_job, data=Data(train="demo"))
     task = task_of(job, folder, "no-dev")
     assert task.evaluate(task.model) == {}
-    assert list(task.run_dir.path.iterdir()) == []
+    assert [path.name for path in task.held.run_dir.path.iterdir()] == ["lease.json"]
 
 
 def test_a_job_without_training_data_or_room_is_refused(tiny_job: Job, folder: Path) -> None:
@@ -141,7 +143,7 @@ def test_a_job_without_training_data_or_room_is_refused(tiny_job: Job, folder: P
 
 def test_predictions_that_cannot_be_written_are_a_data_error(tiny_job: Job, folder: Path) -> None:
     task = task_of(tiny_job, folder, "gone")
-    task.run_dir.path.rmdir()
+    shutil.rmtree(task.held.run_dir.path)
     with pytest.raises(DataError, match="the predictions cannot be written: No such file"):
         task.evaluate(task.model)
 
@@ -154,7 +156,7 @@ def _rank(rank: int, size: int, job: Job, folder: Path) -> None:
     if ranks.first:
         run_dir.path.mkdir()
     ranks.barrier()
-    task = SquadTask.from_job(job, run_dir, ranks, CPU)
+    task = SquadTask.from_job(job, hold(run_dir, rank), ranks, CPU)
     metrics = task.evaluate(task.model)
     assert bool(metrics) == (rank == 0)
     ranks.barrier()
@@ -166,7 +168,7 @@ def test_two_ranks_evaluate_as_one_does(tiny_job: Job, folder: Path, tmp_path: P
     spawn(_rank, args=(2, job, folder), nprocs=2)  # type: ignore[no-untyped-call]
     task = task_of(tiny_job, folder, "alone")
     task.evaluate(task.model)
-    predictions, nbest, evaluation = files_of(task.run_dir)
+    predictions, nbest, evaluation = files_of(task.held.run_dir)
     of_two = files_of(RunDir(folder / "ranks2"))
     assert of_two[0] == predictions
     assert list(of_two[0]) == list(predictions)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import run_faults
 import torch
+from holding import hold
 from run_ranks import job_log, make_run, run_to_end, state
 
 from bertjob.errors import WorldError
-from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import read_state
 from bertjob.rundir.world import FAST_FABRIC, World
 from bertjob.train.distributed import interfaces
@@ -175,7 +175,7 @@ def test_an_interface_that_nccl_would_not_find_is_one_line(wanted: str) -> None:
 
 
 def test_a_warning_of_the_network_stands_while_others_come_and_go(tmp_path: Path) -> None:
-    report = Report(RunDir(tmp_path), World(0, 2, 0, 1, "test"), "17")
+    report = Report(hold(tmp_path), World(0, 2, 0, 1, "test"), "17")
     report.start()
     report.network("NCCL over NET/Socket", "it is slow")
     report.warn("the disk is full")

@@ -12,8 +12,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from bertjob.config.checks.batch_size import total_steps
 from bertjob.config.job import Job
-from bertjob.rundir.atomic import write_json
-from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
 from bertjob.train.data.batch import Batch
 from bertjob.train.distributed.ranks import Ranks
 
@@ -21,20 +20,20 @@ from bertjob.train.distributed.ranks import Ranks
 @dataclass(frozen=True)
 class RedThings:
     job: Job
-    run_dir: RunDir
+    held: HeldRun
     ranks: Ranks
     words: list[str]
     model: nn.Module
 
     @classmethod
-    def from_job(cls, job: Job, run_dir: RunDir, ranks: Ranks, device: torch.device) -> "RedThings":
+    def from_job(cls, job: Job, held: HeldRun, ranks: Ranks, device: torch.device) -> "RedThings":
         words = Path(job.model.vocab).read_text().split()
         sizes = {"hidden_size": job.model.hidden, "num_hidden_layers": job.model.layers, "intermediate_size": 32}
         with torch.random.fork_rng():
             torch.manual_seed(job.seed)
             config = BertConfig(vocab_size=len(words), num_attention_heads=job.model.heads, num_labels=2, **sizes)
             model = BertForSequenceClassification(config)
-        return cls(job, run_dir, ranks, words, model)
+        return cls(job, held, ranks, words, model)
 
     @property
     def total_steps(self) -> int:
@@ -74,7 +73,7 @@ class RedThings:
         entropy = functional.cross_entropy(scores.float(), batch.targets["labels"]).item()
         metrics = {"chance": 50.0, "entropy": entropy, "accuracy": 100 * right}
         if final:
-            write_json(self.run_dir.evaluation, {**metrics, "lines": batch.size})
+            self.held.write_json(self.held.there.evaluation, {**metrics, "lines": batch.size})
         return metrics
 
     def save_tokenizer(self, folder: str) -> None:

@@ -16,7 +16,8 @@ from bertjob.errors import BertjobError, SpecError
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 from bertjob.rundir import submissions
 from bertjob.rundir.directory import RUNS, RunDir
-from bertjob.rundir.submissions import LOCAL, Submission
+from bertjob.rundir.submissions import Submission
+from bertjob.rundir.world import LOCAL_ID
 from bertjob.text import did_you_mean, reason
 
 _log = logging.getLogger(__name__)
@@ -252,4 +253,4 @@ def _scan(folder: Path) -> Iterator[Entry]:
 def _is_known(submission: Submission) -> bool:
     """Whether this version knows its scheduler, and the id is one of that; other runs are passed over."""
     row = SCHEDULERS.get(submission.scheduler)
-    return row is not None and row.queues == (submission.job_id != LOCAL)
+    return row is not None and row.queues == (submission.job_id != LOCAL_ID)

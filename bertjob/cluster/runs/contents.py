@@ -17,13 +17,15 @@ from bertjob.formats.pretrained import FURTHER
 from bertjob.launch.engines import ENGINES
 from bertjob.launch.launchers import FILES
 from bertjob.rundir.directory import RunDir, checkpoint_step
+from bertjob.rundir.lease import TURN
 
 _ASIDE = re.compile(r"\.(.+?)(?:\.[0-9a-f]{8})?\.partial")
 """What rundir.atomic, and a checkpoint that is being written, are called."""
 _FOLDERS = frozenset({"logs", "tb", "checkpoints", "model"})
 _JOB = r"(?:\d+|local)"
 _FILES = re.compile(
-    rf"logs/{_JOB}(?:\.\d+)?\.(?:out|nccl)|logs/{_JOB}\.(?:departure|cancel)|logs/start\.(?:nodes|\d+\.out)"
+    rf"logs/{_JOB}(?:\.\d+)?\.(?:out|nccl|departure)|logs/{_JOB}\.cancel|logs/start\.(?:nodes|\d+\.out)"
+    rf"|logs/\.secret-\w+|logs/[\w.-]+\.shards"
     rf"|tb/events\.out\.tfevents\.[\w.-]+|checkpoints/latest"
     rf"|model/(?:config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json"
     rf"|model/(?:model(?:-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|vocab\.txt|merges\.txt"
@@ -34,7 +36,7 @@ _FILES = re.compile(
 def top() -> frozenset[str]:
     """Names of files directly in a run directory."""
     engines = (row.file.name for row in ENGINES.values() if row.file is not None)
-    return frozenset({*RunDir.entries(), *FILES, *engines, ".seen-by-all"}) - _FOLDERS
+    return frozenset({*RunDir.entries(), *FILES, *engines, ".seen-by-all", TURN}) - _FOLDERS
 
 
 def parted(path: Path) -> tuple[list[Path], list[str]]:

@@ -7,9 +7,11 @@ import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from bertjob.cluster import claim as claims
 from bertjob.cluster.host.here import working_directory
 from bertjob.cluster.images.seen import recall
 from bertjob.cluster.runs import provenance
@@ -17,7 +19,9 @@ from bertjob.config.load import dump
 from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
+from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.lease import Holder
 from bertjob.rundir.provenance import encode
 from bertjob.rundir.state import reserve_state
 from bertjob.text import reason
@@ -29,6 +33,10 @@ class Private(str):
     """Text of a file that only its owner may read."""
 
     __slots__ = ()
+
+
+_FIRST = {"lease.json", lease.TURN, "logs"}
+"""What is in a run directory before its job is."""
 
 
 def of(plan: Plan) -> RunDir:
@@ -69,33 +77,49 @@ def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | by
 
 
 @contextlib.contextmanager
-def made(run_dir: RunDir, content: Mapping[str, str | bytes]) -> Iterator[None]:
-    """Make a run directory as `make` does, undone when the body fails.
+def made(run_dir: RunDir, content: Mapping[str, str | bytes]) -> Iterator[Holder]:
+    """Make and claim a run directory as `make` does, for a job that the body queues; undone when the body fails.
 
     Raises:
-        PreflightError: the folder cannot be made, or holds something that is no run.
+        PreflightError: as for `make`.
     """
-    with make(run_dir, content) as undo:
-        yield
+    made = make(run_dir, content, job_id="")
+    with made.undo as undo:
+        yield made.claim
         undo.pop_all()
 
 
-def make(run_dir: RunDir, content: Mapping[str, str | bytes]) -> contextlib.ExitStack:
-    """Make a run directory with its files, or renew the files of a run that goes on.
+class Made(NamedTuple):
+    """A run directory that was made for a job, which is about to begin there."""
 
-    Returns:
-        What undoes it when it is closed, so that nothing is left: a new run directory goes, with the folders that were
-        made above it, and an old one has its former files.
+    claim: Holder
+    """Its lease, until the job takes it."""
+    undo: contextlib.ExitStack
+    """Undoes it when it is closed, so that nothing is left: a new run directory goes, with the folders that were made
+    above it, and an old one has its former files. What another job has taken over stays."""
+
+
+def make(run_dir: RunDir, content: Mapping[str, str | bytes], job_id: str) -> Made:
+    """Make a run directory with its files, or renew the files of a run that goes on; nobody else is at work there.
+
+    Args:
+        run_dir: its path.
+        content: files by their names.
+        job_id: of the job that is about to begin; empty where the scheduler has not named it yet.
 
     Raises:
-        PreflightError: the folder cannot be made, or holds something that is no run.
+        PreflightError: the folder cannot be made, or holds something that is no run, or another job is at work there.
     """
     with contextlib.ExitStack() as undo:
         try:
-            if run_dir.job.exists():
-                undo.callback(_write, run_dir.path, _former(run_dir, content))
-            else:
+            is_new = not run_dir.job.exists()
+            if is_new:
                 _make_folder(run_dir.path, undo)
+            claim, former = claims.claim(run_dir, job_id)
+            if is_new:
+                undo.callback(_remove, run_dir, claim)
+            else:
+                undo.callback(_restore, run_dir, _former(run_dir, content), claim, former)
             run_dir.logs.mkdir(exist_ok=True)
             _write(run_dir.path, content)
             reserve_state(run_dir.state)
@@ -103,7 +127,7 @@ def make(run_dir: RunDir, content: Mapping[str, str | bytes]) -> contextlib.Exit
             raise PreflightError(f"{error.filename}: is there and no run directory; choose another --run-dir") from None
         except OSError as error:
             raise PreflightError(f"{run_dir.path}: the run directory cannot be made: {reason(error)}") from None
-        return undo.pop_all()
+        return Made(claim, undo.pop_all())
 
 
 def _former(run_dir: RunDir, names: Iterable[str]) -> dict[str, bytes]:
@@ -113,8 +137,24 @@ def _former(run_dir: RunDir, names: Iterable[str]) -> dict[str, bytes]:
 def _make_folder(path: Path, undo: contextlib.ExitStack) -> None:
     undo.callback(_remove_empty, [folder for folder in path.parents if not folder.exists()])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(exist_ok=path.is_dir() and not any(path.iterdir()))  # an empty folder may have been made for us
-    undo.callback(shutil.rmtree, path, ignore_errors=True)
+    # An empty folder may have been made for us; or another process makes this run now, and only one can claim it.
+    path.mkdir(exist_ok=path.is_dir() and {entry.name for entry in path.iterdir()} <= _FIRST)
+    undo.callback(_remove_empty, [path])
+
+
+def _remove(run_dir: RunDir, claim: Holder) -> None:
+    with contextlib.suppress(OSError):
+        found = lease.read(run_dir)
+        if found is not None and lease.belongs(found, claim):
+            shutil.rmtree(run_dir.path, ignore_errors=True)
+
+
+def _restore(run_dir: RunDir, files: Mapping[str, str | bytes], claim: Holder, former: Holder | None) -> None:
+    with contextlib.suppress(OSError):
+        found = lease.read(run_dir)
+        if found is not None and lease.belongs(found, claim):
+            _write(run_dir.path, files)
+            lease.put_back(run_dir, claim, former)
 
 
 def _write(folder: Path, files: Mapping[str, str | bytes]) -> None:

@@ -65,6 +65,11 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """A comment on the run directory that the script makes for a job of this name, and its path."""
     record: Callable[[str], Iterable[str]]
     """Lines that file a job that a person has started, given the name of the site; submit does so itself."""
+    lease: str
+    """Lines that end the script where another job is at work in the run directory, or it is gone.
+
+    They set `former` to the nonce of a holder of its lease that is over, or has started this script.
+    """
     run_dir_problem: Callable[[str], str]
     """Why a job cannot have this run directory; empty when it can."""
     address: Callable[[Site], Iterable[str]]
@@ -73,6 +78,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Arithmetic expression that differs between jobs and starts that may share a node."""
     job_id: str
     """The job's id, as a word."""
+    restart: str
+    """How often the scheduler had started the job before, as a word."""
     cores: Callable[[int], Word]
     """The CPU cores of a rank, given those that the job asks for."""
     on_each_node: Callable[[str, str], str] | None
@@ -121,10 +128,12 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         clear=slurm.CLEAR,
         new_run=slurm.new_run,
         record=slurm.record,
+        lease=slurm.LEASE,
         run_dir_problem=slurm.run_dir_problem,
         address=slurm.address,
         port_number=slurm.PORT_NUMBER,
         job_id=slurm.JOB_ID,
+        restart=slurm.RESTART,
         cores=lambda cores: slurm.CORES,
         on_each_node=slurm.on_each_node,
         before=slurm.BEFORE_REQUEUE,
@@ -158,10 +167,12 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         clear=(),
         new_run=no_scheduler.new_run,
         record=no_scheduler.nothing,
+        lease=no_scheduler.LEASE,
         run_dir_problem=lambda run_dir: "",
         address=no_scheduler.address,
         port_number=no_scheduler.PORT_NUMBER,
         job_id=no_scheduler.JOB_ID,
+        restart="0",
         cores=str,
         on_each_node=None,
         before="",

@@ -4,10 +4,10 @@ The blocks are bash as it stands in the script; 85 is errors.REQUEUE_EXIT_CODE.
 """
 
 from bertjob.config.site import Site
-from bertjob.rundir.submissions import LOCAL
+from bertjob.rundir.world import LOCAL_ID
 
-JOB_ID = LOCAL
-"""Its only id."""
+JOB_ID = LOCAL_ID
+"""Stands in for a scheduler's id, also in the names of logs."""
 
 
 def nothing(*_: object) -> tuple[str, ...]:
@@ -33,6 +33,9 @@ def new_run(job_name: str) -> tuple[str, str]:
     """A comment on the run directory that a script makes, and its path."""
     return "Each start makes a new run directory.", f"$PWD/runs/{job_name}-$(date +%Y%m%d-%H%M%S)-$$"
 
+
+LEASE = "former=${BERTJOB_FORMER_LEASE:-} # of `bertjob run`, which holds the lease of the run directory for rank 0"
+"""Rank 0 sees by itself whether another run is at work here."""
 
 SIGNALS = r"""
 # USR1, TERM and ^C reach the ranks as USR1, at which they write a checkpoint and end with 85; at TERM, mpirun would

@@ -111,6 +111,34 @@ def new_run(job_name: str) -> tuple[str, str]:
     return why, f"$SLURM_SUBMIT_DIR/runs/{job_name}-$SLURM_JOB_ID"
 
 
+LEASE = r"""
+# One start at a time writes here, the one that the lease names. Whether another job is over, Slurm knows; where it
+# does not answer, rank 0 watches whether somebody touches the lease.
+former=''
+if [[ $(cat "$RUN/lease.json" 2> /dev/null) =~ '"job_id":"'([0-9]*)'","restart":'[0-9]+',"nonce":"'([0-9a-f]+) ]]; then
+  holder=${BASH_REMATCH[1]} former=${BASH_REMATCH[2]}
+  if [ -n "$holder" ] && [ "$holder" != "$SLURM_JOB_ID" ]; then
+    stands=$(squeue --noheader --states=all --jobs="$holder" --format=%T 2>&1) ||
+      [[ $stands == *"Invalid job id"* ]] || stands=''
+    case $stands in
+      *"Invalid job id"* | *COMPLETED | *CANCELLED | *FAIL* | *TIMEOUT | *PREEMPTED | *DEADLINE | *OUT_OF_MEMORY) ;;
+      '' | *COMPLETING) former='' ;;
+      *)
+        echo "bertjob: $RUN: job $holder is still ${stands,,} there; cancel it or wait for it" >&2
+        exit 3
+        ;;
+    esac
+  fi
+fi
+# A start after the first goes on in the run directory of the first, and makes none.
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ ! -e "$RUN/job.yaml" ]; then
+  echo "bertjob: $RUN: the run directory of the job's earlier starts is not there: it was moved or removed" >&2
+  exit 1
+fi
+""".strip()
+"""Sees to it that a run directory has one job at a time, and that a requeued job finds its own."""
+
+
 def record(site: str) -> list[str]:
     """What submit does beforehand: what ``bertjob status`` and ``logs`` look for."""
     return [
@@ -131,6 +159,7 @@ def address(site: Site) -> list[str]:
 
 
 JOB_ID = '"$SLURM_JOB_ID"'
+RESTART = '"${SLURM_RESTART_COUNT:-0}"'
 PORT_NUMBER = "SLURM_JOB_ID + 997 * ${SLURM_RESTART_COUNT:-0}"
 """Differs between the jobs that may share a node, and between the starts of one job."""
 
@@ -219,10 +248,16 @@ stopped() {
 current() {
   [[ $job == *JobState=RUNNING* && $job == *" Restarts=${SLURM_RESTART_COUNT:-0} "* ]]
 }
+# Where another job has taken the run directory over, what it holds is no longer this job's.
+ours() {
+  local lease
+  lease=$(cat "$RUN/lease.json" 2> /dev/null) || return 0
+  [[ $lease == *"\"job_id\":\"$SLURM_JOB_ID\""* ]]
+}
 # A preempted job goes on whatever its code, because the TERM that announces preemption goes to the daemons of mpirun
 # first.
 unfinished() {
-  stopped || [[ $job == *PreemptTime=2* ]]
+  ours && { stopped || [[ $job == *PreemptTime=2* ]]; }
 }
 if [ "$code" -ne 0 ]; then
   trap '' TERM # which a requeue sends to every process of this script, scontrol among them
@@ -231,6 +266,10 @@ if [ "$code" -ne 0 ]; then
   if [ -e "$mark" ]; then # a person's cancel, after which there was time for a checkpoint, is no failure
     if current && stopped; then scancel --state=RUNNING "$SLURM_JOB_ID" || true; fi
   elif unfinished; then
+    if [ ! -e "$RUN/job.yaml" ]; then
+      echo "bertjob: $RUN: the run directory was moved or removed, so the job is not started again" >&2
+      exit 1
+    fi
     if [ -n "$job" ] && ! current; then
       [[ $job == *JobState=CANCELLED* ]] ||
         echo "bertjob: Slurm has put the job back into its queue; the next start goes on from ${now:-the beginning}"

@@ -8,12 +8,13 @@ step-000400/
     MANIFEST.json    every file with its size and SHA-256
 
 It is written aside, flushed to the disk, and renamed. A killed run leaves a `.partial` behind, which the next start
-removes.
+removes. Each start writes aside under a name of its own: ranks of the one before it may still be alive.
 """
 
 import io
 import logging
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,10 +26,11 @@ import torch
 from torch import Tensor
 
 from bertjob.config.job import Checkpoint
-from bertjob.errors import CheckpointError
+from bertjob.errors import CheckpointError, LeaseError
 from bertjob.formats import checksums
 from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir, checkpoint_step
+from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.world import World
 from bertjob.text import reason
 from bertjob.train.backends import Backend
@@ -67,26 +69,28 @@ class TrainState:
     task: Task
 
 
-def save(run_dir: RunDir, state: TrainState, ranks: Ranks) -> None:
+def save(held: HeldRun, state: TrainState, ranks: Ranks) -> None:
     """Write the checkpoint of this step; called by all ranks.
 
     Raises:
         CheckpointError: on all ranks, when one could not write; nothing is left of it and the older ones stay.
+        LeaseError: on rank 0, another start has taken over.
     """
-    final = run_dir.checkpoint(state.progress.step)
-    partial = _partial(final)
+    final = held.there.checkpoint(state.progress.step)
+    aside = ranks.from_first(lambda: f".{final.name}.{secrets.token_hex(4)}{atomic.PARTIAL}", str)
+    partial = final.with_name(aside)
     try:
-        write_together(ranks, lambda: _make(partial) if ranks.first else None)
+        write_together(ranks, lambda: _make(partial, held.check) if ranks.first else None)
         write_together(ranks, lambda: state.backend.save(partial / _BACKEND))
         weights = state.backend.weights()
         write_together(ranks, lambda: _write(partial, state, weights, ranks.world))
         # Each file is flushed by who wrote it: another node has nothing of it to flush, and a thousand ranks have many.
         write_together(ranks, lambda: atomic.flush_all(partial, lambda name: writer(name) == ranks.world.rank))
-        write_together(ranks, lambda: _complete(partial, final, run_dir.latest) if ranks.first else None)
-    except CheckpointError:
+        write_together(ranks, lambda: _complete(partial, final, held.there.latest, held.check) if ranks.first else None)
+    except (CheckpointError, LeaseError) as error:
         if ranks.first:
             shutil.rmtree(partial, ignore_errors=True)
-        raise
+        raise type(error)(held.words(str(error))) from None
 
 
 def load(folder: Path, expected: Progress, backend: Backend, ranks: Ranks) -> Progress:
@@ -132,11 +136,17 @@ def remove_leftovers(run_dir: RunDir) -> None:
     atomic.remove_leftovers(run_dir.checkpoints)
 
 
-def remove_old(run_dir: RunDir, newest: int, rule: Checkpoint) -> None:
-    """Remove the checkpoints that `kept` leaves out."""
-    steps = set(_steps(run_dir))
+def remove_old(held: HeldRun, newest: int, rule: Checkpoint) -> None:
+    """Remove the checkpoints that `kept` leaves out.
+
+    Raises:
+        LeaseError: another start has taken over, and may be reading one of them.
+        OSError: one cannot be removed.
+    """
+    steps = set(_steps(held.there))
     for step in steps - kept(steps, newest, rule):
-        _remove(run_dir.checkpoint(step))
+        held.check()
+        _remove(held.there.checkpoint(step))
 
 
 def kept(steps: Iterable[int], newest: int, rule: Checkpoint) -> set[int]:
@@ -160,9 +170,11 @@ def is_milestone(step: int, rule: Checkpoint) -> bool:
     return rule.keep_every is not None and step % rule.keep_every == 0
 
 
-def _make(partial: Path) -> None:
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / _BACKEND).mkdir(parents=True)
+def _make(partial: Path, check: atomic.Check) -> None:
+    check()
+    partial.parent.mkdir(exist_ok=True)
+    partial.mkdir()
+    (partial / _BACKEND).mkdir()
 
 
 def _write(partial: Path, state: TrainState, weights: Mapping[str, Tensor] | None, world: World) -> None:
@@ -175,13 +187,14 @@ def _write(partial: Path, state: TrainState, weights: Mapping[str, Tensor] | Non
         (partial / _PROGRESS).write_bytes(atomic.json_bytes(state.progress))
 
 
-def _complete(partial: Path, final: Path, latest: Path) -> None:
+def _complete(partial: Path, final: Path, latest: Path, check: atomic.Check) -> None:
     checksums.write_manifest(partial)
     atomic.flush(partial / checksums.MANIFEST)
     atomic.flush(partial)
     with atomic.replacing(latest, durable=True) as pointer:
         pointer.write_text(f"{final.name}\n")
         atomic.flush(pointer)  # on the disk before the checkpoint counts: a full one must not leave it without pointer
+        check()
         if final.exists():  # damaged, else the training would have gone on from it
             _remove(final)
         partial.rename(final)
@@ -191,11 +204,6 @@ def _remove(folder: Path) -> None:
     """Remove a checkpoint, so that a half removed one is not taken for one."""
     with atomic.beside(folder) as aside:
         folder.rename(aside)
-
-
-def _partial(final: Path) -> Path:
-    """Where all ranks write a checkpoint."""
-    return final.with_name(f".{final.name}{atomic.PARTIAL}")
 
 
 def _rng_file(folder: Path, world: World) -> Path:
@@ -212,14 +220,19 @@ def _steps(run_dir: RunDir) -> Iterator[int]:
 class Saver:
     """Writes the checkpoints of one start of a run; all ranks call `save` together."""
 
-    def __init__(self, run_dir: RunDir, rule: Checkpoint, ranks: Ranks, start: int) -> None:
-        """Save below `run_dir` by `rule`, from step `start` on, of which there is a checkpoint unless it is 0."""
-        self._run_dir = run_dir
+    def __init__(self, held: HeldRun, rule: Checkpoint, ranks: Ranks, start: int) -> None:
+        """Save in a run directory by `rule`, from step `start` on, of which there is a checkpoint unless it is 0."""
+        self._held = held
         self._rule = rule
         self._ranks = ranks
         self._start = self._newest = start
         self._last_try = time.monotonic()
         self._trouble = ""
+
+    @property
+    def outcome(self) -> str:
+        """What came of the last checkpoint of this start, e.g. ``step-000400 is whole``, or why it is not there."""
+        return self._trouble or f"{self._held.run_dir.checkpoint(self._newest).name} is whole"
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint is due after `step` steps; by the clock of rank 0, so the ranks must agree on it."""
@@ -234,7 +247,7 @@ class Saver:
         step = state.progress.step
         began = time.monotonic()
         try:
-            save(self._run_dir, state, self._ranks)
+            save(self._held, state, self._ranks)
         except CheckpointError as error:
             self._trouble = f"the checkpoint of step {step} could not be written: {error}"
             warn(f"{self._trouble}; {self._what_stays()}")
@@ -242,16 +255,17 @@ class Saver:
             self._newest, self._trouble = step, ""
             warn(self._remove_old(step))
             if self._ranks.first:
-                _LOG.info("checkpoint %s (%.1f s)", self._run_dir.checkpoint(step).name, time.monotonic() - began)
+                _LOG.info("checkpoint %s (%.1f s)", self._held.run_dir.checkpoint(step).name, time.monotonic() - began)
         self._last_try = time.monotonic()
 
     def _remove_old(self, step: int) -> str:
         """Remove checkpoints that need not be kept; what went wrong, on one line. The newest one is whole anyway."""
         if self._ranks.first:
             try:
-                remove_old(self._run_dir, step, self._rule)
+                remove_old(self._held, step, self._rule)
             except OSError as error:
-                return f"an old checkpoint cannot be removed: {error.filename}: {reason(error)}"
+                path = self._held.words(str(error.filename))
+                return f"an old checkpoint cannot be removed: {path}: {reason(error)}"
         return ""
 
     def require_progress(self) -> None:

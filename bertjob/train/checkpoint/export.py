@@ -69,15 +69,20 @@ def write_model(
 
 
 def export_model(
-    folder: Path, model: nn.Module, weights: Mapping[str, Tensor], save_tokenizer: Callable[[str], object]
+    folder: Path,
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    save_tokenizer: Callable[[str], object],
+    check: atomic.Check = atomic.unchecked,
 ) -> None:
-    """Replace `folder` by the model: a reader finds the old one or the new one, whole.
+    """Replace `folder` by the model, unless `check` raises: a reader finds the old one or the new one, whole.
 
     Raises:
         OSError: as for `write_model`; the old one stays.
     """
+    check()
     atomic.remove_leftovers(folder.parent, folder.name)
-    with atomic.replacing(folder, durable=True) as aside:
+    with atomic.replacing(folder, durable=True, check=check) as aside:
         write_model(aside, model, weights, save_tokenizer)
 
 

@@ -59,6 +59,16 @@ class Watch:
         """Whether a stop signal came to this rank."""
         return bool(self._signals.received)
 
+    @property
+    def is_deferred(self) -> bool:
+        """Whether the loop decides when this process ends."""
+        return self._deferred
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the ranks end in good order."""
+        return self._over.is_set()
+
     def connect(self, notices: Notices | None) -> None:
         """Watch the other ranks as well, if there are any."""
         self._notices = notices

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from bertjob.errors import LeaseError
 from bertjob.rundir import atomic
 from bertjob.rundir.state import RunState, write_state
 
@@ -27,8 +28,10 @@ _BUSY = 0.02
 class MetricsFile:
     """Appends lines; a line that does not fit on the disk leaves no half of it behind."""
 
-    def __init__(self, path: Path) -> None:
-        """Open `path`, which is made where it is missing."""
+    def __init__(self, path: Path, check: atomic.Check = atomic.unchecked) -> None:
+        """Open `path`, which is made where it is missing; what `check` raises before a line stops it."""
+        self._check = check
+        check()
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
     def append(self, line: Mapping[str, Any]) -> None:
@@ -37,6 +40,7 @@ class MetricsFile:
         Raises:
             OSError: it cannot be written.
         """
+        self._check()
         atomic.append_to(self._handle, msgspec.json.encode(line) + b"\n")
 
     def flush(self) -> None:
@@ -44,20 +48,21 @@ class MetricsFile:
         os.fsync(self._handle)
 
 
-def cut(path: Path, step: int, *, evaluations: bool) -> None:
+def cut(path: Path, step: int, *, evaluations: bool, check: atomic.Check = atomic.unchecked) -> None:
     """Keep the lines up to `step` only: those after it will be written again, the same.
 
     Args:
         path: the file; replaced where something has to go.
         step: the last step that stays.
         evaluations: whether lines of evaluations stay, too.
+        check: asked before it is replaced.
     """
     if not path.exists():
         return
     lines = path.read_bytes().splitlines(keepends=True)
     kept = [line for line in lines if _stays(line, step, evaluations)]
     if len(kept) < len(lines):
-        atomic.write_bytes(path, b"".join(kept))
+        atomic.write_bytes(path, b"".join(kept), check=check)
 
 
 def _stays(text: bytes, step: int, evaluations: bool) -> bool:
@@ -71,9 +76,13 @@ def _stays(text: bytes, step: int, evaluations: bool) -> bool:
 class Heartbeat:
     """Writes one state file."""
 
-    def __init__(self, path: Path, state: RunState) -> None:
-        """Write `state` to `path`; where there is no room now, the next update does."""
+    def __init__(self, path: Path, state: RunState, check: atomic.Check = atomic.unchecked) -> None:
+        """Write `state` to `path`; where there is no room now, the next update does.
+
+        What `check` raises before a write stops it.
+        """
         self._path = path
+        self._check = check
         self._state = state
         self._lock = threading.Lock()
         self._written = 0.0
@@ -119,7 +128,7 @@ class Heartbeat:
             return
         self._state = msgspec.structs.replace(self._state, **changes, time=time.time())
         self._written = time.monotonic()
-        write_state(self._path, self._state)
+        write_state(self._path, self._state, self._check)
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -138,6 +147,6 @@ class Heartbeat:
         while not over.wait(_WORKING_EVERY_SECONDS):
             now = time.process_time()
             if now - used >= _BUSY * _WORKING_EVERY_SECONDS:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, LeaseError):  # a lease that is lost is the keeper's to tell
                     self.update()
             used = now

@@ -13,9 +13,8 @@ from torch import nn
 from bertjob.config.checks.deepspeed_config import enabled_precision
 from bertjob.config.job import Job
 from bertjob.config.secret_values import masked
-from bertjob.rundir import atomic
-from bertjob.rundir.directory import RunDir
-from bertjob.rundir.provenance import collect, encode
+from bertjob.rundir.held_run import HeldRun
+from bertjob.rundir.provenance import collect
 from bertjob.rundir.world import World
 from bertjob.train.device import resolve
 from bertjob.version import __version__
@@ -72,24 +71,26 @@ def hparams(
     }
 
 
-def write_hparams(run_dir: RunDir, values: dict[str, Any]) -> None:
+def write_hparams(held: HeldRun, values: dict[str, Any]) -> None:
     """Replace hparams.json; stars stand in place of secrets.
 
     Raises:
+        LeaseError: another start has taken over.
         OSError: it cannot be written.
     """
-    atomic.write_json(run_dir.hparams, masked(msgspec.to_builtins(values, enc_hook=str)), indent=2)
+    held.write_json(held.there.hparams, masked(msgspec.to_builtins(values, enc_hook=str)), indent=2)
 
 
-def write_provenance(run_dir: RunDir, job: Job) -> None:
+def write_provenance(held: HeldRun, job: Job) -> None:
     """Write what is known here into provenance.json, unless the login node, which knows more, has done so.
 
     Raises:
+        LeaseError: another start has taken over.
         OSError: it cannot be written.
     """
-    if run_dir.provenance.exists():
-        return
-    atomic.write_bytes(run_dir.provenance, encode(collect(job.name, "", job.image.ref, sys.orig_argv)))
+    if not held.there.provenance.exists():
+        origin = collect(job.name, "", job.image.ref, sys.orig_argv)
+        held.write_json(held.there.provenance, origin, indent=2)
 
 
 def _precision(job: Job, device: torch.device) -> str:

@@ -18,7 +18,7 @@ from typing import TextIO
 
 from bertjob.errors import BertjobError
 from bertjob.rundir.directory import RunDir
-from bertjob.rundir.world import JOB_ID, World
+from bertjob.rundir.world import JOB_ID, LOCAL_ID, World
 from bertjob.text import reason
 
 logger = logging.getLogger("bertjob")
@@ -49,7 +49,7 @@ class Logs:
 
 def job_id(env: Mapping[str, str]) -> str:
     """The id under which logs are filed: the scheduler's, or ``local``."""
-    return env.get(JOB_ID) or "local"
+    return env.get(JOB_ID) or LOCAL_ID
 
 
 def open_logs(run_dir: RunDir, world: World, env: Mapping[str, str]) -> Logs:
@@ -61,7 +61,7 @@ def open_logs(run_dir: RunDir, world: World, env: Mapping[str, str]) -> Logs:
     who = f"rank {world.rank} ({socket.gethostname()})" if world.rank else ""
     path = run_dir.log(job_id(env), world.rank)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)  # the run directory itself must be there
         own = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise BertjobError(f"{path}: the log cannot be written: {reason(error)}") from None

@@ -16,7 +16,8 @@ from typing import Any, Concatenate, ParamSpec
 
 import msgspec
 
-from bertjob.rundir.directory import RunDir
+from bertjob.errors import LeaseError
+from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.state import Phase, RunState, read_state
 from bertjob.rundir.world import World
 from bertjob.text import reason
@@ -39,12 +40,14 @@ def _on_rank_0(method: "Callable[Concatenate[Report, _P], None]") -> "Callable[C
 
 
 class Report:
-    """The teller of one start of a run."""
+    """The teller of one start of a run. What it writes, it writes only while the start holds the lease."""
 
-    def __init__(self, run_dir: RunDir, world: World, job_id: str) -> None:
+    def __init__(self, held: HeldRun, world: World, job_id: str) -> None:
         """Say nothing yet."""
         self.tells = world.rank == 0
-        self._run_dir = run_dir
+        self.job_id = job_id
+        self._held = held
+        self._run_dir = held.run_dir
         self._troubles: dict[str, str] = {}
         self._warning = ""
         self._standing = ""
@@ -63,7 +66,7 @@ class Report:
     def start(self) -> None:
         """Begin with the phase ``starting``, unless the run has been ended from another thread, as by a signal."""
         with self._starting, self._surviving("state.json"):
-            self._heartbeat = self._heartbeat or Heartbeat(self._run_dir.state, self._initial)
+            self._heartbeat = self._heartbeat or self._begin(self._initial)
 
     @_on_rank_0
     def still_done(self) -> None:
@@ -72,9 +75,7 @@ class Report:
         if said is not None:
             now = self._initial
             with self._surviving("state.json"):
-                Heartbeat(
-                    self._run_dir.state, msgspec.structs.replace(said, job_id=now.job_id, host=now.host, pid=now.pid)
-                )
+                self._begin(msgspec.structs.replace(said, job_id=now.job_id, host=now.host, pid=now.pid))
 
     @_on_rank_0
     def phase(self, phase: Phase) -> None:
@@ -91,15 +92,17 @@ class Report:
             evaluations: whether reported evaluations stay.
 
         Raises:
+            LeaseError: another start has taken over.
             OSError: they cannot be written.
         """
         from torch.utils.tensorboard import SummaryWriter  # a second, which rank 0 alone spends
 
         self._total = total
         self._update(step=step, total_steps=total)
-        cut(self._run_dir.metrics, step, evaluations=evaluations)
-        self._metrics = MetricsFile(self._run_dir.metrics)
-        self._open_tensorboard = lambda done: SummaryWriter(str(self._run_dir.tensorboard), purge_step=done + 1)
+        there, check = self._held.there, self._held.check
+        cut(there.metrics, step, evaluations=evaluations, check=check)
+        self._metrics = MetricsFile(there.metrics, check)
+        self._open_tensorboard = lambda done: SummaryWriter(str(there.tensorboard), purge_step=done + 1)
         self._tensorboard = self._open_tensorboard(step)
 
     @_on_rank_0
@@ -168,6 +171,7 @@ class Report:
                 self._metrics.flush()
         if self._tensorboard is not None:
             with self._surviving("tb"):
+                self._held.check()
                 self._tensorboard.flush()
 
     @_on_rank_0
@@ -182,7 +186,7 @@ class Report:
 
     @_on_rank_0
     def end(self, phase: Phase, exit_code: int, error: str = "", metrics: Mapping[str, float] | None = None) -> None:
-        """Say how it ended; the last word.
+        """Say how it ended; the last word, which a start that was replaced or refused does not have.
 
         Args:
             phase: one of those in which a run has ended.
@@ -190,21 +194,26 @@ class Report:
             error: why it failed, in one line.
             metrics: of the final evaluation, those that the state shall show; None: those that it shows stay.
         """
-        self.start()
         changes: dict[str, Any] = {} if metrics is None else {"metrics": metrics}
-        if self._heartbeat is not None:
-            with self._surviving("state.json", at_work=False):
-                changes["warning"] = self._warnings()
-                self._heartbeat.end(phase=phase, exit_code=exit_code, error=error, refused=self._refused, **changes)
-        if self._tensorboard is not None:
-            with self._surviving("tb", at_work=False):
-                self._tensorboard.close()
+        with contextlib.suppress(LeaseError):
+            self.start()
+            if self._heartbeat is not None:
+                with self._surviving("state.json", at_work=False):
+                    changes["warning"] = self._warnings()
+                    self._heartbeat.end(phase=phase, exit_code=exit_code, error=error, refused=self._refused, **changes)
+            if self._tensorboard is not None:
+                with self._surviving("tb", at_work=False):
+                    self._tensorboard.close()
+            self._held.give_up()
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """A long phase without steps: the heartbeat goes on as long as this process works."""
         with contextlib.nullcontext() if self._heartbeat is None else self._heartbeat.working():
             yield
+
+    def _begin(self, state: RunState) -> Heartbeat:
+        return Heartbeat(self._held.there.state, state, self._held.check)
 
     @contextlib.contextmanager
     def _surviving(self, name: str, *, at_work: bool = True) -> Iterator[None]:
@@ -239,6 +248,7 @@ class Report:
         if self._tensorboard is not None:
             about = "train" if "loss" in line else "eval"
             with self._surviving("tb"):
+                self._held.check()
                 if "tb" in self._troubles and "metrics.jsonl" not in self._troubles:  # there is room again
                     self._tensorboard = self._open_tensorboard(step - 1)  # what failed once never writes again
                 for name, value in line.items():

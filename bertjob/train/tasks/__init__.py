@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bertjob.config.job import Job
-from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
 from bertjob.train.data.batch import Batch
 from bertjob.train.distributed.ranks import Ranks
 
@@ -19,12 +19,12 @@ class Task(Protocol):
     """One kind of training, such as question answering."""
 
     @classmethod
-    def from_job(cls, job: Job, run_dir: RunDir, ranks: Ranks, device: torch.device) -> "Task":
+    def from_job(cls, job: Job, held: HeldRun, ranks: Ranks, device: torch.device) -> "Task":
         """Read the data and build the model; called by all ranks at the same time.
 
         Args:
             job: as resolved.
-            run_dir: where the files of the final evaluation go.
+            held: the run directory, where the files of the final evaluation go.
             ranks: all ranks.
             device: where this rank trains.
 

@@ -19,7 +19,8 @@ import torch.distributed as dist
 
 from bertjob.errors import BertjobError, WorldError
 from bertjob.rundir.directory import RunDir
-from bertjob.rundir.proof import AllReduce, Proof, Rank, write_proof
+from bertjob.rundir.held_run import HeldRun
+from bertjob.rundir.proof import AllReduce, Proof, Rank
 from bertjob.text import counted, reason
 from bertjob.train.context import Start, Work
 from bertjob.train.device import device_name
@@ -49,7 +50,7 @@ def run(start: Start) -> int:
     ranks, report = start.ranks, start.report
     report.phase("proving")
     with report.working():
-        check_file(ranks, start.run_dir)
+        check_file(ranks, start.keeper.held)
         offsets = clock_offsets(ranks)
         seen = tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
         own = Rank(
@@ -65,7 +66,7 @@ def run(start: Start) -> int:
         sums = tuple(all_reduces(ranks, start.device))
         proof = _proof(start, ranks.gather(own, Rank), sums)
         if ranks.first:
-            _write(start.run_dir, proof)
+            _write(start.keeper.held, proof)
     start.part()
     report.end("done", 0)
     if ranks.first:
@@ -77,15 +78,17 @@ PROOF = Work(is_finished=lambda run_dir, job: False, run=run)
 """Each start proves anew."""
 
 
-def check_file(ranks: Ranks, run_dir: RunDir) -> None:
+def check_file(ranks: Ranks, held: HeldRun) -> None:
     """A file that rank 0 writes is there for all; called by all ranks.
 
     Raises:
         WorldError: it is not; names the ranks and hosts that do not see it.
     """
     text = ranks.from_first(lambda: f"{socket.gethostname()} {os.getpid()} {time.time_ns()}", str)
+    run_dir = held.run_dir
     path = run_dir.path / ".seen-by-all"
     if ranks.first:
+        held.check()
         path.write_text(text)
     ranks.barrier()
     deadline = time.monotonic() + _FILE_SECONDS
@@ -177,11 +180,11 @@ def _proof(start: Start, seen: list[Rank], sums: tuple[AllReduce, ...]) -> Proof
     )
 
 
-def _write(run_dir: RunDir, proof: Proof) -> None:
+def _write(held: HeldRun, proof: Proof) -> None:
     try:
-        write_proof(run_dir.proof, proof)
+        held.write_json(held.there.proof, proof)
     except OSError as error:
-        raise BertjobError(f"{run_dir.proof}: the proof cannot be written: {reason(error)}") from None
+        raise BertjobError(f"{held.run_dir.proof}: the proof cannot be written: {reason(error)}") from None
 
 
 def _tell(proof: Proof, run_dir: RunDir) -> None:

@@ -7,8 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from bertjob.errors import DataError
-from bertjob.rundir.atomic import write_json
-from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
 from bertjob.text import reason
 from bertjob.train.data.batch import Batch, Int64
 from bertjob.train.distributed.ranks import Ranks
@@ -23,7 +22,7 @@ def evaluate(
     micro_batch: int,
     device: torch.device,
     ranks: Ranks,
-    run_dir: RunDir | None,
+    held: HeldRun | None,
 ) -> dict[str, float]:
     """Predict on all ranks and add up; every rank does the same number of forward passes.
 
@@ -34,7 +33,7 @@ def evaluate(
         micro_batch: samples a pass at most.
         device: where the model is.
         ranks: all ranks.
-        run_dir: the run, where rank 0 writes eval.json; None: nothing is written.
+        held: the run, where rank 0 writes eval.json; None: nothing is written.
 
     Returns:
         On rank 0 `mlm_loss` (nats a masked token), `mlm_accuracy` and, with pairs, `nsp_accuracy` and `nsp_chance`,
@@ -42,6 +41,7 @@ def evaluate(
 
     Raises:
         DataError: the file cannot be written.
+        LeaseError: another start has taken the run directory over.
     """
     shares = [positions[first : first + micro_batch] for first in range(0, len(positions), micro_batch)]
     size, rank = ranks.world.size, ranks.world.rank
@@ -61,12 +61,12 @@ def evaluate(
     if pairs:
         metrics["nsp_accuracy"] = 100 * right_pairs / pairs
         metrics["nsp_chance"] = 100 * max(random, pairs - random) / pairs
-    if run_dir is None:
+    if held is None:
         return metrics
     try:
-        write_json(run_dir.evaluation, {**metrics, "masked_tokens": int(tokens), "samples": len(positions)})
+        held.write_json(held.there.evaluation, {**metrics, "masked_tokens": int(tokens), "samples": len(positions)})
     except OSError as error:
-        raise DataError(f"{run_dir.evaluation}: cannot be written: {reason(error)}") from None
+        raise DataError(f"{held.run_dir.evaluation}: cannot be written: {reason(error)}") from None
     return metrics
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bertjob.config.job import Job
 from bertjob.errors import SpecError
-from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
 from bertjob.train.data.batch import Batch, Int64, hands_of
 from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
 from bertjob.train.distributed.ranks import Ranks
@@ -89,7 +89,7 @@ class PretrainTask:
 
     Attributes:
         job: what to train.
-        run_dir: where eval.json goes.
+        held: the run directory, where eval.json goes.
         ranks: all ranks.
         device: where the model is.
         model: with its first weights.
@@ -100,7 +100,7 @@ class PretrainTask:
     """
 
     job: Job
-    run_dir: RunDir
+    held: HeldRun
     ranks: Ranks
     device: torch.device
     model: nn.Module
@@ -110,7 +110,7 @@ class PretrainTask:
     validation: Maker
 
     @classmethod
-    def from_job(cls, job: Job, run_dir: RunDir, ranks: Ranks, device: torch.device) -> "PretrainTask":
+    def from_job(cls, job: Job, held: HeldRun, ranks: Ranks, device: torch.device) -> "PretrainTask":
         """Open the shards, build the model; called by all ranks at the same time.
 
         Raises:
@@ -125,7 +125,7 @@ class PretrainTask:
         vocabulary = Vocabulary.of(tokenizer.tokenizer.get_vocab(), tokenizer.marks, byte_level=tokenizer.byte_level)
         return cls(
             job,
-            run_dir,
+            held,
             ranks,
             device,
             build(job, "masked" if job.task == "mlm" else "masked and next"),
@@ -148,13 +148,12 @@ class PretrainTask:
 
         Raises:
             DataError: the file cannot be written.
+            LeaseError: another start has taken the run directory over.
         """
         evaluation = self.job.evaluation
         positions = np.arange(self.job.pretraining.validation_samples)
-        run_dir = self.run_dir if final else None
-        return evaluate(
-            model, self.validation.batch, positions, evaluation.micro_batch, self.device, self.ranks, run_dir
-        )
+        held = self.held if final else None
+        return evaluate(model, self.validation.batch, positions, evaluation.micro_batch, self.device, self.ranks, held)
 
     def save_tokenizer(self, folder: str) -> None:
         """Write the tokenizer's files beside a saved model."""

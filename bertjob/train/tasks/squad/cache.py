@@ -44,7 +44,7 @@ def shared_features(
         data: the questions.
         tokenizer: makes the tokens.
         settings: lengths.
-        folder: the cache; it is made where it is missing.
+        folder: the cache; it is made where it is missing, in a folder that is there.
         leader: true on the one rank that makes them while the others wait.
         barrier: returns when all ranks have called it.
 
@@ -71,7 +71,7 @@ def cached_features(data: SquadSet, tokenizer: BertTokenizer, settings: Settings
         return features
     features = make_features(data, tokenizer, settings)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         _write(features, entry)
     except OSError as error:
         raise DataError(

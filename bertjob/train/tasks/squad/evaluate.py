@@ -10,8 +10,7 @@ from bertjob.config.job import Job
 from bertjob.errors import DataError
 from bertjob.formats.squad import SquadSet
 from bertjob.formats.squad_score import Predictions, score
-from bertjob.rundir.atomic import write_json
-from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.world import World
 from bertjob.text import reason
 from bertjob.train.model.heads import span_logits
@@ -76,13 +75,11 @@ def answer(
     return answers
 
 
-def write_evaluation(
-    run_dir: RunDir | None, data: SquadSet, answers: Mapping[int, Sequence[Answer]]
-) -> dict[str, float]:
+def write_evaluation(held: HeldRun | None, data: SquadSet, answers: Mapping[int, Sequence[Answer]]) -> dict[str, float]:
     """Score answers; write predictions.json, nbest_predictions.json and eval.json, each whole or not at all.
 
     Args:
-        run_dir: the run; None: nothing is written.
+        held: the run; None: nothing is written.
         data: the questions.
         answers: the n best of each question, by its index.
 
@@ -91,20 +88,21 @@ def write_evaluation(
 
     Raises:
         DataError: a file cannot be written.
+        LeaseError: another start has taken the run directory over.
     """
     by_id = {question.id: answers[index] for index, question in enumerate(data.questions)}
     texts = {id: best[0].text for id, best in by_id.items()}
     nbest = {id: [_scored(answer) for answer in best] for id, best in by_id.items()}
     result = score(data, Predictions(texts))
     metrics = {"exact_match": result.exact_match, "f1": result.f1}
-    if run_dir is None:
+    if held is None:
         return metrics
     try:
-        write_json(run_dir.predictions, texts)
-        write_json(run_dir.nbest, nbest)
-        write_json(run_dir.evaluation, {**metrics, "total": result.total, "duplicated": result.duplicated})
+        held.write_json(held.there.predictions, texts)
+        held.write_json(held.there.nbest, nbest)
+        held.write_json(held.there.evaluation, {**metrics, "total": result.total, "duplicated": result.duplicated})
     except OSError as error:
-        raise DataError(f"{run_dir.path}: the predictions cannot be written: {reason(error)}") from None
+        raise DataError(f"{held.run_dir.path}: the predictions cannot be written: {reason(error)}") from None
     return metrics
 
 

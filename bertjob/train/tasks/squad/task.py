@@ -13,7 +13,7 @@ from bertjob.config.home import expand
 from bertjob.config.job import Job
 from bertjob.errors import SpecError
 from bertjob.formats.squad import SquadSet, load
-from bertjob.rundir.directory import RunDir
+from bertjob.rundir.held_run import HeldRun
 from bertjob.train.data.batch import Batch
 from bertjob.train.data.tokenizer import BertTokenizer, load_tokenizer
 from bertjob.train.distributed.ranks import Ranks
@@ -49,7 +49,7 @@ class SquadTask:
 
     Attributes:
         job: what to train.
-        run_dir: where predictions.json, nbest_predictions.json and eval.json go.
+        held: the run directory, where predictions.json, nbest_predictions.json and eval.json go.
         ranks: all ranks.
         device: where the model is.
         model: with its first weights.
@@ -60,7 +60,7 @@ class SquadTask:
     """
 
     job: Job
-    run_dir: RunDir
+    held: HeldRun
     ranks: Ranks
     device: torch.device
     model: nn.Module
@@ -70,7 +70,7 @@ class SquadTask:
     dev: Dev | None
 
     @classmethod
-    def from_job(cls, job: Job, run_dir: RunDir, ranks: Ranks, device: torch.device) -> "SquadTask":
+    def from_job(cls, job: Job, held: HeldRun, ranks: Ranks, device: torch.device) -> "SquadTask":
         """Read the data, make or map the features, build the model; called by all ranks at the same time.
 
         Raises:
@@ -82,7 +82,7 @@ class SquadTask:
         settings = Settings.of(job.train)
         ranks.from_first(lambda: bring(job), None)  # so that the hub is asked by one rank and not by all at once
         tokenizer = load_tokenizer(tokenizer_folder(job))
-        cache = expand(job.data.cache) if job.data.cache else run_dir.path.parent / ".cache"
+        cache = expand(job.data.cache) if job.data.cache else held.run_dir.path.parent / ".cache"
 
         def samples_of(data: SquadSet) -> Features:
             return shared_features(data, tokenizer, settings, cache, leader=ranks.first, barrier=ranks.barrier)
@@ -101,7 +101,7 @@ class SquadTask:
             total_steps(len(features), train.epochs, train.global_batch, train.max_steps),
             train.batching,
         )
-        return cls(job, run_dir, ranks, device, build_question_answering(job), tokenizer, features, order, dev)
+        return cls(job, held, ranks, device, build_question_answering(job), tokenizer, features, order, dev)
 
     @property
     def total_steps(self) -> int:
@@ -125,6 +125,7 @@ class SquadTask:
 
         Raises:
             DataError: a file cannot be written.
+            LeaseError: another start has taken the run directory over.
         """
         if self.dev is None:
             return {}
@@ -133,7 +134,7 @@ class SquadTask:
         if not self.ranks.first:
             return {}
         answers = {index: best for share in found for index, best in share.items()}
-        return write_evaluation(self.run_dir if final else None, self.dev.data, answers)
+        return write_evaluation(self.held if final else None, self.dev.data, answers)
 
     def save_tokenizer(self, folder: str) -> None:
         """Write the tokenizer's files beside a saved model."""

@@ -1,0 +1,126 @@
+"""One start at a time: `run` and `submit` take the lease of a run directory first, and hand it on to their job.
+
+Whether its present holder is still at work is decided here for the login side: the scheduler knows its jobs, and
+this machine its processes; anybody else is at work who keeps touching the lease.
+"""
+
+import logging
+import socket
+import time
+
+from bertjob.cluster import scheduler
+from bertjob.cluster.runs import catalog
+from bertjob.cluster.runs.catalog import Run
+from bertjob.cluster.runs.outcome import word
+from bertjob.cluster.scheduler_answers import LIVE, JobInfo
+from bertjob.errors import PreflightError
+from bertjob.launch.schedulers import SCHEDULERS
+from bertjob.launch.schedulers.no_scheduler import JOB_ID
+from bertjob.rundir import lease
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.lease import Holder
+from bertjob.rundir.state import read_state
+from bertjob.rundir.submissions import Submission
+from bertjob.text import reason
+
+_log = logging.getLogger(__name__)
+
+
+def check_over(run_dir: RunDir) -> None:
+    """Refuse a run directory in which a job is at work or waits to be: two would overwrite each other's checkpoints.
+
+    Raises:
+        PreflightError: one is; says which.
+    """
+    try:
+        holder = lease.read(run_dir)
+    except OSError as error:
+        raise PreflightError(f"{run_dir.lease}: cannot be read: {reason(error)}") from None
+    newest = catalog.read(run_dir)
+    if newest is not None:
+        _check_submission(newest, by_heartbeat=holder is None)
+    if holder is not None and not holder.ended:
+        _check_holder(run_dir, holder, newest)
+
+
+def _check_submission(run: Run, *, by_heartbeat: bool) -> None:
+    """Refuse beside the newest submission. Only its heartbeat tells of a local run of an older version elsewhere."""
+    info = _stands(run)
+    here = run.scheduler.queues or not by_heartbeat
+    stands = info.state if here else word(run, info, read_state(run.run_dir.state), time.time())
+    if stands not in LIVE:
+        return
+    said = run.submission
+    if run.scheduler.queues:
+        raise PreflightError(f"{run.path}: its job {said.job_id} is still {stands}; cancel it or wait for it")
+    if said.host == socket.gethostname():
+        raise PreflightError(f"{run.path}: is still running here as process {said.pid}")
+    raise PreflightError(
+        f"{run.path}: is still running on {said.host}; stop it there, or wait two minutes if it was killed"
+    )
+
+
+def _check_holder(run_dir: RunDir, holder: Holder, newest: Run | None) -> None:
+    """Refuse beside the holder: of a job that a person submitted with sbatch, only the lease has the id."""
+    if holder.job_id not in ("", JOB_ID):
+        run = _run_of(run_dir, holder, newest)
+        info = _stands(run)
+        if info.state in LIVE:
+            raise PreflightError(f"{run.path}: its job {holder.job_id} is still {info.state}; cancel it or wait for it")
+        if info.asked:
+            return
+    at_work = lease.lives(holder)
+    if at_work is None:
+        at_work = not lease.is_silent(run_dir)
+    if at_work:
+        raise PreflightError(f"{run_dir.path}: {holder} is at work there; stop it or wait for it")
+
+
+def _run_of(run_dir: RunDir, holder: Holder, newest: Run | None) -> Run:
+    queues = newest is not None and newest.scheduler.queues
+    name = newest.submission.scheduler if newest and queues else next(n for n, row in SCHEDULERS.items() if row.queues)
+    said = Submission(job_id=holder.job_id, site="", scheduler=name, time=holder.time, host=holder.host)
+    return Run(str(run_dir.path), said)
+
+
+def _stands(run: Run) -> JobInfo:
+    return scheduler.ask([run]).job(run)
+
+
+def claim(run_dir: RunDir, job_id: str) -> tuple[Holder, Holder | None]:
+    """Take the lease of a run directory for a job that is about to begin there; of several callers one succeeds.
+
+    Args:
+        run_dir: is there.
+        job_id: of the job; empty where the scheduler has not named it yet.
+
+    Returns:
+        The claim, and what it has replaced.
+
+    Raises:
+        PreflightError: another job is at work there, or about to begin; says which.
+        OSError: the lease cannot be written.
+    """
+    own = lease.of_this_process(job_id)
+    while True:
+        former = lease.read(run_dir)
+        check_over(run_dir)
+        if lease.replace(run_dir, former, own):
+            return own, former
+
+
+def hand_on(run_dir: RunDir, own: Holder, job_id: str) -> None:
+    """Hand the lease on to a job that was queued, and may have begun and taken it already.
+
+    Raises:
+        PreflightError: another job has begun there meanwhile; says which.
+    """
+    try:
+        if lease.replace(run_dir, own, lease.of_waiting_job(job_id)):
+            return
+        found = lease.read(run_dir)
+    except OSError as error:
+        _log.warning("%s: job %s cannot be written down: %s", run_dir.lease, job_id, reason(error))
+        return
+    if found is not None and found.job_id != job_id:
+        raise PreflightError(f"{run_dir.path}: {found} has begun there meanwhile, so job {job_id} is taken back")
