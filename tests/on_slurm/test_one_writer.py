@@ -38,6 +38,12 @@ def trains_on(cluster: Lab, node: int) -> bool:
     return any(words[1:4] == ["-u", "-m", "bertjob.train"] for words in cluster.processes(node).values())
 
 
+@pytest.mark.fault(
+    "two starts of a job at work at once (split brain), by {launcher}",
+    survived="the newer one goes on",
+    lost="nothing",
+    reported="completed; the older start says who has taken over",
+)
 @pytest.mark.parametrize(
     "launcher", ["srun", *(pytest.param(name, marks=pytest.mark.faults) for name in SITES if name != "srun")]
 )
@@ -73,6 +79,12 @@ def test_of_two_starts_at_the_same_time_the_newer_one_writes(
     assert json.loads(bertjob("status", "--json", job_id).stdout)[0]["state"] == "completed"
 
 
+@pytest.mark.fault(
+    "sbatch, submit or run beside a job at work",
+    survived="undisturbed",
+    lost="nothing",
+    reported="refused with the id of the job at work",
+)
 def test_nothing_begins_beside_a_job_at_work(bertjob: Face, tiny: Tiny, cluster: Lab) -> None:
     job, site, run = tiny(LONG), bertjob.site("site"), RunDir(bertjob.folder / "run")
     job_id = submitted(bertjob, job, site, run, 1)
@@ -108,6 +120,12 @@ MOVES = [("srun", "none"), ("openmpi", "none"), ("torchrun", "none"), ("srun", "
 MOVED = [(move, *way) for way in MOVES] + [(move_the_folder_above, *way) for way in MOVES]
 
 
+@pytest.mark.fault(
+    "run directory: {change}, by {launcher}, engine {engine}",
+    survived="resumed at its new place",
+    lost="nothing",
+    reported="failed: where it was moved to, and the command to resume",
+)
 @pytest.mark.parametrize(
     ("change", "launcher", "engine"),
     [MOVED[0], *(pytest.param(*way, marks=pytest.mark.faults) for way in MOVED[1:])],
@@ -145,6 +163,12 @@ def test_a_job_whose_run_directory_is_moved_ends_and_is_resumed_at_its_new_place
     bertjob("cancel", "--now", again)
 
 
+@pytest.mark.fault(
+    "run directory removed, by {launcher}",
+    survived="no",
+    lost="the run, as its owner wanted",
+    reported="failed: removed while it was in use",
+)
 @pytest.mark.parametrize(
     "launcher", ["srun", *(pytest.param(name, marks=pytest.mark.faults) for name in SITES if name != "srun")]
 )

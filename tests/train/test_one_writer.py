@@ -73,6 +73,12 @@ def begun(run: Path, size: int, fault: Callable[[int], None] = run_faults.watche
     return ranks
 
 
+@pytest.mark.fault(
+    "start frozen, replaced and woken, {backend}, {size} ranks",
+    survived="the newer one, bitwise",
+    lost="nothing",
+    reported="who has taken over, in its own log",
+)
 @pytest.mark.parametrize(("backend", "size"), WAYS)
 def test_a_start_that_slurm_has_replaced_writes_nothing_more(undisturbed, tmp_path, backend, size):
     run = make(tmp_path / "run", backend)
@@ -91,6 +97,12 @@ def test_a_start_that_slurm_has_replaced_writes_nothing_more(undisturbed, tmp_pa
     assert "has taken over" not in job_log(run)  # which is the next start's log as well
 
 
+@pytest.mark.fault(
+    "start replaced while it trains",
+    survived="the newer one, bitwise",
+    lost="nothing",
+    reported="who has taken over",
+)
 def test_a_start_that_is_replaced_while_it_trains_ends_and_its_successor_finishes(undisturbed, tmp_path):
     run = make(tmp_path / "run", "torch")
     former = begun(run, 2, BERTJOB_JOB_ID="17")
@@ -100,6 +112,12 @@ def test_a_start_that_is_replaced_while_it_trains_ends_and_its_successor_finishe
     assert state(run)["phase"] == "done"
 
 
+@pytest.mark.fault(
+    "second local start in a run directory",
+    survived="the first one, bitwise",
+    lost="nothing",
+    reported="refused with the process of the first",
+)
 def test_a_second_start_beside_one_at_work_is_refused_and_names_it(undisturbed, tmp_path):
     run = make(tmp_path / "run", "torch")
     former = begun(run, 2)
@@ -111,6 +129,12 @@ def test_a_second_start_beside_one_at_work_is_refused_and_names_it(undisturbed, 
     assert losses(run) == losses(undisturbed("torch", 2))
 
 
+@pytest.mark.fault(
+    "all ranks killed",
+    survived="resumed, bitwise",
+    lost="steps since the checkpoint",
+    reported="nothing stands in the way of the next start",
+)
 def test_a_holder_that_was_killed_is_in_nobodys_way(undisturbed, tmp_path):
     run = make(tmp_path / "run", "torch")
     former = begun(run, 2)
@@ -121,6 +145,12 @@ def test_a_holder_that_was_killed_is_in_nobodys_way(undisturbed, tmp_path):
     assert losses(run) == losses(undisturbed("torch", 2))
 
 
+@pytest.mark.fault(
+    "run directory moved, {backend}, {size} ranks",
+    survived="resumed at its new place, bitwise",
+    lost="nothing",
+    reported="failed: where it was moved to",
+)
 @pytest.mark.parametrize(("backend", "size"), WAYS)
 def test_a_run_that_is_moved_ends_with_a_checkpoint_at_its_new_place(undisturbed, tmp_path, backend, size):
     run, moved = make(tmp_path / "run", backend, checkpoint__every_steps=100), tmp_path / "moved"
@@ -140,6 +170,12 @@ def test_a_run_that_is_moved_ends_with_a_checkpoint_at_its_new_place(undisturbed
     assert losses(moved) == losses(undisturbed(backend, size))
 
 
+@pytest.mark.fault(
+    "run directory removed, {backend}, {size} ranks",
+    survived="no",
+    lost="the run, as its owner wanted",
+    reported="failed: removed while it was in use",
+)
 @pytest.mark.parametrize(("backend", "size"), WAYS)
 def test_a_run_that_is_removed_ends_says_what_is_lost_and_is_not_made_again(tmp_path, backend, size):
     run = make(tmp_path / "run", backend)
@@ -153,6 +189,12 @@ def test_a_run_that_is_removed_ends_says_what_is_lost_and_is_not_made_again(tmp_
     assert "could not be written: No such file or directory" in told
 
 
+@pytest.mark.fault(
+    "run directory moved while it evaluates",
+    survived="resumed at its new place",
+    lost="nothing",
+    reported="failed: where it was moved to",
+)
 def test_a_run_that_is_moved_while_it_evaluates_ends_and_keeps_its_checkpoint(tmp_path):
     run, moved = make_run(tmp_path / "run"), tmp_path / "moved"
     ranks = start(run, 2, fault=run_faults.watched_answers)
