@@ -231,7 +231,8 @@ def test_a_dry_run_refuses_the_folder_of_a_job_that_is_at_work(bertjob, tmp_path
     commands.make("sacct")
     with subprocess.Popen(["bash", run.script], stdin=subprocess.PIPE) as work:
         said = {"site": "x", "time": 1.0, "host": socket.gethostname(), "scheduler": scheduler, "pid": work.pid}
-        run.submissions.write_text(json.dumps({"job_id": "7", **said}) + "\n")
+        job_id = "7" if scheduler == "slurm" else "local"
+        run.submissions.write_text(json.dumps({"job_id": job_id, **said}) + "\n")
         done = bertjob(verb, "squad-demo", "--run-dir", "old", "--dry-run", PATH=f"{commands.folder}:/usr/bin:/bin")
         assert work.poll() is None  # it reads until its input ends, which is now
     assert done.returncode == 3
