@@ -28,6 +28,7 @@ class Start:
         keeper: this rank's; on rank 0 it keeps the lease.
         report: this rank's.
         mpi: the MPI library; empty in a job without MPI.
+        doubt: why MPI may not connect the ranks of these nodes; empty where nothing speaks for it.
         transport: what the ranks talk over; empty where nothing tells it.
     """
 
@@ -40,6 +41,7 @@ class Start:
     keeper: Keeper
     report: Report
     mpi: str
+    doubt: str = ""
     transport: str = ""
 
     def part(self) -> None:

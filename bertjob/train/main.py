@@ -24,9 +24,8 @@ from bertjob.train import software
 from bertjob.train.context import Start, Work
 from bertjob.train.data.mapped import explain_bus_errors
 from bertjob.train.device import choose_device, device_name
-from bertjob.train.distributed import mpi, pulse, rendezvous, transport
+from bertjob.train.distributed import interfaces, mpi, pulse, rendezvous, transport
 from bertjob.train.distributed.departure import LOST_PEER, Departure
-from bertjob.train.distributed.interfaces import interfaces
 from bertjob.train.distributed.signals import StopSignals
 from bertjob.train.distributed.watchdog import Watch
 from bertjob.train.keeper import Keeper, restart, take
@@ -96,17 +95,18 @@ def _run(path: Path, held: HeldRun, world: World, watch: Watch, report: Report) 
     nccl_log = transport.listen(device, os.environ, own_log.with_suffix(".nccl"))
     ranks, places = rendezvous.join(meeting, os.environ, device)
     watch.met(pulse.begin(world, meeting.store, places, meeting.secret.key("pulse"), watch.lost))
+    own = (socket.gethostname(), interfaces.interfaces())
+    shared = interfaces.shared_addresses(ranks.gather(own, tuple[str, dict[str, str]]))
+    doubt = interfaces.may_hang(shared) if shared and not meeting.place.chosen else ""
     library = ""
     if job.mpi:
         report.fear(mpi.FEAR)
-        own = (socket.gethostname(), interfaces())
-        shared = mpi.shared_addresses(ranks.gather(own, tuple[str, dict[str, str]]))
-        if shared and "GLOO_SOCKET_IFNAME" not in os.environ:
-            report.warn(f"MPI may hang: {shared} on several nodes; fabric.interface of the site names the right one")
+        if doubt:
+            report.warn(doubt)
         library = mpi.join(world, os.environ, lambda: watch.depart(1, mpi.hang(shared)))
         report.fear("")
     software.compare(run_dir, job, ranks, report)
-    start = Start(job, run_dir, ranks, device, here, watch, keeping, report, library)
+    start = Start(job, run_dir, ranks, device, here, watch, keeping, report, library, doubt)
     if ranks.from_first(lambda: finished, bool):
         report.still_done()
         if ranks.first:

@@ -113,6 +113,22 @@ def test_a_site_file_made_from_the_running_slurm_works_with_submit(bertjob: Face
     assert "at most 4 nodes" in refused.stderr
 
 
+def test_bridges_that_have_the_same_address_on_several_nodes_are_named(bertjob: Face, cluster: Lab) -> None:
+    """Of container engines, such as docker0: an MPI may take the way to itself for the way to the other node."""
+    try:
+        for node in (1, 2):
+            for words in (["link", "add", "name", "docker0", "type", "bridge"], ["link", "set", "docker0", "up"]):
+                assert cluster.on_node(node, "ip", *words).returncode == 0
+            cluster.on_node(node, "ip", "addr", "add", "172.17.0.1/16", "dev", "docker0")
+        done = bertjob("doctor", "--prove", "--nodes", 2, "--json")
+    finally:
+        for node in (1, 2):
+            cluster.on_node(node, "ip", "link", "del", "docker0")
+    assert json.loads(done.stdout)["warnings"] == [
+        "MPI may hang: docker0 (172.17.0.1) on several nodes; fabric.interface of the site names the right one"
+    ]
+
+
 def test_on_a_site_without_a_scheduler_the_proof_is_made_here(bertjob: Face) -> None:
     done = bertjob("doctor", "--prove", "--site", "local", "--ntasks-per-node", 2)
     assert "✓ proved  local and engine none" in done.stdout

@@ -8,7 +8,8 @@ from run_ranks import job_log, make_run, run_to_end, state
 
 from bertjob.errors import WorldError
 from bertjob.rundir.world import World
-from bertjob.train.distributed.mpi import check, guard, hang, shared_addresses, short, would_abort
+from bertjob.train.distributed.interfaces import shared_addresses
+from bertjob.train.distributed.mpi import check, guard, hang, short, would_abort
 
 STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}
 

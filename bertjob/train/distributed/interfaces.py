@@ -4,6 +4,7 @@ import ipaddress
 import os
 import resource
 import socket
+from collections.abc import Iterable, Mapping
 
 import psutil
 
@@ -74,6 +75,25 @@ def network_addresses() -> set[str]:
     """The addresses at which other hosts may reach this one: neither loopback nor link-local."""
     own = {address.partition("%")[0] for addresses in _addresses().values() for address in addresses}
     return {address for address in own if not is_loopback(address) and not ipaddress.ip_address(address).is_link_local}
+
+
+def shared_addresses(places: Iterable[tuple[str, Mapping[str, str]]]) -> str:
+    """Interfaces that have the same address on several hosts, as bridges of container engines do; empty without any.
+
+    Args:
+        places: each rank's host and the addresses of its interfaces by their names.
+    """
+    hosts: dict[str, set[str]] = {}
+    for host, own in places:
+        for name, address in own.items():
+            if not is_loopback(address):
+                hosts.setdefault(f"{name} ({address})", set()).add(host)
+    return ", ".join(sorted(where for where, those in hosts.items() if len(those) > 1))
+
+
+def may_hang(shared: str) -> str:
+    """The warning about interfaces of `shared_addresses`: an MPI that finds such a one on both sides tries that way."""
+    return f"MPI may hang: {shared} on several nodes; fabric.interface of the site names the right one"
 
 
 def is_loopback(address: str) -> bool:

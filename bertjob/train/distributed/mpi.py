@@ -7,12 +7,11 @@ a page of its own that names no remedy here. Both are said in one line.
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from bertjob.config.registry.launchers import LAUNCHERS, SLURM
 from bertjob.errors import WorldError
 from bertjob.rundir.world import World
-from bertjob.train.distributed.interfaces import is_loopback
 from bertjob.train.distributed.rendezvous import CONNECT_SECONDS
 
 _LOG = logging.getLogger(__name__)
@@ -69,22 +68,8 @@ def guard(hung: Callable[[], object], seconds: float = CONNECT_SECONDS) -> Itera
         timer.cancel()
 
 
-def shared_addresses(places: Iterable[tuple[str, Mapping[str, str]]]) -> str:
-    """Interfaces that have the same address on several hosts, as bridges of container engines do; empty without any.
-
-    Args:
-        places: each rank's host and the addresses of its interfaces by their names.
-    """
-    hosts: dict[str, set[str]] = {}
-    for host, own in places:
-        for name, address in own.items():
-            if not is_loopback(address):
-                hosts.setdefault(f"{name} ({address})", set()).add(host)
-    return ", ".join(sorted(where for where, those in hosts.items() if len(those) > 1))
-
-
 def hang(shared: str) -> str:
-    """The line for ranks that MPI has not connected; `shared` is of `shared_addresses`."""
+    """The line for ranks that MPI has not connected; `shared` is of `interfaces.shared_addresses`."""
     cause = f": these have one address on several nodes, {shared}" if shared else ""
     return (
         f"MPI has not connected the ranks within {CONNECT_SECONDS:g} s{cause}; set fabric.interface of the"

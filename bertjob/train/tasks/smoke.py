@@ -173,9 +173,12 @@ def _proof(start: Start, seen: list[Rank], sums: tuple[AllReduce, ...]) -> Proof
         ranks=tuple(seen),
         transport=start.transport or dist.get_backend(),
         all_reduces=sums,
-        warnings=tuple(
-            f"the clock of {host} is {offset:+.1f} s off rank 0's"
-            for host, offset in {rank.host: rank.clock_offset for rank in late}.items()
+        warnings=(
+            *(
+                f"the clock of {host} is {offset:+.1f} s off rank 0's"
+                for host, offset in {rank.host: rank.clock_offset for rank in late}.items()
+            ),
+            *((start.doubt,) if start.doubt else ()),
         ),
     )
 
