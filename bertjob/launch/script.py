@@ -152,7 +152,7 @@ def _run_directory(plan: Plan) -> str:
         f"[ -e \"$RUN/job.yaml\" ] || {_to_file(plan)} << 'END_OF_JOB'",
         plan.job_file.rstrip("\n"),
         "END_OF_JOB",
-        *(_filed(plan) if plan.run_dir is None else []),
+        *(_filed(plan) if plan.run_dir is None else plan.scheduler.record(plan.site.name)),
         'cd "$RUN"',
     ]
     return "\n".join(lines)
@@ -184,6 +184,7 @@ def _filed(plan: Plan) -> list[str]:
     copy = 'install -m 600 "$0" "$RUN/job.sbatch"' if plan.private else 'cp "$0" "$RUN/job.sbatch"'
     return [
         f'[ -e "$RUN/job.sbatch" ] || {copy}',
+        *plan.scheduler.link_log,
         *plan.scheduler.record(plan.site.name),
         'echo "bertjob: run directory $RUN"',
     ]

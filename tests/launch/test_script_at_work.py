@@ -316,6 +316,18 @@ def test_by_hand_a_run_directory_is_made_where_sbatch_was_called(batch: Batch) -
     assert f"bertjob: run directory {run.path}\n" in batch.log
 
 
+def test_a_script_of_submit_that_a_person_starts_again_files_its_job(batch: Batch) -> None:
+    run = RunDir(batch.run_dir)
+    run.path.mkdir()
+    submit = '{"job_id":"6","site":"slurm","scheduler":"slurm","time":1.0,"host":"login"}'
+    run.submissions.write_text(f"{submit}\n")
+    assert batch.run("print('worked')") == 0  # as job 7
+    assert batch.run("print('worked')") == 0  # and after a requeue
+    first, second = run.submissions.read_text().splitlines()
+    assert first == submit
+    assert json.loads(second)["job_id"] == "7"
+
+
 def test_by_hand_a_run_goes_on_in_its_directory(batch: Batch) -> None:
     old = batch.folder / "old run"
     old.mkdir()

@@ -63,8 +63,10 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Lines that take away what it leaves in the environment."""
     new_run: Callable[[str], tuple[str, str]]
     """A comment on the run directory that the script makes for a job of this name, and its path."""
+    link_log: tuple[str, ...]
+    """Lines that show the log of a job that did not know its run directory, where the others' are."""
     record: Callable[[str], Iterable[str]]
-    """Lines that file a job that a person has started, given the name of the site; submit does so itself."""
+    """Lines that file a job, given the name of the site, unless submit has done so."""
     lease: str
     """Lines that end the script where another job is at work in the run directory, or it is gone.
 
@@ -127,6 +129,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         header=slurm.directives,
         clear=slurm.CLEAR,
         new_run=slurm.new_run,
+        link_log=slurm.LINK_LOG,
         record=slurm.record,
         lease=slurm.LEASE,
         run_dir_problem=slurm.run_dir_problem,
@@ -166,6 +169,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         header=no_scheduler.nothing,
         clear=(),
         new_run=no_scheduler.new_run,
+        link_log=(),
         record=no_scheduler.nothing,
         lease=no_scheduler.LEASE,
         run_dir_problem=lambda run_dir: "",

@@ -139,12 +139,13 @@ fi
 """Sees to it that a run directory has one job at a time, and that a requeued job finds its own."""
 
 
+LINK_LOG = ('ln -sf "$(readlink "/proc/$$/fd/1")" "$RUN/logs/$SLURM_JOB_ID.out"',)
+"""The log of a job that did not know its run directory, where ``bertjob logs`` looks for it."""
+
+
 def record(site: str) -> list[str]:
-    """What submit does beforehand: what ``bertjob status`` and ``logs`` look for."""
-    return [
-        'ln -sf "$(readlink "/proc/$$/fd/1")" "$RUN/logs/$SLURM_JOB_ID.out"',
-        *appended_by_script(site, "slurm", "$SLURM_JOB_ID"),
-    ]
+    """What submit does as well: a person may sbatch a script by hand, also one that submit has made."""
+    return appended_by_script(site, "slurm", "$SLURM_JOB_ID")
 
 
 def address(site: Site) -> list[str]:
