@@ -115,7 +115,7 @@ class RunDir(msgspec.Struct, frozen=True):
         return self.logs / (f"{job_id}.out" if rank is None else f"{job_id}.{rank}.out")
 
     def departure(self, job_id: str, restart: int) -> Path:
-        """What a rank that had to leave before it could reach rank 0 left for it to read, in one start of a job."""
+        """Why a rank had to leave that could not tell rank 0, in one start of a job; for rank 0, or for the script."""
         return self.logs / f"{job_id}.{restart}.departure"
 
     def cancellation(self, job_id: str) -> Path:

@@ -164,6 +164,16 @@ def test_a_checkpoint_and_85_start_the_job_again(batch: Batch) -> None:
     assert "goes on from step-000005\n" in batch.log
 
 
+def test_ranks_that_were_cut_off_are_started_again_whatever_the_launcher_says(batch: Batch) -> None:
+    note = RunDir(batch.run_dir).departure("7", 0)
+    body = f"""
+        pathlib.Path({str(note)!r}).write_text('{{"code":85,"who":"rank 1","line":"…","silent":true}}')
+        sys.exit(137)
+    """
+    assert batch.run(body) == 0
+    assert batch.commands.calls("scontrol")[-1] == ["requeue", "7"]
+
+
 def test_where_it_cannot_be_requeued_it_says_how_to_go_on(batch: Batch) -> None:
     batch.slurm_says(stderr="Requested operation is presently disabled", code=1)
     assert batch.run("checkpoint(5); sys.exit(85)") == REQUEUE_EXIT_CODE

@@ -25,7 +25,7 @@ def world(rank: int, size: int = 2) -> World:
 
 
 def test_a_rank_counts_as_lost_after_so_many_looks_without_a_sign() -> None:
-    silence = Silence([1, 2])
+    silence = Silence([1, 2], SILENT_LOOKS)
     for _ in range(SILENT_LOOKS - 1):
         assert silence.look() == []
     silence.heard(2)
@@ -73,7 +73,7 @@ def test_the_next_rank_hears_the_one_before_it_and_no_stranger() -> None:
 )
 def test_those_that_are_lost_are_named(ranks: list[int], line: str) -> None:
     reason = ": the network between is down, or the node hangs"
-    assert pulse.lost(ranks, ["n0", "n1", "n1", "n2"]) == line + reason
+    assert pulse.lost(ranks, ["n0", "n1", "n1", "n2"], SILENT_LOOKS) == line + reason
 
 
 @pytest.mark.fault(
@@ -91,7 +91,8 @@ def test_the_others_leave_a_rank_that_is_stopped_and_the_run_is_to_start_again(t
     os.kill(pids[stopped], signal.SIGSTOP)
     ranks[1 - stopped].join(60)
     assert ranks[1 - stopped].exitcode == 85
-    line = f"rank {stopped} on {os.uname().nodename} has not been heard of for 3 s: the network between is down"
+    seconds = 3 if stopped else 4
+    line = f"rank {stopped} on {os.uname().nodename} has not been heard of for {seconds} s: the network between is down"
     own = RunDir(run).log("local", 1)
     assert line in (own.read_text() if stopped == 0 else job_log(run))
     os.kill(pids[stopped], signal.SIGCONT)

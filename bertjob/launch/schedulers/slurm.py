@@ -236,13 +236,14 @@ trap 'signalled=yes; kill -USR1 "$launcher" 2> /dev/null || true' USR1 TERM
 REQUEUE = r"""
 # Has training stopped with more to do? Exit code 85 says so. But a launcher ends the last ranks once the first has
 # ended, and may report what became of them, and torchrun makes a 1 of all codes: then the state that this start has
-# left counts, if there was a signal, there is a new checkpoint, or ranks were cut off from each other, which it says as
-# an error. srun's TERM after a rank has failed is no reason, nor is the checkpoint that ranks write at it when torchrun
-# was killed (137).
+# left counts, if there was a signal or there is a new checkpoint. srun's TERM after a rank has failed is no reason, nor
+# is the checkpoint that ranks write at it when torchrun was killed (137). Ranks that were cut off leave a note, as the
+# launcher may have killed rank 0.
 stopped() {
   [ "$code" -eq 85 ] && return
+  [[ $(cat "$RUN/logs/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}.departure" 2> /dev/null) == *'"silent":true'* ]] && return
   [[ $(state) == *'"phase":"checkpointed"'* && $(state) != "$state_before" ]] || return
-  [ -n "$signalled" ] || [[ $(state) == *'"error":"'* ]] || { [ "$code" -ne 137 ] && [ "$(latest)" != "$before" ]; }
+  [ -n "$signalled" ] || { [ "$code" -ne 137 ] && [ "$(latest)" != "$before" ]; }
 }
 # Is the job still this start? Once Slurm has requeued it, the same id is that of the next start, which this script must
 # leave alone. Without an answer of Slurm nothing is done to the job.

@@ -23,15 +23,19 @@ from bertjob.train.distributed.secret import SIGNATURE_BYTES, Key
 LOOK_SECONDS = 5.0
 SILENT_LOOKS: Final = 12
 """Looks without a sign of life after which a rank counts as lost: a minute."""
+_RANK_0_FIRST_LOOKS: Final = 4
+"""Looks that others wait longer than rank 0, which hears later and has the state to write: once one rank has left, a
+launcher ends all."""
 _NUMBER_BYTES: Final = 8
 
 
 class Silence:
     """How many looks ago each of several ranks was last heard of."""
 
-    def __init__(self, ranks: Iterable[int]) -> None:
-        """All of `ranks` have just been heard of."""
+    def __init__(self, ranks: Iterable[int], patience: int) -> None:
+        """All of `ranks` have just been heard of; after `patience` looks without a sign they are lost."""
         self._looks = dict.fromkeys(ranks, 0)
+        self._patience = patience
 
     def heard(self, rank: int) -> None:
         """There was a sign of life."""
@@ -41,7 +45,7 @@ class Silence:
         """Look once more: the ranks that have been silent for too long."""
         for rank in self._looks:
             self._looks[rank] += 1
-        return [rank for rank, looks in self._looks.items() if looks >= SILENT_LOOKS]
+        return [rank for rank, looks in self._looks.items() if looks >= self._patience]
 
 
 class Ring:
@@ -99,8 +103,9 @@ class Pulse:
             on_silence: called once, on the thread, with one line about the ranks that are silent.
         """
         self._rank, self._hosts, self._ring, self._on_silence = world.rank, hosts, ring, on_silence
-        self._store = Silence(range(1, world.size) if world.rank == 0 else (0,))
-        self._former = Silence(() if ring is None else (ring.former,))
+        self._patience = SILENT_LOOKS + (_RANK_0_FIRST_LOOKS if world.rank else 0)
+        self._store = Silence(range(1, world.size) if world.rank == 0 else (0,), self._patience)
+        self._former = Silence(() if ring is None else (ring.former,), self._patience)
         self._proved = False
         self._beats: Mapping[int, int] = {}
         self._over = threading.Event()
@@ -138,7 +143,7 @@ class Pulse:
                 if self._proved:
                     silent += self._former.look()
             if silent and not self._over.is_set():
-                self._on_silence(lost(sorted(set(silent)), self._hosts))
+                self._on_silence(lost(sorted(set(silent)), self._hosts, self._patience))
                 return
 
 
@@ -165,12 +170,12 @@ def begin(
     return pulse
 
 
-def lost(ranks: Sequence[int], hosts: Sequence[str]) -> str:
-    """One line about ranks that are silent."""
+def lost(ranks: Sequence[int], hosts: Sequence[str], looks: int) -> str:
+    """One line about ranks that have been silent for so many looks."""
     there = dict.fromkeys(hosts[rank] for rank in ranks)
     where = f"on {next(iter(there))}" if len(there) == 1 else f"on {counted(len(there), 'node')}"
     verb = "has" if len(ranks) == 1 else "have"
-    seconds = LOOK_SECONDS * SILENT_LOOKS
+    seconds = LOOK_SECONDS * looks
     return (
         f"{peers.named(ranks)} {where} {verb} not been heard of for {seconds:.0f} s: the network between is down, or"
         " the node hangs"

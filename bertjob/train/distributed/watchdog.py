@@ -81,6 +81,8 @@ class Watch:
     def lost(self, line: str) -> NoReturn:
         """Other ranks are not heard of any more: leave, so that the run may start again."""
         own = Departure(REQUEUE_EXIT_CODE, self._who, line, silent=True)
+        if self._note is not None:
+            leave_note(self._note, own)  # for the script: a launcher may kill rank 0 before it has said anything
         # The board may be what cannot be reached, and then it does not answer.
         threading.Timer(_FAREWELL_SECONDS, self._leave, [own, False]).start()
         self._leave(self._announce(own))
