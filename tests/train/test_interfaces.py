@@ -11,7 +11,7 @@ def allowed(soft: int, hard: int, ranks: int) -> str:
     program = f"""
 import resource
 from bertjob.errors import WorldError
-from bertjob.train.distributed.interfaces import allow_connections
+from bertjob.train.distributed.interfaces import allow_connections, plain
 
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 try:
@@ -33,3 +33,16 @@ def test_a_hard_limit_that_is_too_low_is_one_line() -> None:
         "1500 ranks need 4564 open files a process, and the hard limit here is 4096 (ulimit -Hn): the site must raise"
         " it\n1024 4096\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        ("::ffff:10.84.0.13", "10.84.0.13"),
+        ("10.84.0.13", "10.84.0.13"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("::1", "::1"),
+    ],
+)
+def test_an_address_of_ipv4_that_ipv6_has_mapped_is_one_of_ipv4(address: str, own: str) -> None:
+    assert plain(address) == own

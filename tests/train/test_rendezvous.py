@@ -288,3 +288,10 @@ def test_the_deadline_is_a_minute_unless_the_environment_says_otherwise():
     assert rendezvous.connect_seconds({"BERTJOB_CONNECT_SECONDS": "1.5"}) == 1.5
     with pytest.raises(WorldError, match="BERTJOB_CONNECT_SECONDS=soon: expected a number of seconds"):
         rendezvous.connect_seconds({"BERTJOB_CONNECT_SECONDS": "soon"})
+
+
+def test_a_way_by_a_mapped_address_has_the_addresses_of_interfaces():
+    """A name may lead to ::ffff:10.0.0.1 as well, where a rank looks that came before rank 0 listened at 10.0.0.1."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = rendezvous.reach(["::ffff:127.0.0.1"], server.getsockname()[1], 5)
+    assert found == ("::ffff:127.0.0.1", "127.0.0.1", "127.0.0.1")

@@ -96,6 +96,13 @@ def may_hang(shared: str) -> str:
     return f"MPI may hang: {shared} on several nodes; fabric.interface of the site names the right one"
 
 
+def plain(address: str) -> str:
+    """An address as interfaces have it: a name may lead to an IPv4 address as IPv6 maps it, at which nobody can listen."""
+    mapped = ipaddress.ip_address(address.partition("%")[0])
+    v4 = mapped.ipv4_mapped if isinstance(mapped, ipaddress.IPv6Address) else None
+    return address if v4 is None else str(v4)
+
+
 def is_loopback(address: str) -> bool:
     """Whether only this host itself can reach `address`."""
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback

@@ -93,7 +93,7 @@ def reach(hosts: Sequence[str], port: int, seconds: float) -> tuple[str, str, st
             left = max(0.1, deadline - time.monotonic())
             try:
                 with socket.create_connection((host, port), timeout=left) as way:
-                    return host, way.getsockname()[0], way.getpeername()[0]
+                    return host, interfaces.plain(way.getsockname()[0]), interfaces.plain(way.getpeername()[0])
             except OSError as error:
                 cause = reason(error)
         if time.monotonic() + _RETRY_SECONDS >= deadline:
