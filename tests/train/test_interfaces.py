@@ -5,13 +5,15 @@ import sys
 
 import pytest
 
+from bertjob.train.distributed.interfaces import plain
+
 
 def allowed(soft: int, hard: int, ranks: int) -> str:
     """What becomes of the limits, in a process of its own."""
     program = f"""
 import resource
 from bertjob.errors import WorldError
-from bertjob.train.distributed.interfaces import allow_connections, plain
+from bertjob.train.distributed.interfaces import allow_connections
 
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 try:

@@ -97,7 +97,7 @@ def may_hang(shared: str) -> str:
 
 
 def plain(address: str) -> str:
-    """An address as interfaces have it: a name may lead to an IPv4 address as IPv6 maps it, at which nobody can listen."""
+    """An address as interfaces have it: a name may lead to one of IPv4 that IPv6 has mapped, where none can listen."""
     mapped = ipaddress.ip_address(address.partition("%")[0])
     v4 = mapped.ipv4_mapped if isinstance(mapped, ipaddress.IPv6Address) else None
     return address if v4 is None else str(v4)
