@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from face import Face
 from slurm.lab import Lab
-from training import Tiny, restarts, wait_for_step
+from training import Tiny, nodes_of, restarts, wait_for_step
 from until import until
 
 from bertjob.rundir.directory import RunDir
@@ -60,9 +60,10 @@ def test_a_job_that_is_cut_off_from_a_node_starts_again_from_its_checkpoint(
     job = tiny(STEPS, checkpoint={"every_steps": 5})
     job_id = bertjob("submit", job, "--site", site, "--nodes", 2, "--run-dir", run.path).stdout.split()[-1]
     wait_for_step(run, job_id, 8)
-    fabric.pull(node)
+    lost = nodes_of(fabric, job_id)[node - 1]
+    fabric.pull(lost)
     until(lambda: restarts(job_id) == 1, seconds=180)
-    fabric.pull(node, plugged=True)
+    fabric.pull(lost, plugged=True)
     bertjob("wait", job_id)
     assert json.loads(bertjob("status", "--json", job_id).stdout)[0]["state"] == "completed"
     metrics = [json.loads(line) for line in run.metrics.read_text().splitlines()]
@@ -88,7 +89,8 @@ def test_a_job_with_a_rank_that_hangs_starts_again_from_its_checkpoint(
     job = tiny(STEPS, checkpoint={"every_steps": 5})
     job_id = bertjob("submit", job, "--site", site, "--nodes", 2, "--run-dir", run.path).stdout.split()[-1]
     wait_for_step(run, job_id, 8)
-    (hung,) = (pid for pid, words in cluster.processes(rank + 1).items() if words[1:4] == ["-u", "-m", "bertjob.train"])
+    there = cluster.processes(nodes_of(cluster, job_id)[rank])
+    (hung,) = (pid for pid, words in there.items() if words[1:4] == ["-u", "-m", "bertjob.train"])
     os.kill(hung, signal.SIGSTOP)
     until(lambda: restarts(job_id) == 1, seconds=180)
     bertjob("wait", job_id)

@@ -29,6 +29,19 @@ def restarts(job_id: str) -> int:
     return int(shown.split("Restarts=")[1].split()[0])
 
 
+def nodes_of(cluster: Lab, job_id: str) -> list[int]:
+    """The nodes that a job runs on, in the order of its ranks."""
+
+    def said(*words: str) -> str:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    hosts = said(
+        "scontrol", "show", "hostnames", said("squeue", "--noheader", f"--jobs={job_id}", "--format=%N").strip()
+    )
+    numbers = {cluster.shape.host(node): node for node in cluster.nodes}
+    return [numbers[host] for host in hosts.split()]
+
+
 def kill_training(cluster: Lab, node: int) -> None:
     """SIGKILL the training's process on a node."""
     ranks = [pid for pid, words in cluster.processes(node).items() if words[1:4] == ["-u", "-m", "bertjob.train"]]
