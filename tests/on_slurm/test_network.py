@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from face import Face
 from slurm.lab import Lab
-from training import Tiny, wait_for_step
+from training import Tiny, nodes_of, wait_for_step
 
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import read_state
@@ -81,14 +81,16 @@ def test_a_stranger_on_another_node_changes_nothing_and_is_shown_no_secret(
     site = bertjob.site("mine", launcher=launcher, env=AS_ROOT)
     job_id = bertjob("submit", tiny(60), "--site", site, "--nodes", 2, "--run-dir", run.path).stdout.split()[-1]
     wait_for_step(run, job_id, 3)
-    rank, *_ = [pid for pid, words in cluster.processes(1).items() if words[1:4] == ["-u", "-m", "bertjob.train"]]
+    first, second = nodes_of(cluster, job_id)
+    other = next(node for node in cluster.nodes if node not in (first, second))
+    rank, *_ = [pid for pid, words in cluster.processes(first).items() if words[1:4] == ["-u", "-m", "bertjob.train"]]
     env = dict(line.split("=", 1) for line in Path(f"/proc/{rank}/environ").read_text().split("\0") if "=" in line)
-    assert listeners(rank, int(env["MASTER_PORT"])) == [cluster.shape.address(1)]
+    assert listeners(rank, int(env["MASTER_PORT"])) == [cluster.shape.address(first)]
     assert env["BERTJOB_SECRET_FILE"].startswith(f"{run.logs}/.secret-")
     assert not Path(env["BERTJOB_SECRET_FILE"]).exists()
     program = str(Path(__file__).parents[1] / "train" / "strangers.py")
-    where = (cluster.shape.host(1), env["MASTER_PORT"], str(run.path), job_id)
-    came = cluster.on_node(3, sys.executable, program, *where)
+    where = (cluster.shape.host(first), env["MASTER_PORT"], str(run.path), job_id)
+    came = cluster.on_node(other, sys.executable, program, *where)
     assert came.returncode == 0, came.stderr
     bertjob("wait", job_id)
     state = read_state(run.state)

@@ -35,11 +35,9 @@ def nodes_of(cluster: Lab, job_id: str) -> list[int]:
     def said(*words: str) -> str:
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
-    hosts = said(
-        "scontrol", "show", "hostnames", said("squeue", "--noheader", f"--jobs={job_id}", "--format=%N").strip()
-    )
+    folded = said("squeue", "--noheader", f"--jobs={job_id}", "--format=%N").strip()
     numbers = {cluster.shape.host(node): node for node in cluster.nodes}
-    return [numbers[host] for host in hosts.split()]
+    return [numbers[host] for host in said("scontrol", "show", "hostnames", folded).split()]
 
 
 def kill_training(cluster: Lab, node: int) -> None:
