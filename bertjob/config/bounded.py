@@ -1,6 +1,7 @@
 """Reads of files that somebody else may have made: no more than what such a file can have."""
 
 import errno
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +14,7 @@ VOCABULARY = 256 << 20
 
 DATA = 4 << 30
 """Of a set of questions, which is read whole: SQuAD's training set has 30 MB."""
+_PIECE = 1 << 20
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -41,7 +43,14 @@ def read_stream(file: IO[bytes], most: int, name: str) -> bytes:
     Raises:
         OSError: it cannot be read, or is more than `most` bytes.
     """
-    content = file.read(most + 1)
+    content = b"".join(_pieces(file, most + 1))
     if len(content) > most:
         raise OSError(errno.EFBIG, f"has more than {most >> 20} MB: no file of its kind has", name)
     return content
+
+
+def _pieces(file: IO[bytes], most: int) -> Iterator[bytes]:
+    """What comes, up to `most` bytes: Python sets aside at once what a single read asks for."""
+    while most > 0 and (piece := file.read(min(most, _PIECE))):
+        most -= len(piece)
+        yield piece
