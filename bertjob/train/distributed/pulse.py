@@ -131,7 +131,9 @@ class Pulse:
         self._beats = beats
 
     def _run(self) -> None:
-        number = 0
+        number = 1
+        if self._ring is not None:
+            self._ring.send(number)  # at once: it proves the way, without which silence means nothing
         while not self._over.wait(LOOK_SECONDS):
             number += 1
             silent = self._store.look()
