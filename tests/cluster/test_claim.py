@@ -1,6 +1,5 @@
 """Two `run`, two `submit`, or one beside the other: the second is refused, with the first's id."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -25,19 +24,6 @@ from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 
 DAINT = Site(name="daint")
-
-
-@pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    """Slurm's commands, which know no job yet."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
-    commands = Commands(tmp_path / "bin")
-    monkeypatch.setenv("PATH", f"{commands.folder}:{os.environ['PATH']}")
-    commands.make("sbatch", "Submitted batch job 4711\n")
-    for name in ("srun", "squeue", "sacct", "scancel"):
-        commands.make(name)
-    return commands
 
 
 @pytest.fixture

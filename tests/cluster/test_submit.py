@@ -30,19 +30,6 @@ from bertjob.launch.script import script
 HOSTILE = "run dir with 'quotes' and $(x) %j é"
 
 
-@pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
-    commands = Commands(tmp_path / "bin")
-    monkeypatch.setenv("PATH", f"{commands.folder}:{os.environ['PATH']}")
-    commands.make("sbatch", "Submitted batch job 4711\n")
-    commands.make("srun")
-    commands.make("squeue")
-    commands.make("sacct")
-    return commands
-
-
 def planned(run_dir: Path, **data: str) -> Plan:
     job = Job(name="squad", **SMALL | {"data": Data(**{"train": "demo"} | data)})
     return plan(job, Site(name="daint"), str(run_dir), Here("/usr/bin/python3", str(Path.cwd())))
