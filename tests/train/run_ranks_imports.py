@@ -4,7 +4,7 @@ import tempfile
 
 import deepspeed  # noqa: F401
 import run_ranks  # noqa: F401
-import torch.utils.tensorboard  # noqa: F401
+import tensorboard.summary.writer.record_writer  # noqa: F401
 from transformers import BertConfig, BertModel
 
 import bertjob.train.backends.deepspeed

@@ -12,10 +12,12 @@ from holding import hold
 from run_ranks import make_run, run_to_end, state
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from bertjob.errors import LeaseError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import RunState, read_state
 from bertjob.rundir.world import World
 from bertjob.train.backends import StepOutcome
+from bertjob.train.reporting.events import EventsFile
 from bertjob.train.reporting.heartbeat import Heartbeat, MetricsFile
 from bertjob.train.reporting.meter import Reading
 from bertjob.train.reporting.report import Report, console_line, metrics_line
@@ -108,13 +110,50 @@ def test_a_line_that_does_not_fit_leaves_no_half_behind(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step":1,"loss":1.0}\n{"step":3,"loss":1.0}\n'
 
 
-def beats(path: Path, work: bool, seconds: float) -> int:
-    """How often the heartbeat is written within a while of work, or of waiting."""
+def test_an_event_that_does_not_fit_leaves_no_half_behind_and_the_next_one_is_written(tmp_path):
+    events = EventsFile(tmp_path, 1)
+    events.append(1, {"train/loss": 1.0})
+    (file,) = tmp_path.iterdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 10, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"No space left on device|File too large"):
+            events.append(2, {"train/loss": 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    events.append(3, {"train/loss": 3.0})
+    assert scalars(tmp_path) == {1: 1.0, 3: 3.0}
+
+
+def test_events_of_steps_that_are_done_again_are_dropped_and_a_start_without_the_lease_adds_none(tmp_path):
+    def lost() -> None:
+        raise LeaseError("job 7 has taken over")
+
+    checks = [lambda: None]
+    former = EventsFile(tmp_path, 1, lambda: checks[0]())
+    for step in (1, 2, 3):
+        former.append(step, {"train/loss": float(step)})
+    EventsFile(tmp_path, 3).append(3, {"train/loss": 30.0})
+    checks[0] = lost
+    with pytest.raises(LeaseError):
+        former.append(4, {"train/loss": 4.0})
+    assert scalars(tmp_path) == {1: 1.0, 2: 2.0, 3: 30.0}
+
+
+def scalars(folder: Path) -> dict[int, float]:
+    """The losses that TensorBoard shows, by their steps."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {scalar.step: scalar.value for scalar in events.Scalars("train/loss")}
+
+
+def beats(path: Path, work: bool, enough: int, seconds: float) -> int:
+    """How often the heartbeat is written in a while of work, or of waiting: until `enough` times, or for `seconds`."""
     heartbeat = Heartbeat(path, RunState(phase="features", time=0.0))
     seen = {path.stat().st_mtime_ns}
     with heartbeat.working():
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while len(seen) <= enough and time.monotonic() < deadline:
             if not work:
                 time.sleep(0.05)
             seen.add(path.stat().st_mtime_ns)
@@ -124,8 +163,8 @@ def beats(path: Path, work: bool, seconds: float) -> int:
 def test_the_heart_beats_in_a_long_phase_while_the_process_works_and_only_then(tmp_path, monkeypatch):
     monkeypatch.setattr("bertjob.train.reporting.heartbeat._WORKING_EVERY_SECONDS", 0.3)
     monkeypatch.setattr("bertjob.train.reporting.heartbeat._BUSY", 0.2)  # waiting, the test itself looks at a file
-    assert beats(tmp_path / "busy.json", work=True, seconds=1.5) >= 2
-    assert beats(tmp_path / "idle.json", work=False, seconds=1.5) == 0
+    assert beats(tmp_path / "busy.json", work=True, enough=2, seconds=60) == 2
+    assert beats(tmp_path / "idle.json", work=False, enough=1, seconds=1.5) == 0
 
 
 def test_between_steps_the_state_is_written_once_a_second_at_most(tmp_path):

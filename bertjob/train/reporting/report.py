@@ -22,6 +22,7 @@ from bertjob.rundir.state import Phase, RunState, read_state
 from bertjob.rundir.world import World
 from bertjob.text import reason
 from bertjob.train.backends import StepOutcome
+from bertjob.train.reporting.events import EventsFile
 from bertjob.train.reporting.heartbeat import Heartbeat, MetricsFile, cut
 from bertjob.train.reporting.meter import Reading
 
@@ -59,8 +60,7 @@ class Report:
         self._refused = False
         self._heartbeat: Heartbeat | None = None
         self._metrics: MetricsFile | None = None
-        self._tensorboard: Any = None
-        self._open_tensorboard: Callable[[int], Any] = lambda step: None
+        self._events: EventsFile | None = None
 
     @_on_rank_0
     def start(self) -> None:
@@ -95,15 +95,12 @@ class Report:
             LeaseError: another start has taken over.
             OSError: they cannot be written.
         """
-        from torch.utils.tensorboard import SummaryWriter  # a second, which rank 0 alone spends
-
         self._total = total
         self._update(step=step, total_steps=total)
         there, check = self._held.there, self._held.check
         cut(there.metrics, step, evaluations=evaluations, check=check)
         self._metrics = MetricsFile(there.metrics, check)
-        self._open_tensorboard = lambda done: SummaryWriter(str(there.tensorboard), purge_step=done + 1)
-        self._tensorboard = self._open_tensorboard(step)
+        self._events = EventsFile(there.tensorboard, step + 1, check)
 
     @_on_rank_0
     def alive(self, step: int) -> None:
@@ -169,10 +166,6 @@ class Report:
         if self._metrics is not None:
             with self._surviving("metrics.jsonl"):
                 self._metrics.flush()
-        if self._tensorboard is not None:
-            with self._surviving("tb"):
-                self._held.check()
-                self._tensorboard.flush()
 
     @_on_rank_0
     def fear(self, line: str) -> None:
@@ -201,9 +194,6 @@ class Report:
                 with self._surviving("state.json", at_work=False):
                     changes["warning"] = self._warnings()
                     self._heartbeat.end(phase=phase, exit_code=exit_code, error=error, refused=self._refused, **changes)
-            if self._tensorboard is not None:
-                with self._surviving("tb", at_work=False):
-                    self._tensorboard.close()
             self._held.give_up()
 
     @contextlib.contextmanager
@@ -245,15 +235,11 @@ class Report:
         if self._metrics is not None:
             with self._surviving("metrics.jsonl"):
                 self._metrics.append(line)
-        if self._tensorboard is not None:
+        if self._events is not None:
             about = "train" if "loss" in line else "eval"
+            scalars = {f"{about}/{name}": value for name, value in line.items() if name not in {"step", "time"}}
             with self._surviving("tb"):
-                self._held.check()
-                if "tb" in self._troubles and "metrics.jsonl" not in self._troubles:  # there is room again
-                    self._tensorboard = self._open_tensorboard(step - 1)  # what failed once never writes again
-                for name, value in line.items():
-                    if name not in {"step", "time"} and value is not None:
-                        self._tensorboard.add_scalar(f"{about}/{name}", value, step)
+                self._events.append(step, scalars)
 
 
 def metrics_line(step: int, reading: Reading, lr: float, outcome: StepOutcome) -> dict[str, Any]:
