@@ -61,7 +61,7 @@ def test_a_node_that_fails_half_way_delays_the_chain_and_changes_nothing(
     ]
     ids = bertjob("submit", *links, "--chain").stdout.split()
     first, second, third = (RunDir(Path(row["run_dir"])) for row in rows_of(bertjob, ids))
-    until(lambda: (state := read_state(second.state)) is not None and state.step >= 12, seconds=240)
+    until(lambda: (state := read_state(second.state)) is not None and state.step >= 12)
     assert [row["state"] for row in rows_of(bertjob, ids)] == ["completed", "running", "pending"]
     lost = max(node for node in cluster.nodes if cluster.shape.host(node) in second.log(ids[1], 1).read_text())
     cluster.crash(lost)

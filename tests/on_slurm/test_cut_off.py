@@ -62,7 +62,7 @@ def test_a_job_that_is_cut_off_from_a_node_starts_again_from_its_checkpoint(
     wait_for_step(run, job_id, 8)
     lost = nodes_of(fabric, job_id)[node - 1]
     fabric.pull(lost)
-    until(lambda: restarts(job_id) == 1, seconds=180)
+    until(lambda: restarts(job_id) == 1)
     fabric.pull(lost, plugged=True)
     bertjob("wait", job_id)
     assert json.loads(bertjob("status", "--json", job_id).stdout)[0]["state"] == "completed"
@@ -92,7 +92,7 @@ def test_a_job_with_a_rank_that_hangs_starts_again_from_its_checkpoint(
     there = cluster.processes(nodes_of(cluster, job_id)[rank])
     (hung,) = (pid for pid, words in there.items() if words[1:4] == ["-u", "-m", "bertjob.train"])
     os.kill(hung, signal.SIGSTOP)
-    until(lambda: restarts(job_id) == 1, seconds=180)
+    until(lambda: restarts(job_id) == 1)
     bertjob("wait", job_id)
     metrics = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     assert [line["step"] for line in metrics if "loss" in line] == list(range(1, STEPS + 1))

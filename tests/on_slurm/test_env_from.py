@@ -61,7 +61,7 @@ def keeps_the_secret(bertjob: Face, cluster: Lab, job: Path, site: Path) -> None
     words = ("submit", job, "--site", site, "--nodes", "2", "--run-dir", run.path)
     job_id = bertjob(*words).stdout.split()[-1]
     for start in range(2):
-        until(lambda start=start: restarts(job_id) == start and have_it(cluster), seconds=200)
+        until(lambda start=start: restarts(job_id) == start and have_it(cluster))
         if start == 0:
             wait_for_step(run, job_id, 3)
         assert [place for place, text in shown(cluster, job_id, run) if VALUE in text] == []

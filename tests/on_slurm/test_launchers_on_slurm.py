@@ -150,7 +150,7 @@ def test_a_signal_passes_by_the_agents_and_the_same_run_finishes_after_a_requeue
     job, run = training(launch, squad, 60)
     submitted = launch.bertjob("submit", job, "--site", launch.site("openmpi4", "torchrun"), "--run-dir", run.path)
     job_id = submitted.stdout.splitlines()[-1]
-    until(lambda: (state := read_state(run.state)) is not None and state.step >= 3, seconds=90)
+    until(lambda: (state := read_state(run.state)) is not None and state.step >= 3)
     subprocess.run(["scancel", "--batch", "--signal=USR1", job_id], check=True)
     launch.bertjob("wait", job_id)
     shown = subprocess.run(["scontrol", "show", "job", job_id], capture_output=True, text=True, check=True).stdout
@@ -187,7 +187,7 @@ def submitted(script: Path, slurm_conf: Path) -> str:
         return subprocess.run(command, cwd=script.parent, env=env, check=True, capture_output=True, text=True).stdout
 
     job_id = said("sbatch", "--parsable", "--output=log", script.name).strip()
-    until(lambda: not said("squeue", "--noheader", f"--jobs={job_id}"), seconds=280)
+    until(lambda: not said("squeue", "--noheader", f"--jobs={job_id}"))
     return said("squeue", "--noheader", "--states=all", f"--jobs={job_id}", "--format=%T").strip()
 
 

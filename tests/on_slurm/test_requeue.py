@@ -50,7 +50,7 @@ def preempt(grace: int) -> Callable[[Lab, str], None]:
     def by_urgent_job(cluster: Lab, job_id: str) -> None:
         slurm("scontrol", "update", "PartitionName=normal", f"GraceTime={grace}")
         slurm("sbatch", "--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
-        until(lambda: restarts(job_id) == 1, seconds=150)
+        until(lambda: restarts(job_id) == 1)
 
     return by_urgent_job
 

@@ -96,7 +96,7 @@ def test_a_job_whose_node_fails_is_requeued_and_waited_for(bertjob: Face, cluste
     until(lambda: log.exists() and log.read_text().count("started") == 4)
     cluster.crash(2)
     try:
-        until(lambda: scheduler_says(job_id) != "RUNNING", seconds=60)
+        until(lambda: scheduler_says(job_id) != "RUNNING")
         assert json.loads(bertjob("status", "--json", job_id).stdout)[0]["state"] in ("pending", "completing")
     finally:
         cluster.boot(2)

@@ -91,7 +91,7 @@ def test_the_time_limit_makes_a_checkpoint_and_a_requeue_and_cancel_ends_it_for_
     job = tiny(1_000_000, checkpoint={"signal_seconds": 45})
     job_id = bertjob("submit", job, "--time", "2", "--run-dir", "run").stdout.splitlines()[-1]
     run = RunDir(tmp_path / "run")
-    until(lambda: run.latest.exists(), seconds=150)
+    until(lambda: run.latest.exists())
     reached = int(run.latest.read_text().strip().removeprefix("step-"))
     assert reached > 0
     wait_for_step(run, job_id, reached + 1)
