@@ -43,8 +43,11 @@ def open_file(path: Path) -> IO[bytes]:
     if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not os.isatty(number)):
         os.close(number)
         raise OSError(errno.EINVAL, "is a device and not a file", str(path))
+    if stat.S_ISDIR(mode):
+        os.close(number)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     os.set_blocking(number, True)  # what a process writes into a pipe, as of `<(command)`, comes when it comes
-    return os.fdopen(number, "rb")  # a folder is refused here
+    return os.fdopen(number, "rb")
 
 
 def read_json(path: Path, most: int) -> Any:

@@ -74,6 +74,12 @@ def test_a_device_is_refused_before_it_is_read(tmp_path: Path, name: str, read: 
         read(path)
 
 
+def test_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as error:
+        bounded.read_bytes(tmp_path, 1)
+    assert error.value.filename == str(tmp_path)
+
+
 def test_what_a_process_writes_into_a_pipe_is_read_to_its_end() -> None:
     with subprocess.Popen(["sh", "-c", "sleep 0.2; printf a; sleep 0.2; printf b"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
