@@ -6,8 +6,9 @@
 #   make check   the fast gate: style, types, imports, shell, docs
 #   make bench   speed, as ratios of paired rounds
 #   make proof   pre-train from raw text to SQuAD, some 10 minutes on two cores (BERTJOB_TEST_DATA=…)
+#   make locks   the hashes of container/*.lock again, after a change of versions there
 #   make regen   write again what is generated: examples, key reference, schemas
-.PHONY: setup squad test faults acceptance check bench proof regen
+.PHONY: setup squad test faults acceptance check bench proof locks regen
 .DEFAULT_GOAL := check
 
 PYTHON ?= python3
@@ -52,6 +53,9 @@ bench: setup
 
 proof: setup
 	$(BIN)/python -m tests.bench.proof
+
+locks: setup  # needs the indices that the locks name; LOCKS=container/requirements.lock for one of them
+	$(BIN)/python -m tests.locks $(LOCKS)
 
 regen: setup
 	$(BIN)/python -m tests.regen

@@ -1,6 +1,5 @@
 """Checks of what a job reads: its files, the model that it starts from, and data that its task cannot use."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -56,7 +55,7 @@ def check_kernel(plan: Plan) -> None:
     if isinstance(found, str):
         return  # it comes later
     try:
-        config = json.loads(bounded.read_text(found.folder / CONFIG, bounded.CONFIG))
+        config = bounded.read_json(found.folder / CONFIG, bounded.CONFIG)
     except (OSError, ValueError):
         return  # it has none, or the training says what is wrong with it
     if isinstance(config, dict) and (wrong := kernel.mismatch(plan.job.model.kernel, config, place)):

@@ -1,6 +1,5 @@
 """What an estimate needs to know of a job's files: the sizes of its model, the lengths of its data."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -112,6 +111,6 @@ def squad(job: Job) -> tuple[Samples, str]:
 def _read(path: Path, most: int) -> Any:
     """The JSON of a file of at most so many bytes; None where there is none."""
     try:
-        return json.loads(bounded.read_text(path, most))
+        return bounded.read_json(path, most)
     except (OSError, ValueError):
         return None

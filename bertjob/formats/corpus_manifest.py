@@ -120,7 +120,7 @@ def read_manifest(folder: Path) -> Manifest:
         if head.get("format") != msgspec.Raw(str(FORMAT).encode()):
             raise DataError(f"{file}: of another format than {FORMAT}: prepare the corpus again")
         return msgspec.json.decode(content, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise DataError(f"{file}: damaged ({error}): prepare the corpus again") from None
 
 

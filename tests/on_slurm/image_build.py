@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bertjob.cluster.images.locks import VARIANTS
+
 PACKAGES = {"podman": "podman", "runc": "runc", "mmdebstrap": "mmdebstrap"}
 """Command to the Debian package that has it."""
 BASE = "localhost/debian:bookworm"
 ROOT = Path(__file__).resolve().parents[2]
 _INCLUDED = "ca-certificates,python3,python3-pip,openmpi-bin"
 _QUICKLY = ("--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man")))
-_LOCKS = ("build", "cpu")
 
 
 def missing() -> dict[str, str]:
@@ -59,12 +60,10 @@ def make_base(folder: Path, environment: dict[str, str]) -> str:
 
 
 def make_wheels(folder: Path) -> Path:
-    """All that the locks of the CPU variant name, as wheels, by pip as it is configured here."""
-    locks = [
-        f"--requirement={ROOT}/container/requirements.{part}lock" for part in ("", *(f"{lock}." for lock in _LOCKS))
-    ]
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, *locks]
-    _run(command, {**os.environ, "DS_BUILD_OPS": "0"})
+    """All that the locks of the CPU variant name, as the index has it, or a folder that pip is led to here."""
+    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--retries=1", "--no-deps", "--require-hashes")
+    for lock in VARIANTS["cpu"]:
+        _run([*pip, "--dest", folder, f"--requirement={ROOT}/container/{lock}"], {**os.environ, "DS_BUILD_OPS": "0"})
     return folder
 
 

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from bertjob.cli.options import json_option
-from bertjob.config.bounded import SMALL, read_stream
+from bertjob.config.bounded import SMALL, open_file, read_stream
 from bertjob.errors import SpecError
 from bertjob.text import counted, reason
 
@@ -65,7 +65,7 @@ def read_script(file: str) -> str:
     """
     try:
         stdin = file == "-"
-        with contextlib.nullcontext(sys.stdin.buffer) if stdin else Path(file).open("rb") as script:
+        with contextlib.nullcontext(sys.stdin.buffer) if stdin else open_file(Path(file)) as script:
             return read_stream(script, SMALL, file).decode()
     except OSError as error:
         raise SpecError(f"{file}: {reason(error)}") from None

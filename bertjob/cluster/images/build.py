@@ -14,11 +14,12 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
+from bertjob.cluster.images import locks
 from bertjob.cluster.images.exec import overlay_folder, starter
+from bertjob.cluster.images.locks import Variant
 from bertjob.cluster.runs.provenance import repository
 from bertjob.config.home import home
 from bertjob.config.site import Site
@@ -30,6 +31,8 @@ from bertjob.version import __version__
 
 WHEELS = "wheels"
 """Folder of wheels in the context."""
+_ALONE = ("PIP_CONSTRAINT=", "PIP_EXTRA_INDEX_URL=", "PIP_DISABLE_PIP_VERSION_CHECK=1")
+"""For pip with a lock: NGC's images hold it to other versions, and its question for a new pip goes to other indices."""
 _PACKAGE = Path(__file__).resolve().parents[2]
 _SETTING = re.compile(r"(?m)^([A-Z_]+)=(\S*)$")
 
@@ -42,6 +45,7 @@ def overlay_commands(
     site: Site,
     packages: Sequence[str] = (),
     wheels: Path | None = None,
+    mirror: str = "",
     *,
     printed: bool = False,
 ) -> Iterator[tuple[Command, ...]]:
@@ -55,33 +59,36 @@ def overlay_commands(
         path: folder of the environment; may name variables.
         site: whose mounts are taken.
         packages: more words for pip, e.g. names of packages.
-        wheels: a folder of wheels that stands in for all indices.
+        wheels: a folder of the locks' files that stands in for all indices.
+        mirror: of PyPI, in its place.
         printed: nobody runs the commands now.
 
     Raises:
         PreflightError: the path is relative, or names a variable that is not set here.
+        SpecError: as for `context`.
     """
     folder = overlay_folder(path, site)
     above = posixpath.dirname(folder)
     offline = ("--no-index", f"--find-links=/context/{WHEELS}") if wheels else ()
     # Where srun starts the engine, the node must see the sources: below the home, as the engine's own file.
     shared = home() if ENGINES[engine].started_by_srun else None
-    with context(wheels, printed=printed, parent=shared) as sources:
+    with context(wheels, locks.OVERLAY, mirror, printed=printed, parent=shared) as sources:
         binds = (Bind(above, above), Bind(str(sources), "/context", readonly=True))
         with starter(engine, ref, site, binds) as inside:
             pip = ("python3", "-m", "pip", "--python", f"{folder}/bin/python", "install")
-            locks = (f"--requirement=/context/container/requirements.{part}lock" for part in ("build.", ""))
+            alone = ("env", *_ALONE, *pip, "--no-deps", "--no-build-isolation")
+            index = (*offline, *((f"--index-url={mirror}",) if mirror and not wheels else ()))
             yield (
                 # The image's pip works on the environment: not every image has what a new one is made from.
                 inside(("python3", "-m", "venv", "--system-site-packages", "--without-pip", folder)),
                 # Without dependencies: pip takes NGC's torch for older than it is, and would bring another one.
-                inside((*pip, "--no-deps", "--no-build-isolation", *offline, *locks)),
-                inside((*pip, "--no-deps", "--no-build-isolation", *offline, "/context")),
-                *((inside((*pip, *offline, *packages)),) if packages else ()),
+                *(
+                    inside((*alone, "--require-hashes", *offline, f"--requirement=/context/container/{lock}"))
+                    for lock in locks.OVERLAY
+                ),
+                inside((*alone, "--no-index", "/context")),
+                *((inside((*pip, *index, *packages)),) if packages else ()),
             )
-
-
-Variant = Literal["gpu", "cpu"]
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -90,12 +97,10 @@ class Base(msgspec.Struct, frozen=True):
     Attributes:
         ref: with its tag.
         digest: ``sha256:…``; empty while nobody has pinned it.
-        index: where pip finds torch; empty: the base has it.
     """
 
     ref: str
     digest: str = ""
-    index: str = ""
 
     @property
     def pinned(self) -> str:
@@ -124,7 +129,7 @@ def read_recipe() -> Recipe:
     said = dict(_SETTING.findall(_settings().read_text(encoding="utf-8")))
     bases: dict[Variant, Base] = {
         "gpu": Base(said["GPU_BASE"], said["GPU_BASE_DIGEST"]),
-        "cpu": Base(said["CPU_BASE"], said["CPU_BASE_DIGEST"], said["CPU_INDEX"]),
+        "cpu": Base(said["CPU_BASE"], said["CPU_BASE_DIGEST"]),
     }
     return Recipe(said["NAME"], bases)
 
@@ -145,38 +150,67 @@ def pin(digests: Mapping[Variant, str]) -> Path:
     return path
 
 
-def arguments(variant: Variant, base: str, wheels: bool) -> dict[str, str]:
+def arguments(variant: Variant, base: str, wheels: bool, mirror: str = "") -> dict[str, str]:
     """Arguments of the Dockerfile.
 
     Args:
         variant: which packages the base lacks.
         base: the image to build on.
         wheels: whether the context has a folder of wheels that stands in for all indices.
+        mirror: of PyPI, in its place; empty: none.
+
+    Raises:
+        SpecError: the mirror is no address.
     """
+    if mirror:
+        locks.check_mirror(mirror)
     checkout = repository(_PACKAGE.parent, own="bertjob/__init__.py")
     revision = "" if checkout is None else checkout.commit + "-dirty" * checkout.dirty
-    index = read_recipe().bases[variant].index
-    pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"/context/{WHEELS}"} if wheels else {"PIP_EXTRA_INDEX_URL": index}
+    pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"/context/{WHEELS}"} if wheels else {"PIP_INDEX_URL": mirror}
     said = {"BASE_IMAGE": base, "VARIANT": variant, "VERSION": __version__, "REVISION": revision, **pip}
     return {name: value for name, value in said.items() if value}
 
 
+def check_builder_options(options: Sequence[str]) -> None:
+    """Check that words for the builder name no further index: of two, pip takes a package from either.
+
+    Raises:
+        SpecError: they do.
+    """
+    if any(word.removeprefix("--build-arg=").partition("=")[0] == "PIP_EXTRA_INDEX_URL" for word in options):
+        raise SpecError(
+            "--build-arg PIP_EXTRA_INDEX_URL: every lock has one index only; --index URL names a mirror of it"
+        )
+
+
 @contextlib.contextmanager
-def context(wheels: Path | None = None, *, printed: bool = False, parent: Path | None = None) -> Iterator[Path]:
+def context(
+    wheels: Path | None = None,
+    names: Sequence[str] = (),
+    mirror: str = "",
+    *,
+    printed: bool = False,
+    parent: Path | None = None,
+) -> Iterator[Path]:
     """A folder with all that container/Dockerfile copies; it goes at the end.
 
     Args:
-        wheels: a folder of wheels to put in.
+        wheels: a folder of wheels and sources to put in, which has all that the locks name.
+        names: of these locks.
+        mirror: of PyPI, which the locks name in its place.
         printed: the folder is named in commands that nobody runs now: it shall stay, where it can (`stays`).
         parent: folder in which it is made (default: that of temporary files).
 
     Raises:
-        SpecError: there are no wheels in it.
-        DataError: the folder cannot be written.
+        SpecError: a file is missing among the wheels, or is not the one of the lock; the mirror is no address.
+        DataError: the folder cannot be written, or the wheels not read.
     """
-    if wheels is not None and not any(wheels.glob("*.whl")):
-        raise SpecError(f"--wheels {wheels}: there are no wheels; `pip wheel --wheel-dir {wheels} …` makes some")
-    if printed and stays(wheels):
+    if mirror:
+        locks.check_mirror(mirror)
+    if wheels is not None:
+        container = _sources()["container"]
+        locks.check_files(wheels, [locks.read_lock(container / name) for name in names])
+    if printed and stays(wheels, mirror):
         yield _PACKAGE.parent
         return
     with tempfile.TemporaryDirectory(prefix=".bertjob-image-", dir=parent) as made:
@@ -186,14 +220,16 @@ def context(wheels: Path | None = None, *, printed: bool = False, parent: Path |
                 _copy(source, folder / name)
             if wheels is not None:
                 shutil.copytree(wheels, folder / WHEELS, copy_function=_link)
+            for lock in (folder / "container").glob("*.lock") if mirror else ():
+                lock.write_text(locks.with_mirror(lock.read_text(encoding="utf-8"), mirror), encoding="utf-8")
         except OSError as error:
             raise DataError(f"{error.filename or folder}: {reason(error)}") from None
         yield folder
 
 
-def stays(wheels: Path | None) -> bool:
+def stays(wheels: Path | None, mirror: str = "") -> bool:
     """Whether there is a folder of sources that stays: a checkout, of which .dockerignore leaves out the rest."""
-    return wheels is None and _is_checkout()
+    return wheels is None and not mirror and _is_checkout()
 
 
 def _is_checkout() -> bool:

@@ -3,7 +3,6 @@
 Reference: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
 
-import json
 import re
 import urllib.error
 import urllib.parse
@@ -78,7 +77,10 @@ def _ask(url: str, headers: Mapping[str, str]) -> str:
 def _token(challenge: str) -> str:
     """What the registry's own guard gives to anybody who asks."""
     said = dict(_FIELD.findall(challenge))
+    # Its answer goes to the registry: a file of this machine, which urllib would open as well, is none of it.
+    if urllib.parse.urlsplit(said["realm"]).scheme not in ("https", "http"):
+        raise ValueError(f"it sends to {said['realm']} for a token")
     query = urllib.parse.urlencode({key: said[key] for key in ("service", "scope") if key in said})
     with urllib.request.urlopen(f"{said['realm']}?{query}", timeout=_TIMEOUT_S) as answer:
-        told = json.loads(bounded.read_stream(answer, bounded.SMALL, said["realm"]))
+        told = bounded.parse_json(bounded.read_stream(answer, bounded.SMALL, said["realm"]))
     return str(told.get("token") or told["access_token"])

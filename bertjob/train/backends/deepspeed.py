@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from bertjob.config import bounded
 from bertjob.config.checks.deepspeed_config import check_deepspeed, cuts_tensors, enabled_precision
 from bertjob.config.job import Job
 from bertjob.config.registry.optimizers import OPTIMIZERS
@@ -214,7 +215,7 @@ class DeepSpeedBackend:
     def _check_fit(self, own: Path) -> None:
         """Refuse a checkpoint of another ZeRO stage, or of another world size where ranks hold parts."""
         try:
-            written_by = json.loads((own / _WRITTEN_BY).read_text(encoding="utf-8"))
+            written_by = bounded.read_json(own / _WRITTEN_BY, bounded.SMALL)
             size, stage = written_by["world_size"], written_by["stage"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{own}: no checkpoint of the DeepSpeed back end ({first_line(error)})") from error

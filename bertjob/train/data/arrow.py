@@ -1,9 +1,9 @@
 """Arrow files, which Hugging Face's `datasets` writes, by pyarrow alone."""
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
+from bertjob.config import bounded
 from bertjob.errors import DataError
 from bertjob.train.data.mapped import note
 
@@ -40,7 +40,7 @@ def dataset_files(folder: Path) -> list[Path]:
         DataError: there is none.
     """
     try:
-        state = json.loads((folder / STATE).read_bytes())
+        state = bounded.read_json(folder / STATE, bounded.CONFIG)
         return [folder / file["filename"] for file in state["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(f"{folder}: no data set that `datasets` has saved: there is no {STATE}") from None

@@ -85,7 +85,8 @@ def load_tokenizer(place: Path) -> BertTokenizer:
     """
     file = vocabulary_file(place)
     try:
-        tokenizer = Tokenizer.from_file(str(file)) if file.suffix == ".json" else _word_piece(file)
+        is_json = file.suffix == ".json"
+        tokenizer = Tokenizer.from_str(bounded.read_text(file, bounded.VOCABULARY)) if is_json else _word_piece(file)
     except DataError:
         raise
     except Exception as error:  # the library raises bare Exception
@@ -129,7 +130,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     file = folder / _SETTINGS
     if not file.is_file():
         return {}
-    settings = json.loads(bounded.read_text(file, bounded.CONFIG))
+    settings = bounded.read_json(file, bounded.CONFIG)
     if not isinstance(settings, dict):
         raise DataError(f"{file}: must be a JSON object")
     return settings

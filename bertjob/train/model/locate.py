@@ -1,7 +1,6 @@
 """Where a model's first weights and its vocabulary lie: ``model.init`` and ``model.vocab`` as folders and files."""
 
 import importlib.util
-import json
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -135,7 +134,7 @@ def _of_lines(text: str) -> dict[str, int]:
 
 
 def _of_tokenizer(text: str) -> dict[str, int]:
-    tokenizer = json.loads(text)
+    tokenizer = bounded.parse_json(text)
     added = {token["content"]: int(token["id"]) for token in tokenizer.get("added_tokens", ())}
     return {**tokenizer["model"]["vocab"], **added}
 

@@ -81,6 +81,29 @@ def test_a_registry_tells_a_digest_to_who_has_its_token(registry: str) -> None:
         registry_digest(f"{registry}/a/b:2")
 
 
+def test_a_registry_gets_no_file_of_this_machine(tmp_path: Path) -> None:
+    """Its guard may be anywhere; what the guard answers goes to the registry."""
+    (tmp_path / "config.json").write_text('{"token": "mine"}')
+    got = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            got.append(self.headers.get("Authorization"))
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", f'Bearer realm="file://{tmp_path}/config.json#"')
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quietly."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(DataError, match=r"cannot be asked from here \(it sends to file://.* for a token\)"):
+            registry_digest(f"127.0.0.1:{server.server_port}/a/b:1")
+        server.shutdown()
+    assert got == [None]
+
+
 def test_no_registry_and_no_reference_are_one_line() -> None:
     with pytest.raises(DataError, match=r"cannot be asked from here \(.*refused"):
         registry_digest("127.0.0.1:9/a/b:1")

@@ -30,10 +30,13 @@ def test_an_overlay_is_made_inside_of_the_image_with_the_sites_mounts(
     lines = done.stdout.splitlines()
     assert done.stderr == ""
     assert all(f"source={Path(__file__).parents[3]},destination=/context,readonly" in line for line in lines)
-    assert len(lines) == 4
+    assert len(lines) == 6
     assert all(line.startswith("sarus run ") and NGC in line for line in lines)
     assert all(f"source={tmp_path},destination={tmp_path}" in line for line in lines)
     assert lines[0].endswith(f"python3 -m venv --system-site-packages --without-pip {tmp_path}/env")
+    own = [line for line in lines if "PIP_CONSTRAINT= PIP_EXTRA_INDEX_URL=" in line]
+    assert own == lines[1:-1]
+    assert all(("--require-hashes" in line) != ("--no-index" in line) for line in own)
     assert lines[-1].endswith("install wandb")
 
 

@@ -3,7 +3,6 @@
 import re
 import shlex
 import subprocess
-import tomllib
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,7 @@ from bertjob.cli.main import cli
 from bertjob.cluster.images import build
 from bertjob.config.job import Image
 from bertjob.config.load import load_site
-from bertjob.errors import PreflightError, SpecError
+from bertjob.errors import PreflightError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -41,12 +40,13 @@ def test_commands_that_are_only_printed_name_sources_that_stay() -> None:
     assert "temporary" not in done.stderr
 
 
-def test_where_no_sources_stay_the_printed_commands_say_so(tmp_path: Path) -> None:
-    (tmp_path / "a-1-py3-none-any.whl").touch()
-    for words in (["build", "--cpu"], ["overlay", "--path", "/e", "--image", "b:1"]):
-        done = CliRunner().invoke(cli, ["image", *words, "--engine", "podman", "--wheels", str(tmp_path), "--dry-run"])
-        assert done.exit_code == 0, done.output
-        assert "in a temporary folder is there only while bertjob runs them" in done.stderr
+def test_where_no_sources_stay_the_printed_commands_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
+    done = CliRunner().invoke(
+        cli, ["image", "overlay", "--path", "/e", "--image", "b:1", "--engine", "podman", "--dry-run"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "in a temporary folder is there only while bertjob runs them" in done.stderr
 
 
 def test_what_builders_leave_out_of_a_checkout_is_what_the_context_leaves_out() -> None:
@@ -56,8 +56,6 @@ def test_what_builders_leave_out_of_a_checkout_is_what_the_context_leaves_out() 
 
 
 def test_wheels_go_into_the_context(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="there are no wheels"), build.context(tmp_path):
-        pass
     (tmp_path / "a-1-py3-none-any.whl").touch()
     with build.context(tmp_path) as folder:
         assert [path.name for path in (folder / "wheels").iterdir()] == ["a-1-py3-none-any.whl"]
@@ -77,18 +75,6 @@ def test_a_pinned_base_is_named_by_its_digest(tmp_path: Path, monkeypatch: pytes
 
 def test_sites_take_the_base_that_the_image_is_built_on() -> None:
     assert load_site("daint").value.image.ref == build.read_recipe().bases["gpu"].ref
-
-
-def test_locks_pin_all_that_training_needs() -> None:
-    locked: dict[str, str] = {}
-    for lock in ("requirements.lock", "requirements.cpu.lock"):
-        lines = [line for line in (ROOT / "container" / lock).read_text().splitlines() if not line.startswith("#")]
-        assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), lock
-        locked |= {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower(): line for line in lines}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["train"], *(name for name in extras["demo"] if "[" not in name)]
-    assert {re.match(r"[\w-]+", name)[0].lower() for name in wanted} <= set(locked)  # type: ignore[index]
 
 
 def test_a_checkout_is_mounted_readonly_and_comes_first(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """``bertjob image build`` and ``overlay``: make what jobs run in."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from bertjob.cli.verbs.image.request import (
     carry_out,
     carry_out_order,
     dry_run_option,
+    index_option,
     named,
     order_of,
     output_option,
@@ -25,7 +27,7 @@ from bertjob.launch.engines import ENGINES
 from bertjob.launch.engines.images import commands
 
 if TYPE_CHECKING:
-    from bertjob.cluster.images.build import Variant
+    from bertjob.cluster.images.locks import Variant
 
 
 @click.command("build", context_settings={"ignore_unknown_options": True})
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--base", metavar="REF", help="Build on this image in place of the one in container/image.env.")
 @click.option("--tag", metavar="REF", help="Name of the image.")
 @wheels_option
+@index_option
 @output_option
 @click.option("--archive", metavar="FILE.tar", help="Leave a docker-archive as well, for `image load` elsewhere.")
 @yes_option
@@ -46,6 +49,7 @@ def build_command(
     base: str | None,
     tag: str | None,
     wheels: Path | None,
+    index: str | None,
     output: str | None,
     archive: str | None,
     yes: bool,
@@ -56,8 +60,9 @@ def build_command(
 
     The last line of stdout is what `image.ref` of a job is then. Everything after -- goes to the builder as it is.
     """
-    from bertjob.cluster.images import build
+    from bertjob.cluster.images import build, locks
 
+    build.check_builder_options(builder_options)
     where, name = site_and_engine(site, engine)
     variant: Variant = "cpu" if cpu else "gpu"
     own = build.read_recipe()
@@ -65,8 +70,8 @@ def build_command(
         named("--base", base, name)
     if tag is not None:
         named("--tag", tag, name)
-    arguments = build.arguments(variant, base or own.bases[variant].pinned, wheels is not None)
-    with build.context(wheels, printed=dry_run) as folder:
+    arguments = build.arguments(variant, base or own.bases[variant].pinned, wheels is not None, index or "")
+    with build.context(wheels, locks.VARIANTS[variant], printed=dry_run) as folder:
         order = order_of(
             name,
             ref=tag or own.ref(variant),
@@ -89,6 +94,7 @@ def build_command(
 @click.option("--path", metavar="DIR", help="Folder of the environment (default: image.overlay of the site).")
 @click.option("--image", "ref", metavar="REF", help="Image that it is made in (default: the site's).")
 @wheels_option
+@index_option
 @dry_run_option
 @click.argument("packages", nargs=-1, type=click.UNPROCESSED, metavar="[-- PACKAGES]")
 def overlay_command(
@@ -97,6 +103,7 @@ def overlay_command(
     path: str | None,
     ref: str | None,
     wheels: Path | None,
+    index: str | None,
     dry_run: bool,
     packages: tuple[str, ...],
 ) -> None:
@@ -113,8 +120,9 @@ def overlay_command(
     if folder is None:
         raise SpecError(f"site {where.name} names no image.overlay: say --path")
     wanted = named("--image", ref or ref_of(where), name, ENGINES[name].takes)
-    with overlay_commands(name, wanted, folder, where, packages, wheels, printed=dry_run) as sequence:
+    mirror = index or os.environ.get("PIP_INDEX_URL", "")
+    with overlay_commands(name, wanted, folder, where, packages, wheels, mirror, printed=dry_run) as sequence:
         carry_out(sequence, where, dry_run, ENGINES[name].inherits)
-    say_what_is_gone(dry_run and not (build.stays(wheels) and ENGINES[name].file is None))
+    say_what_is_gone(dry_run and not (build.stays(wheels, mirror) and ENGINES[name].file is None))
     if not dry_run:
         click.echo(folder)

@@ -34,8 +34,9 @@ wheels_option = click.option(
     "--wheels",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Install from this folder of wheels, without any network.",
+    help="Install from this folder of the locks' files, without any network.",
 )
+index_option = click.option("--index", metavar="URL", help="Take the packages from this mirror of PyPI.")
 output_option = click.option(
     "-o", "--output", metavar="FILE", help="Where the image goes, with engines whose images are files."
 )

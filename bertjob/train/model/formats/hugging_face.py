@@ -1,6 +1,5 @@
 """Models in Hugging Face layout: config.json, and weights in model.safetensors or pytorch_model.bin."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def read_json(file: Path) -> dict[str, Any]:
         DataError: there is none.
     """
     try:
-        content = json.loads(bounded.read_text(file, bounded.CONFIG))
+        content = bounded.read_json(file, bounded.CONFIG)
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: cannot be read ({reason(error)})") from error
     if not isinstance(content, dict):
