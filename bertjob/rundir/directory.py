@@ -10,6 +10,7 @@ logs/<job id>.<rank>.out            each rank's own log
 logs/<job id>.<rank>.nccl           what its NCCL says of the network, where it has a GPU
 logs/<job id>.<start>.departure     why a rank left before it had met rank 0, until rank 0 has read it
 logs/<job id>.cancel                a person has cancelled the job, which tells the script whose TERM it gets
+logs/.reserve                       room on a full disk for the line of the log that says so; removed for that
 logs/.secret-…                      by which the ranks of a start recognise each other; removed when they have met
 logs/<host>.shards                  the node has compared the shards of the data with their checksums
 state.json                          heartbeat, replaced atomically
@@ -113,6 +114,11 @@ class RunDir(msgspec.Struct, frozen=True):
     def log(self, job_id: str, rank: int | None = None) -> Path:
         """The job's log, or one rank's own."""
         return self.logs / (f"{job_id}.out" if rank is None else f"{job_id}.{rank}.out")
+
+    @property
+    def reserve(self) -> Path:
+        """Takes room that the log gets on a full disk (rundir.job_log)."""
+        return self.logs / ".reserve"
 
     def departure(self, job_id: str, restart: int) -> Path:
         """Why a rank had to leave that could not tell rank 0, in one start of a job; for rank 0, or for the script."""
