@@ -12,7 +12,7 @@ logs/<job id>.<start>.departure     why a rank left before it had met rank 0, un
 logs/<job id>.cancel                a person has cancelled the job, which tells the script whose TERM it gets
 logs/.reserve                       room on a full disk for the line of the log that says so; removed for that
 logs/.secret-…                      by which the ranks of a start recognise each other; removed when they have met
-logs/<host>.shards                  the node has compared the shards of the data with their checksums
+logs/<host>.shards                  the node has checked the shards of the data
 state.json                          heartbeat, replaced atomically
 metrics.jsonl  tb/                  one line a logged step; TensorBoard events
 checkpoints/step-000400/            complete or absent
@@ -133,7 +133,7 @@ class RunDir(msgspec.Struct, frozen=True):
         return self.logs / f".secret-{job_id}"
 
     def verified(self, host: str) -> Path:
-        """The checksum of the manifest whose shards this node has found to be whole."""
+        """Which shards this node has found to be whole: the checksum of their manifest, or of their names and sizes."""
         return self.logs / f"{host}.shards"
 
     @property
