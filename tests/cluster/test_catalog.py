@@ -109,6 +109,19 @@ def test_an_id_that_came_twice_is_the_newer_run(tmp_path: Path) -> None:
     assert catalog.find("5").name == "squad-2"
 
 
+def test_a_run_that_is_not_at_its_place_is_found_by_the_index(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run, other = started(tmp_path, "squad-1", "17"), started(tmp_path, "squad-2", "18")
+    Path(run.path).rename(tmp_path / "elsewhere")
+    for text in ("17", "squad-1", run.path, "runs/squad-1"):
+        assert catalog.find_newest(text) == run
+    assert f"{run.path}: the job's run directory is not there: it was moved or removed" in caplog.text
+    assert catalog.known() == [other]
+    moved = (tmp_path / "elsewhere").rename(tmp_path / "runs" / "renamed")
+    for text in ("17", "squad-1", run.path, "renamed"):
+        assert catalog.find_newest(text).path == str(moved)
+    assert f"{run.path}: the run directory was moved to {moved}" in caplog.text
+
+
 def test_unknown_runs_name_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="none has been started yet"):
         catalog.find("squad")

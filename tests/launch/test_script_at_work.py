@@ -535,8 +535,22 @@ def test_a_later_start_finds_the_run_directory_of_the_first_and_makes_none(batch
     assert process.wait(60) == 0
     shutil.rmtree(batch.run_dir)
     assert batch.start_text((batch.folder / "script").read_text(), SLURM_RESTART_COUNT="1").wait(60) == 1
-    assert f"{batch.run_dir}: the run directory of the job's earlier starts is not there" in batch.log
+    assert f"{batch.run_dir}: the job's run directory is not there: it was moved or removed; with DIR for" in batch.log
     assert not batch.run_dir.exists()
+
+
+@pytest.mark.parametrize("lease_there", [None, "999", "local", "", "7"])
+def test_a_submitted_job_takes_no_run_directory_but_its_own(batch: Batch, lease_there: str | None) -> None:
+    run_dir = RunDir(batch.run_dir)
+    run_dir.logs.mkdir(parents=True)
+    if lease_there is not None:
+        assert lease.replace(run_dir, None, lease.of_waiting_job(lease_there))
+    before = sorted(run_dir.path.rglob("*"))
+    own = lease_there in ("", "7")
+    assert batch.run("", BERTJOB_SUBMITTED=str(batch.run_dir)) == (not own)
+    if not own:
+        assert f"bertjob: {batch.run_dir}: the job's run directory is not there: it was moved or removed" in batch.log
+        assert sorted(run_dir.path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("preempted", ["None", "2026-11-30T10:00:00"])
