@@ -1,5 +1,6 @@
 """Run directories and the index: one or nothing, found by what people call them, and never lost with the index."""
 
+import contextlib
 import errno
 import sqlite3
 from collections.abc import Callable
@@ -168,6 +169,32 @@ def test_a_damaged_index_is_made_anew_from_the_run_directories(
     warned = [record for record in caplog.records if "made anew" in record.message]
     assert len(warned) == (0 if damage is Path.unlink else 1)
     assert len(list(path.parent.glob("index.sqlite.broken-*"))) == len(warned)
+
+
+def test_the_index_of_a_newer_version_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = started(tmp_path, "squad-1")
+    file = index.state_folder() / "index.sqlite"
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        database.execute("ALTER TABLE runs ADD COLUMN owner TEXT NOT NULL DEFAULT 'me'")
+    second = started(tmp_path, "squad-2")
+    assert catalog.known() == [first, second]
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        assert database.execute("SELECT owner FROM runs").fetchall() == [("me",), ("me",)]
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("what", ["folder", "link to itself"])
+def test_an_index_that_is_no_file_costs_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str) -> None:
+    first = started(tmp_path, "squad-1")
+    file = index.state_folder() / "index.sqlite"
+    file.unlink()
+    if what == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to(file)
+    second = started(tmp_path, "squad-2")
+    assert catalog.known() == [first, second]
+    assert ("the index of runs cannot be written" in caplog.text) == (what == "folder")
 
 
 def test_a_stuck_lock_says_nothing_against_the_index(
