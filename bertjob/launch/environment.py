@@ -57,6 +57,7 @@ _OF_SCRIPT = frozenset(
         "python",
         "rank",
         "ranks",
+        "said",
         "signalled",
         "stands",
         "state_before",

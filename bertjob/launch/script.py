@@ -17,6 +17,7 @@ from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
 from bertjob.launch.schedulers import SCHEDULERS
+from bertjob.rundir.job_log import refused_by_script
 from bertjob.rundir.world import FORMER_LEASE, JOB_ID, PLANNED_WORLD, RESTART, SECRET_FILE
 from bertjob.text import counted
 
@@ -42,11 +43,12 @@ wait "$launcher" || code=$? # bash keeps the exit code of a process that has end
 """.strip()
 """Waits for the one process that holds the ranks."""
 _SECRET = rf"""
+{refused_by_script("$RUN", '"$RUN/logs/.reserve"')}
 # By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
 # as soon as all have read it.
-{SECRET_FILE}=$(mktemp "$RUN/logs/.secret-XXXXXXXX")
+{SECRET_FILE}=$(LC_ALL=C mktemp "$RUN/logs/.secret-XXXXXXXX" 2>&1) || unwritable "${SECRET_FILE}"
 trap 'rm -f "${SECRET_FILE}"' EXIT
-head -c 32 /dev/urandom > "${SECRET_FILE}"
+said=$(LC_ALL=C head -c 32 /dev/urandom 2>&1 > "${SECRET_FILE}") || unwritable "$said"
 export {SECRET_FILE}
 """.strip()
 
@@ -186,7 +188,7 @@ def _filed(plan: Plan) -> list[str]:
         f'[ -e "$RUN/job.sbatch" ] || {copy}',
         *plan.scheduler.link_log,
         *plan.scheduler.record(plan.site.name),
-        'echo "bertjob: run directory $RUN"',
+        'echo "bertjob: run directory $RUN" || true',
     ]
 
 

@@ -10,8 +10,9 @@ logs/<job id>.<rank>.out            each rank's own log
 logs/<job id>.<rank>.nccl           what its NCCL says of the network, where it has a GPU
 logs/<job id>.<start>.departure     why a rank left before it had met rank 0, until rank 0 has read it
 logs/<job id>.cancel                a person has cancelled the job, which tells the script whose TERM it gets
+logs/.reserve                       room on a full disk for the line of the log that says so; removed for that
 logs/.secret-…                      by which the ranks of a start recognise each other; removed when they have met
-logs/<host>.shards                  the node has compared the shards of the data with their checksums
+logs/<host>.shards                  the node has checked the shards of the data
 state.json                          heartbeat, replaced atomically
 metrics.jsonl  tb/                  one line a logged step; TensorBoard events
 checkpoints/step-000400/            complete or absent
@@ -114,6 +115,11 @@ class RunDir(msgspec.Struct, frozen=True):
         """The job's log, or one rank's own."""
         return self.logs / (f"{job_id}.out" if rank is None else f"{job_id}.{rank}.out")
 
+    @property
+    def reserve(self) -> Path:
+        """Takes room that the log gets on a full disk (rundir.job_log)."""
+        return self.logs / ".reserve"
+
     def departure(self, job_id: str, restart: int) -> Path:
         """Why a rank had to leave that could not tell rank 0, in one start of a job; for rank 0, or for the script."""
         return self.logs / f"{job_id}.{restart}.departure"
@@ -127,7 +133,7 @@ class RunDir(msgspec.Struct, frozen=True):
         return self.logs / f".secret-{job_id}"
 
     def verified(self, host: str) -> Path:
-        """The checksum of the manifest whose shards this node has found to be whole."""
+        """Which shards this node has found to be whole: the checksum of their manifest, or of their names and sizes."""
         return self.logs / f"{host}.shards"
 
     @property

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -38,6 +39,11 @@ def command(run_dir: RunDir, *, submitted: bool = False) -> str:
     return shlex.join(["bertjob", verb, str(run_dir.job), "--site", str(run_dir.site), "--run-dir", str(run_dir.path)])
 
 
+def elsewhere() -> str:
+    """What happened to a job's run directory that is not at its path, with the command that helps."""
+    return f"the job's run directory is not there: it was moved or removed; with DIR for where it is now: {_ANYWHERE}"
+
+
 def _free(key: str) -> bool:
     return any(key == free or key.startswith(f"{free}.") for free in _FREE)
 
@@ -53,3 +59,6 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _shown(value: Any) -> str:
     return "not said" if value is None else str(value)
+
+
+_ANYWHERE = command(RunDir(Path("DIR")), submitted=True)

@@ -103,5 +103,5 @@ def appended_by_script(site: str, scheduler: str, job_id: str) -> list[str]:
     entry = f'{{"job_id":"%s","site":"{site}","scheduler":"{scheduler}","time":%s,"host":"%s"}}'
     return [
         f'grep -qs "\\"{job_id}\\"" {file} ||',
-        f'  printf \'{entry}\\n\' "{job_id}" "$(date +%s)" "$HOSTNAME" >> {file}',
+        f'  printf \'{entry}\\n\' "{job_id}" "$(date +%s)" "$HOSTNAME" >> {file} || true',
     ]

@@ -18,6 +18,7 @@ from bertjob.config.registry.tasks import TASKS
 from bertjob.errors import BertjobError, DataError, PreflightError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.held_run import HeldRun
+from bertjob.rundir.job_log import release_room, reserve_room
 from bertjob.rundir.world import World, check_world, world_from
 from bertjob.text import first_line, is_full, reason
 from bertjob.train import software
@@ -52,6 +53,7 @@ def main(path: Path, signals: StopSignals) -> int:
     try:
         logs = open_logs(run_dir, world, os.environ)
     except BertjobError as error:
+        release_room(held.there)
         print(error, file=sys.stderr)
         if report.tells:
             with contextlib.suppress(BertjobError):  # another start is at work, whose state it is
@@ -78,6 +80,7 @@ def _run(path: Path, held: HeldRun, world: World, watch: Watch, report: Report) 
     if world.rank == 0:
         _take(held, world)
         keeping.start()
+        reserve_room(held.there)
     job = software.read(path)
     work = _work(job)
     finished = world.rank == 0 and work.is_finished(run_dir, job)
@@ -135,6 +138,8 @@ def _tell(logs: Logs, held: HeldRun, report: Report, departure: Departure, silen
 
     A start that was replaced says it in its own file only: the job's log may be the next start's as well.
     """
+    if departure.failed and not held.lost:
+        release_room(held.there)
     extra = None if departure.who == logs.who and not held.lost else OWN_FILE_ONLY
     _LOG.log(logging.ERROR if departure.failed else logging.WARNING, "%s", departure.line, extra=extra)
     cause = str(departure)

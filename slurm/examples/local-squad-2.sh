@@ -48,7 +48,7 @@ checkpoint: {every_minutes: 15.0, keep: 2, signal_seconds: 120}
 resources: {nodes: 1, tasks_per_node: 2, gpus_per_node: 0, cpus_per_task: 8}
 END_OF_JOB
 [ -e "$RUN/job.sbatch" ] || install -m 600 "$0" "$RUN/job.sbatch"
-echo "bertjob: run directory $RUN"
+echo "bertjob: run directory $RUN" || true
 cd "$RUN"
 
 MASTER_ADDR=127.0.0.1
@@ -69,11 +69,21 @@ export MASTER_ADDR MASTER_PORT
 export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
 export BERTJOB_RESTART=0 BERTJOB_FORMER_LEASE="$former"
 
+unwritable() {
+  local why=${1##*: }
+  case $why in
+    'No space left on device') why='the disk is full; make room and start again' ;;
+    'Disk quota exceeded') why='the disk quota is used up; make room and start again' ;;
+  esac
+  rm -f "$RUN/logs/.reserve" # so that the log has room for this line
+  echo "bertjob: $RUN: cannot be written: $why" >&2
+  exit 1
+}
 # By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
 # as soon as all have read it.
-BERTJOB_SECRET_FILE=$(mktemp "$RUN/logs/.secret-XXXXXXXX")
+BERTJOB_SECRET_FILE=$(LC_ALL=C mktemp "$RUN/logs/.secret-XXXXXXXX" 2>&1) || unwritable "$BERTJOB_SECRET_FILE"
 trap 'rm -f "$BERTJOB_SECRET_FILE"' EXIT
-head -c 32 /dev/urandom > "$BERTJOB_SECRET_FILE"
+said=$(LC_ALL=C head -c 32 /dev/urandom 2>&1 > "$BERTJOB_SECRET_FILE") || unwritable "$said"
 export BERTJOB_SECRET_FILE
 
 # One process a rank, started here.

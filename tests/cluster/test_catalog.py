@@ -1,5 +1,6 @@
 """Run directories and the index: one or nothing, found by what people call them, and never lost with the index."""
 
+import contextlib
 import errno
 import sqlite3
 from collections.abc import Callable
@@ -109,6 +110,19 @@ def test_an_id_that_came_twice_is_the_newer_run(tmp_path: Path) -> None:
     assert catalog.find("5").name == "squad-2"
 
 
+def test_a_run_that_is_not_at_its_place_is_found_by_the_index(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run, other = started(tmp_path, "squad-1", "17"), started(tmp_path, "squad-2", "18")
+    Path(run.path).rename(tmp_path / "elsewhere")
+    for text in ("17", "squad-1", run.path, "runs/squad-1"):
+        assert catalog.find_newest(text) == run
+    assert f"{run.path}: the job's run directory is not there: it was moved or removed" in caplog.text
+    assert catalog.known() == [other]
+    moved = (tmp_path / "elsewhere").rename(tmp_path / "runs" / "renamed")
+    for text in ("17", "squad-1", run.path, "renamed"):
+        assert catalog.find_newest(text).path == str(moved)
+    assert f"{run.path}: the run directory was moved to {moved}" in caplog.text
+
+
 def test_unknown_runs_name_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="none has been started yet"):
         catalog.find("squad")
@@ -155,6 +169,32 @@ def test_a_damaged_index_is_made_anew_from_the_run_directories(
     warned = [record for record in caplog.records if "made anew" in record.message]
     assert len(warned) == (0 if damage is Path.unlink else 1)
     assert len(list(path.parent.glob("index.sqlite.broken-*"))) == len(warned)
+
+
+def test_the_index_of_a_newer_version_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = started(tmp_path, "squad-1")
+    file = index.state_folder() / "index.sqlite"
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        database.execute("ALTER TABLE runs ADD COLUMN owner TEXT NOT NULL DEFAULT 'me'")
+    second = started(tmp_path, "squad-2")
+    assert catalog.known() == [first, second]
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        assert database.execute("SELECT owner FROM runs").fetchall() == [("me",), ("me",)]
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("what", ["folder", "link to itself"])
+def test_an_index_that_is_no_file_costs_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str) -> None:
+    first = started(tmp_path, "squad-1")
+    file = index.state_folder() / "index.sqlite"
+    file.unlink()
+    if what == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to(file)
+    second = started(tmp_path, "squad-2")
+    assert catalog.known() == [first, second]
+    assert ("the index of runs cannot be written" in caplog.text) == (what == "folder")
 
 
 def test_a_stuck_lock_says_nothing_against_the_index(

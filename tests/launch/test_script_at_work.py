@@ -15,9 +15,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from disks import fill
 from fakes.commands import Commands
 from planned import HERE, HOSTILE, LOCAL, SLURM, SMALL, made, with_
 
+from bertjob.cluster.runs.reason import from_log
 from bertjob.config.job import Image, Job, Resources
 from bertjob.config.load import dump, read_job
 from bertjob.config.site import Mount, Site
@@ -26,6 +28,7 @@ from bertjob.launch.plan import plan
 from bertjob.launch.script import script as text_of
 from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.job_log import reserve_room
 from bertjob.rundir.state import RunState, write_state
 
 
@@ -144,6 +147,35 @@ def test_ranks_find_each_other_and_nothing_of_the_calling_shell(batch: Batch) ->
     assert seen["OMP_NUM_THREADS"] == "3"
     assert not seen.keys() & left.keys()
     assert f"['-u', '-m', 'bertjob.train', {str(batch.run_dir / 'job.yaml')!r}] {batch.run_dir}\n" in batch.log
+
+
+@pytest.mark.fault(
+    "disk full before the ranks start",
+    survived="once there is room",
+    lost="nothing",
+    reported="failed: the disk is full, in the log",
+)
+def test_on_a_full_disk_the_script_says_so(tmp_path: Path, small_disk: Callable[[Path, int], Path]) -> None:
+    batch = Batch(small_disk(tmp_path / "disk", 1024))
+    run_dir = RunDir(batch.run_dir)
+    run_dir.logs.mkdir(parents=True)
+    run_dir.job.write_text("kept")
+    reserve_room(run_dir)
+    filler = fill(batch.folder)
+    os.truncate(filler, filler.stat().st_size - (1 << 16))  # for the script and the calls of the fakes
+    text = made(SLURM, str(batch.run_dir))
+    fuller = text.replace(
+        "\n\nlatest() {", f"\ncat /dev/zero > {shlex.quote(str(batch.folder / 'more'))} || true\n\nlatest() {{"
+    )
+    assert fuller != text
+    assert batch.start_text(fuller).wait(60) == 1
+    told = f"{batch.run_dir}: cannot be written: the disk is full; make room and start again"
+    assert f"bertjob: {told}" in batch.log.splitlines()
+    assert from_log(batch.log) == told
+    assert [path.name for path in run_dir.logs.iterdir()] == []
+    (batch.folder / "more").unlink()
+    assert batch.run("") == 0
+    assert run_dir.job.read_text() == "kept"
 
 
 def test_each_start_has_a_secret_of_its_own_that_only_its_owner_can_read(batch: Batch) -> None:
@@ -503,8 +535,22 @@ def test_a_later_start_finds_the_run_directory_of_the_first_and_makes_none(batch
     assert process.wait(60) == 0
     shutil.rmtree(batch.run_dir)
     assert batch.start_text((batch.folder / "script").read_text(), SLURM_RESTART_COUNT="1").wait(60) == 1
-    assert f"{batch.run_dir}: the run directory of the job's earlier starts is not there" in batch.log
+    assert f"{batch.run_dir}: the job's run directory is not there: it was moved or removed; with DIR for" in batch.log
     assert not batch.run_dir.exists()
+
+
+@pytest.mark.parametrize("lease_there", [None, "999", "local", "", "7"])
+def test_a_submitted_job_takes_no_run_directory_but_its_own(batch: Batch, lease_there: str | None) -> None:
+    run_dir = RunDir(batch.run_dir)
+    run_dir.logs.mkdir(parents=True)
+    if lease_there is not None:
+        assert lease.replace(run_dir, None, lease.of_waiting_job(lease_there))
+    before = sorted(run_dir.path.rglob("*"))
+    own = lease_there in ("", "7")
+    assert batch.run("", BERTJOB_SUBMITTED=str(batch.run_dir)) == (not own)
+    if not own:
+        assert f"bertjob: {batch.run_dir}: the job's run directory is not there: it was moved or removed" in batch.log
+        assert sorted(run_dir.path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("preempted", ["None", "2026-11-30T10:00:00"])

@@ -20,6 +20,7 @@ from test_requeue import SITES, STEPS, slurm
 from training import Tiny, restarts, wait_for_step
 from until import until
 
+from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import read_state
 
@@ -184,3 +185,92 @@ def test_a_job_whose_run_directory_is_removed_ends_and_makes_none(
         told = log.read()
     assert f"the run directory {run.path} was removed while it was in use" in told
     assert (run.path.exists(), restarts(job_id)) == (False, 0)
+
+
+def removed(run: RunDir) -> None:
+    shutil.rmtree(run.path)
+
+
+def moved_away(run: RunDir) -> None:
+    elsewhere = run.path.parent.parent / "elsewhere"
+    elsewhere.mkdir()
+    run.path.rename(elsewhere / run.path.name)
+
+
+def replaced_by_a_new_folder(run: RunDir) -> None:
+    moved_away(run)
+    run.logs.mkdir(parents=True)
+
+
+def replaced_by_another_run(run: RunDir) -> None:
+    moved_away(run)
+    run.logs.mkdir(parents=True)
+    run.job.write_text("name: another\n")
+    other = lease.of_waiting_job("999999")
+    assert lease.replace(run, None, other)
+    lease.end(run, other)
+
+
+def replaced_above_by_a_link(run: RunDir) -> None:
+    above = run.path.parent
+    above.rename(above.with_name("elsewhere"))
+    above.with_name("empty").mkdir()
+    above.symlink_to(above.with_name("empty"))
+
+
+CHANGES = [removed, moved_away, replaced_by_a_new_folder, replaced_by_another_run, replaced_above_by_a_link]
+
+
+@pytest.mark.fault(
+    "run directory of a job that waits ({start}): {change}",
+    survived="no",
+    lost="nothing that was not removed",
+    reported="failed: moved or removed, with the command that resumes it",
+)
+@pytest.mark.parametrize("start", ["the first time", pytest.param("again", marks=pytest.mark.faults)])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_job_whose_run_directory_is_gone_when_it_starts_makes_none(
+    bertjob: Face, tiny: Tiny, cluster: Lab, change: Callable[[RunDir], None], start: str
+) -> None:
+    run = RunDir(bertjob.folder / "runs" / "run")
+    if start == "again":
+        job_id = submitted(bertjob, tiny(LONG), bertjob.site("site"), run, 1)
+        wait_for_step(run, job_id, 3)
+        slurm("scontrol", "requeuehold", job_id)
+        until(lambda: slurm("squeue", "--noheader", f"--jobs={job_id}", "--format=%T") == "PENDING")
+        until(lambda: not any(trains_on(cluster, node) for node in cluster.nodes))
+    else:
+        held = ("submit", tiny(LONG), "--site", bertjob.site("site"), "--nodes", 1, "--run-dir", run.path)
+        job_id = bertjob(*held, "--", "--hold").stdout.split()[-1]
+    change(run)
+    there = sorted(run.path.rglob("*"))
+    (row,) = json.loads(bertjob("status", "--json", job_id).stdout)
+    assert (row["job_id"], row["state"]) == (job_id, "pending")
+    slurm("scontrol", "release", job_id)
+    done = bertjob("wait", job_id, code=1)
+    assert f"{run.path}" in done.stderr
+    assert "it was moved or removed" in done.stderr
+    assert "bertjob submit DIR/job.yaml --site DIR/site.yaml --run-dir DIR" in done.stderr
+    assert [path for path in sorted(run.path.rglob("*")) if path not in there] == [
+        run.log(job_id) for _ in range(run.logs.exists())
+    ]
+    assert restarts(job_id) == (start == "again")
+
+
+@pytest.mark.fault(
+    "run directory of a job that waits: cancelled after it was removed",
+    survived="no",
+    lost="nothing that was not removed",
+    reported="cancelled",
+)
+def test_a_job_that_waits_is_cancelled_though_its_run_directory_is_gone(
+    bertjob: Face, tiny: Tiny, cluster: Lab
+) -> None:
+    run = RunDir(bertjob.folder / "runs" / "run")
+    held = ("submit", tiny(LONG), "--site", bertjob.site("site"), "--nodes", 1, "--run-dir", run.path)
+    job_id = bertjob(*held, "--", "--hold").stdout.split()[-1]
+    removed(run)
+    assert "moved or removed" in bertjob("logs", "run", code=1).stderr
+    bertjob("cancel", "run")
+    assert slurm("sacct", "-nXPo", "State", "-j", job_id).startswith("CANCELLED")
+    assert not run.path.exists()

@@ -165,8 +165,8 @@ def job_log(run: Path) -> str:
 
 
 def make_secret(run: Path) -> Path:
-    """A file with the secret of one start, as the job script makes it."""
-    handle, name = tempfile.mkstemp(prefix=".secret-", dir=run)
+    """A file with the secret of one start, as the job script makes it; beside the run, whose disk may be full."""
+    handle, name = tempfile.mkstemp(prefix=".secret-", dir=run.parent)
     os.write(handle, os.urandom(32))
     os.close(handle)
     return Path(name)

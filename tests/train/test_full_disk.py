@@ -11,6 +11,7 @@ from run_ranks import finish, job_log, lines, losses, make_run, run_to_end, star
 
 from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.job_log import release_room, reserve_room
 from bertjob.rundir.state import RunState, read_state, reserve_state, write_state
 
 Disk = Callable[[Path, int], Path]
@@ -54,6 +55,24 @@ def test_a_run_that_ends_for_want_of_room_says_so_in_its_state(tmp_path: Path, s
     assert finish(ranks) == [1, 1], job_log(run)
     assert (state(run)["phase"], state(run)["exit_code"]) == ("failed", 1)
     assert "the disk is full" in state(run)["error"]
+    assert state(run)["error"] in job_log(run).splitlines()
+
+
+def test_on_a_full_disk_the_log_gets_the_room_that_is_held_for_it(tmp_path: Path, small_disk: Disk) -> None:
+    run_dir = RunDir(small_disk(tmp_path / "run", 256))
+    reserve_room(run_dir)  # without logs/, which is for others to make
+    assert not run_dir.logs.exists()
+    run_dir.logs.mkdir()
+    reserve_room(run_dir)
+    fill(run_dir.path)
+    log = run_dir.log("7")
+    with pytest.raises(OSError, match="No space"):
+        log.write_text("the disk is full")
+    release_room(run_dir)
+    log.write_text("the disk is full")
+    release_room(run_dir)  # which several ranks do
+    reserve_room(run_dir)  # as much as there is
+    assert run_dir.reserve.stat().st_size > 0
 
 
 def test_features_without_room_name_the_folder(tmp_path: Path, small_disk: Disk) -> None:
@@ -70,7 +89,7 @@ def test_features_without_room_name_the_folder(tmp_path: Path, small_disk: Disk)
     "disk full but for {kib} KiB, {backend}",
     survived="once there is room",
     lost="nothing",
-    reported="what cannot be written, in the state",
+    reported="what cannot be written, in state and log",
 )
 @pytest.mark.parametrize("kib", [0, 1, 4, 8, 12, 16, 24, 32, 64, 128, 256, 400, 500, 600, 700, 800, 1200])
 @pytest.mark.parametrize("backend", ["torch", "deepspeed"])
@@ -79,6 +98,8 @@ def test_whatever_room_is_left_at_the_start_the_state_says_what_was_missing(
 ) -> None:
     run = make_run(small_disk(tmp_path / "run", 3000), backend=backend)
     reserve_state(RunDir(run).state)
+    RunDir(run).logs.mkdir()
+    reserve_room(RunDir(run))
     former = lease.of_this_process("local")
     assert lease.replace(RunDir(run), None, former)
     lease.end(RunDir(run), former)
@@ -89,6 +110,7 @@ def test_whatever_room_is_left_at_the_start_the_state_says_what_was_missing(
     told = {"error": "", "warning": "", **state(run)}
     assert told["phase"] == ("failed" if any(codes) else "done")
     assert "Traceback" not in job_log(run)
+    assert "full" in job_log(run) or not any(codes)
     assert (
         "full" in told.get("error", "") + told.get("warning", "") or "MB free" in told.get("warning", "") or kib > 700
     )

@@ -16,6 +16,7 @@ from bertjob.errors import BertjobError, SpecError
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 from bertjob.rundir import submissions
 from bertjob.rundir.directory import RUNS, RunDir
+from bertjob.rundir.resume import elsewhere
 from bertjob.rundir.submissions import Submission
 from bertjob.rundir.world import LOCAL_ID
 from bertjob.text import did_you_mean, reason
@@ -114,15 +115,25 @@ def known() -> list[Run]:
     Those beside a known run or in the working directory's ``runs`` are among them in any case: plain sbatch tells the
     index nothing, and a full disk may have kept one out of it.
     """
+    return _known()[0]
+
+
+def _known() -> tuple[list[Run], list[Run]]:
+    """All runs that are still there, and those that are not at the place where they were submitted; oldest first."""
     index = _index()
     entries = dict(index.entries())
     parents = {os.path.dirname(path) for path in entries}  # noqa: PTH120  # pathlib is slow for thousands
     there = _folders_in(parents.union(index.folders()))
     runs = [run for path in (there | _near()) - entries.keys() if (run := read(RunDir(Path(path))))]
+    gone: list[Run] = []
     for path, submission in entries.items():
         with contextlib.suppress(msgspec.DecodeError):
-            if path in there and _is_known(said := submissions.decode(submission)):
-                runs.append(Run(path, said))
+            if _is_known(said := submissions.decode(submission)):
+                (runs if path in there else gone).append(Run(path, said))
+    return _by_time(runs), _by_time(gone)
+
+
+def _by_time(runs: Iterable[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: run.submission.time)
 
 
@@ -176,12 +187,12 @@ def find_job(text: str) -> Run:
     path = RunDir(Path(text).absolute())
     if _can_open(path.submissions) and (run := read(path)):
         return run
-    runs = known()
+    runs, gone = _known()
+    if lost := [run for run in gone if text in _names(run) or str(path.path) == run.path]:
+        return _elsewhere(lost[-1], runs)
     if not runs:
         raise SpecError(f"{text}: no such run: none has been started yet, or give the path of its directory")
-    if same := [
-        run for run in runs if text in (run.name, run.path) or (run.submission.job_id == text and run.scheduler.queues)
-    ]:
+    if same := [run for run in runs if text in _names(run)]:
         return same[-1]
     if earlier := _with_earlier(text, runs):
         return earlier
@@ -192,6 +203,21 @@ def find_job(text: str) -> Run:
         newest = ", ".join(run.name for run in reversed(alike[-4:]))
         raise SpecError(f"{text}: {len(alike)} runs begin like this, the newest are {newest}")
     raise SpecError(f"{text}: no such run: {did_you_mean(text, [run.name for run in runs[-8:]])}")
+
+
+def _names(run: Run) -> tuple[str, ...]:
+    """What a run is called in full; `local` names no job."""
+    return run.name, run.path, *((run.submission.job_id,) if run.scheduler.queues else ())
+
+
+def _elsewhere(gone: Run, runs: Iterable[Run]) -> Run:
+    """A run that is not where it was: at the place where it is now, if that is known. Its job may be in the queue."""
+    for run in runs:
+        if any(each == gone.submission for each in submissions.every(run.run_dir)):
+            _log.warning("%s: the run directory was moved to %s", gone.path, run.path)
+            return run
+    _log.warning("%s: %s", gone.path, elsewhere())
+    return gone
 
 
 def _with_earlier(job_id: str, runs: Sequence[Run]) -> Run | None:

@@ -25,7 +25,7 @@ _FOLDERS = frozenset({"logs", "tb", "checkpoints", "model"})
 _JOB = r"(?:\d+|local)"
 _FILES = re.compile(
     rf"logs/{_JOB}(?:\.\d+)?\.(?:out|nccl|departure)|logs/{_JOB}\.cancel|logs/start\.(?:nodes|\d+\.out)"
-    rf"|logs/\.secret-\w+|logs/[\w.-]+\.shards"
+    rf"|logs/\.reserve|logs/\.secret-\w+|logs/[\w.-]+\.shards"
     rf"|tb/events\.out\.tfevents\.[\w.-]+|checkpoints/latest"
     rf"|model/(?:config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json"
     rf"|model/(?:model(?:-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|vocab\.txt|merges\.txt"

@@ -21,6 +21,7 @@ from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
 from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.job_log import reserve_room
 from bertjob.rundir.lease import Holder
 from bertjob.rundir.provenance import encode
 from bertjob.rundir.state import reserve_state
@@ -123,6 +124,7 @@ def make(run_dir: RunDir, content: Mapping[str, str | bytes], job_id: str) -> Ma
             run_dir.logs.mkdir(exist_ok=True)
             _write(run_dir.path, content)
             reserve_state(run_dir.state)
+            reserve_room(run_dir)
         except FileExistsError as error:
             raise PreflightError(f"{error.filename}: is there and no run directory; choose another --run-dir") from None
         except OSError as error:

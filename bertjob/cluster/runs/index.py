@@ -139,4 +139,5 @@ def _all(database: sqlite3.Connection) -> list[Entry]:
 
 
 def _put(database: sqlite3.Connection, entries: Iterable[Entry]) -> None:
-    database.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?)", entries)
+    # By name: newer versions may have more columns, and are no reason to set their index aside.
+    database.executemany("INSERT OR REPLACE INTO runs (path, submission) VALUES (?, ?)", entries)

@@ -11,6 +11,7 @@ from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.watch import Watch
 from bertjob.cluster.scheduler_answers import Answer
 from bertjob.errors import DataError
+from bertjob.rundir.resume import elsewhere
 
 
 class Tail:
@@ -49,6 +50,8 @@ def read(run: Run, rank: int | None = None) -> str:
         DataError: there is no such log (yet); says which there are.
     """
     path = run.run_dir.log(run.submission.job_id, rank)
+    if not run.run_dir.path.is_dir():
+        raise DataError(f"{run.path}: {elsewhere()}")
     if not path.exists():
         there = sorted(log.name for log in run.run_dir.logs.glob("*.out"))
         raise DataError(

@@ -18,6 +18,7 @@ from bertjob.config.job import Launcher
 from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.launch.engines.failures import complaint, image_failure
 from bertjob.rundir.job_log import last_start, left_no_state
+from bertjob.rundir.resume import elsewhere
 from bertjob.rundir.state import RunState
 
 _LONGEST = 1 << 17
@@ -56,6 +57,8 @@ def reason(run: Run, info: JobInfo, own: RunState | None) -> str:
         info: what its scheduler says of it.
         own: the state that its newest submission wrote, if it wrote one.
     """
+    if not run.run_dir.path.is_dir():
+        return elsewhere()
     log = _read(run)
     if own is not None and left_no_state(log):
         own = None

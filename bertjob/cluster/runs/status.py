@@ -66,10 +66,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def failure(self) -> list[str]:
         """Lines on how a run has ended that did not succeed, and how to resume it; none of others."""
-        if not self.resume:
+        if not self.over or self.state == JobState.COMPLETED:
             return []
         why = f": {self.reason}" if self.reason else ""
-        return [f"{self.name} ({self.job_id}) {self.state}{why}", f"resume with: {self.resume}"]
+        how = f"{self.name} ({self.job_id}) {self.state}{why}"
+        return [how, f"resume with: {self.resume}"] if self.resume else [how]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +170,14 @@ def _row(run: Run, answer: Answer, state: RunState | None, fell: str, now: float
         f1=last.metrics.get("f1"),
         warning=own.warning,
         network=own.network,
-        resume=command(run.run_dir, submitted=run.scheduler.queues) if over and stands != JobState.COMPLETED else "",
+        resume=_resume(run) if over and stands != JobState.COMPLETED else "",
         run_dir=run.path,
     )
+
+
+def _resume(run: Run) -> str:
+    """The command that resumes a run; empty where its directory is not there."""
+    return command(run.run_dir, submitted=run.scheduler.queues) if run.run_dir.path.is_dir() else ""
 
 
 def _phase(stands: str, state: RunState | None, own: RunState) -> Phase | None:

@@ -25,6 +25,7 @@ from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState, Started
 from bertjob.errors import BertjobError, SchedulerError, UncertainError
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.world import SUBMITTED
 from bertjob.text import reason
 
 _TIMEOUT_S = 60
@@ -99,7 +100,16 @@ def _executor(folder: str, path: Path) -> Any:
 
         def _make_submission_command(self, submission_file_path: Path) -> list[str]:
             # A process group of its own, which timeout makes: Ctrl-C must not end sbatch between the queue and its id.
-            return ["env", *leftovers, "timeout", "--kill-after=5", f"{_TIMEOUT_S}", "sbatch", str(path)]
+            return [
+                "env",
+                *leftovers,
+                f"{SUBMITTED}={path.parent}",
+                "timeout",
+                "--kill-after=5",
+                f"{_TIMEOUT_S}",
+                "sbatch",
+                str(path),
+            ]
 
     return ScriptExecutor(folder)
 

@@ -11,7 +11,9 @@ from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, quote_directive, variable
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.job_log import started_by_script
+from bertjob.rundir.resume import elsewhere
 from bertjob.rundir.submissions import appended_by_script
+from bertjob.rundir.world import SUBMITTED
 
 _WIDTH = 112
 _CORES = "SLURM_CPUS_PER_TASK"
@@ -111,7 +113,19 @@ def new_run(job_name: str) -> tuple[str, str]:
     return why, f"$SLURM_SUBMIT_DIR/runs/{job_name}-$SLURM_JOB_ID"
 
 
-LEASE = r"""
+_FIND = rf"""
+# A job that submit has queued goes on in the run directory that was made for it, and one that Slurm starts again in
+# that of its first start: neither makes one, nor takes another one that has the name by now.
+if [ "${{{SUBMITTED}:-}}" = "$RUN" ]; then
+  grep -qsE "\"job_id\":\"($SLURM_JOB_ID)?\"" "$RUN/lease.json"
+else
+  [ "${{SLURM_RESTART_COUNT:-0}}" -eq 0 ] || [ -e "$RUN/job.yaml" ]
+fi || {{
+  echo "bertjob: $RUN: {elsewhere()}" >&2
+  exit 1
+}}
+""".strip()
+_TAKE = r"""
 # One start at a time writes here, the one that the lease names. Whether another job is over, Slurm knows; where it
 # does not answer, rank 0 watches whether somebody touches the lease.
 former=''
@@ -130,12 +144,8 @@ if [[ $(cat "$RUN/lease.json" 2> /dev/null) =~ '"job_id":"'([0-9]*)'","restart":
     esac
   fi
 fi
-# A start after the first goes on in the run directory of the first, and makes none.
-if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ ! -e "$RUN/job.yaml" ]; then
-  echo "bertjob: $RUN: the run directory of the job's earlier starts is not there: it was moved or removed" >&2
-  exit 1
-fi
 """.strip()
+LEASE = f"{_FIND}\n{_TAKE}"
 """Sees to it that a run directory has one job at a time, and that a requeued job finds its own."""
 
 

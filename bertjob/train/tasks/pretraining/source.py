@@ -16,7 +16,7 @@ from bertjob.train.data.tokenizer import BertTokenizer
 from bertjob.train.tasks.pretraining.external import MadeSamples
 from bertjob.train.tasks.pretraining.external.bing_bert_shards import BingStore
 from bertjob.train.tasks.pretraining.external.datasets_arrow import ArrowStore
-from bertjob.train.tasks.pretraining.external.hdf5 import Hdf5Store
+from bertjob.train.tasks.pretraining.external.hdf5 import Hdf5Store, shards_in
 from bertjob.train.tasks.pretraining.external.store import CheckedStore, Limits, Store
 from bertjob.train.tasks.pretraining.full_sentences import FullSentences
 from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings
@@ -89,7 +89,7 @@ def _store(job: Job, folder: Path, tokenizer: BertTokenizer) -> Store:
 
 def _open(folder: Path, tokenizer: BertTokenizer) -> tuple[Store, list[Path]]:
     """The samples of a folder, and the files to name when one is wrong."""
-    if files := sorted([*folder.glob("*.hdf5"), *folder.glob("*.h5")]):
+    if files := shards_in(folder):
         return Hdf5Store(files), files
     if (folder / "data.npy").is_file():
         store = BingStore(folder, tokenizer.tokenizer.get_vocab(), Marks(tokenizer.cls, tokenizer.sep))

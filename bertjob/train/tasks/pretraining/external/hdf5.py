@@ -6,7 +6,8 @@ the TFRecords that the same script makes for TensorFlow, masked_lm_weights ``[N,
 where there is no mask. The masks are taken off, so that a sample has others each time it is seen.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from bertjob.errors import DataError
+from bertjob.text import first_line, reason
 from bertjob.train.data.batch import Int64
 from bertjob.train.tasks.pretraining.samples import Samples, bounds, joined
 
@@ -26,6 +28,9 @@ KEYS: Final = (
     "next_sentence_labels",
 )
 WEIGHTS: Final = "masked_lm_weights"
+_ROWS: Final = 4096
+_HDF5_ERRORS = OSError, LookupError, RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError, AttributeError
+"""What h5py may raise of a file that is damaged, depending on where."""
 
 
 class Hdf5Store:
@@ -39,10 +44,11 @@ class Hdf5Store:
         """
         self._files = tuple(files)
         sizes = [_size(path) for path in files]
+        self._bytes = {path: _bytes(path) for path in files}
         self.parts = np.cumsum([0, *sizes])
         if not len(self):
             raise DataError(f"{', '.join(map(str, files))}: no samples there")
-        self._of_file = lru_cache(maxsize=2)(_read)
+        self._of_file = lru_cache(maxsize=2)(self._load)
 
     def __len__(self) -> int:
         return int(self.parts[-1])
@@ -51,16 +57,63 @@ class Hdf5Store:
         """Samples by their numbers, without padding and without masks.
 
         Raises:
-            DataError: a mask stands where a sample has no token.
+            DataError: a mask stands where a sample has no token, or a file is damaged, or not what it was at first.
         """
         owner = np.searchsorted(self.parts, numbers, side="right") - 1
         found = [(file, np.flatnonzero(owner == file)) for file in np.unique(owner).tolist()]
         parts = [self._of_file(self._files[file]).take(numbers[at] - self.parts[file]) for file, at in found]
         return joined(parts).take(np.argsort(np.concatenate([at for _, at in found])))
 
+    def _load(self, path: Path) -> Samples:
+        unreadable: DataError | None = None
+        try:
+            samples = _read(path)
+        except DataError as error:
+            unreadable = error
+        now, before = _bytes(path), self._bytes[path]
+        if (
+            now != before
+        ):  # HDF5 reads zeros behind the end of a file that was cut after it was opened (1.14, H5FDsec2.c)
+            how = "cut" if now < before else "changed"
+            raise DataError(
+                f"{path}: was {how} from {before} to {now} bytes while it was in use; make it again"
+            ) from None
+        if unreadable is not None:
+            raise unreadable
+        return samples
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """The HDF5 files in a folder, in order."""
+    return sorted([*folder.glob("*.hdf5"), *folder.glob("*.h5")])
+
+
+def read_through(path: Path) -> None:
+    """Read all that a shard holds, a part at a time: HDF5 compares compressed chunks with their checksums.
+
+    Raises:
+        DataError: it is damaged; says which array cannot be read.
+    """
+    before = _bytes(path)
+    with _opened(path) as file, _reading(path):
+        for key in sorted({*KEYS, WEIGHTS} & file.keys()):
+            with _reading(path, key):
+                array = file[key]
+                for first in range(0, len(array), _ROWS):
+                    array[first : first + _ROWS]
+    if (now := _bytes(path)) < before:
+        raise DataError(f"{path}: was cut from {before} to {now} bytes while it was in use; make it again")
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from None
+
 
 def _size(path: Path) -> int:
-    with _opened(path) as file:
+    with _opened(path) as file, _reading(path):
         missing = [key for key in KEYS if key not in file]
         if missing:
             raise DataError(
@@ -88,8 +141,11 @@ def _count(path: Path, rows: Mapping[str, Any]) -> int:
 
 
 def _read(path: Path) -> Samples:
-    with _opened(path) as file:
-        rows = {key: file[key][:].astype(np.int64) for key in (*KEYS, *({WEIGHTS} & file.keys()))}
+    rows = {}
+    with _opened(path) as file, _reading(path):
+        for key in (*KEYS, *({WEIGHTS} & file.keys())):
+            with _reading(path, key):
+                rows[key] = file[key][:].astype(np.int64)
     ids, tokens = rows["input_ids"], rows["input_mask"] != 0
     places = rows["masked_lm_positions"]
     hidden = rows.get(WEIGHTS, places) > 0  # position 0 is [CLS], which is never masked
@@ -112,5 +168,15 @@ def _opened(path: Path) -> Any:
         raise DataError(f"{path}: HDF5 needs h5py here: pip install 'bertjob[hdf5]'") from None
     try:
         return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path}: no HDF5 file that can be read ({error})") from None
+    except _HDF5_ERRORS as error:
+        raise DataError(f"{path}: no HDF5 file that can be read ({first_line(error)})") from None
+
+
+@contextlib.contextmanager
+def _reading(path: Path, key: str = "") -> Iterator[None]:
+    """Name the shard, and what of it was read, in an error of HDF5."""
+    try:
+        yield
+    except _HDF5_ERRORS as error:
+        of = f"{key} " if key else ""
+        raise DataError(f"{path}: damaged: {of}cannot be read ({first_line(error)}); make it again") from None
