@@ -21,7 +21,7 @@ def wait_for_step(run: RunDir, job_id: str, step: int) -> None:
         state = read_state(run.state)
         return state is not None and state.job_id == job_id and state.step >= step
 
-    until(there, seconds=90)
+    until(there, seconds=300)
 
 
 def restarts(job_id: str) -> int:
