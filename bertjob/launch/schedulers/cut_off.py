@@ -42,7 +42,7 @@ guard() {{
 }}
 sweep() {{
   env -u {SECRET_FILE} timeout --kill-after=5 60 srun --mpi=none --overlap --quiet --kill-on-bad-exit=0 \
-    --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
+    --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task=1 \
     sh -s "${SECRET_FILE}" "${{OMPI_MCA_bertjob_start#*-}}" "$launcher" << 'END_OF_SWEEP'
 spared=none
 [ "$SLURM_NODEID" -ne 0 ] || spared=$3
