@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from bertjob.config.job import Job
+from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, parse, quote
 from bertjob.launch.container import presence
@@ -42,6 +43,7 @@ code=0
 wait "$launcher" || code=$? # bash keeps the exit code of a process that has ended
 """.strip()
 """Waits for the one process that holds the ranks."""
+_START_GUARD = "guard &\nguard=$!"
 _SECRET = rf"""
 {refused_by_script("$RUN", '"$RUN/logs/.reserve"')}
 # By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
@@ -209,7 +211,9 @@ def _work(plan: Plan) -> list[str]:
     """Sections that start the ranks, wait for them and end."""
     scheduler, launcher = plan.scheduler, plan.layers[0]
     if launcher.words:
-        return [scheduler.before, _SECRET, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
+        guard = scheduler.guard if LAUNCHERS[plan.shape.launcher].family else ""
+        start, wait = (f"{_launch(plan)}\n{_START_GUARD}", f"{_WAIT}\nunguard") if guard else (_launch(plan), _WAIT)
+        return [scheduler.before, _SECRET, guard, start, f"{scheduler.signals}\n{wait}", scheduler.end]
     return [scheduler.before, _SECRET, _ranks(plan), scheduler.ranks, scheduler.end]
 
 

@@ -16,6 +16,7 @@ _HARMLESS = ("activate", "bashrc", "profile", "modules.sh", "conda.sh", "setvars
 _SMALL = frozenset(
     {
         *("hostname", "date", "echo", "true", "mkdir", "cp", "rsync", "tar", "ls", "cat", "rm", "mv", "sleep", "env"),
+        *("grep", "sed", "kill", "break"),
         *(
             "nvidia-smi",
             "rocm-smi",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import containers
+import mpi
 import pytest
 from face import Face
 from provision import require, unavailable
@@ -15,6 +16,7 @@ from questions import first_questions
 from training import Tiny
 
 from slurm import lab as slurm_lab  # the folder beside this file
+from slurm import ssh as slurm_ssh
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +72,20 @@ def images(built: containers.Images, cluster: slurm_lab.Lab, monkeypatch: pytest
     monkeypatch.setenv("CONTAINERS_CONF", str(built.settings))
     monkeypatch.setenv("PATH", f"{fakes}:{built.commands}:{containers.PYTHON.parent}:{os.environ['PATH']}")
     return built
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """The environment of each MPI library."""
+    return mpi.environments(mpi.install(tmp_path_factory.mktemp("mpi")))
+
+
+@pytest.fixture
+def ssh(cluster: slurm_lab.Lab, tmp_path: Path) -> Iterator[Path]:
+    """A folder with a command ``ssh`` that reaches all nodes, without a question."""
+    require({} if shutil.which("sshd", path="/usr/sbin:/usr/bin") else {"sshd": "openssh-server"}, "ssh between nodes")
+    with slurm_ssh.daemons(cluster, tmp_path / "ssh"):
+        yield tmp_path / "ssh"
 
 
 @pytest.fixture(scope="session")

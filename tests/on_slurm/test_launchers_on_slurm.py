@@ -39,12 +39,6 @@ print(f"rank {world.rank} of {world.size}, sum {world.allreduce(1)}", flush=True
 """
 
 
-@pytest.fixture(scope="session")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """The environment of each MPI library."""
-    return mpi.environments(mpi.install(tmp_path_factory.mktemp("mpi")))
-
-
 class Launch:
     """Submits smoke jobs, four nodes with one rank each unless told otherwise."""
 

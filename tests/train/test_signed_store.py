@@ -20,6 +20,8 @@ GARBAGE = [
     b"\x80\x04garbage of a pickle that is long enough to be signed.",
 ]
 WORLD = World(0, 2, 0, 1, "test")
+UNIQUE_IDS = [bytes(range(128)), bytes(range(128, 256)), bytes(128), b"\xff" * 128]
+"""Of the length of NCCL's ncclUniqueId, any bytes at all."""
 
 
 @pytest.fixture
@@ -98,6 +100,73 @@ def test_the_true_value_replaces_a_strangers_and_waiting_goes_on(sides):
     assert not two.store.check(["a"])
     one.store.set("a", "true")
     assert two.store.get("a") == b"true"
+
+
+@pytest.fixture
+def groups(sides) -> tuple[dist.PrefixStore, dist.PrefixStore]:
+    """Two ranks' stores as torch's groups have them: each layer is C++, which calls the methods in Python."""
+    one, two, _ = sides
+    return tuple(dist.PrefixStore("0", dist.PrefixStore("group", side.store)) for side in (one, two))
+
+
+@pytest.mark.parametrize("unique_id", UNIQUE_IDS)
+def test_nccl_finds_the_id_that_rank_0_has_made(groups, unique_id):
+    """What broadcastUniqueNCCLID does."""
+    one, two = groups
+    one.set("0", unique_id)
+    assert two.get("0") == unique_id
+
+
+def test_nccl_finds_the_ids_of_several_roots(groups):
+    """What allgatherUniqueNCCLIDs does in groups of more than 128 ranks."""
+    one, two = groups
+    one.multi_set(["0", "1"], UNIQUE_IDS[:2])
+    two.set("2", UNIQUE_IDS[2])
+    assert one.multi_get(["0", "1", "2"]) == two.multi_get(["0", "1", "2"]) == UNIQUE_IDS[:3]
+
+
+def test_an_id_that_does_not_come_is_an_error_that_torch_can_report(groups, sides):
+    sides[1].raw.set_timeout(timedelta(seconds=0.3))
+    with pytest.raises(RuntimeError, match=r"group/0/0"):
+        groups[1].get("0")
+    with pytest.raises(RuntimeError, match=r"group/0/0"):
+        groups[1].multi_get(["0"])
+
+
+def test_nccl_signals_errors_beside_its_groups(groups):
+    """HeartbeatMonitor and Watchdog ask the store below all prefixes: check, then get; the value is one number."""
+    one, two = (group._underlying_non_prefix_store for group in groups)
+    assert not two.check(["exception_dump"])
+    one.set("exception_dump", (3).to_bytes(4, "little"))
+    assert two.check(["exception_dump"])
+    assert two.get("exception_dump") == b"\3\0\0\0"
+
+
+def test_a_group_that_is_split_has_a_store_of_its_own(groups):
+    one, two = groups
+    clone = one.clone()
+    del one
+    clone.set("id", UNIQUE_IDS[1])
+    two.wait(["id"])
+    two.wait(["id"], timedelta(seconds=60))
+    assert two.clone().get("id") == UNIQUE_IDS[1]
+    assert two.compare_set("id", b"", b"other") == UNIQUE_IDS[1]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.add("number", 1),
+        lambda store: store.num_keys(),
+        lambda store: store.delete_key("number"),
+        lambda store: store.queue_push("queue", b""),
+        lambda store: store.queue_pop("queue", False),
+        lambda store: store.list_keys(),
+    ],
+)
+def test_what_no_group_asks_for_is_refused_and_ends_no_process(groups, call):
+    with pytest.raises(RuntimeError):
+        call(groups[0])
 
 
 def test_there_are_no_counters(sides):

@@ -11,7 +11,7 @@ import msgspec
 from bertjob.config.job import Job, Launcher
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word
-from bertjob.launch.schedulers import no_scheduler, sbatch_options, slurm
+from bertjob.launch.schedulers import cut_off, no_scheduler, sbatch_options, slurm
 
 
 class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +88,11 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Lines that end the script where a node lacks a program, given its name and the complaint; None: there is one."""
     before: str
     """Lines in front of the launcher."""
+    guard: str
+    """Defines `guard`, which runs beside the process `launcher` and ends it where ranks are cut off, and `unguard`.
+
+    For launchers that would wait for ever; empty where no ranks can be cut off.
+    """
     signals: str
     """Traps that hand signals on to the process `launcher`."""
     ranks: str
@@ -140,6 +145,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         cores=lambda cores: slurm.CORES,
         on_each_node=slurm.on_each_node,
         before=slurm.BEFORE_REQUEUE,
+        guard=cut_off.GUARD,
         signals=slurm.SIGNALS,
         ranks="",
         end=slurm.REQUEUE,
@@ -180,6 +186,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         cores=str,
         on_each_node=None,
         before="",
+        guard="",
         signals=no_scheduler.SIGNALS,
         ranks=no_scheduler.WAIT_FOR_RANKS,
         end=no_scheduler.EXIT,

@@ -9,6 +9,7 @@ from pathlib import Path
 from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, quote_directive, variable
+from bertjob.launch.schedulers.cut_off import NOTE
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.job_log import started_by_script
 from bertjob.rundir.resume import elsewhere
@@ -223,13 +224,14 @@ def shell_command(environment: Mapping[str, str]) -> str:
     return "srun" if "SLURM_JOB_ID" in environment else "salloc"
 
 
-BEFORE_REQUEUE = r"""
-latest() { cat "$RUN/checkpoints/latest" 2> /dev/null || true; }
-state() { cat "$RUN/state.json" 2> /dev/null || true; }
+BEFORE_REQUEUE = rf"""
+latest() {{ cat "$RUN/checkpoints/latest" 2> /dev/null || true; }}
+state() {{ cat "$RUN/state.json" 2> /dev/null || true; }}
 before=$(latest) state_before=$(state)
 # The mark that `bertjob cancel` leaves before it sends TERM; one of an earlier start is void.
 mark=$RUN/logs/$SLURM_JOB_ID.cancel
-[ "${SLURM_RESTART_COUNT:-0}" -eq 0 ] || rm -f "$mark"
+[ "${{SLURM_RESTART_COUNT:-0}}" -eq 0 ] || rm -f "$mark"
+{NOTE}
 """.strip()
 """Remembers checkpoint and state, so that the end can tell what this start has brought."""
 
@@ -251,7 +253,7 @@ REQUEUE = r"""
 # launcher may have killed rank 0.
 stopped() {
   [ "$code" -eq 85 ] && return
-  [[ $(cat "$RUN/logs/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}.departure" 2> /dev/null) == *'"silent":true'* ]] && return
+  cut_off && return
   [[ $(state) == *'"phase":"checkpointed"'* && $(state) != "$state_before" ]] || return
   [ -n "$signalled" ] || { [ "$code" -ne 137 ] && [ "$(latest)" != "$before" ]; }
 }
