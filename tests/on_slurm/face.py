@@ -7,15 +7,26 @@ from pathlib import Path
 
 
 class Face:
-    """The command line as a user calls it."""
+    """The command line as a user calls it.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        folder: in which it is called.
+        before: words before the command.
+    """
+
+    def __init__(self, folder: Path, before: tuple[str, ...] = ()) -> None:
         self.folder = folder
+        self.before = before
+
+    def command(self, *words: object) -> list[str]:
+        """The words of ``bertjob WORDS``."""
+        return [*self.before, str(Path(sys.executable).with_name("bertjob")), *map(str, words)]
 
     def __call__(self, *words: object, code: int = 0, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
         """Run ``bertjob WORDS`` and insist on its exit code."""
-        command = [str(Path(sys.executable).with_name("bertjob")), *map(str, words)]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            self.command(*words), cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False
+        )
         assert done.returncode == code, f"{words} exited with {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done

@@ -18,6 +18,7 @@ from typing import Literal
 
 import msgspec
 
+from bertjob.cluster.guard import removed_if_killed
 from bertjob.cluster.images.exec import overlay_folder, starter
 from bertjob.cluster.runs.provenance import repository
 from bertjob.config.home import home
@@ -69,7 +70,7 @@ def overlay_commands(
     with context(wheels, printed=printed, parent=shared) as sources:
         binds = (Bind(above, above), Bind(str(sources), "/context", readonly=True))
         with starter(engine, ref, site, binds) as inside:
-            pip = ("python3", "-m", "pip", "--python", f"{folder}/bin/python", "install")
+            pip = ("env", "PYTHONNOUSERSITE=1", "python3", "-m", "pip", "--python", f"{folder}/bin/python", "install")
             locks = (f"--requirement=/context/container/requirements.{part}lock" for part in ("build.", ""))
             yield (
                 # The image's pip works on the environment: not every image has what a new one is made from.
@@ -179,7 +180,7 @@ def context(wheels: Path | None = None, *, printed: bool = False, parent: Path |
     if printed and stays(wheels):
         yield _PACKAGE.parent
         return
-    with tempfile.TemporaryDirectory(prefix=".bertjob-image-", dir=parent) as made:
+    with tempfile.TemporaryDirectory(prefix=".bertjob-image-", dir=parent) as made, removed_if_killed(made):
         folder = Path(made)
         try:
             for name, source in _sources().items():

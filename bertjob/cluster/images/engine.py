@@ -4,7 +4,6 @@ import collections
 import contextlib
 import hashlib
 import os
-import pwd
 import shutil
 import signal
 import time
@@ -28,6 +27,7 @@ from bertjob.launch.plan import Plan
 from bertjob.rundir.image_contents import NEEDED, OPTIONAL, ImageFacts
 
 OnLine = Callable[[str], object]
+Watch = Callable[[int | None], object]
 
 _PATIENCE_S = 10.0
 """A submission waits no longer for the digest of its image."""
@@ -77,7 +77,11 @@ def engine_of(site: Site, named: str | None = None) -> str:
 
 
 def run(
-    sequence: Iterable[Command], site: Site, on_line: OnLine = lambda line: None, hidden: Collection[str] = ()
+    sequence: Iterable[Command],
+    site: Site,
+    on_line: OnLine = lambda line: None,
+    hidden: Collection[str] = (),
+    watch: Watch = lambda pid: None,
 ) -> None:
     """Run commands one after the other, in the environment that the site's modules make.
 
@@ -86,6 +90,7 @@ def run(
         site: whose modules are loaded.
         on_line: is given each line that they print.
         hidden: variables that the commands do not get.
+        watch: is given the process of each command, and None at its end.
 
     Raises:
         PreflightError: a command is not here, or the site's modules cannot be loaded.
@@ -93,7 +98,7 @@ def run(
     """
     environment = _environment(site, hidden)
     for command in sequence:
-        _run(command, environment, site, on_line)
+        _run(command, environment, site, on_line, watch)
 
 
 def digest(engine: str, ref: str, site: Site) -> str | None:
@@ -140,7 +145,7 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
     if overlay and not os.path.lexists(f"{overlay}/bin/python"):  # a link to the image's Python, which is not here
         raise PreflightError(f"overlay {overlay}: there is no such environment: `bertjob image overlay` makes it")
     python = f"{overlay}/bin/python" if overlay else expanded(site.python or "python3", site)
-    program = (python, "-c", _PROGRAM.read_text(encoding="utf-8"), *NEEDED, *OPTIONAL)
+    program = (python, "-s", "-c", _PROGRAM.read_text(encoding="utf-8"), *NEEDED, *OPTIONAL)
     environment = _environment(site, ENGINES[name].inherits)
     with starter(name, image.ref, site, (Bind(overlay, overlay),) if overlay else (), gpus) as command:
         reply = ask(*command(program), timeout=timeout, environment=environment)
@@ -157,30 +162,24 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
 
 
 def _environment(site: Site, hidden: Collection[str] = ()) -> dict[str, str]:
-    """What the site's modules make of ours; with USER, without which ch-run stops, and which a container may lack."""
+    """What the site's modules make of ours."""
     environment, error = programs.loaded(site)
     if error:
         raise PreflightError(f"site {site.name}: its modules cannot be loaded here: {error}")
-    return {"USER": _user(), **{name: value for name, value in environment.items() if name not in hidden}}
+    return {name: value for name, value in environment.items() if name not in hidden}
 
 
-def _user() -> str:
-    """As ``id -un`` says, or the number of a user who has no name here."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
-def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnLine) -> None:
+def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnLine, watch: Watch) -> None:
     last: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
     with _ended_with_us(command, environment) as process:
         if isinstance(process, Reply):
             raise _not_started(process, site)
         assert process.stdout is not None
+        watch(process.pid)
         for line in process.stdout:
             last.append(line.rstrip("\n"))
             on_line(last[-1])
+    watch(None)
     if process.returncode:
         if _reads_archive(command) and any(sign in line for sign in _DAMAGED for line in last):
             raise DataError(f"{command[-1]}: is cut off or damaged: copy it again, and compare checksums")
