@@ -15,11 +15,12 @@ import msgspec
 
 from bertjob.cluster.host import programs
 from bertjob.cluster.images import seen
+from bertjob.cluster.images.archive import damaged, is_damaged
 from bertjob.cluster.images.exec import expanded, overlay_folder, starter
 from bertjob.cluster.process import Process, Reply, ask, deferred_interrupt, start
 from bertjob.config.job import Image
 from bertjob.config.site import Site
-from bertjob.errors import BertjobError, DataError, PreflightError
+from bertjob.errors import BertjobError, PreflightError
 from bertjob.launch.engines import ENGINES, Bind
 from bertjob.launch.engines.images import commands, find_digest, stand_ins
 from bertjob.launch.engines.types import Command, Order
@@ -36,6 +37,7 @@ _LOOK_S = 180.0
 _CHUNK = 1 << 20
 _KEPT_LINES = 20
 _PROGRAM = Path(__file__).with_name("inside.py")
+_DOCKER_ARCHIVE = "docker-archive:"
 _DAMAGED = ("unexpected EOF", "unexpected end", "corrupt", "invalid checksum", "not in gzip format")
 """What engines say of an archive that is not whole."""
 _MEANINGS = (
@@ -45,12 +47,18 @@ _MEANINGS = (
             # The resolver, curl, Go and Python's requests, by which engines ask registries.
             *("no such host", "Could not resolve host", "name resolution", "Name or service not known", "dial tcp"),
             *("Max retries exceeded", "Network is unreachable", "network is unreachable", "Failed to connect to"),
+            *("Connection refused", "connection refused", "Connection timed out", "i/o timeout", "handshake timeout"),
+            *("Client.Timeout exceeded", "No route to host", "no route to host"),
         ),
         "the registry cannot be reached from here or lacks the image; without a network: `bertjob image load FILE.tar`",
     ),
     (
         ("is not available", "image not known", "No such image", "no such image"),
         "there is no such image here: bring it by `bertjob image pull` or `bertjob image load`",
+    ),
+    (
+        ("Cannot connect to the Docker daemon",),
+        "its daemon does not run on this machine: start it, or name another engine by --engine, e.g. podman",
     ),
     (
         ("/ch/environment",),
@@ -181,8 +189,8 @@ def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnL
             on_line(last[-1])
     watch(None)
     if process.returncode:
-        if _reads_archive(command) and any(sign in line for sign in _DAMAGED for line in last):
-            raise DataError(f"{command[-1]}: is cut off or damaged: copy it again, and compare checksums")
+        if archive := _archive(command):
+            raise _not_loaded(command, archive, last)
         raise _failure(" ".join(command[:3]), f"exit code {process.returncode}", last)
 
 
@@ -208,8 +216,24 @@ def _terminate(process: Process, kind: type[BaseException] | None, *_: object) -
         process.terminate()
 
 
-def _reads_archive(command: Command) -> bool:
-    return "load" in command or any("docker-archive:" in word for word in command)
+def _archive(command: Command) -> str:
+    """The docker-archive that a command reads; empty where it reads none."""
+    if named := [word for word in command if word.startswith(_DOCKER_ARCHIVE)]:
+        return named[0].removeprefix(_DOCKER_ARCHIVE)
+    return next((word for word in command if word.startswith("/")), "") if "load" in command else ""
+
+
+def _not_loaded(command: Command, archive: str, lines: Iterable[str]) -> BertjobError:
+    """The error for an archive that an engine did not take; no registry has a part in it.
+
+    An engine that tries several formats has a line for each.
+    """
+    said = [line.strip() for line in lines if line.strip()]
+    found = is_damaged(Path(archive))
+    if any(sign in line for sign in _DAMAGED for line in said) if found is None else found:
+        return damaged(Path(archive))
+    why = next((line for line in said if _DOCKER_ARCHIVE in line), said[-1] if said else "no reason given")
+    return BertjobError(f"{' '.join(command[:2])}: {archive} cannot be loaded: {why.removeprefix('* ')}")
 
 
 def _failure(what: str, error: str, lines: Iterable[str]) -> BertjobError:
