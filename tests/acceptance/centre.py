@@ -22,7 +22,7 @@ from bertjob.rundir.submissions import decode
 from bertjob.rundir.world import LOCAL_ID
 
 STEPS = 30
-_PATIENCE_S = 900
+_PATIENCE_S = 3600
 _QUEUE_S = 24 * 3600
 """A centre may be full; ^C cancels the jobs."""
 
