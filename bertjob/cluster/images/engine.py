@@ -50,7 +50,7 @@ _MEANINGS = (
             *("Connection refused", "connection refused", "Connection timed out", "i/o timeout", "handshake timeout"),
             *("Client.Timeout exceeded", "No route to host", "no route to host"),
         ),
-        "the registry cannot be reached from here or lacks the image; without a network: `bertjob image load FILE.tar`",
+        "the registry cannot be reached from here or lacks the image; without a network: {offline}",
     ),
     (
         ("is not available", "image not known", "No such image", "no such image"),
@@ -65,7 +65,7 @@ _MEANINGS = (
         "the image has no list of its variables: put NAME=VALUE lines into its file /ch/environment; it may be empty",
     ),
 )
-"""What engines say, and what it means to somebody who has not seen it before."""
+"""What engines say, and what it means to somebody who has not seen it before; {offline} is `_offline`."""
 
 
 def engine_of(site: Site, named: str | None = None) -> str:
@@ -191,7 +191,7 @@ def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnL
     if process.returncode:
         if archive := _archive(command):
             raise _not_loaded(command, archive, last)
-        raise _failure(" ".join(command[:3]), f"exit code {process.returncode}", last)
+        raise _failure(" ".join((*command[:2], command[-1])), f"exit code {process.returncode}", last)
 
 
 @contextlib.contextmanager
@@ -241,8 +241,18 @@ def _failure(what: str, error: str, lines: Iterable[str]) -> BertjobError:
     said = [line.strip() for line in lines if line.strip()]
     for signs, meaning in _MEANINGS:
         if any(sign in line for sign in signs for line in said):
-            return PreflightError(f"{what}: {meaning}")
+            return PreflightError(f"{what}: {meaning.replace('{offline}', _offline(what.split()[0].rstrip(':')))}")
     return BertjobError(f"{what}: {said[-1] if said and 'no answer' not in error else error}")
+
+
+def _offline(program: str) -> str:
+    """How an image comes here without a registry, by the engine that a program belongs to."""
+    rows = {name: row for name, row in ENGINES.items() if program in {name, *row.programs}}
+    lacking = {name: row.images.load for name, row in rows.items() if isinstance(row.images.load, str)}
+    if rows and rows.keys() == lacking.keys():
+        name, why = next(iter(lacking.items()))
+        return f"engine {name} {why}"
+    return "`bertjob image load FILE.tar`"
 
 
 def _not_started(reply: Reply, site: Site) -> PreflightError:

@@ -138,8 +138,13 @@ def test_a_pull_without_a_network_fails_with_rc_3_and_a_remedy_whatever_the_engi
     fakes: Commands, program: str
 ) -> None:
     fakes.make(program, stderr=f"{OFFLINE[program]}\n", code=1)
-    with pytest.raises(PreflightError, match=r"`bertjob image load FILE\.tar`") as raised:
-        engine.run([(program, "pull", "a:1")], SLURM)
+    no_archives = {
+        "ch-image": "engine charliecloud takes no docker-archive, but",
+        "shifterimg": "push it to a registry",
+    }
+    with pytest.raises(PreflightError, match=no_archives.get(program, r"`bertjob image load FILE\.tar`")) as raised:
+        engine.run([(program, "pull", "--output", "/x/.part-1-y", "a:1")], SLURM)
+    assert str(raised.value).startswith(f"{program} pull a:1: the registry")
     assert raised.value.exit_code == 3
 
 
