@@ -12,7 +12,7 @@ from string import ascii_lowercase, digits, punctuation
 from typing import Any, Literal
 
 import msgspec
-from face import Face
+from face import Face, ended
 from until import until
 
 from bertjob.launch.schedulers import SCHEDULERS
@@ -140,7 +140,10 @@ class Centre:
             self.bertjob("wait", job_id, timeout=self.patience)
             return
         command = self.bertjob.command("run", *told)
-        with subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as started:
+        with (
+            subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as started,
+            ended(started),
+        ):
             until(lambda: _step(run) >= 3 or started.poll() is not None, seconds=self.patience)
             os.kill(started.pid, signal.SIGTERM)
             said = started.communicate(timeout=300)[0].decode()

@@ -1,9 +1,27 @@
 """The command line, called as a user calls it."""
 
+import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+_END_S = 120
+
+
+@contextlib.contextmanager
+def ended(started: "subprocess.Popen[Any]") -> Iterator[None]:
+    """A process that gets TERM where the tests are interrupted, so that it ends what it has started itself."""
+    try:
+        yield
+    except BaseException:
+        started.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.communicate(timeout=_END_S)
+        started.kill()
+        raise
 
 
 class Face:
@@ -24,9 +42,15 @@ class Face:
 
     def __call__(self, *words: object, code: int = 0, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
         """Run ``bertjob WORDS`` and insist on its exit code."""
-        done = subprocess.run(
-            self.command(*words), cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        command = self.command(*words)
+        with (
+            subprocess.Popen(
+                command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as started,
+            ended(started),
+        ):
+            said = started.communicate(timeout=timeout)
+        done = subprocess.CompletedProcess(command, started.returncode, *said)
         assert done.returncode == code, f"{words} exited with {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done
