@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from provision import require, unavailable
 _CHECKOUT = Path(__file__).parents[2]
 _FAKES = Path(__file__).parents[1] / "fakes"
 _MAKE = "import sys, pathlib, containers; containers.make(pathlib.Path(sys.argv[1]), sys.argv[2:])"
+_TRIES = 60
 _ASKED = pytest.StashKey[Settings]()
 _CHOICE = pytest.StashKey[Choice]()
 _MATRIX = pytest.StashKey[Matrix]()
@@ -77,11 +79,16 @@ def work(asked: Settings, request: pytest.FixtureRequest) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def store() -> Iterator[Path]:
     """A folder for the images that are made here: podman takes 50 characters at most."""
-    with tempfile.TemporaryDirectory(prefix="bja", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-        for mounted in Path(folder).glob("*/*/root/overlay*"):
+    folder = Path(tempfile.mkdtemp(prefix="bja", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    for _ in range(_TRIES):  # containers that were interrupted are cleaned up by processes of their own
+        for mounted in folder.glob("*/*/root/overlay*"):
             subprocess.run(["umount", "--lazy", mounted], capture_output=True, check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(1)
 
 
 @pytest.fixture(scope="session")
