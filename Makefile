@@ -2,7 +2,7 @@
 #   make squad   install, then fine-tune a real BERT on this machine
 #   make test    all tests (BERTJOB_TEST_DATA=… for those on real SQuAD)
 #   make faults  all combinations of injected faults, hours
-#   make acceptance ENGINE=sarus IMAGE=load/library/bertjob:0.1.0 [SITE=my.yaml]   does an engine do all that is needed?
+#   make acceptance ENGINE=sarus IMAGE=load/library/bertjob:0.1.0 [SITE=my.yaml]   does an engine do what is needed? docs/acceptance.md
 #   make check   the fast gate: style, types, imports, shell, docs
 #   make bench   speed, as ratios of paired rounds
 #   make proof   pre-train from raw text to SQuAD, some 10 minutes on two cores (BERTJOB_TEST_DATA=…)
@@ -37,8 +37,8 @@ test: setup  # two workers: tests on the cluster mostly wait, and the others com
 faults: setup  # hours: every fault with every launcher and engine, several times; docs/faults.md keeps the table
 	$(BIN)/python -m pytest -m "(fault or faults) and not acceptance" --faults-table docs/faults.md
 
-acceptance: setup  # ENGINE, IMAGE and SITE come by the environment: see tests/acceptance/conftest.py
-	ENGINE='$(ENGINE)' IMAGE='$(IMAGE)' SITE='$(SITE)' $(BIN)/python -m pytest -v -m acceptance tests/acceptance
+acceptance: setup  # minutes an engine; ENGINE, IMAGE, SITE and WORK come by the environment: docs/acceptance.md
+	$(BIN)/python -m pytest -m acceptance -p no:cacheprovider --no-header tests/acceptance
 
 check: setup
 	$(BIN)/ruff check .

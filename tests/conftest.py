@@ -49,7 +49,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn skips into failures where nothing may be missing."""
     report = yield
-    if report.skipped and os.environ.get("CI") == "true" and item.get_closest_marker("gpu") is None:
+    optional = item.get_closest_marker("gpu") or item.get_closest_marker("acceptance")  # the latter's table says why
+    if report.skipped and os.environ.get("CI") == "true" and optional is None:
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
     return report

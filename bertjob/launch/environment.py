@@ -21,6 +21,9 @@ RANK = tuple(filter(None, (TORCH.rank, TORCH.local_rank, TORCH.size, TORCH.local
 OWN = (*MEETING_POINT, PLANNED_WORLD, JOB_ID, RESTART, FORMER_LEASE, SECRET_FILE)
 """Variables that the script makes for the ranks."""
 
+_NO_USER_SITE: dict[str, Word] = {"PYTHONNOUSERSITE": "1"}
+"""In a container the home's ~/.local/lib/python3.X, which `pip install --user` fills outside, would come before the
+image's packages."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_BASH = re.compile(
     "BASH.*|COMP_.*|READLINE_.*|PROMPT_.*|HIST.*|PS[0-4]|_|histchars|"
@@ -80,8 +83,9 @@ def exports(job: Job, site: Site, threads: Word) -> dict[str, Word]:
     of_fabric = fabric(job, site)
     of_source = _source_first(job)
     of_shell = {name: variable(name) for name in job.env_from}
-    values = {"OMP_NUM_THREADS": threads} | _interface(site) | of_site | of_fabric | job.env | of_source | of_shell
-    order = ("OMP_NUM_THREADS", *site.env, *_interface(site), *of_fabric, *job.env, *of_source, *of_shell)
+    own = {"OMP_NUM_THREADS": threads, **_NO_USER_SITE} if job.engine != "none" else {"OMP_NUM_THREADS": threads}
+    values = own | _interface(site) | of_site | of_fabric | job.env | of_source | of_shell
+    order = (*own, *site.env, *_interface(site), *of_fabric, *job.env, *of_source, *of_shell)
     return {name: values[name] for name in dict.fromkeys(order)}
 
 

@@ -5,6 +5,7 @@
 set -euo pipefail
 
 export OMP_NUM_THREADS=8
+export PYTHONNOUSERSITE=1
 export GOMP_SPINCOUNT=10000
 # Left by another launcher in the calling shell, these would give every rank the same place.
 unset RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE
@@ -101,8 +102,8 @@ ranks=()
 for ((rank = 0; rank < 2; rank++)); do
   RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 \
     docker run --rm --network=host --pid=host --ipc=host --uts=host --user="$UID:$GID" --gpus all --entrypoint '' \
-        --workdir="$RUN" --env=OMP_NUM_THREADS --env=GOMP_SPINCOUNT --env=MASTER_ADDR --env=MASTER_PORT \
-        --env=BERTJOB_WORLD_SIZE --env=BERTJOB_JOB_ID --env=BERTJOB_RESTART --env=BERTJOB_FORMER_LEASE \
+        --workdir="$RUN" --env=OMP_NUM_THREADS --env=PYTHONNOUSERSITE --env=GOMP_SPINCOUNT --env=MASTER_ADDR \
+        --env=MASTER_PORT --env=BERTJOB_WORLD_SIZE --env=BERTJOB_JOB_ID --env=BERTJOB_RESTART --env=BERTJOB_FORMER_LEASE \
         --env=BERTJOB_SECRET_FILE --env=RANK --env=WORLD_SIZE --env=LOCAL_RANK --env=LOCAL_WORLD_SIZE \
         --env=OMPI_COMM_WORLD_RANK --env=OMPI_COMM_WORLD_SIZE --env=OMPI_COMM_WORLD_LOCAL_RANK \
         --env=OMPI_COMM_WORLD_LOCAL_SIZE --env=PMI_RANK --env=PMI_SIZE --env=MPI_LOCALRANKID --env=MPI_LOCALNRANKS \

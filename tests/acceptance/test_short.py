@@ -1,7 +1,5 @@
 """The shortest row of the matrix, of one engine: the rest is for `make acceptance`."""
 
-from pathlib import Path
-
 import pytest
 from centre import Centre
 
@@ -10,8 +8,8 @@ from bertjob.rundir.directory import RunDir
 pytestmark = pytest.mark.slow
 
 
-def test_a_tiny_training_and_an_exit_code(centre: Centre, tmp_path: Path) -> None:
+def test_a_tiny_training_and_an_exit_code(centre: Centre) -> None:
     centre.inside("sh", "-c", "exit 7", code=7)
-    run = RunDir(tmp_path / "a run")
-    centre.finish(centre.training(tmp_path / "a job", steps=2), run)
+    run = RunDir(centre.folder / "a run")
+    centre.finish(centre.training(centre.folder / "a job", steps=2), run)
     assert run.model.is_dir()

@@ -1,6 +1,7 @@
 """What commands print, recorded from the real ones, and what is read from it."""
 
 import os
+import pwd
 import time
 
 import pytest
@@ -192,7 +193,15 @@ def test_modules_and_setup_lines_make_the_environment(tmp_path):
 
 def test_modules_that_cannot_be_loaded_are_one_line():
     environment, error = programs.loaded(Site(name="s", setup=("echo 'no module x' >&2; exit 3",)))
-    assert (environment, error) == (os.environ, "no module x")
+    assert (environment, error) == ({**environment, **os.environ}, "no module x")
+
+
+@pytest.mark.parametrize("setup", [(), ("true",), ("false",)])
+def test_programs_are_asked_with_a_users_name(monkeypatch, setup):
+    """ch-run without USER does not even tell its version."""
+    monkeypatch.delenv("USER", raising=False)
+    environment, _ = programs.loaded(Site(name="s", setup=setup))
+    assert environment["USER"] == pwd.getpwuid(os.getuid()).pw_name
 
 
 def test_space_of_df():

@@ -35,8 +35,10 @@ def last(shell: Shell) -> str:
 def test_srun_and_sarus_have_a_terminal() -> None:
     assert last(opened(with_(SLURM, **SARUS))) == (
         'srun --mpi=none --overlap --nodes=1 --ntasks=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" --pty'
-        " env --unset=LD_LIBRARY_PATH --unset=PYTHONPATH sarus run --tty --entrypoint '' --workdir=/home/me"
-        ' --env="OMP_NUM_THREADS=$OMP_NUM_THREADS" --mount="type=bind,source=$SCRATCH,destination=$SCRATCH"'
+        " env --unset=LD_LIBRARY_PATH --unset=LD_PRELOAD --unset=PYTHONHOME --unset=PYTHONPATH"
+        " sarus run --tty --entrypoint '' --workdir=/home/me"
+        ' --env="OMP_NUM_THREADS=$OMP_NUM_THREADS" --env="PYTHONNOUSERSITE=$PYTHONNOUSERSITE"'
+        ' --mount="type=bind,source=$SCRATCH,destination=$SCRATCH"'
         " --mount=type=bind,source=/home/me,destination=/home/me group/name:1 bash"
     )
 

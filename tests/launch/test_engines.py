@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 from msgspec.structs import replace
-from planned import SMALL, made
+from planned import LOCAL, SLURM, SMALL, made
 
 from bertjob.cluster.host.here import linked
 from bertjob.config.job import Data, Engine, Image, Job, Model, Resources
@@ -123,8 +123,21 @@ def test_what_leads_to_the_hosts_software_is_kept_from_engines_that_would_hand_i
     row = ENGINES[engine]
     hidden = f"unset {' '.join(row.inherits)}\n" if row.started_by_srun else "env --unset="
     assert hidden in text
+    for name in row.inherits:
+        assert re.search(rf"unset[ =](?:.*unset=|[A-Z_ ]*\b)?{name}\b", text), name
     own = made(engine=engine, image=image, env=dict.fromkeys(SOFTWARE, "/own"))
-    assert not re.search("unset.*(?:LD_LIBRARY_PATH|PYTHONPATH)", own)
+    assert not re.search("unset.*(?:LD_LIBRARY_PATH|LD_PRELOAD|PYTHON)", own)
+
+
+@pytest.mark.parametrize("engine", [name for name, row in ENGINES.items() if name != "none"])
+def test_packages_of_the_home_do_not_come_before_the_images(engine: Engine) -> None:
+    """As `pip install --user` leaves them in ~/.local, which several engines show inside."""
+    image = Image(ref="/image" if engine == "charliecloud" else "group/name:1")
+    site = LOCAL if ENGINES[engine].daemon else SLURM
+    assert "export PYTHONNOUSERSITE=1\n" in made(site, engine=engine, image=image)
+    own = made(site, engine=engine, image=image, env={"PYTHONNOUSERSITE": "0"})
+    assert "export PYTHONNOUSERSITE=0\n" in own
+    assert "PYTHONNOUSERSITE" not in made(engine="none")
 
 
 @pytest.mark.parametrize("engine", ["podman", "podman-hpc"])
@@ -138,6 +151,8 @@ def test_podman_takes_the_hosts_variables_by_names_that_leave_out_its_software(e
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": "/x",
         "LD_LIBRARY_PATH": "",
+        "LD_PRELOAD": "",
+        "PYTHONHOME": "/x",
         "PAYLOAD": "",
     }
     subprocess.run(["bash", "-c", lines], env=variables, check=True)

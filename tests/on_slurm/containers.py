@@ -85,7 +85,7 @@ def _settings(readonly: Iterable[Path]) -> str:
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 volumes = [{mounts}]
 [engine]
-runtime = "runc"
+{'runtime = "runc"' if shutil.which("runc") else ""}
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """

@@ -46,7 +46,8 @@ def notes(command: str, engine: str) -> list[str]:
         ("shifter", f"shifter --image=docker:{IMAGE} --workdir=/w --volume=$SCRATCH:/data"),
         (
             "charliecloud",
-            "ch-run --cd=/w --unset-env=PATH --unset-env=LD_LIBRARY_PATH --unset-env=PYTHONPATH"
+            "ch-run --cd=/w --unset-env=PATH --unset-env=LD_LIBRARY_PATH --unset-env=LD_PRELOAD"
+            " --unset-env=PYTHONHOME --unset-env=PYTHONPATH"
             " --set-env=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --set-env"
             f" --bind=$SCRATCH:/data {IMAGE} --",
         ),

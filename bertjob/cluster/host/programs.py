@@ -1,6 +1,7 @@
 """Programs of the host: the site's modules, launchers such as mpirun, container engines, GPUs."""
 
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -97,16 +98,28 @@ def look(site: Site) -> Programs:
 
 
 def loaded(site: Site) -> tuple[Environment, str]:
-    """The environment after the site's modules and setup lines, and why they fail, on one line."""
+    """The environment after the site's modules and setup lines, and why they fail, on one line.
+
+    It has USER, without which ch-run does not even tell its version (0.31), and which a container may lack.
+    """
     lines = [*(f"module load {shlex.quote(module)}" for module in site.modules), *site.setup]
+    user = {"USER": _user()}
     if not lines:
-        return os.environ, ""
+        return user | dict(os.environ), ""
     code = "\n".join(["set -e", "{", *lines, "} >&2", "env -0"])
     shell = ("bash", "-l") if site.login_shell else ("bash",)
     reply = ask(*shell, "-c", code, timeout=_MODULES_TIMEOUT_S)
     if reply.error:
-        return os.environ, reply.error
-    return dict(entry.partition("=")[::2] for entry in reply.output.split("\0") if "=" in entry), ""
+        return user | dict(os.environ), reply.error
+    return user | dict(entry.partition("=")[::2] for entry in reply.output.split("\0") if "=" in entry), ""
+
+
+def _user() -> str:
+    """As ``id -un`` says, or the number of a user who has no name here."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def commands() -> tuple[str, ...]:

@@ -1,6 +1,11 @@
 """Archives of images: is it one, is it whole, and what is the image called in it?"""
 
+import bz2
+import gzip
+import lzma
 import tarfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -9,7 +14,14 @@ from bertjob.errors import DataError
 from bertjob.launch.engines.docker import ARCHIVE_WANTED
 from bertjob.text import reason
 
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+_COMPRESSED: dict[bytes, Callable[[Path], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
+"""First bytes, and what reads on."""
+_BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+_CHUNK = 1 << 20
 _BLOCK = 512
 """A header of tar, and each half of the mark at an archive's end, which is zeros."""
 
@@ -32,14 +44,49 @@ def check_archive(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            compressed = file.read(8).startswith(_COMPRESSED)
-        return _first_member(path) if compressed else _name(path)
+            begins = file.read(_BLOCK)
+        return _first_member(path) if begins.startswith(tuple(_COMPRESSED)) else _name(path)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
-    except (tarfile.TarError, EOFError, msgspec.MsgspecError):
+    except (*_BROKEN, msgspec.MsgspecError):
+        if not begins:
+            raise DataError(f"{path}: is empty; copy it again") from None
+        if is_damaged(path):
+            raise damaged(path) from None
+        if len(begins) < _BLOCK and begins[257:262] == b"ustar":
+            raise _cut_off(path) from None
         raise DataError(f"{path}: is no archive of an image; {ARCHIVE_WANTED}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {reason(error)}") from None
+
+
+def damaged(path: Path) -> DataError:
+    """The error for an archive that is not whole."""
+    return DataError(f"{path}: is cut off or damaged: copy it again, and compare checksums")
+
+
+def is_damaged(path: Path) -> bool | None:
+    """Whether a compressed archive cannot be unpacked to its end, all of which is read; None for others."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(8)
+    except OSError:
+        return None
+    unpack = next((unpack for magic, unpack in _COMPRESSED.items() if first.startswith(magic)), None)
+    if unpack is None:
+        return None
+    try:
+        with unpack(path) as content:
+            while content.read(_CHUNK):
+                pass
+        with unpack(path) as content, tarfile.open(fileobj=content, mode="r|") as archive:
+            for _ in archive:
+                pass
+    except tarfile.ReadError as error:
+        return "unexpected end" in str(error)  # else it holds no tar
+    except (*_BROKEN, OSError):
+        return True
+    return False
 
 
 def _first_member(path: Path) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from bertjob.cluster.guard import removed_if_killed
 from bertjob.cluster.images import locks
 from bertjob.cluster.images.exec import overlay_folder, starter
 from bertjob.cluster.images.locks import Variant
@@ -75,8 +76,9 @@ def overlay_commands(
     with context(wheels, locks.OVERLAY, mirror, printed=printed, parent=shared) as sources:
         binds = (Bind(above, above), Bind(str(sources), "/context", readonly=True))
         with starter(engine, ref, site, binds) as inside:
+            env = ("env", "PYTHONNOUSERSITE=1")
             pip = ("python3", "-m", "pip", "--python", f"{folder}/bin/python", "install")
-            alone = ("env", *_ALONE, *pip, "--no-deps", "--no-build-isolation")
+            alone = (*env, *_ALONE, *pip, "--no-deps", "--no-build-isolation")
             index = (*offline, *((f"--index-url={mirror}",) if mirror and not wheels else ()))
             yield (
                 # The image's pip works on the environment: not every image has what a new one is made from.
@@ -87,7 +89,7 @@ def overlay_commands(
                     for lock in locks.OVERLAY
                 ),
                 inside((*alone, "--no-index", "/context")),
-                *((inside((*pip, *index, *packages)),) if packages else ()),
+                *((inside((*env, *pip, *index, *packages)),) if packages else ()),
             )
 
 
@@ -213,7 +215,7 @@ def context(
     if printed and stays(wheels, mirror):
         yield _PACKAGE.parent
         return
-    with tempfile.TemporaryDirectory(prefix=".bertjob-image-", dir=parent) as made:
+    with tempfile.TemporaryDirectory(prefix=".bertjob-image-", dir=parent) as made, removed_if_killed(made):
         folder = Path(made)
         try:
             for name, source in _sources().items():

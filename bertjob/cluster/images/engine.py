@@ -4,7 +4,6 @@ import collections
 import contextlib
 import hashlib
 import os
-import pwd
 import shutil
 import signal
 import time
@@ -16,11 +15,12 @@ import msgspec
 
 from bertjob.cluster.host import programs
 from bertjob.cluster.images import seen
+from bertjob.cluster.images.archive import damaged, is_damaged
 from bertjob.cluster.images.exec import expanded, overlay_folder, starter
 from bertjob.cluster.process import Process, Reply, ask, deferred_interrupt, start
 from bertjob.config.job import Image
 from bertjob.config.site import Site
-from bertjob.errors import BertjobError, DataError, PreflightError
+from bertjob.errors import BertjobError, PreflightError
 from bertjob.launch.engines import ENGINES, Bind
 from bertjob.launch.engines.images import commands, find_digest, stand_ins
 from bertjob.launch.engines.types import Command, Order
@@ -28,6 +28,7 @@ from bertjob.launch.plan import Plan
 from bertjob.rundir.image_contents import NEEDED, OPTIONAL, ImageFacts
 
 OnLine = Callable[[str], object]
+Watch = Callable[[int | None], object]
 
 _PATIENCE_S = 10.0
 """A submission waits no longer for the digest of its image."""
@@ -36,6 +37,7 @@ _LOOK_S = 180.0
 _CHUNK = 1 << 20
 _KEPT_LINES = 20
 _PROGRAM = Path(__file__).with_name("inside.py")
+_DOCKER_ARCHIVE = "docker-archive:"
 _DAMAGED = ("unexpected EOF", "unexpected end", "corrupt", "invalid checksum", "not in gzip format")
 """What engines say of an archive that is not whole."""
 _MEANINGS = (
@@ -45,19 +47,25 @@ _MEANINGS = (
             # The resolver, curl, Go and Python's requests, by which engines ask registries.
             *("no such host", "Could not resolve host", "name resolution", "Name or service not known", "dial tcp"),
             *("Max retries exceeded", "Network is unreachable", "network is unreachable", "Failed to connect to"),
+            *("Connection refused", "connection refused", "Connection timed out", "i/o timeout", "handshake timeout"),
+            *("Client.Timeout exceeded", "No route to host", "no route to host"),
         ),
-        "the registry cannot be reached from here or lacks the image; without a network: `bertjob image load FILE.tar`",
+        "the registry cannot be reached from here or lacks the image; without a network: {offline}",
     ),
     (
         ("is not available", "image not known", "No such image", "no such image"),
         "there is no such image here: bring it by `bertjob image pull` or `bertjob image load`",
     ),
     (
+        ("Cannot connect to the Docker daemon",),
+        "its daemon does not run on this machine: start it, or name another engine by --engine, e.g. podman",
+    ),
+    (
         ("/ch/environment",),
         "the image has no list of its variables: put NAME=VALUE lines into its file /ch/environment; it may be empty",
     ),
 )
-"""What engines say, and what it means to somebody who has not seen it before."""
+"""What engines say, and what it means to somebody who has not seen it before; {offline} is `_offline`."""
 
 
 def engine_of(site: Site, named: str | None = None) -> str:
@@ -77,7 +85,11 @@ def engine_of(site: Site, named: str | None = None) -> str:
 
 
 def run(
-    sequence: Iterable[Command], site: Site, on_line: OnLine = lambda line: None, hidden: Collection[str] = ()
+    sequence: Iterable[Command],
+    site: Site,
+    on_line: OnLine = lambda line: None,
+    hidden: Collection[str] = (),
+    watch: Watch = lambda pid: None,
 ) -> None:
     """Run commands one after the other, in the environment that the site's modules make.
 
@@ -86,6 +98,7 @@ def run(
         site: whose modules are loaded.
         on_line: is given each line that they print.
         hidden: variables that the commands do not get.
+        watch: is given the process of each command, and None at its end.
 
     Raises:
         PreflightError: a command is not here, or the site's modules cannot be loaded.
@@ -93,7 +106,7 @@ def run(
     """
     environment = _environment(site, hidden)
     for command in sequence:
-        _run(command, environment, site, on_line)
+        _run(command, environment, site, on_line, watch)
 
 
 def digest(engine: str, ref: str, site: Site) -> str | None:
@@ -140,7 +153,7 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
     if overlay and not os.path.lexists(f"{overlay}/bin/python"):  # a link to the image's Python, which is not here
         raise PreflightError(f"overlay {overlay}: there is no such environment: `bertjob image overlay` makes it")
     python = f"{overlay}/bin/python" if overlay else expanded(site.python or "python3", site)
-    program = (python, "-c", _PROGRAM.read_text(encoding="utf-8"), *NEEDED, *OPTIONAL)
+    program = (python, "-s", "-c", _PROGRAM.read_text(encoding="utf-8"), *NEEDED, *OPTIONAL)
     environment = _environment(site, ENGINES[name].inherits)
     with starter(name, image.ref, site, (Bind(overlay, overlay),) if overlay else (), gpus) as command:
         reply = ask(*command(program), timeout=timeout, environment=environment)
@@ -157,34 +170,28 @@ def inspect(image: Image, site: Site, engine: str | None = None, gpus: int = 0, 
 
 
 def _environment(site: Site, hidden: Collection[str] = ()) -> dict[str, str]:
-    """What the site's modules make of ours; with USER, without which ch-run stops, and which a container may lack."""
+    """What the site's modules make of ours."""
     environment, error = programs.loaded(site)
     if error:
         raise PreflightError(f"site {site.name}: its modules cannot be loaded here: {error}")
-    return {"USER": _user(), **{name: value for name, value in environment.items() if name not in hidden}}
+    return {name: value for name, value in environment.items() if name not in hidden}
 
 
-def _user() -> str:
-    """As ``id -un`` says, or the number of a user who has no name here."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
-def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnLine) -> None:
+def _run(command: Command, environment: dict[str, str], site: Site, on_line: OnLine, watch: Watch) -> None:
     last: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
     with _ended_with_us(command, environment) as process:
         if isinstance(process, Reply):
             raise _not_started(process, site)
         assert process.stdout is not None
+        watch(process.pid)
         for line in process.stdout:
             last.append(line.rstrip("\n"))
             on_line(last[-1])
+    watch(None)
     if process.returncode:
-        if _reads_archive(command) and any(sign in line for sign in _DAMAGED for line in last):
-            raise DataError(f"{command[-1]}: is cut off or damaged: copy it again, and compare checksums")
-        raise _failure(" ".join(command[:3]), f"exit code {process.returncode}", last)
+        if archive := _archive(command):
+            raise _not_loaded(command, archive, last)
+        raise _failure(" ".join((*command[:2], command[-1])), f"exit code {process.returncode}", last)
 
 
 @contextlib.contextmanager
@@ -209,8 +216,24 @@ def _terminate(process: Process, kind: type[BaseException] | None, *_: object) -
         process.terminate()
 
 
-def _reads_archive(command: Command) -> bool:
-    return "load" in command or any("docker-archive:" in word for word in command)
+def _archive(command: Command) -> str:
+    """The docker-archive that a command reads; empty where it reads none."""
+    if named := [word for word in command if word.startswith(_DOCKER_ARCHIVE)]:
+        return named[0].removeprefix(_DOCKER_ARCHIVE)
+    return next((word for word in command if word.startswith("/")), "") if "load" in command else ""
+
+
+def _not_loaded(command: Command, archive: str, lines: Iterable[str]) -> BertjobError:
+    """The error for an archive that an engine did not take; no registry has a part in it.
+
+    An engine that tries several formats has a line for each.
+    """
+    said = [line.strip() for line in lines if line.strip()]
+    found = is_damaged(Path(archive))
+    if any(sign in line for sign in _DAMAGED for line in said) if found is None else found:
+        return damaged(Path(archive))
+    why = next((line for line in said if _DOCKER_ARCHIVE in line), said[-1] if said else "no reason given")
+    return BertjobError(f"{' '.join(command[:2])}: {archive} cannot be loaded: {why.removeprefix('* ')}")
 
 
 def _failure(what: str, error: str, lines: Iterable[str]) -> BertjobError:
@@ -218,8 +241,18 @@ def _failure(what: str, error: str, lines: Iterable[str]) -> BertjobError:
     said = [line.strip() for line in lines if line.strip()]
     for signs, meaning in _MEANINGS:
         if any(sign in line for sign in signs for line in said):
-            return PreflightError(f"{what}: {meaning}")
+            return PreflightError(f"{what}: {meaning.replace('{offline}', _offline(what.split()[0].rstrip(':')))}")
     return BertjobError(f"{what}: {said[-1] if said and 'no answer' not in error else error}")
+
+
+def _offline(program: str) -> str:
+    """How an image comes here without a registry, by the engine that a program belongs to."""
+    rows = {name: row for name, row in ENGINES.items() if program in {name, *row.programs}}
+    lacking = {name: row.images.load for name, row in rows.items() if isinstance(row.images.load, str)}
+    if rows and rows.keys() == lacking.keys():
+        name, why = next(iter(lacking.items()))
+        return f"engine {name} {why}"
+    return "`bertjob image load FILE.tar`"
 
 
 def _not_started(reply: Reply, site: Site) -> PreflightError:

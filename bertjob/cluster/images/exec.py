@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bertjob.cluster.guard import removed_if_killed
 from bertjob.cluster.host import programs
 from bertjob.config.home import home
 from bertjob.config.registry.launcher_programs import SRUN
@@ -46,7 +47,8 @@ def starter(engine: str, ref: str, site: Site, binds: Sequence[Bind] = (), gpus:
     )
     more = [bind for bind in binds if not any(_holds(mount, bind) for mount in mounts)]
     # Below the home, because srun's nodes must see it, too.
-    with tempfile.TemporaryDirectory(prefix=".bertjob-", dir=home() if row.file else None) as folder:
+    parent = home() if row.file else None
+    with tempfile.TemporaryDirectory(prefix=".bertjob-", dir=parent) as folder, removed_if_killed(folder):
         names = Path(folder, HOST_NAMES) if row.by_names else None
         if names is not None:
             known, _ = programs.loaded(site)

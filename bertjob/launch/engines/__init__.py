@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from bertjob.launch.engines import apptainer, docker, enroot, sarus
 from bertjob.launch.engines.references import ENROOT, PATH, REFERENCE, TYPED, URI
-from bertjob.launch.engines.types import Bind, Container, Engine, GpuVendor, Images, Limits, Untold
+from bertjob.launch.engines.types import SOFTWARE, Bind, Container, Engine, GpuVendor, Images, Limits, Untold
 
 __all__ = ["ENGINES", "Bind", "Container", "Engine", "containers", "find_engine"]
 
@@ -18,9 +18,10 @@ _FIELDS = {",": "the fields of a mount"}
 _QUOTED_FIELDS = {**_FIELDS, '"': "quoted fields of a mount"}
 _COLON = {":": "source and target of a mount"}
 _ENROOT_MOUNT = {**_COLON, ",": "mounts", " ": "the fields of a mount"}
-_LIBRARIES = ("LD_LIBRARY_PATH", "PYTHONPATH")
+_LIBRARIES = tuple(name for name in SOFTWARE if name != "PATH")
 """What reaches a container where the image has none; Apptainer and Singularity never take the host's LD_LIBRARY_PATH
 (alwaysOmitKeys in internal/pkg/util/env/clean.go)."""
+_OF_APPTAINER = tuple(name for name in _LIBRARIES if name != "LD_LIBRARY_PATH")
 _NO_CONTAINER = "starts no container"
 
 ENGINES: Mapping[str, Engine] = {
@@ -40,7 +41,7 @@ ENGINES: Mapping[str, Engine] = {
     "apptainer": Engine(
         command=apptainer.apptainer,
         note="apptainer inherits the environment; env lets what is exported above win over the image's own variables.",
-        inherits=("PYTHONPATH",),
+        inherits=_OF_APPTAINER,
         program="apptainer",
         images=apptainer.images("apptainer"),
         takes=(PATH, URI, REFERENCE),
@@ -175,7 +176,7 @@ ENGINES: Mapping[str, Engine] = {
         command=apptainer.singularity,
         note="singularity inherits the environment; env lets what is exported above win over the image's own"
         " variables.",
-        inherits=("PYTHONPATH",),
+        inherits=_OF_APPTAINER,
         program="singularity",
         images=apptainer.images("singularity"),
         takes=(PATH, URI, REFERENCE),

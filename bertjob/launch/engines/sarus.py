@@ -66,7 +66,7 @@ SARUS_CLI = CommandLine(
         "--centralized-repository": "it names a repository of Sarus",
         "--env-file": "name the variables one by one with --env",
     },
-    tty_in_batch="--tty ends with 'open /dev/tty'",
+    tty_in_batch="--tty ends with 'open /dev/tty' but under Open MPI's mpirun and srun --pty",
     mount_fields=options("type source src destination dst target readonly ro bind-propagation"),
 )
 

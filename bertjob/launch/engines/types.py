@@ -10,7 +10,7 @@ from bertjob.launch.engines.command_line import CommandLine
 from bertjob.launch.engines.references import REFERENCE, Form
 
 GpuVendor = Literal["nvidia", "amd"]
-SOFTWARE = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH")
+SOFTWARE = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "PYTHONPATH")
 """Variables that decide which programs, libraries and packages run. In a container they are the image's own unless job
 or site set them: the host's belong to other software, e.g. to a virtual environment that somebody has activated."""
 

@@ -1,8 +1,11 @@
 """Archives of images, and what goes wrong where they are brought."""
 
+import bz2
 import gzip
 import io
+import lzma
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,7 +50,7 @@ def test_what_is_no_archive_of_an_image_is_said(tmp_path: Path) -> None:
         tmp_path / "none.tar": "there is no such file",
         tmp_path: "Is a directory",
         tmp_path / "text.tar": "is no archive of an image",
-        tmp_path / "empty.tar": "is no archive of an image",
+        tmp_path / "empty.tar": "is empty",
         archive(tmp_path / "oci.tar", "oci-layout", "index.json"): "OCI's form",
         archive(tmp_path / "files.tar", "etc/passwd"): "an archive of files",
         broken_manifest(tmp_path / "broken.tar"): "is no archive of an image",
@@ -69,6 +72,48 @@ def test_an_archive_that_is_cut_off_anywhere_is_said(tmp_path: Path) -> None:
     assert archives.check_archive(tmp_path / "cut.tar") == "localhost/b:1"
 
 
+def load(file: Path) -> None:
+    archives.check_archive(file)
+    engine.run([("podman", "load", "--input", str(file))], SLURM)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_archive_that_is_cut_off_anywhere_is_said(
+    fakes: Commands, tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    """By us where even its beginning is lost, else once the engine has failed, which reads all of it."""
+    said = (
+        "Error: payload does not match:\n * oci: initializing source oci:a\n * docker-archive: no c.json\n * dir: no\n"
+    )
+    fakes.make("podman", stderr=said, code=125)
+    whole = pack(archive(tmp_path / "a.tar", "layer.tar", "manifest.json").read_bytes())
+    inner = pack((tmp_path / "a.tar").read_bytes()[:540])
+    flipped = whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 0xFF]) + whole[len(whole) // 2 + 1 :]
+    file = tmp_path / "cut"
+    for content in (*(whole[:size] for size in range(12, len(whole) - 1, 9)), whole[:-1], inner, flipped):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match="is cut off or damaged: copy it again"):
+            load(file)
+    file.write_bytes(whole)
+    with pytest.raises(BertjobError, match=r"cut cannot be loaded: docker-archive: no c\.json$") as raised:
+        load(file)
+    assert "registry" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("podman", "load", "--input", "/a b.tar"),
+        ("sarus", "load", "/a b.tar", "group/name:1"),
+        ("apptainer", "build", "/x.sif", "docker-archive:/a b.tar"),
+    ],
+)
+def test_what_is_damaged_is_called_by_its_name(fakes: Commands, command: tuple[str, ...]) -> None:
+    fakes.make(command[0], stderr="layer is corrupt\n", code=1)
+    with pytest.raises(DataError, match=r"^/a b\.tar: is cut off or damaged"):
+        engine.run([command], SLURM)
+
+
 def test_an_archive_of_which_the_engine_finds_the_end_too_early_is_no_matter_of_a_registry(fakes: Commands) -> None:
     said = "Error: payload does not match any of the image formats:\n * oci: initializing source oci:a.tar\n"
     fakes.make("podman", stderr=f"{said} * docker-archive: copying contents: unexpected EOF\n * dir: no\n", code=125)
@@ -77,6 +122,7 @@ def test_an_archive_of_which_the_engine_finds_the_end_too_early_is_no_matter_of_
 
 
 OFFLINE = {
+    "podman-hpc": "Error: Get https://r/v2/: net/http: canceled (Client.Timeout exceeded while awaiting headers)",
     "podman": "Error: initializing source docker://a:1: pinging container registry r: dial tcp: lookup r: no such host",
     "docker": 'Error response from daemon: Get "https://r/v2/": dial tcp: lookup r on 127.0.0.53: server misbehaving',
     "apptainer": "FATAL: While performing build: conveyor failed to get: pinging container registry r: dial tcp",
@@ -92,8 +138,13 @@ def test_a_pull_without_a_network_fails_with_rc_3_and_a_remedy_whatever_the_engi
     fakes: Commands, program: str
 ) -> None:
     fakes.make(program, stderr=f"{OFFLINE[program]}\n", code=1)
-    with pytest.raises(PreflightError, match=r"`bertjob image load FILE\.tar`") as raised:
-        engine.run([(program, "pull", "a:1")], SLURM)
+    no_archives = {
+        "ch-image": "engine charliecloud takes no docker-archive, but",
+        "shifterimg": "push it to a registry",
+    }
+    with pytest.raises(PreflightError, match=no_archives.get(program, r"`bertjob image load FILE\.tar`")) as raised:
+        engine.run([(program, "pull", "--output", "/x/.part-1-y", "a:1")], SLURM)
+    assert str(raised.value).startswith(f"{program} pull a:1: the registry")
     assert raised.value.exit_code == 3
 
 

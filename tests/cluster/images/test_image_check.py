@@ -35,7 +35,7 @@ def test_check_tells_what_is_missing_by_its_exit_code(fakes: Commands) -> None:
     assert "Open MPI 4.1.7, speaks no PMI" in good.output
     words = one_call(fakes, "podman")
     assert words[:2] == ["run", "--rm"]
-    assert words[words.index("b:1") + 1 : words.index("b:1") + 3] == ["python3", "-c"]
+    assert words[words.index("b:1") + 1 : words.index("b:1") + 4] == ["python3", "-s", "-c"]
     old = {**FACTS, "python": "3.10.2", "broken": {"torch": "ImportError: libcudart.so.12"}}
     fakes.make("podman", stdout=json.dumps(old))
     bad = CliRunner().invoke(cli, [*check, "--json"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -113,18 +114,82 @@ def test_an_engine_that_writes_nothing_is_not_believed(fakes: Commands, tmp_path
     assert str(error) == f"{tmp_path}/b-1.sif: the engine ended well and has not written it"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_nothing_stays_of_an_interrupted_pull(fakes: Commands, tmp_path: Path, number: signal.Signals) -> None:
-    program(fakes, "apptainer", '#!/bin/sh\necho half > "$2"\ntouch began\nexec sleep 60\n')
-    command = [sys.executable, "-c", "from bertjob.cli.main import main; main()", "image", "pull", "b:1"]
-    with subprocess.Popen([*command, "--engine", "apptainer"], stderr=subprocess.PIPE) as bertjob:
+def stays(folder: Path, names: set[str]) -> None:
+    """Whoever removes the rest may need a moment after bertjob's end."""
+    for _ in range(600):
+        if here(folder) == names:
+            return
+        time.sleep(0.1)
+    assert here(folder) == names
+
+
+BEGINS = "touch began; exec sleep 60\n"
+"""How a program ends that is to be interrupted there."""
+PULL = ("pull", "b:1", "--engine", "apptainer")
+BUILD = ("build", "--cpu", "--tag", "b:1", "--engine", "apptainer", "--archive", "b.tar")
+SAVES = """for word; do [ "$last" = --output ] && echo tar > "$word"; last=$word; done"""
+MOMENTS = {
+    "before the file": (PULL, {"apptainer": BEGINS}),
+    "half of the file": (PULL, {"apptainer": f'echo half > "$2"; {BEGINS}'}),
+    "a folder": (PULL, {"apptainer": f'mkdir "$2"; touch "$2/a"; {BEGINS}'}),
+    "while it is built": (BUILD, {"podman": f"{SAVES}; {BEGINS}", "apptainer": ""}),
+    "while it is converted": (BUILD, {"podman": SAVES, "apptainer": f'echo half > "$2"; {BEGINS}'}),
+}
+"""What is interrupted: the words, and the programs until then."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_nothing_stays_of_what_is_interrupted(
+    fakes: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: signal.Signals
+) -> None:
+    words, programs = MOMENTS[moment]
+    for name, text in programs.items():
+        program(fakes, name, f"#!/bin/sh\n{text}\n")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    command = [sys.executable, "-c", "from bertjob.cli.main import main; main()", "image", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as bertjob:
+        while not (tmp_path / "began").exists():
+            assert bertjob.poll() is None
+            time.sleep(0.02)
+        bertjob.send_signal(number)
+        bertjob.communicate()  # the engine has its end too
+    assert bertjob.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+    stays(tmp_path, {"began", "tmp"})
+    stays(tmp_path / "tmp", set())
+
+
+def test_what_a_former_process_left_goes_with_the_next(fakes: Commands, tmp_path: Path) -> None:
+    """As after a crash of the whole machine; not what another process or host may still write."""
+    program(fakes, "apptainer", '#!/bin/sh\necho new > "$2"\n')
+    with subprocess.Popen("true") as gone:
+        pass
+    host = socket.gethostname()
+    left = [f".part-{host}-{gone.pid}-b-1.sif", f".part-{host}-{gone.pid}-b-1.sif.tar"]
+    others = [f".part-{host}-1-b-1.sif", f".part-x{host}-{gone.pid}-b-1.sif", f".part-{host}-{gone.pid}-c-1.sif"]
+    for name in (*left, *others):
+        (tmp_path / name).touch()
+    assert image(*PULL).exit_code == 0
+    assert here(tmp_path) == {"b-1.sif", *others}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_stays_of_an_interrupted_overlay_that_was_not_there(
+    fakes: Commands, tmp_path: Path, number: signal.Signals
+) -> None:
+    program(
+        fakes, "apptainer", f'#!/bin/sh\nmkdir -p "{tmp_path}/env/bin"; touch "{tmp_path}/env/bin/python"; {BEGINS}'
+    )
+    words = ["image", "overlay", "--path", f"{tmp_path}/env", "--image", "b:1", "--engine", "apptainer"]
+    command = [sys.executable, "-c", "from bertjob.cli.main import main; main()", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as bertjob:
         while not (tmp_path / "began").exists():
             assert bertjob.poll() is None
             time.sleep(0.02)
         bertjob.send_signal(number)
         bertjob.communicate()
-    assert bertjob.returncode == 130
-    assert here(tmp_path) == {"began"}
+    stays(tmp_path, {"began"})
 
 
 def test_an_image_that_sarus_has_loaded_has_the_digest_of_its_archive(fakes: Commands, tmp_path: Path) -> None:

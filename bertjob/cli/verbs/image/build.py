@@ -114,6 +114,8 @@ def overlay_command(
     """
     from bertjob.cluster.images import build
     from bertjob.cluster.images.build import overlay_commands
+    from bertjob.cluster.images.exec import overlay_folder
+    from bertjob.cluster.images.image_files import new_folder
 
     where, name = site_and_engine(site, engine)
     folder = path or where.image.overlay
@@ -122,7 +124,11 @@ def overlay_command(
     wanted = named("--image", ref or ref_of(where), name, ENGINES[name].takes)
     mirror = index or os.environ.get("PIP_INDEX_URL", "")
     with overlay_commands(name, wanted, folder, where, packages, wheels, mirror, printed=dry_run) as sequence:
-        carry_out(sequence, where, dry_run, ENGINES[name].inherits)
+        if dry_run:
+            carry_out(sequence, where, dry_run)
+        else:
+            with new_folder(overlay_folder(folder, where)) as guard:
+                carry_out(sequence, where, dry_run, ENGINES[name].inherits, guard.watch)
     say_what_is_gone(dry_run and not (build.stays(wheels, mirror) and ENGINES[name].file is None))
     if not dry_run:
         click.echo(folder)

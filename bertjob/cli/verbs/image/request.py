@@ -17,6 +17,8 @@ from bertjob.launch.engines.images import commands, image_file, in_job
 from bertjob.launch.engines.references import REFERENCE, Form, problem
 from bertjob.launch.engines.types import Command, Order, Verb
 
+Watch = Callable[[int | None], object]
+"""Is given the process of a command, and None at its end."""
 _Function = Callable[..., Any]
 
 
@@ -100,11 +102,17 @@ def carry_out_order(engine: str, verb: Verb, order: Order, site: Site, *, yes: b
     if dry_run:
         carry_out(commands(engine, verb, order), site, dry_run)
         return
-    with whole(order) as partly:
-        carry_out(commands(engine, verb, partly), site, dry_run)
+    with whole(order) as (partly, guard):
+        carry_out(commands(engine, verb, partly), site, dry_run, watch=guard.watch)
 
 
-def carry_out(sequence: tuple[Command, ...], site: Site, dry_run: bool, hidden: Collection[str] = ()) -> None:
+def carry_out(
+    sequence: tuple[Command, ...],
+    site: Site,
+    dry_run: bool,
+    hidden: Collection[str] = (),
+    watch: Watch = lambda pid: None,
+) -> None:
     """Run the commands without the `hidden` variables, with what they print on stderr; or print them."""
     import shlex
 
@@ -114,7 +122,7 @@ def carry_out(sequence: tuple[Command, ...], site: Site, dry_run: bool, hidden: 
         for command in sequence:
             click.echo(shlex.join(command))
     else:
-        run(sequence, site, lambda line: click.echo(line, err=True), hidden)
+        run(sequence, site, lambda line: click.echo(line, err=True), hidden, watch)
 
 
 def may_replace(order: Order, yes: bool, dry_run: bool) -> None:
