@@ -85,6 +85,16 @@ def names_nodes(words: Sequence[str]) -> bool:
     return bool(_values(words, "--nodelist", "-w"))
 
 
+def propagated(words: Sequence[str]) -> str:
+    """The resource limits that ``--propagate`` hands on: ALL, which is also what it means by itself, NONE or a list."""
+    said = [
+        word.partition("=")[2]
+        for word in words
+        if len(_name(word)) > len("--pro") and "--propagate".startswith(_name(word))
+    ]
+    return (said[-1] or "ALL") if said else ""
+
+
 def closes_environment(words: Sequence[str]) -> str:
     """The option that keeps variables of the submitting shell from the job; empty where there is none.
 
