@@ -147,6 +147,7 @@ def parse_sinfo(output: str) -> tuple[NodeGroup, ...]:
                 gpus=gpus,
                 gpu=gpu,
                 features=() if features in ("(null)", "") else tuple(features.split(",")),
+                more="+" in cpus + memory,
             )
         )
     return tuple(groups)

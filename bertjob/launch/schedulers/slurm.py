@@ -9,6 +9,7 @@ from pathlib import Path
 from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, quote_directive, variable
+from bertjob.launch.schedulers.sbatch_options import HETEROGENEOUS
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.job_log import started_by_script
 from bertjob.rundir.submissions import appended_by_script
@@ -112,6 +113,10 @@ def new_run(job_name: str) -> tuple[str, str]:
 
 
 LEASE = r"""
+if [ -n "${SLURM_HET_SIZE:-}" ]; then # options of `sbatch SCRIPT` may make it one
+  echo "HETEROGENEOUS" >&2
+  exit 3
+fi
 # One start at a time writes here, the one that the lease names. Whether another job is over, Slurm knows; where it
 # does not answer, rank 0 watches whether somebody touches the lease.
 former=''
@@ -135,7 +140,7 @@ if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ ! -e "$RUN/job.yaml" ]; then
   echo "bertjob: $RUN: the run directory of the job's earlier starts is not there: it was moved or removed" >&2
   exit 1
 fi
-""".strip()
+""".strip().replace("HETEROGENEOUS", HETEROGENEOUS)
 """Sees to it that a run directory has one job at a time, and that a requeued job finds its own."""
 
 
