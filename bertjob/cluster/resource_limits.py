@@ -79,7 +79,7 @@ LIMITS = (
         unit="bytes",
         died=re.compile(
             r"\bMemoryError|bad_alloc|[Cc]annot allocate memory|can't allocate memory|\bENOMEM\b"
-            r"|failed to map segment from shared object|CUDA error: out of memory"
+            r"|failed to map segment from shared object|could not create a primitive|CUDA error: out of memory"
         ),
     ),
     Limit(

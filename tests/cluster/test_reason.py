@@ -262,6 +262,11 @@ def leave(run: Run, code: int, command: str = "srun python", limits: str = "") -
             "the job's script: line 34: module: command not found",
         ),
         (
+            "/x/env.sh: eval: line 2: syntax error near unexpected token `fi'\n/x/env.sh: eval: line 2: `if then fi'\n",
+            ". /x/env.sh",
+            "the job's script: line 2: syntax error near unexpected token `fi'",
+        ),
+        (
             "Lmod has detected the following error: The following module(s) are unknown: nope\n",
             "module load nope",
             "the job's script ended with exit code 3 at or after 'module load nope'; the log ends with: Lmod has",

@@ -238,8 +238,8 @@ _OWN = re.compile(r"^bertjob: (?!run directory |job \S+ starts |the next start |
 """The script's own lines, but not those that report what is in order."""
 _ERROR = re.compile(r"^(?!torch\.distributed\.elastic\.)((?:\w+\.)*\w*(?:Error|Exception): .*)", re.MULTILINE)
 """The last line of a Python traceback. torchrun's own only report that a rank has failed."""
-_BASH = re.compile(r"^\S+: (line \d+: (?! *\d+ ).+)", re.MULTILINE)
-"""What bash complains of in a script; the second kind of line tells of a process that a signal has ended."""
+_BASH = re.compile(r"^\S+: (?:\S+: )?(line \d+: (?! *\d+ |`).+)", re.MULTILINE)
+"""What bash complains of in a script, but for processes that a signal has ended, and the text of a wrong line."""
 _NOISE = re.compile(
     r"^(?:bertjob|srun: |slurmstepd|[-=*]{5}|step +\d|checkpoint |stopped by a signal|evaluated |\s|$)|warning|WARN"
 )
