@@ -82,7 +82,7 @@ def _of_each_node(job: Job, site: Site) -> Iterator[_Need]:
     yield _Need(cpus, "CPUs", lambda group: _UNKNOWN if group.more else group.cpus)
     if memory := _memory(asked, cpus):
         # A node has 1 MB where nobody has configured it (slurm.conf(5), RealMemory).
-        yield _Need(memory, "MB", lambda group: _UNKNOWN if group.more or group.memory <= 1 else group.memory)
+        yield _Need(memory, "MB of memory", lambda group: _UNKNOWN if group.more or group.memory <= 1 else group.memory)
 
 
 def _memory(asked: Resources, cpus: int) -> float:

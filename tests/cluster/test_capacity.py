@@ -74,15 +74,18 @@ MEMORY = {"gpus_per_node": 0, "mem": "100G"}
     ("asked", "said"),
     [
         ({"gpus_per_node": 0, "cpus_per_task": 65}, "65 CPUs per node are asked for, there are 64"),
-        (MEMORY | {"mem": "1T"}, "1048576 MB per node are asked for, there are 500000"),
-        ({"gpus_per_node": 0, "sbatch": ("--mem=600000",)}, "600000 MB per node are asked for, there are 500000"),
+        (MEMORY | {"mem": "1T"}, "1048576 MB of memory per node are asked for, there are 500000"),
+        (
+            {"gpus_per_node": 0, "sbatch": ("--mem=600000",)},
+            "600000 MB of memory per node are asked for, there are 500000",
+        ),
         (
             {"gpus_per_node": 0, "cpus_per_task": 8, "sbatch": ("--mem-per-cpu=100G",)},
-            "819200 MB per node are asked for, there are 500000",
+            "819200 MB of memory per node are asked for, there are 500000",
         ),
         ({"gpus_per_node": 5}, "5 GPUs per node are asked for, there are 4"),
-        (MEMORY | {"nodes": 3}, "3 nodes of at least 1 CPUs and 102400 MB are asked for, there are 2"),
-        ({"mem": "100G"}, "2 nodes of at least 1 GPUs and 1 CPUs and 102400 MB are asked for, there are 0"),
+        (MEMORY | {"nodes": 3}, "3 nodes of at least 1 CPUs and 102400 MB of memory are asked for, there are 2"),
+        ({"mem": "100G"}, "2 nodes of at least 1 GPUs and 1 CPUs and 102400 MB of memory are asked for, there are 0"),
         (
             {"gpus_per_node": 0, "cpus_per_task": 32, "constraint": "thin"},
             "32 CPUs per node are asked for, there are 24",
