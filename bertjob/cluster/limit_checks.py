@@ -29,13 +29,16 @@ def problems(plan: Plan) -> Iterator[Problem]:
     for limit, soft, hard in low:
         if limit.rlimit in handed_on:
             whose = "in this shell, and so in its jobs" if plan.scheduler.queues else "in this shell"
-            yield Problem(f"{limit.told(soft)} {whose}, which may end this one", _remedy(limit, hard, plan))
+            yield Problem(f"{limit.told(soft)} {whose}, which may end this one", _remedy(limit, soft, hard, plan))
 
 
-def _remedy(limit: Limit, hard: int, plan: Plan) -> str:
-    most = "unlimited" if hard == resource.RLIM_INFINITY else str(hard // 1024 if limit.unit == "bytes" else hard)
-    raised = f"`ulimit -S {limit.option} {most}`"
-    return f"{raised} first, or `-- --propagate=NONE`" if plan.scheduler.queues else f"{raised} first"
+def _remedy(limit: Limit, soft: int, hard: int, plan: Plan) -> str:
+    """A soft limit can be raised as far as the hard one, which does not travel."""
+    ways = ["`-- --propagate=NONE`"] if plan.scheduler.queues else []
+    if hard == resource.RLIM_INFINITY or hard > soft:
+        most = "unlimited" if hard == resource.RLIM_INFINITY else str(hard // 1024 if limit.unit == "bytes" else hard)
+        ways.insert(0, f"`ulimit -S {limit.option} {most}` first")
+    return ", or ".join(ways) or "another shell, as this one may not raise it"
 
 
 def _is_low(name: str, soft: int, plan: Plan) -> bool:

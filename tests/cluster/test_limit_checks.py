@@ -87,6 +87,11 @@ def test_a_hard_limit_is_as_far_as_it_can_be_raised(shell: Set, commands: Comman
     shell(AS=4 * GIB, hard=8 * GIB)
     (problem,) = problems(wanted())
     assert problem.remedy.startswith("`ulimit -S -v 8388608` first")
+    shell(AS=4 * GIB, hard=4 * GIB)
+    (problem,) = problems(wanted())
+    assert problem.remedy == "`-- --propagate=NONE`"
+    (problem,) = problems(wanted(LOCAL, nodes=1))
+    assert problem.remedy == "another shell, as this one may not raise it"
 
 
 def test_a_run_on_this_machine_has_the_limits_of_its_shell(shell: Set) -> None:
