@@ -111,6 +111,7 @@ class Plugin:
         counts = {outcome: list(apply.values()).count(outcome) for outcome in sorted(set(apply.values()))}
         others = {name: outcome for name, outcome in self.outcomes.items() if name not in apply}
         rest = {outcome: list(others.values()).count(outcome) for outcome in sorted(set(others.values()))}
+        failed = ", ".join(f"`{_shown(name)}`" for name, outcome in sorted(others.items()) if outcome == "failed")
         rows = [
             f"| `{_shown(name)}` | {'bertjob' if name in self.submitted_by else '-'} | {outcome} |"
             for name, outcome in sorted(apply.items(), key=lambda one: (one[1] == "passed", one[0]))
@@ -120,6 +121,7 @@ class Plugin:
                 f"{len(apply)} tests are about Slurm's executor: {_counted(counts)}. {len(self.submitted_by)} of them",
                 f"submit, by bertjob. {len(others)} others are about submitit's local executor, pickles and helpers,",
                 f"and never meet bertjob: {_counted(rest)}.",
+                *([f"These failed: {failed}."] if failed else []),
                 "",
                 "| test | submitted by | outcome |",
                 "|---|---|---|",
