@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 from bertjob.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from bertjob.api import load_job, plan, submit
+    from bertjob.api import Run, load_job, plan, submit
 
-__all__ = ["load_job", "plan", "submit"]
+__all__ = ["Run", "load_job", "plan", "submit"]
 
 
 def __getattr__(name: str) -> Any:
-    """The Python way in, loaded when it is used: importing bertjob alone stays quick."""
+    """Public Python API, loaded lazily: importing bertjob alone stays quick."""
     if name in __all__:
         from bertjob import api
 

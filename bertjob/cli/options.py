@@ -18,6 +18,7 @@ from bertjob.config.search import Kind, names
 from bertjob.config.site import Site
 from bertjob.errors import SpecError, of_job
 from bertjob.launch.plan import Plan, plan
+from bertjob.launch.schedulers.sbatch_options import HETEROGENEOUS, separates_components
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -252,6 +253,8 @@ def one_word_each(words: Iterable[str]) -> tuple[str, ...]:
     options: list[str] = []
     bare = False
     for word in words:
+        if separates_components(word):
+            raise click.UsageError(f"after --: {word!r}: {HETEROGENEOUS}")
         if word.startswith("-"):
             options.append(word)
             bare = "=" not in word

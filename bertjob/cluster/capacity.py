@@ -1,19 +1,25 @@
 """What a job asks for against what the scheduler's partitions have. Slurm takes jobs that ask for more, and they wait.
 
 By default sbatch accepts a job beyond the limits of its partition, which then pends with the reason PartitionTimeLimit
-or PartitionNodeLimit (slurm.conf(5) of 22.05, EnforcePartLimits).
+or PartitionNodeLimit (slurm.conf(5) of 22.05, EnforcePartLimits), or Resources. What cannot be told for certain passes:
+Slurm knows. CPUs are those of sinfo, hardware threads where Slurm counts them; neither --overcommit nor --exclusive
+makes room for more of them per node (22.05.8).
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NamedTuple
 
 from bertjob.cluster.scheduler_answers import NodeGroup
 from bertjob.config import walltime
 from bertjob.config.job import Job, Resources
 from bertjob.config.site import Site
 from bertjob.launch.problems import Problem
-from bertjob.launch.schedulers import SCHEDULERS
+from bertjob.launch.schedulers import SCHEDULERS, sbatch_options
 
 ASK_FOR_LESS = "ask for less, or for another --partition"
+_FEATURE = re.compile(r"[&|()]|[\w.:=/-]+")
+_UNKNOWN = float("inf")
 _ELSEWHERE = (("--clusters", "-M"), ("--partition", "-p"))
 """Options that send a job to nodes that were not asked about."""
 
@@ -34,21 +40,92 @@ def too_much(job: Job, site: Site, groups: Sequence[NodeGroup]) -> Iterator[str]
         groups: the nodes of the partition, at least one group.
     """
     asked = job.resources
-    best = roomiest(groups)
-    nodes, gpus = asked.nodes or 1, asked.gpus_per_node or 0
-    cpus = (asked.tasks_per_node or 1) * (asked.cpus_per_task or 1)
+    nodes, needs = asked.nodes or 1, list(_of_each_node(job, site))
+    allowed = [group for group in groups if _has_features(group, job, site)]
+    if not allowed:
+        yield f"no node has the features {asked.constraint}"
+    most = [(need, max(map(need.there, allowed), default=_UNKNOWN)) for need in needs]
+    lacking = [
+        f"{need.number:.0f} {need.unit} per node are asked for, there are {there:.0f}"
+        for need, there in most
+        if need.number > there
+    ]
+    yield from lacking
+    fitting = [group for group in allowed if all(need.number <= need.there(group) for need in needs)]
     total = sum(group.nodes for group in groups)
-    most = total if _may_exceed(job, site) else min(total, best.most_nodes or total)
-    if nodes > most:
-        yield f"{nodes} nodes are asked for, a job may have {most}"
-    if gpus > best.gpus and site.gpu_option != "none":
-        yield f"{gpus} GPUs per node are asked for, there are {best.gpus}"
-    if cpus > best.cpus:
-        yield f"{cpus} CPUs per node are asked for, there are {best.cpus}"
+    limit = None if _may_exceed(job, site) else max((group.most_nodes or total for group in groups), default=None)
+    if nodes > (there := min(total, limit or total)):
+        yield f"{nodes} nodes are asked for, a job may have {there}"
+    elif allowed and not lacking and nodes > (there := sum(group.nodes for group in fitting)):
+        together = " and ".join([f"{need.number:.0f} {need.unit}" for need in needs])
+        features = f" with the features {asked.constraint}" if len(allowed) < len(groups) else ""
+        yield f"{nodes} nodes{features} of at least {together} are asked for, there are {there}"
+    best = roomiest(groups)
     if _may_exceed(job, site) or not (asked.time and best.time):
         return
     if walltime.parse(asked.time) > walltime.parse(best.time):
         yield f"{asked.time} is asked for, the limit is {best.time}"
+
+
+class _Need(NamedTuple):
+    number: float
+    unit: str
+    there: Callable[[NodeGroup], float]
+    """What a node has of it."""
+
+
+def _of_each_node(job: Job, site: Site) -> Iterator[_Need]:
+    asked = job.resources
+    if asked.gpus_per_node and site.gpu_option != "none":
+        yield _Need(asked.gpus_per_node, "GPUs", lambda group: group.gpus)
+    cpus = (asked.tasks_per_node or 1) * (asked.cpus_per_task or 1)
+    yield _Need(cpus, "CPUs", lambda group: _UNKNOWN if group.more else group.cpus)
+    if memory := _memory(asked, cpus):
+        # A node has 1 MB where nobody has configured it (slurm.conf(5), RealMemory).
+        yield _Need(memory, "MB of memory", lambda group: _UNKNOWN if group.more or group.memory <= 1 else group.memory)
+
+
+def _memory(asked: Resources, cpus: int) -> float:
+    """MB that a job asks for on each node; 0 where it asks for none, for all, or in a way that is not counted here."""
+    per_cpu = sbatch_options.value_of(asked.sbatch, "--mem-per-cpu")
+    if per_cpu is not None:
+        return (sbatch_options.megabytes(per_cpu) or 0) * cpus
+    said = sbatch_options.value_of(asked.sbatch, "--mem")
+    return sbatch_options.megabytes(asked.mem or "" if said is None else said) or 0
+
+
+def _has_features(group: NodeGroup, job: Job, site: Site) -> bool:
+    """Whether nodes have the features that a job asks for, or nobody can tell: it takes them from elsewhere as well."""
+    asked = job.resources
+    if not asked.constraint or SCHEDULERS[site.scheduler].has_option(asked.sbatch, "--constraint", "-C"):
+        return True
+    words = _FEATURE.findall(asked.constraint)
+    if "".join(words) != asked.constraint.replace(" ", ""):
+        return True  # counts of nodes and alternatives in brackets are left to Slurm
+    return _fulfilled(words, group.features) is not False
+
+
+def _fulfilled(words: Sequence[str], features: Collection[str]) -> bool | None:
+    """Whether features fulfil a constraint, which may have parentheses; None for `&` beside `|`, or what is wrong."""
+    stack: list[list[bool | str]] = [[]]
+    for word in words:
+        if word == "(":
+            stack.append([])
+        elif word == ")":
+            value = _joined(stack.pop())
+            if value is None or not stack:
+                return None
+            stack[-1].append(value)
+        else:
+            stack[-1].append(word if word in "&|" else word in features)
+    return _joined(stack[0]) if len(stack) == 1 else None
+
+
+def _joined(parts: Sequence[bool | str]) -> bool | None:
+    values, signs = parts[::2], set(parts[1::2])
+    if not all(isinstance(value, bool) for value in values) or len(signs) > 1 or len(parts) % 2 == 0:
+        return None
+    return all(values) if signs == {"&"} else any(values)
 
 
 def roomiest(groups: Sequence[NodeGroup]) -> NodeGroup:

@@ -20,6 +20,8 @@ from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import FORMER_LEASE
 
+INHERITED_LIMITS = frozenset({"AS", "CPU", "DATA", "FSIZE", "MEMLOCK", "NOFILE", "NPROC", "STACK"})
+"""Resource limits that a process has of its parent (getrlimit(2))."""
 _ORPHANS_S = 10
 """How long processes that outlive the script may take to end."""
 _OWN = "BERTJOB_"

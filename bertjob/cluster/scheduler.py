@@ -4,7 +4,7 @@ Runs of several schedulers are handled together: each scheduler is asked once. A
 functions, one row of `CLIENTS`, and the pure half in bertjob.launch.schedulers.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -38,6 +38,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     """Its version as its commands say it; empty where they are not here."""
     groups: Callable[[], tuple[NodeGroup, ...]]
     """Its partitions and their nodes; empty where it does not answer. Never raises."""
+    limits_handed_on: Callable[[Sequence[str]], Collection[str]]
+    """Names of the resource limits of this shell that a job with these options gets, e.g. ``CPU``. Never raises."""
     facts: Callable[[], SchedulerFacts]
     """All that it says of itself. Never raises."""
     checks: str
@@ -52,6 +54,7 @@ CLIENTS: Mapping[str, Client] = {
         installed=lambda: False,
         version=lambda: "",
         groups=tuple,
+        limits_handed_on=lambda options: process_group.INHERITED_LIMITS,
         facts=SchedulerFacts,
         checks="",
     ),
@@ -62,6 +65,7 @@ CLIENTS: Mapping[str, Client] = {
         installed=facts.installed,
         version=facts.version,
         groups=facts.groups,
+        limits_handed_on=facts.limits_handed_on,
         facts=facts.look,
         checks="bertjob.cluster.slurm.slurm_checks:CHECKS",
     ),

@@ -121,6 +121,8 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
     gpu: str = ""
     """What the site calls its GPUs, e.g. ``a100``; empty where it gives them no name."""
     features: tuple[str, ...] = ()
+    more: bool = False
+    """Some of the nodes have more CPUs or memory than these numbers."""
 
 
 class SchedulerFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from bertjob.cluster import capacity, scheduler
+from bertjob.cluster import capacity, limit_checks, scheduler
 from bertjob.cluster.claim import check_over, hand_on
 from bertjob.cluster.images import engine
 from bertjob.cluster.input_checks import hub_problem
@@ -89,7 +89,8 @@ def check_chain(plans: Sequence[Plan]) -> None:
             check_submission(plan, coming)
             refuse_problems(capacity.problems(plan.job, plan.site, nodes), plan.site)
     refuse_chain([plan.job for plan in plans])
-    for problem in dict.fromkeys(filter(None, map(hub_problem, plans))):
+    limits = [problem for plan in plans for problem in limit_checks.problems(plan)]
+    for problem in dict.fromkeys([*filter(None, map(hub_problem, plans)), *limits]):
         _log.warning("warning: %s", problem)
 
 

@@ -329,8 +329,17 @@ class Resources(Section, frozen=True):
     """CPU cores a rank."""
     time: str | None = None
     """Walltime in Slurm's forms, e.g. `30`, `00:20:00`, `1-12`."""
-    mem: str | None = None
-    """Memory a node, e.g. `60G`."""
+    mem: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^\+?[0-9]+([KMGTkmgt][Bb]?)?\Z",
+                extra={"wanted": "a whole number of MB, or one with K, M, G or T behind it, as in 60G"},
+            ),
+        ]
+        | None
+    ) = None
+    """Memory a node, e.g. `60G`; `0` is all of it."""
     partition: str | None = None
     """Partition (queue)."""
     account: str | None = None

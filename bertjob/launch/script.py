@@ -18,6 +18,7 @@ from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
 from bertjob.launch.schedulers import SCHEDULERS
+from bertjob.rundir import ending
 from bertjob.rundir.job_log import refused_by_script
 from bertjob.rundir.world import FORMER_LEASE, JOB_ID, PLANNED_WORLD, RESTART, SECRET_FILE
 from bertjob.text import counted
@@ -49,10 +50,15 @@ _SECRET = rf"""
 # By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
 # as soon as all have read it.
 {SECRET_FILE}=$(LC_ALL=C mktemp "$RUN/logs/.secret-XXXXXXXX" 2>&1) || unwritable "${SECRET_FILE}"
-trap 'rm -f "${SECRET_FILE}"' EXIT
+trap 'AT_EXITrm -f "${SECRET_FILE}"' EXIT
 said=$(LC_ALL=C head -c 32 /dev/urandom 2>&1 > "${SECRET_FILE}") || unwritable "$said"
 export {SECRET_FILE}
 """.strip()
+
+
+def _secret(plan: Plan) -> str:
+    """Lines that make the secret, and take it away at the end."""
+    return _SECRET.replace("AT_EXIT", "ended; " if _ending(plan) else "")
 
 
 def port_choice(number: str) -> str:
@@ -75,6 +81,7 @@ def script(plan: Plan) -> str:
     """The text of the job script, for sbatch, or for bash where there is no scheduler."""
     sections = [
         _head(plan),
+        _ending(plan),
         modules(plan.site),
         _environment(plan),
         _run_directory(plan),
@@ -97,6 +104,25 @@ def _head(plan: Plan) -> str:
         *scheduler.header(plan.job, plan.site, plan.run_dir, plan.options),
     ]
     return "\n".join(lines)
+
+
+def _ending(plan: Plan) -> str:
+    """Before the site's own lines, as the job may end at one of them; a person who runs a script sees its end."""
+    scheduler = plan.scheduler
+    if plan.run_dir is not None:
+        return "\n".join(ending.left_by_script(quote(plan.run_dir), scheduler.job_id, private=plan.private))
+    if not scheduler.queues:
+        return ""
+    made = [
+        "# It may end before it has made its run directory.",
+        f"RUN={_by_hand(plan)}",
+        f'if [ ! -e "$RUN" ] && [ {scheduler.restart} -eq 0 ]; then',
+        '  mkdir -p "$RUN/logs"',
+        *(f"  {line}" for line in (*scheduler.link_log, *scheduler.record(plan.site.name))),
+        "fi",
+    ]
+    left = ending.left_by_script(_by_hand(plan), scheduler.job_id, private=plan.private, otherwise=made)
+    return "\n".join(left)
 
 
 def modules(site: Site) -> str:
@@ -179,8 +205,13 @@ def _runs(plan: Plan) -> list[str]:
 
 
 def _chosen_run(plan: Plan) -> str:
-    why, new = plan.scheduler.new_run(plan.job.name)
-    return f"{_comment(f'{why} BERTJOB_RUN_DIR=/path goes on in an old one.')}\nRUN=${{BERTJOB_RUN_DIR:-{new}}}"
+    why, _ = plan.scheduler.new_run(plan.job.name)
+    return f"{_comment(f'{why} BERTJOB_RUN_DIR=/path goes on in an old one.')}\nRUN={_by_hand(plan)}"
+
+
+def _by_hand(plan: Plan) -> str:
+    """The run directory that a script makes, as a word."""
+    return f"${{BERTJOB_RUN_DIR:-{plan.scheduler.new_run(plan.job.name)[1]}}}"
 
 
 def _filed(plan: Plan) -> list[str]:
@@ -213,8 +244,8 @@ def _work(plan: Plan) -> list[str]:
     if launcher.words:
         guard = scheduler.guard if LAUNCHERS[plan.shape.launcher].family else ""
         start, wait = (f"{_launch(plan)}\n{_START_GUARD}", f"{_WAIT}\nunguard") if guard else (_launch(plan), _WAIT)
-        return [scheduler.before, _SECRET, guard, start, f"{scheduler.signals}\n{wait}", scheduler.end]
-    return [scheduler.before, _SECRET, _ranks(plan), scheduler.ranks, scheduler.end]
+        return [scheduler.before, _secret(plan), guard, start, f"{scheduler.signals}\n{wait}", scheduler.end]
+    return [scheduler.before, _secret(plan), _ranks(plan), scheduler.ranks, scheduler.end]
 
 
 def _ranks(plan: Plan) -> str:

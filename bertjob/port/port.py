@@ -23,6 +23,7 @@ from bertjob.port.recognize import Told, read
 from bertjob.port.render import Job, constant_image, expansions, file_name, write
 
 _WIDTH = 112
+_HETEROGENEOUS = "this is a heterogeneous job, whose components differ: make a script of each, and port those"
 
 
 class Ported(msgspec.Struct, frozen=True):
@@ -62,9 +63,15 @@ def port(text: str, engine: str) -> Ported:
         raise PreflightError(f"line 1: this is a script for {script.language}, and only those for bash can be read")
     if script.wrong_at is not None:
         raise PreflightError(f"line {script.wrong_at}: this cannot be read as bash")
+    for directive in script.directives:
+        if directive.long == "hetjob":
+            raise PreflightError(f"line {directive.line}: {_HETEROGENEOUS}")
     source, job, row = text.encode(errors="replace"), _job(script), ENGINES[engine]
     edits: list[_Edit] = []
     containers = list(_containers(script, engine))
+    for start, layer in containers:
+        if start.srun is not None and any(word.value == ":" for word in (*layer.words, *start.program)):
+            raise PreflightError(f"line {start.line}: {_HETEROGENEOUS}")
     checks = [*_checks(source, dict.fromkeys(layer.engine for _, layer in containers), engine)]
     edits += checks
     notes = [*notes_on_script(script, engine, [(check.start, check.end) for check in checks])]

@@ -9,6 +9,7 @@ logs/<job id>.out                   the batch script and rank 0, appended over r
 logs/<job id>.<rank>.out            each rank's own log
 logs/<job id>.<rank>.nccl           what its NCCL says of the network, where it has a GPU
 logs/<job id>.<start>.departure     why a rank left before it had met rank 0, until rank 0 has read it
+logs/<job id>.exit                  how the newest start's script ended: exit code, command, resource limits
 logs/<job id>.cancel                a person has cancelled the job, which tells the script whose TERM it gets
 logs/.reserve                       room on a full disk for the line of the log that says so; removed for that
 logs/.secret-…                      by which the ranks of a start recognise each other; removed when they have met
@@ -123,6 +124,10 @@ class RunDir(msgspec.Struct, frozen=True):
     def departure(self, job_id: str, restart: int) -> Path:
         """Why a rank had to leave that could not tell rank 0, in one start of a job; for rank 0, or for the script."""
         return self.logs / f"{job_id}.{restart}.departure"
+
+    def ending(self, job_id: str) -> Path:
+        """How the script of a job's newest start ended (rundir.ending)."""
+        return self.logs / f"{job_id}.exit"
 
     def cancellation(self, job_id: str) -> Path:
         """The mark of a person's cancel, left before the signal: a requeue sends the same one."""

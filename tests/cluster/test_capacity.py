@@ -62,3 +62,67 @@ def test_a_partition_that_sinfo_does_not_show_is_left_to_the_scheduler() -> None
 
 def test_gpus_that_no_option_asks_for_come_with_the_partition() -> None:
     assert not found(site=replace(SITE, gpu_option="none"), gpus_per_node=4)
+
+
+FAT = NodeGroup(partition="normal", nodes=2, cpus=64, memory=500_000, features=("fat", "gpu"))
+THIN = NodeGroup(partition="normal", default=True, nodes=10, cpus=24, memory=64_000, gpus=4, features=("thin", "gpu"))
+MIXED = (THIN, FAT)
+MEMORY = {"gpus_per_node": 0, "mem": "100G"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"gpus_per_node": 0, "cpus_per_task": 65}, "65 CPUs per node are asked for, there are 64"),
+        (MEMORY | {"mem": "1T"}, "1048576 MB of memory per node are asked for, there are 500000"),
+        (
+            {"gpus_per_node": 0, "sbatch": ("--mem=600000",)},
+            "600000 MB of memory per node are asked for, there are 500000",
+        ),
+        (
+            {"gpus_per_node": 0, "cpus_per_task": 8, "sbatch": ("--mem-per-cpu=100G",)},
+            "819200 MB of memory per node are asked for, there are 500000",
+        ),
+        ({"gpus_per_node": 5}, "5 GPUs per node are asked for, there are 4"),
+        (MEMORY | {"nodes": 3}, "3 nodes of at least 1 CPUs and 102400 MB of memory are asked for, there are 2"),
+        ({"mem": "100G"}, "2 nodes of at least 1 GPUs and 1 CPUs and 102400 MB of memory are asked for, there are 0"),
+        (
+            {"gpus_per_node": 0, "cpus_per_task": 32, "constraint": "thin"},
+            "32 CPUs per node are asked for, there are 24",
+        ),
+        (
+            {"gpus_per_node": 0, "nodes": 3, "constraint": "(gpu)&(fat)"},
+            "3 nodes with the features (gpu)&(fat) of at least 1 CPUs are asked for, there are 2",
+        ),
+        ({"gpus_per_node": 0, "constraint": "fat&thin"}, "no node has the features fat&thin"),
+        ({"gpus_per_node": 0, "nodes": 13}, "13 nodes are asked for, a job may have 12"),
+    ],
+)
+def test_of_nodes_that_differ_enough_must_have_all_that_is_asked_of_each(asked: dict[str, object], said: str) -> None:
+    assert found(MIXED, **asked) == f"partition normal: {said}: ask for less, or for another --partition"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        MEMORY | {"nodes": 2},
+        MEMORY | {"mem": "0", "nodes": 12},
+        {"gpus_per_node": 0, "cpus_per_task": 64},
+        {"gpus_per_node": 0, "nodes": 12, "constraint": "fat|thin"},
+        {"gpus_per_node": 0, "nodes": 2, "constraint": "fat"},
+        {"gpus_per_node": 0, "nodes": 12, "constraint": "[fat|thin]"},
+        {"gpus_per_node": 0, "nodes": 12, "constraint": "fat*2&thin*4"},
+        {"gpus_per_node": 0, "nodes": 12, "constraint": "fat&thin|gpu"},
+        {"gpus_per_node": 0, "nodes": 12, "constraint": "fat&"},
+        {"gpus_per_node": 0, "constraint": "none", "sbatch": ("-Cfat",)},
+        MEMORY | {"mem": "1T", "sbatch": ("--mem=60G",)},
+        {"gpus_per_node": 4, "nodes": 10, "cpus_per_task": 24, "mem": "60G"},
+    ],
+)
+def test_what_fits_or_cannot_be_told_passes(asked: dict[str, object]) -> None:
+    assert not found(MIXED, **asked)
+
+
+def test_numbers_that_nobody_has_configured_or_that_are_the_least_of_several_are_unknown() -> None:
+    assert not found((replace(FAT, default=True, memory=1),), gpus_per_node=0, mem="1T")
+    assert not found((replace(FAT, default=True, more=True),), gpus_per_node=0, mem="1T", cpus_per_task=500)

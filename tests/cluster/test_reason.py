@@ -3,7 +3,9 @@
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from bertjob.cluster.runs import catalog
@@ -230,3 +232,125 @@ def test_an_earlier_job_of_a_run_is_found(run: Run, caplog: pytest.LogCaptureFix
         catalog.find_newest("7")
     with pytest.raises(SpecError, match="no such run"):
         catalog.find("5")
+
+
+FORGOTTEN = {"state": JobState.UNKNOWN, "reason": ""}
+"""What Slurm says of a job soon after its end where it keeps no accounts."""
+LOST = "gone without a word: killed, or its machine went down"
+LIMITS = """\
+Limit                     Soft Limit           Hard Limit           Units
+Max cpu time              20                   unlimited            seconds
+Max file size             1048576              unlimited            bytes
+Max stack size            8388608              unlimited            bytes
+Max processes             200                  96365                processes
+Max open files            1024                 20000                files
+Max locked memory         65536                65536                bytes
+Max address space         4294967296           unlimited            bytes
+"""
+
+
+def leave(run: Run, code: int, command: str = "srun python", limits: str = "") -> None:
+    run.run_dir.ending("7").write_text(f"exit code {code}: {command}\n{limits}")
+
+
+@pytest.mark.parametrize(
+    ("log", "command", "expected"),
+    [
+        (
+            "/spool/slurm_script: line 34: module: command not found\n",
+            "module load nope",
+            "the job's script: line 34: module: command not found",
+        ),
+        (
+            "/x/env.sh: eval: line 2: syntax error near unexpected token `fi'\n/x/env.sh: eval: line 2: `if then fi'\n",
+            ". /x/env.sh",
+            "the job's script: line 2: syntax error near unexpected token `fi'",
+        ),
+        (
+            "Lmod has detected the following error: The following module(s) are unknown: nope\n",
+            "module load nope",
+            "the job's script ended with exit code 3 at or after 'module load nope'; the log ends with: Lmod has",
+        ),
+        ("", "exit 3", "the job's script ended with exit code 3"),
+        ("", "curl -u me:x https://a:hidden@b", "the job's script ended with exit code 3 at or after 'curl -u me:x ht"),
+        ("", "export TOKEN=hidden", "the job's script ended with exit code 3"),
+    ],
+)
+def test_a_forgotten_job_that_ended_at_a_line_of_the_site_failed_and_says_where(
+    run: Run, log: str, command: str, expected: str
+) -> None:
+    run.run_dir.log("7").write_text(began(1) + log)
+    leave(run, 3, command)
+    row = shown(run, **FORGOTTEN)
+    assert (row.state, row.reason[: len(expected)]) == ("failed", expected)
+    assert "hidden" not in row.reason
+
+
+def test_a_forgotten_job_that_left_nothing_is_gone(run: Run) -> None:
+    old = catalog.Run(run.path, msgspec.structs.replace(run.submission, time=time.time() - 9000))
+    assert shown(old, **FORGOTTEN).reason == (
+        f"there is no log: its node does not see {run.path} or cannot write there; use a folder that all nodes share"
+    )
+    run.run_dir.log("7").write_text(began(1))
+    assert (shown(old, **FORGOTTEN).state, shown(old, **FORGOTTEN).reason) == ("lost", LOST)
+    run.run_dir.log("7").write_text(began(1) + "loading\n")
+    assert shown(old, **FORGOTTEN).reason == f"{LOST}; the log ends with: loading"
+    leave(run, 0)  # the code of a command before, where a signal has ended the script
+    assert shown(old, **FORGOTTEN).state == "lost"
+    leave(run, 1)
+    write_state(run.run_dir.state, RunState(phase="training", time=time.time(), job_id="7"))
+    assert shown(old, **FORGOTTEN).state == "unknown"  # ranks may still be at work
+
+
+@pytest.mark.parametrize("said", [{"reason": "JobLaunchFailure"}, {"reason": "RaisedSignal:53"}, {"signal": 53}])
+def test_a_job_that_slurm_could_not_start_says_that_the_nodes_do_not_see_the_folder(
+    run: Run, said: dict[str, Any]
+) -> None:
+    assert shown(run, **said).reason.startswith(
+        f"Slurm could not start the script: there is no log: its node does not see {run.path} or cannot write there;"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "limit"),
+    [
+        ("srun: error: nid00001: task 0: CPU time limit exceeded (core dumped)", "RLIMIT_CPU is 20 s of CPU time"),
+        (MPIRUN.replace("signal 9 (Killed)", "signal 24 (CPU time limit exceeded)"), "RLIMIT_CPU is 20 s of CPU time"),
+        (TORCHRUN.replace("-9", "-24").replace("SIGKILL", "SIGXCPU"), "RLIMIT_CPU is 20 s of CPU time"),
+        ("srun: error: n1: task 0: File size limit exceeded", "RLIMIT_FSIZE is 1 MiB for a file"),
+        ("rank 0 (n1): OSError: [Errno 27] File too large (traceback in x)", "RLIMIT_FSIZE is 1 MiB for a file"),
+        ("rank 0 (n1): MemoryError (traceback in x)", "RLIMIT_AS is 4 GiB of address space"),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", "RLIMIT_AS is 4 GiB of address space"),
+        ("rank 0 (n1): OSError: [Errno 12] Cannot allocate memory (traceback in x)", "RLIMIT_AS is 4 GiB"),
+        (
+            "n1:12:15 [0] misc/ibvwrap.cc:190 NCCL WARN Call to ibv_reg_mr failed with error Cannot allocate memory\n"
+            "rank 0 (n1): DistBackendError: NCCL error: unhandled system error (traceback in x)",
+            "RLIMIT_MEMLOCK is 64 KiB of locked memory",
+        ),
+        ("rank 0 (n1): OSError: [Errno 24] Too many open files: 'x' (traceback in x)", "RLIMIT_NOFILE is 1024 files"),
+        ("rank 0 (n1): RuntimeError: can't start new thread (traceback in x)", "RLIMIT_NPROC is 200 processes"),
+    ],
+)
+def test_a_limit_that_a_job_has_died_of_is_named(run: Run, error: str, limit: str) -> None:
+    run.run_dir.log("7").write_text(f"{began(1)}{BEGUN}{error}\n")
+    leave(run, 1, limits=LIMITS)
+    assert f"; {limit}" in shown(run).reason
+    leave(run, 1)  # without limits there is none to name
+    assert "RLIMIT_" not in shown(run).reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "rank 0 (n1): ValueError: it is broken (traceback in x)",
+        "libibverbs: Warning: RLIMIT_MEMLOCK is 65536 bytes.\nrank 0 (n1): ValueError: it is broken (traceback in x)",
+        "srun: error: n1: task 0: Segmentation fault",
+        "srun: error: n1: task 0: Killed",
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=2.0.",
+        "rank 0 (n1): OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB. (traceback in x)",
+    ],
+)
+def test_a_limit_that_is_not_the_cause_is_not_named(run: Run, error: str) -> None:
+    run.run_dir.log("7").write_text(f"{began(1)}{BEGUN}{error}\n")
+    leave(run, 1, limits=LIMITS)
+    assert "(ulimit" not in shown(run).reason

@@ -146,7 +146,7 @@ def test_ranks_meet_by_the_name_that_a_node_has_on_the_fabric() -> None:
 def test_an_interface_that_is_not_there_ends_the_script_before_any_launcher_starts() -> None:
     text = made(with_(SLURM, fabric=Fabric(interface="hsn0")))
     check = text.index("[ -e /sys/class/net/hsn0 ] || {")
-    assert check < text.index("mkdir") < text.index("\nsrun ")
+    assert check < text.index("\nmkdir") < text.index("\nsrun ")
 
 
 @pytest.mark.parametrize("name", SITES)

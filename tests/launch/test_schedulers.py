@@ -1,20 +1,27 @@
 """The two tables of schedulers: their names are those that a site may say, and nothing else knows them."""
 
 import ast
+import json
 import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import click
+import msgspec
 import pytest
 
 import bertjob
+from bertjob.cli.options import one_word_each
 from bertjob.cluster.scheduler import CLIENTS
+from bertjob.config.job import Resources
+from bertjob.config.load import load_job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Site
-from bertjob.launch.schedulers import SCHEDULERS
+from bertjob.errors import SpecError
+from bertjob.launch.schedulers import SCHEDULERS, sbatch_options
 
 PACKAGE = Path(bertjob.__file__).parent
 HOMES = ("launch/schedulers/", "cluster/slurm/", "cluster/scheduler.py")
@@ -117,3 +124,28 @@ def test_the_search_finds_what_it_is_for() -> None:
         "match site.scheduler:\n    case 'none':\n        return ''",
         "scheduler in ('slurm',)",
     }
+
+
+@pytest.mark.parametrize("word", [":", "hetjob", "packjob", "--hetjob", "HetJob"])
+def test_a_heterogeneous_job_is_refused_as_such(word: str) -> None:
+    (said,) = SCHEDULERS["slurm"].option_problems(("--mail-type=END", word))
+    assert said.endswith("bertjob starts no heterogeneous job: its ranks are alike on all nodes")
+    with pytest.raises(click.UsageError, match="bertjob starts no heterogeneous job"):
+        one_word_each(["--exclusive", word, "-q", "x"])
+
+
+@pytest.mark.parametrize(
+    ("size", "megabytes"),
+    [("64000", 64000), ("64G", 65536), ("64gb", 65536), ("1T", 1 << 20), ("0", 0), ("+5", 5), ("512K", 0.5)],
+)
+def test_sizes_of_memory_are_read_as_sbatch_reads_them(size: str, megabytes: float) -> None:
+    assert sbatch_options.megabytes(size) == megabytes
+    assert msgspec.convert({"mem": size}, Resources).mem == size
+
+
+@pytest.mark.parametrize("size", ["64.5G", "64 G", "64GiB", "1P", "-5", "abc", "10x", "1Gx", "100B", "1 ", "1G\n", ""])
+def test_sizes_that_sbatch_does_not_take_are_refused_where_they_stand(size: str, tmp_path: Path) -> None:
+    assert sbatch_options.megabytes(size) is None
+    setting = f"resources.mem={json.dumps(size)}"
+    with pytest.raises(SpecError, match=r"resources\.mem: a whole number of MB, or one with K, M, G or T behind it"):
+        load_job("smoke", [setting])

@@ -529,6 +529,12 @@ def test_of_a_local_run_slurm_knows_nothing(batch: Batch) -> None:
     assert "former  0 end\n" in batch.log
 
 
+def test_a_component_of_a_heterogeneous_job_begins_nothing(batch: Batch) -> None:
+    assert batch.run("print('trained')", SLURM_HET_SIZE="2") == 3
+    assert "bertjob starts no heterogeneous job" in batch.log
+    assert "trained" not in batch.log
+
+
 def test_a_later_start_finds_the_run_directory_of_the_first_and_makes_none(batch: Batch) -> None:
     batch.slurm_says(restarts=1)
     process = batch.start("", SLURM_RESTART_COUNT="1", BERTJOB_RUN_DIR=str(batch.run_dir))

@@ -441,3 +441,16 @@ def test_the_command_prints_the_script_and_says_what_was_lost(tmp_path: Path) ->
 def test_the_command_fails_in_one_line(words: tuple[str, ...], code: int, said: str) -> None:
     done = command(*words)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("#SBATCH -N1\n#SBATCH hetjob\n#SBATCH -N2\nsrun sarus run a:1 python a.py\n", 3),
+        ("#SBATCH -N1\n#SBATCH packjob\n#SBATCH -N2\nsrun sarus run a:1 python a.py\n", 3),
+        ("srun -n1 sarus run a:1 python a.py : -n1 sarus run a:1 python b.py\n", 2),
+    ],
+)
+def test_a_heterogeneous_job_is_refused_as_such(text: str, line: int) -> None:
+    with pytest.raises(PreflightError, match=f"^line {line}: this is a heterogeneous job"):
+        port(f"#!/bin/bash\n{text}", "podman")

@@ -22,7 +22,7 @@ SECTIONS: Mapping[str, tuple[Check, ...]] = {
         job_checks.proof,
     ),
     "job": (job_checks.plan, job_checks.files, job_checks.model, host_checks.gpus),
-    "machine": (host_checks.folders, host_checks.caches, host_checks.ports, host_checks.interface),
+    "machine": (host_checks.folders, host_checks.caches, host_checks.limits, host_checks.ports, host_checks.interface),
 }
 """The checks of every site in the order in which they are shown, behind those of its scheduler."""
 

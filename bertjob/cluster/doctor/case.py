@@ -102,6 +102,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         image: the image; None without a container, or where it was not looked at.
         missing_overlay: nobody has made the overlay of the image yet.
         hub: the model is a name on the hub, which the nodes may not reach.
+        limits: resource limits of this shell that may end the job.
         root_refused: the launcher will not start, as the user is root and nothing says that this is meant.
         proof: the newest launch proof of this combination.
         bad_nodes: nodes that failed a proof not long ago.
@@ -118,6 +119,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     image: Image | None = None
     missing_overlay: Problem | None = None
     hub: Problem | None = None
+    limits: tuple[Problem, ...] = ()
     root_refused: bool = False
     proof: Proved | None = None
     bad_nodes: tuple[BadNode, ...] = ()

@@ -4,7 +4,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bertjob.cluster import host
+from bertjob.cluster import host, limit_checks
 from bertjob.cluster.doctor import proofs
 from bertjob.cluster.doctor.advice import combination
 from bertjob.cluster.doctor.case import Case, Image, Typed
@@ -71,6 +71,7 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
         image=image,
         missing_overlay=without,
         hub=hub_problem(planned) if named and planned is not None else None,
+        limits=() if planned is None else tuple(limit_checks.problems(planned)),
         root_refused=planned is not None and os.geteuid() == 0 and refuses_root(planned),
         proof=None if about is None else book.proof(about),
         bad_nodes=book.bad(site.name, job.engine or site.engine),

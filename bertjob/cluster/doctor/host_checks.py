@@ -48,6 +48,14 @@ def caches(case: Case) -> Iterator[Finding]:
     )
 
 
+def limits(case: Case) -> Iterator[Finding]:
+    """Resource limits of this shell that the job gets, and is likely to reach."""
+    if case.plan is not None and not case.limits:
+        yield ok("limits", "no resource limit of this shell is likely to end the job")
+    for problem in case.limits:
+        yield warn("limits", problem.what, problem.remedy)
+
+
 def ports(case: Case) -> Iterator[Finding]:
     """Whether there is room below the ports of outgoing connections for the one at which the ranks meet."""
     ephemeral = case.machine.places.ephemeral

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import JobInfo, JobState
+from bertjob.rundir import ending
 from bertjob.rundir.state import ENDED, RunState
 
 STALE_S = 120.0
@@ -50,7 +51,8 @@ def outcome(run: Run, info: JobInfo, state: RunState | None, now: float, silent:
     """How a run ended; None while it has not ended or nobody can tell.
 
     Where the scheduler has forgotten the job, or cannot be asked, the heartbeat decides: a training that says done is
-    done. One that stopped otherwise may be waiting in the queue again, which only a scheduler that answers can deny.
+    done. One that stopped otherwise may be waiting in the queue again, which only a scheduler that answers can deny;
+    then a script that has left an exit code has failed.
 
     Args:
         run: the run.
@@ -71,9 +73,15 @@ def outcome(run: Run, info: JobInfo, state: RunState | None, now: float, silent:
         return None
     if state is not None and state.phase in ENDED:
         return _FAILED if state.phase == "failed" else _INTERRUPTED
+    left = ending.read(run.run_dir, run.submission.job_id)
+    failed = left is not None and left.code != 0
+    if state is None and failed:  # it ended before there were ranks, which might still be at work without it
+        return _FAILED
     if silent is None or state is None:
         silent = now - (run.submission.time if state is None else state.time)
-    return _LOST if info.gone or silent > STALE_S else None
+    if not info.gone and silent <= STALE_S:
+        return None
+    return _FAILED if failed else _LOST
 
 
 def word(run: Run, info: JobInfo, state: RunState | None, now: float, silent: float | None = None) -> str:

@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from bertjob.cluster.resource_limits import died_of
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.scheduler_answers import JobInfo
+from bertjob.cluster.scheduler_answers import JobInfo, JobState
 from bertjob.config.job import Launcher
 from bertjob.config.registry.launchers import LAUNCHERS
+from bertjob.config.secret_values import masked_text
 from bertjob.launch.engines.failures import complaint, image_failure
+from bertjob.rundir import ending
+from bertjob.rundir.ending import Ending
 from bertjob.rundir.job_log import last_start, left_no_state
 from bertjob.rundir.resume import elsewhere
 from bertjob.rundir.state import RunState
@@ -63,8 +67,15 @@ def reason(run: Run, info: JobInfo, own: RunState | None) -> str:
     if own is not None and left_no_state(log):
         own = None
     log, launcher = _PROGRESS.sub("", last_start(log)), _launcher(run)
-    if told := _script_killed(info):
-        return told
+    left = ending.read(run.run_dir, run.submission.job_id)
+    told = _not_started(run, info) or _script_killed(info) or _why(run, info, own, log, launcher, left)
+    limit = died_of(f"{told}\n{log}", left.limits) if left is not None else ""
+    return f"{told}; {limit}" if limit else told
+
+
+def _why(
+    run: Run, info: JobInfo, own: RunState | None, log: str, launcher: Launcher | None, left: Ending | None
+) -> str:
     error = "" if own is None else own.error
     if error.endswith(_GONE) and (killed := _first(_killed_ranks(launcher), log)).startswith("rank "):
         error = killed
@@ -73,15 +84,25 @@ def reason(run: Run, info: JobInfo, own: RunState | None) -> str:
         or "; ".join(filter(None, (error, _first(_OUT_OF_MEMORY, log))))
         or from_log(log, launcher)
         or _SCHEDULER.get(info.reason, info.reason)
-        or _last_line(log)
+        or _end(run, info, log, left)
     )
+
+
+def _not_started(run: Run, info: JobInfo) -> str:
+    """Slurm could not open the log of a job in the run directory, and has not started its script."""
+    by_number = info.signal == _NOT_STARTED or info.reason.startswith(f"RaisedSignal:{_NOT_STARTED}")
+    if by_number or (info.reason == "JobLaunchFailure" and not run.run_dir.log(run.submission.job_id).exists()):
+        return f"Slurm could not start the script: {_no_log(run)}"
+    return ""
+
+
+def _no_log(run: Run) -> str:
+    return f"there is no log: its node does not see {run.path} or cannot write there; use a folder that all nodes share"
 
 
 def _script_killed(info: JobInfo) -> str:
     raised = _RAISED.match(info.reason)
     number = info.signal or (int(raised[1]) if raised else 0)
-    if number == _NOT_STARTED:
-        return "Slurm could not start the script: the run directory cannot be reached or written on its node"
     return f"the job's script was killed by {_signal(number)}" if number else ""
 
 
@@ -152,9 +173,19 @@ def _sign(pattern: str, told: str | Callable[[re.Match[str]], str]) -> _Sign:
     return _Sign(re.compile(pattern, re.MULTILINE), said)
 
 
-_WORDS = {"Killed": "SIGKILL", "Terminated": "SIGTERM", "Aborted": "SIGABRT", "Segmentation fault": "SIGSEGV"}
+_WORDS = {
+    "Killed": "SIGKILL",
+    "Terminated": "SIGTERM",
+    "Aborted": "SIGABRT",
+    "Segmentation fault": "SIGSEGV",
+    "CPU time limit exceeded": "SIGXCPU",
+    "File size limit exceeded": "SIGXFSZ",
+}
 """The words of bash and srun for signals that end a process."""
-_KILLED = r"(Killed|Aborted|Segmentation fault|Bus error|Illegal instruction)(?: \(core dumped\))?"
+_KILLED = (
+    r"(Killed|Aborted|Segmentation fault|Bus error|Illegal instruction|CPU time limit exceeded"
+    r"|File size limit exceeded)(?: \(core dumped\))?"
+)
 
 
 def _killed(name: str, word: str) -> str:
@@ -210,6 +241,8 @@ _OWN = re.compile(r"^bertjob: (?!run directory |job \S+ starts |the next start |
 """The script's own lines, but not those that report what is in order."""
 _ERROR = re.compile(r"^(?!torch\.distributed\.elastic\.)((?:\w+\.)*\w*(?:Error|Exception): .*)", re.MULTILINE)
 """The last line of a Python traceback. torchrun's own only report that a rank has failed."""
+_BASH = re.compile(r"^\S+: (?:\S+: )?(line \d+: (?! *\d+ |`).+)", re.MULTILINE)
+"""What bash complains of in a script, but for processes that a signal has ended, and the text of a wrong line."""
 _NOISE = re.compile(
     r"^(?:bertjob|srun: |slurmstepd|[-=*]{5}|step +\d|checkpoint |stopped by a signal|evaluated |\s|$)|warning|WARN"
 )
@@ -220,10 +253,23 @@ def _last(pattern: re.Pattern[str], log: str) -> str:
     return found[-1] if found else ""
 
 
-def _last_line(log: str) -> str:
-    """The last line that reports more than progress and cleaning up."""
+def _end(run: Run, info: JobInfo, log: str, left: Ending | None) -> str:
+    """What bash complained of, else where the script ended, and the last line that reports more than progress."""
+    if complaint := _last(_BASH, log):
+        return f"the job's script: {complaint[:_SHOWN]}"
     lines = [line for line in log.splitlines() if not _NOISE.search(line)]
-    return f"the log ends with: {lines[-1][:_SHOWN]}" if lines else "its log is empty"
+    last = f"the log ends with: {lines[-1][:_SHOWN]}" if lines else ""
+    if left is None or not left.code:
+        if info.state is not JobState.UNKNOWN:
+            return last or "its log is empty"
+        if not run.run_dir.log(run.submission.job_id).exists():
+            return _no_log(run)
+        gone = "gone without a word: killed, or its machine went down"
+        return f"{gone}; {last}" if last else gone
+    where = (
+        "" if left.command.startswith(("exit ", "export ")) else f" at or after {masked_text(left.command)[:_SHOWN]!r}"
+    )
+    return f"the job's script ended with exit code {left.code}{where}{f'; {last}' if last else ''}"
 
 
 _SCHEDULER = {

@@ -192,8 +192,7 @@ def _phase(stands: str, state: RunState | None, own: RunState) -> Phase | None:
 def _reason(run: Run, stands: str, info: JobInfo, own: RunState) -> str:
     """Why it waits or failed; why a job once waited is of no interest when it has ended, unless that ended it."""
     if stands in _FAILED:
-        told = reason(run, info, None if own is _NOTHING else own)
-        return told or ("gone without a word: killed, or its machine went down" if stands == outcome.LOST else "")
+        return reason(run, info, None if own is _NOTHING else own)
     waited = info.state.ended and info.state is not JobState.FAILED
     said = not waited or info.reason.startswith("Dependency")
     return own.error or (info.reason if said else "")

@@ -4,13 +4,16 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from bertjob.cluster.process import Reply, ask
 from bertjob.cluster.scheduler_answers import NodeGroup, SchedulerFacts
+from bertjob.launch.schedulers.sbatch_options import propagated
 
 NO_CONFIGURATION = "Slurm's commands are here, but find no slurm.conf"
+_LIMITS = frozenset({"AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "NOFILE", "NPROC", "RSS", "STACK"})
+"""Those that Slurm hands on: slurm.conf(5) of 22.05, PropagateResourceLimits."""
 _STEP_S = 20.0
 _SINFO = "%P|%a|%l|%s|%D|%c|%m|%G|%f|%A"
 
@@ -49,6 +52,25 @@ def look() -> SchedulerFacts:
 def groups() -> tuple[NodeGroup, ...]:
     """Partitions and their nodes; empty where sinfo does not answer."""
     return parse_sinfo(_sinfo().output)
+
+
+def limits_handed_on(options: Sequence[str]) -> frozenset[str]:
+    """Names of the resource limits of this shell that a job gets, without ``RLIMIT_``; asks for Slurm's settings.
+
+    Args:
+        options: of sbatch, of which ``--propagate`` goes before the settings.
+    """
+    said = propagated(options)
+    settings = {} if said else parse_config(ask("scontrol", "show", "config").output)
+    some = said or settings.get("PropagateResourceLimits", "ALL")
+    but = () if said else _names(settings.get("PropagateResourceLimitsExcept", ""))
+    if some == "NONE":
+        return frozenset()
+    return (_LIMITS if some == "ALL" else _names(some)).difference(but)
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip().upper().removeprefix("RLIMIT_") for name in text.split(","))
 
 
 def unloadable(types: Iterable[str]) -> dict[str, str]:
@@ -125,6 +147,7 @@ def parse_sinfo(output: str) -> tuple[NodeGroup, ...]:
                 gpus=gpus,
                 gpu=gpu,
                 features=() if features in ("(null)", "") else tuple(features.split(",")),
+                more="+" in cpus + memory,
             )
         )
     return tuple(groups)

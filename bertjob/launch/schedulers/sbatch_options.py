@@ -42,6 +42,12 @@ _SHORT = {
 }
 _GPU_OF_GRES = re.compile(r"--gres=(.*,)?gpu([:,].*)?")
 """GPUs as generic resources, alone or among others."""
+_MEMORY = re.compile(r"\+?(\d+)(?:([KMGT])B?)?", re.ASCII | re.IGNORECASE)
+"""Sizes that sbatch takes (22.05.8): ``64G``, ``64gb``, ``64000``; not ``64.5G``, ``64GiB``, ``1P``."""
+_MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
+_SEPARATORS = frozenset({":", "hetjob", "packjob"})
+"""What parts the components of a heterogeneous job, among options and on lines of a script."""
+HETEROGENEOUS = "bertjob starts no heterogeneous job: its ranks are alike on all nodes"
 _LEAST = len("--depen")
 """Letters by which no two of the options that are looked for, and no other ones, are mistaken for each other."""
 _SHORT_NAME = re.compile(r"-[HOQVWhsv]*([A-Za-z])")
@@ -53,10 +59,29 @@ def option_problems(words: Sequence[str]) -> Iterator[str]:
     for word in words:
         name = _name(word)
         full = _full(name)
-        if full is not None:
+        if separates_components(word):
+            yield f"the sbatch option {word}: {HETEROGENEOUS}"
+        elif full is not None:
             yield f"the sbatch option {name} would contradict the plan: {_INSTEAD[full]}"
         elif _GPU_OF_GRES.fullmatch(word):
             yield f"the sbatch option {word} would contradict the plan: {_GPUS}"
+
+
+def separates_components(word: str) -> bool:
+    """Whether a word parts the components of a heterogeneous job."""
+    return word.lower().lstrip("-") in _SEPARATORS
+
+
+def megabytes(size: str) -> float | None:
+    """A size of memory in MB of 1024 * 1024 bytes; None where sbatch does not take it."""
+    found = _MEMORY.fullmatch(size)
+    return int(found[1]) * _MEGABYTES[(found[2] or "M").upper()] if found else None
+
+
+def value_of(words: Sequence[str], long: str) -> str | None:
+    """The value of an option in its long form, the last of several; None where it is not among the words."""
+    said = [word.partition("=")[2] for word in words if word.partition("=")[0] == long]
+    return said[-1] if said else None
 
 
 def has_option(words: Sequence[str], long: str, short: str) -> bool:
@@ -83,6 +108,16 @@ def _full(name: str) -> str | None:
 def names_nodes(words: Sequence[str]) -> bool:
     """Whether the options name the nodes to run on."""
     return bool(_values(words, "--nodelist", "-w"))
+
+
+def propagated(words: Sequence[str]) -> str:
+    """The resource limits that ``--propagate`` hands on: ALL, which is also what it means by itself, NONE or a list."""
+    said = [
+        word.partition("=")[2]
+        for word in words
+        if len(_name(word)) > len("--pro") and "--propagate".startswith(_name(word))
+    ]
+    return (said[-1] or "ALL") if said else ""
 
 
 def closes_environment(words: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, quote_directive, variable
 from bertjob.launch.schedulers.cut_off import NOTE
+from bertjob.launch.schedulers.sbatch_options import HETEROGENEOUS
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.job_log import started_by_script
 from bertjob.rundir.resume import elsewhere
@@ -114,6 +115,12 @@ def new_run(job_name: str) -> tuple[str, str]:
     return why, f"$SLURM_SUBMIT_DIR/runs/{job_name}-$SLURM_JOB_ID"
 
 
+_HETEROGENEOUS = rf"""
+if [ -n "${{SLURM_HET_SIZE:-}}" ]; then # options of `sbatch SCRIPT` may make it one
+  echo "{HETEROGENEOUS}" >&2
+  exit 3
+fi
+""".strip()
 _FIND = rf"""
 # A job that submit has queued goes on in the run directory that was made for it, and one that Slurm starts again in
 # that of its first start: neither makes one, nor takes another one that has the name by now.
@@ -146,7 +153,7 @@ if [[ $(cat "$RUN/lease.json" 2> /dev/null) =~ '"job_id":"'([0-9]*)'","restart":
   fi
 fi
 """.strip()
-LEASE = f"{_FIND}\n{_TAKE}"
+LEASE = f"{_HETEROGENEOUS}\n{_FIND}\n{_TAKE}"
 """Sees to it that a run directory has one job at a time, and that a requeued job finds its own."""
 
 
