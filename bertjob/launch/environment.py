@@ -51,6 +51,7 @@ _OF_SCRIPT = frozenset(
         "job",
         "launcher",
         "lease",
+        "left",
         "mark",
         "name",
         "now",

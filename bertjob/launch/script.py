@@ -71,6 +71,7 @@ def script(plan: Plan) -> str:
     """The text of the job script, for sbatch, or for bash where there is no scheduler."""
     sections = [
         _head(plan),
+        "\n".join(plan.scheduler.inherited(plan.job, plan.site, plan.options)),
         modules(plan.site),
         _environment(plan),
         _run_directory(plan),

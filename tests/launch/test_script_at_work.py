@@ -146,6 +146,62 @@ def test_ranks_find_each_other_and_nothing_of_the_calling_shell(batch: Batch) ->
     assert f"['-u', '-m', 'bertjob.train', {str(batch.run_dir / 'job.yaml')!r}] {batch.run_dir}\n" in batch.log
 
 
+OF_ANOTHER_JOB = {
+    "SLURM_CPU_BIND": "quiet,mask_cpu:0x1",
+    "SLURM_CPU_BIND_LIST": "0x1",
+    "SLURM_MEM_PER_CPU": "50",
+    "SLURM_MEM_PER_NODE": "100",
+    "SLURM_HINT": "nomultithread",
+    "SLURM_DISTRIBUTION": "plane",
+    "SLURM_EXACT": "1",
+    "SLURM_GPUS": "8",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEPID": "0",
+    "SRUN_CPUS_PER_TASK": "7",
+    "OMPI_COMM_WORLD_RANK": "3",
+    "OMPI_MCA_ess": "env",
+    "PMIX_NAMESPACE": "x",
+    "PMI_RANK": "3",
+    "HYDRA_HOST_FILE": "x",
+}
+OF_THE_JOB = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_NTASKS": "1",
+    "SLURM_NTASKS_PER_NODE": "1",
+    "SLURM_STEPMGR": "n1",
+    "SLURM_JWT": "token",
+    "OMPI_MCA_plm_slurm_args": "--external-launcher",
+    "HYDRA_BOOTSTRAP": "slurm",
+}
+
+
+def test_what_an_enclosing_job_has_left_is_unset_and_reported_and_the_jobs_own_stays(batch: Batch) -> None:
+    assert batch.run("print(json.dumps(dict(os.environ)))", **OF_ANOTHER_JOB, **OF_THE_JOB) == 0
+    seen = json.loads(next(line for line in batch.log.splitlines() if line.startswith("{")))
+    assert not seen.keys() & OF_ANOTHER_JOB.keys()
+    assert {name: seen[name] for name in OF_THE_JOB} == OF_THE_JOB
+    report = next(line for line in batch.log.splitlines() if "no #SBATCH line asks for" in line)
+    assert "SLURM_HINT=nomultithread" in report
+    assert "MEM_PER" not in report
+
+
+def test_what_the_lines_of_the_script_ask_for_stays_and_so_do_variables_of_mpi_without_a_rank(batch: Batch) -> None:
+    site = with_(SLURM, defaults=Resources(time="10", mem="1G", sbatch=("--hint=nomultithread", "-m", "plane=2")))
+    own = {
+        "SLURM_HINT": "nomultithread",
+        "SLURM_THREADS_PER_CORE": "1",
+        "SLURM_DISTRIBUTION": "plane",
+        "SLURM_MEM_PER_NODE": "1024",
+        "SLURM_OPEN_MODE": "a",
+        "OMPI_MCA_btl": "self,tcp",
+    }
+    assert batch.run("print(json.dumps(dict(os.environ)))", site=site, **own, SLURM_MEM_PER_CPU="50") == 0
+    seen = json.loads(next(line for line in batch.log.splitlines() if line.startswith("{")))
+    assert {name: seen.get(name) for name in own} == own
+    assert "SLURM_MEM_PER_CPU" not in seen
+    assert "no #SBATCH line" not in batch.log
+
+
 def test_each_start_has_a_secret_of_its_own_that_only_its_owner_can_read(batch: Batch) -> None:
     look = """
         path = pathlib.Path(os.environ["BERTJOB_SECRET_FILE"])

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from bertjob.config.job import Job, Launcher
+from bertjob.config.job import Job, Launcher, Resources
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word
-from bertjob.launch.schedulers import no_scheduler, sbatch_options, slurm
+from bertjob.launch.schedulers import no_scheduler, sbatch_options, slurm, slurm_requirements
+from bertjob.launch.schedulers.slurm_requirements import Combined
 
 
 class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,17 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     cancel_command: str
     """What a person calls to cancel jobs, given their ids."""
 
+    # What is asked of it
+    combined: Callable[[Resources, Site, Mapping[str, str], str], Combined]
+    """The site's defaults under what the shell's variables say under the job, with lines on what was replaced.
+
+    Raises PreflightError where the site's rules do not let the job have it.
+    """
+    allocation_variables: str
+    """Beginning of the names of variables by which its command for shells takes its options."""
+    job_variables: str
+    """The same of its command for jobs."""
+
     # Options passed through to it (resources.sbatch)
     option_problems: Callable[[Sequence[str]], Iterable[str]]
     """One line for each option that would break the plan."""
@@ -59,6 +71,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
 
     The run directory is None where the script makes one.
     """
+    inherited: Callable[[Job, Site, Sequence[str]], Iterable[str]]
+    """Lines that unset variables of the submitting shell that change what its commands do, given further options."""
     clear: tuple[str, ...]
     """Lines that take away what it leaves in the environment."""
     new_run: Callable[[str], tuple[str, str]]
@@ -120,6 +134,9 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         launcher="srun",
         submit_command="sbatch",
         cancel_command="scancel",
+        combined=slurm_requirements.combined,
+        allocation_variables="SALLOC_",
+        job_variables="SBATCH_",
         option_problems=sbatch_options.option_problems,
         has_option=sbatch_options.has_option,
         closes_environment=sbatch_options.closes_environment,
@@ -127,6 +144,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         excluding=sbatch_options.excluding,
         after=sbatch_options.after,
         header=slurm.directives,
+        inherited=slurm.inherited,
         clear=slurm.CLEAR,
         new_run=slurm.new_run,
         link_log=slurm.LINK_LOG,
@@ -160,6 +178,9 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         launcher="local",
         submit_command="bash",
         cancel_command="kill",
+        combined=no_scheduler.combined,
+        allocation_variables="",
+        job_variables="",
         option_problems=no_scheduler.nothing,
         has_option=no_scheduler.never,
         closes_environment=lambda words: "",
@@ -167,6 +188,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         excluding=no_scheduler.nothing,
         after=no_scheduler.nothing,
         header=no_scheduler.nothing,
+        inherited=no_scheduler.nothing,
         clear=(),
         new_run=no_scheduler.new_run,
         link_log=(),

@@ -3,7 +3,13 @@
 The blocks are bash as it stands in the script; 85 is errors.REQUEUE_EXIT_CODE.
 """
 
+from collections.abc import Mapping
+
+from msgspec.structs import asdict
+
+from bertjob.config.job import Resources
 from bertjob.config.site import Site
+from bertjob.launch.schedulers.slurm_requirements import Combined
 from bertjob.rundir.world import LOCAL_ID
 
 JOB_ID = LOCAL_ID
@@ -18,6 +24,12 @@ def nothing(*_: object) -> tuple[str, ...]:
 def never(*_: object) -> bool:
     """No options and no variables are those of a scheduler."""
     return False
+
+
+def combined(job: Resources, site: Site, environment: Mapping[str, str], prefix: str) -> Combined:
+    """What the job says over the site's defaults; of options of a scheduler nobody takes any."""
+    said = {name: value for name, value in asdict(job).items() if value is not None}
+    return Combined(Resources(**{**asdict(site.defaults), **said, "sbatch": site.defaults.sbatch + job.sbatch}))
 
 
 def address(site: Site) -> tuple[str, ...]:

@@ -9,6 +9,9 @@ from pathlib import Path
 from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, quote_directive, variable
+from bertjob.launch.schedulers import slurm_environment
+from bertjob.launch.schedulers.sbatch_words import Option
+from bertjob.launch.schedulers.sbatch_words import options as parse
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.job_log import started_by_script
 from bertjob.rundir.submissions import appended_by_script
@@ -38,15 +41,15 @@ def directives(job: Job, site: Site, run_dir: str | None, options: Sequence[str]
         run_dir: absolute path of the run directory; None: the script makes one when it runs.
         options: further options of sbatch.
     """
-    asked = [f"#SBATCH {option}={quote_directive(value)}" for option, value in resources(job, site)]
+    own, others = _with_gres(resources(job, site), options)
     return [
-        *asked,
+        *(f"#SBATCH {option}={quote_directive(value)}" for option, value in own),
         "# USR1 before the time limit is for this script; it may start again, and its log goes on.",
         f"#SBATCH --signal=B:USR1@{job.checkpoint.signal_seconds}",
         "#SBATCH --requeue",
         "#SBATCH --open-mode=append",
         f"#SBATCH --output={quote_directive(_log(run_dir))}",
-        *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(options)),
+        *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(others)),
         "",
         started_by_script('"$SLURM_JOB_ID"', '"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
     ]
@@ -73,6 +76,16 @@ def _resources(job: Job, site: Site) -> Iterator[tuple[str, str | None]]:
     yield "--qos", asked.qos
     yield "--reservation", asked.reservation
     yield "--account", asked.account
+
+
+def _with_gres(own: list[tuple[str, str]], others: Sequence[str]) -> tuple[list[tuple[str, str]], Sequence[str]]:
+    """GPUs that are asked for by --gres, and other generic resources, in one option: the last one counts."""
+    more = [option for option in parse(others) if option.name == "gres"]
+    gpus = dict(own).get("--gres")
+    if not more or gpus is None:
+        return own, others
+    joined = [(name, f"{gpus},{more[-1].value}" if name == "--gres" else value) for name, value in own]
+    return joined, [word for option in parse(others) if option.name != "gres" for word in option.words]
 
 
 def _log(run_dir: str | None) -> str:
@@ -103,6 +116,13 @@ CLEAR = (
     "unset SLURM_EXPORT_ENV",
 )
 """Takes away what sbatch may leave in the environment."""
+
+
+def inherited(job: Job, site: Site, options: Sequence[str]) -> list[str]:
+    """Lines that unset what the job has from the shell that called sbatch, and that is not its own."""
+    own = [*resources(job, site), ("--open-mode", "append")]
+    asked = [Option(option.removeprefix("--"), value, ()) for option, value in own]
+    return slurm_environment.inherited([*asked, *parse(options)])
 
 
 def new_run(job_name: str) -> tuple[str, str]:
@@ -194,9 +214,10 @@ def one_process(tty: bool) -> tuple[Word, ...]:
 
 def allocation(job: Job, site: Site) -> str:
     """Lines by which a script that is outside of an allocation starts again in one."""
-    asked = [f"{option}={value}" for option, value in resources(job, site)]
+    own, others = _with_gres(resources(job, site), job.resources.sbatch)
+    asked = [f"{option}={value}" for option, value in own]
     bash = ("bash", *(("-l",) if site.login_shell else ()))
-    first, *more = fold(("salloc", *asked, *job.resources.sbatch, *bash), _WIDTH)
+    first, *more = fold(("salloc", *asked, *others, *bash), _WIDTH)
     return "\n".join(
         [
             "# Outside of an allocation it asks for one, in which it starts again.",
