@@ -60,6 +60,7 @@ _OF_SCRIPT = frozenset(
         "ranks",
         "signalled",
         "stands",
+        "stopping",
         "state_before",
     ]
 )

@@ -71,7 +71,7 @@ def script(plan: Plan) -> str:
     """The text of the job script, for sbatch, or for bash where there is no scheduler."""
     sections = [
         _head(plan),
-        "\n".join(plan.scheduler.inherited(plan.job, plan.site, plan.options)),
+        "\n".join(plan.scheduler.top(plan.job, plan.site, plan.options)),
         modules(plan.site),
         _environment(plan),
         _run_directory(plan),
@@ -218,8 +218,11 @@ def _ranks(plan: Plan) -> str:
     ranks = f"""
 ranks=()
 for ((rank = 0; rank < {size}; rank++)); do
-  {place} \\
-{textwrap.indent(command(plan.layers), "    ")} &
+  (
+    trap '' USR1 USR2 QUIT ALRM XCPU # until it listens
+    {place} exec \\
+{textwrap.indent(command(plan.layers), "      ")}
+  ) &
   ranks+=("$!")
 done
 """

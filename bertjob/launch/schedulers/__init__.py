@@ -71,8 +71,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
 
     The run directory is None where the script makes one.
     """
-    inherited: Callable[[Job, Site, Sequence[str]], Iterable[str]]
-    """Lines that unset variables of the submitting shell that change what its commands do, given further options."""
+    top: Callable[[Job, Site, Sequence[str]], Iterable[str]]
+    """The first lines, given further options: early signals, variables of the shell that mislead its commands."""
     clear: tuple[str, ...]
     """Lines that take away what it leaves in the environment."""
     new_run: Callable[[str], tuple[str, str]]
@@ -144,7 +144,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         excluding=sbatch_options.excluding,
         after=sbatch_options.after,
         header=slurm.directives,
-        inherited=slurm.inherited,
+        top=slurm.inherited,
         clear=slurm.CLEAR,
         new_run=slurm.new_run,
         link_log=slurm.LINK_LOG,
@@ -188,7 +188,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         excluding=no_scheduler.nothing,
         after=no_scheduler.nothing,
         header=no_scheduler.nothing,
-        inherited=no_scheduler.nothing,
+        top=no_scheduler.top,
         clear=(),
         new_run=no_scheduler.new_run,
         link_log=(),
@@ -201,7 +201,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         restart="0",
         cores=str,
         on_each_node=None,
-        before="",
+        before=no_scheduler.BEFORE,
         signals=no_scheduler.SIGNALS,
         ranks=no_scheduler.WAIT_FOR_RANKS,
         end=no_scheduler.EXIT,

@@ -9,7 +9,12 @@ from collections.abc import Iterator
 
 
 def both(site: str, job: str) -> str | None:
-    """The constraint of nodes that fulfil both; None where Slurm has no way to write it."""
+    """The constraint of nodes that fulfil both; None where Slurm has no way to write it.
+
+    Args:
+        site: what the site asks of every node.
+        job: what the job asks for; where it asks for the site's features as well, it stays as it is.
+    """
     if site == job or _requires(job, site):
         return job
     if "*" in site + job:
