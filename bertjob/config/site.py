@@ -168,6 +168,8 @@ class Site(Section, frozen=True):
     """`module load` these, in order."""
     setup: tuple[str, ...] = ()
     """Lines of shell after the modules, as they are."""
+    epilogue: tuple[str, ...] = ()
+    """Lines of shell after each job, behind the job's own `epilogue`."""
     python: str | None = None
     """Python that has bertjob[train]; may name variables (default: the one that runs bertjob, or
     `python3` inside a container)."""

@@ -36,6 +36,8 @@ _OF_SCRIPT = frozenset(
         "RUN",
         "RUNS",
         "AGENTS_PORT",
+        "again",
+        "epilogue_lines",
         "GID",
         "MASTER_PORT",
         "address",

@@ -41,14 +41,46 @@ code=0
 wait "$launcher" || code=$? # bash keeps the exit code of a process that has ended
 """.strip()
 """Waits for the one process that holds the ranks."""
+_EPILOGUE = r"""
+again=''
+# shellcheck disable=SC2329 # the trap calls it
+epilogue() {
+  local code=$1 ended
+  [ -z "$again" ] || return "$code"
+  again=over
+  set +e
+  trap '' USR1 TERM INT
+  export BERTJOB_EXIT_CODE="$code" BERTJOB_RUN_DIR=@RUN@
+  export @TOLD@
+  (
+    set +u
+    if [ -e "$BERTJOB_RUN_DIR" ]; then
+      # Refused because another job is at work there: it is that job's.
+      [ "$code" -ne 3 ] || grep -qs "\"$BERTJOB_JOB_ID\"" "$BERTJOB_RUN_DIR/lease.json" || exit 0
+      cd "$BERTJOB_RUN_DIR" || exit
+    fi
+    trap 'echo "bertjob: epilogue: exit code $?: $BASH_COMMAND" >&2' ERR
+    eval "$epilogue_lines"
+  ) < /dev/null
+  ended=$?
+  [ "$ended" -eq 0 ] || echo "bertjob: the epilogue failed with exit code $ended; the job's own is $code" >&2
+  return "$code"
+}
+trap 'epilogue "$?"' EXIT
+""".strip()
 _SECRET = rf"""
 # By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
 # as soon as all have read it.
 {SECRET_FILE}=$(mktemp "$RUN/logs/.secret-XXXXXXXX")
-trap 'rm -f "${SECRET_FILE}"' EXIT
+trap 'AT_EXITrm -f "${SECRET_FILE}"' EXIT
 head -c 32 /dev/urandom > "${SECRET_FILE}"
 export {SECRET_FILE}
 """.strip()
+
+
+def _secret(plan: Plan) -> str:
+    """Lines that make the secret, and take it away at the end."""
+    return _SECRET.replace("AT_EXIT", 'epilogue "$?"; ' if _epilogue(plan) else "")
 
 
 def port_choice(number: str) -> str:
@@ -72,6 +104,7 @@ def script(plan: Plan) -> str:
     sections = [
         _head(plan),
         "\n".join(plan.scheduler.top(plan.job, plan.site, plan.options)),
+        _epilogue(plan),
         modules(plan.site),
         _environment(plan),
         _run_directory(plan),
@@ -94,6 +127,28 @@ def _head(plan: Plan) -> str:
         *scheduler.header(plan.job, plan.site, plan.run_dir, plan.options),
     ]
     return "\n".join(lines)
+
+
+def _epilogue(plan: Plan) -> str:
+    """Before the site's own lines, as the job may end at one of them."""
+    lines = (*plan.job.epilogue, *plan.site.epilogue)
+    if not lines:
+        return ""
+    run = '"${RUN:-}"' if plan.run_dir is None else quote(plan.run_dir)
+    mark = "END_OF_EPILOGUE"
+    while mark in "\n".join(lines).splitlines():
+        mark += "_"
+    told = f"{JOB_ID}={plan.scheduler.job_id} {RESTART}={plan.scheduler.restart}"
+    return "\n".join(
+        [
+            "# Runs once when the job has ended for good, and changes nothing of its result. By eval, so that a",
+            "# mistake in these lines ends them alone.",
+            f"IFS= read -r -d '' epilogue_lines << '{mark}' || true",
+            *lines,
+            mark,
+            _EPILOGUE.replace("@RUN@", run).replace("@TOLD@", told),
+        ]
+    )
 
 
 def modules(site: Site) -> str:
@@ -208,8 +263,14 @@ def _work(plan: Plan) -> list[str]:
     """Sections that start the ranks, wait for them and end."""
     scheduler, launcher = plan.scheduler, plan.layers[0]
     if launcher.words:
-        return [scheduler.before, _SECRET, _launch(plan), f"{scheduler.signals}\n{_WAIT}", scheduler.end]
-    return [scheduler.before, _SECRET, _ranks(plan), scheduler.ranks, scheduler.end]
+        return [
+            scheduler.before,
+            _secret(plan),
+            _launch(plan),
+            f"{scheduler.signals}\n{_WAIT}",
+            scheduler.end(bool(_epilogue(plan))),
+        ]
+    return [scheduler.before, _secret(plan), _ranks(plan), scheduler.ranks, scheduler.end(bool(_epilogue(plan)))]
 
 
 def _ranks(plan: Plan) -> str:

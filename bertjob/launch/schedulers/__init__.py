@@ -106,8 +106,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Traps that hand signals on to the process `launcher`."""
     ranks: str
     """Waits for the processes `ranks`, with traps for signals; empty where no script starts ranks itself."""
-    end: str
-    """The end of the script, which knows the exit code as `code`."""
+    end: Callable[[bool], str]
+    """The end of the script, which knows the exit code as `code`, given whether there is a function `epilogue`."""
 
     # Shells, and proofs of a launch
     allocation: Callable[[Job, Site], str]
@@ -160,7 +160,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         before=slurm.BEFORE_REQUEUE,
         signals=slurm.SIGNALS,
         ranks="",
-        end=slurm.REQUEUE,
+        end=slurm.end,
         allocation=slurm.allocation,
         one_process=slurm.one_process,
         shell_command=slurm.shell_command,
@@ -204,7 +204,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         before=no_scheduler.BEFORE,
         signals=no_scheduler.SIGNALS,
         ranks=no_scheduler.WAIT_FOR_RANKS,
-        end=no_scheduler.EXIT,
+        end=lambda epilogue: no_scheduler.EXIT,
         allocation=lambda job, site: "",
         one_process=no_scheduler.nothing,
         shell_command=lambda environment: "",

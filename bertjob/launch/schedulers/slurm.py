@@ -310,3 +310,20 @@ fi
 exit "$code"
 """.strip()
 """Starts the job again where it left off; nobody sees the exit code of a start that is requeued."""
+
+
+def end(epilogue: bool) -> str:
+    """The end of a script: not a start after which another one follows runs the epilogue.
+
+    A cancelled job runs it first: scancel leaves the script KillWait seconds, 30 by default.
+    """
+    if not epilogue:
+        return REQUEUE
+    return (
+        REQUEUE.replace("then scancel ", 'then epilogue "$code" || true; scancel ')
+        .replace(
+            '      exit "$code"\n', '      [[ $job == *JobState=CANCELLED* ]] || again=yes\n      exit "$code"\n', 1
+        )
+        .replace("    current && scontrol requeue", "    again=yes\n    current && scontrol requeue")
+        .replace("    printf 'bertjob: it cannot", "    again=''\n    printf 'bertjob: it cannot")
+    )
