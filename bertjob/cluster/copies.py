@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bertjob.config.registry.launcher_programs import SRUN
 from bertjob.config.registry.launchers import SLURM, TORCH, RankVariables, rank_variables
 from bertjob.errors import PreflightError
 
@@ -86,7 +87,7 @@ def _count(environment: Mapping[str, str], variables: RankVariables) -> int:
 
 
 def _refusal(environment: Mapping[str, str], variables: RankVariables, count: int) -> str:
-    starter = "srun" if variables == SLURM else variables.source.removesuffix(" or bertjob")
+    starter = SRUN.name if variables == SLURM else variables.source.removesuffix(" or bertjob")
     nodes = environment.get("SLURM_STEP_NUM_NODES", "1") if variables == SLURM else "1"
     several = nodes.isascii() and nodes.isdigit() and int(nodes) > 1
     here = f"`bertjob run JOB --ntasks-per-node {count}`"

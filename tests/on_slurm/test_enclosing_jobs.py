@@ -34,7 +34,7 @@ def called(*words: str, folder: Path, **variables: str) -> "subprocess.Completed
 def test_a_script_that_is_submitted_inside_a_job_has_nothing_of_it(bertjob: Face, around: str, export: str) -> None:
     look = "env > seen-$SLURM_JOB_ID"
     site = bertjob.site("site", setup=[look.replace("seen", "before")], defaults={"mem": "100"})
-    job = bertjob.job("smoke", task="smoke", epilogue=[f"cd {bertjob.folder}; {look}"])
+    job = bertjob.job("smoke", task="smoke", data={}, model={}, train={}, epilogue=[f"cd {bertjob.folder}; {look}"])
     text = bertjob("script", job, "--site", site, "--nodes", "2").stdout
     (bertjob.folder / "x.sbatch").write_text(text)
     variables = {} if export == "ALL" else {"SLURM_CPU_BIND": "quiet,mask_cpu:0x1"}
@@ -91,7 +91,7 @@ def test_a_jobs_constraint_keeps_the_sites(bertjob: Face, cluster: Lab) -> None:
         ["scontrol", "update", "NodeName=nid00003", "AvailableFeatures=gpu,big", "ActiveFeatures=gpu,big"], check=True
     )
     site = bertjob.site("site", defaults={"constraint": "gpu"})
-    job = bertjob.job("smoke", task="smoke")
+    job = bertjob.job("smoke", task="smoke", data={}, model={}, train={})
     done = bertjob("submit", job, "--site", site, "--nodes", "1", "-C", "big", "--wait", "--json")
     job_id = json.loads(done.stdout.splitlines()[0])["job_id"]
     said = called("scontrol", "show", "job", job_id, folder=bertjob.folder).stdout

@@ -81,7 +81,7 @@ def _set_for(option: str) -> tuple[str, ...]:
 def _mpi() -> list[str]:
     """A user may set variables of MPI libraries; those of a rank come from an mpirun or srun around the shell."""
     rows = [row for row in LAUNCHERS.values() if row.family is not None]
-    ranks = dict.fromkeys(row.rank_variables.rank for row in rows) | dict.fromkeys(["PMIX_RANK"])
+    ranks = dict.fromkeys(name for row in rows for name in row.rank_variables.per_rank)
     prefixes = dict.fromkeys(prefix for row in rows for prefix in row.leftovers)
     return [
         "# Left to a rank by the mpirun or srun around that shell: an MPI that reads them takes itself for that rank.",
