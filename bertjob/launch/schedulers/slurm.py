@@ -23,13 +23,17 @@ CORES = variable(_CORES)
 NODE_NAMES = 'scontrol show hostnames "$SLURM_JOB_NODELIST"'
 """Prints the job's nodes, one a line."""
 _PREFIXES = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
+_ACCESS = ("SLURM_CONF", "SLURM_JWT", "SLURM_SACK_")
 RESERVED = (*_PREFIXES, "SALLOC_", "SCONTROL_", "SINFO_", "SLURMD_", "SPANK_", "SRUN_", "_SLURM_")
 """Beginnings of names of Slurm's own variables: what it tells a job, and what its commands read (manuals, 24.05)."""
 
 
 def leftover(name: str) -> bool:
-    """Whether a variable belongs to an enclosing job, or quietly changes what Slurm's commands do; SLURM_CONF stays."""
-    return name.startswith(_PREFIXES) and name != "SLURM_CONF"
+    """Whether a variable belongs to an enclosing job, or quietly changes what Slurm's commands do.
+
+    Those stay by which the commands find Slurm and prove who calls them (manuals, 24.05).
+    """
+    return name.startswith(_PREFIXES) and not name.startswith(_ACCESS)
 
 
 def directives(job: Job, site: Site, run_dir: str | None, options: Sequence[str]) -> list[str]:
