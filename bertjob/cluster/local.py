@@ -18,6 +18,7 @@ import msgspec
 
 from bertjob.cluster import process_group
 from bertjob.cluster.claim import check_over
+from bertjob.cluster.copies import refuse_copies
 from bertjob.cluster.images import engine
 from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.runs import catalog, create
@@ -38,6 +39,9 @@ from bertjob.rundir.state import ENDED, RunState, read_state, write_state
 
 _ERRORS: Mapping[int, type[BertjobError]] = {error.exit_code: error for error in (PreflightError, SpecError)}
 _POLL_S = 0.1
+_FROM_PERSON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ANNOUNCED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGALRM, signal.SIGXCPU)
+"""What a scheduler's --signal may be, or the CPU time limit of a shell: the end is near."""
 _NERVOUS_S = 1.0
 """Within it a second interrupt is taken for the same one: people press twice when nothing seems to happen."""
 _STOPPING = "stopping after this step, with a checkpoint; another Ctrl-C ends at once, without one"
@@ -50,7 +54,8 @@ def run_here(
 ) -> int:
     """Run a job on this machine until it ends; a run directory that exists is continued.
 
-    The first interrupt or TERM asks the job to write a checkpoint and stop, a later one kills it.
+    The first interrupt or TERM asks the job to write a checkpoint and stop, a later one kills it. USR1, USR2 and QUIT,
+    by which schedulers announce the end, ask as well, and kill nothing however often they come.
 
     Args:
         plan: what to run, with its run directory.
@@ -140,6 +145,7 @@ def check_start(plan: Plan) -> RunDir:
     Raises:
         PreflightError: as for `run_here`.
     """
+    refuse_copies()
     refuse_here(plan.site)
     check(plan)
     run_dir = create.of(plan)
@@ -198,6 +204,7 @@ class _Interrupts:
 
     def __init__(self) -> None:
         self._leader: int | None = None
+        self._asked = False
         self._first: float | None = None
         self._told = False
         self._former: dict[int, Any] = {}
@@ -205,7 +212,7 @@ class _Interrupts:
 
     def __enter__(self) -> "_Interrupts":
         if threading.current_thread() is threading.main_thread():  # Python handles signals there only
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in (*_FROM_PERSON, *_ANNOUNCED):
                 self._former[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -216,22 +223,26 @@ class _Interrupts:
     def forward_to(self, leader: int) -> None:
         """Name the job's process; what came before it started is handed on now."""
         self._leader = leader
-        if self._first is not None:
+        if self._asked:
             process_group.stop(leader)
 
     def news(self) -> str:
         """A line on the first interrupt, once."""
-        if self._first is None or self._told:
+        if not self._asked or self._told:
             return ""
         self._told = True
         return _STOPPING
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if not self._asked:
+            self._asked = True
+            if self._leader is not None:
+                process_group.stop(self._leader)
+        if number not in _FROM_PERSON:
+            return
         now = time.monotonic()
         if self._first is None:
             self._first = now
-            if self._leader is not None:
-                process_group.stop(self._leader)
         elif now - self._first > _NERVOUS_S and self._leader is not None:
             self.killed = True
             process_group.kill(self._leader)

@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -98,6 +98,8 @@ def check(plan: Plan, coming: Collection[str] = ()) -> None:
     if plan.site.internet is False and (problem := hub_problem(plan)) is not None:
         raise PreflightError(str(problem))
     check_setup(plan.site)
+    check_lines("the job's epilogue", plan.job.epilogue)
+    check_lines(f"site {plan.site.name}: epilogue", plan.site.epilogue)
     check_packages(plan)
     check_freeze(plan.job)
 
@@ -119,11 +121,20 @@ def check_setup(site: Site) -> None:
     Raises:
         PreflightError: bash cannot read them; says why.
     """
-    if not site.setup:
+    check_lines(f"site {site.name}: setup", site.setup)
+
+
+def check_lines(what: str, lines: Sequence[str]) -> None:
+    """Lines of a person are bash.
+
+    Raises:
+        PreflightError: bash cannot read them; says why.
+    """
+    if not lines:
         return
-    said = ask("bash", "-n", "-c", "\n".join(site.setup))
+    said = ask("bash", "-n", "-c", "\n".join(lines))
     if said.error and not said.absent:
-        raise PreflightError(f"site {site.name}: setup: {said.error.removeprefix('bash: -c: ')}")
+        raise PreflightError(f"{what}: {said.error.removeprefix('bash: -c: ')}")
 
 
 def check_continues(plan: Plan, run_dir: RunDir) -> None:

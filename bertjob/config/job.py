@@ -405,5 +405,10 @@ class Job(Section, frozen=True):
     env_from: tuple[str, ...] = ()
     """Variables of which the ranks get the values that they have in the shell that submits or runs, e.g. `[HF_TOKEN]`;
     the values stand in no file of the run and on no command line."""
+    epilogue: tuple[str, ...] = ()
+    """Lines of shell that run on the first node, outside of the container, once the job has ended for good: after
+    success, failure, cancel and time limit, not before it starts again. They see BERTJOB_EXIT_CODE, BERTJOB_RUN_DIR,
+    BERTJOB_JOB_ID and BERTJOB_RESTART. One that fails is reported in the log, the rest still runs, and the job's result
+    stays."""
     deepspeed: dict[str, Any] = {}
     """DeepSpeed's own config, e.g. `zero_optimization: {stage: 1}`; batch sizes are filled in."""

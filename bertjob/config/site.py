@@ -74,6 +74,48 @@ class Mpi(Section, frozen=True):
     """What srun offers the ranks: its `--mpi` (default: `none`, or what a job with `mpi: true` needs)."""
 
 
+Combine = Literal["all", "site", "job"]
+Requirement = Literal[
+    "account",
+    "constraint",
+    "core-spec",
+    "cpu-freq",
+    "cpus-per-task",
+    "dependency",
+    "distribution",
+    "exclude",
+    "exclusive",
+    "gpu-bind",
+    "gpu-freq",
+    "gpus-per-node",
+    "gres",
+    "gres-flags",
+    "hint",
+    "licenses",
+    "mem",
+    "mem-bind",
+    "mem-per-cpu",
+    "mem-per-gpu",
+    "network",
+    "nodelist",
+    "nodes",
+    "ntasks-per-core",
+    "ntasks-per-node",
+    "ntasks-per-socket",
+    "oversubscribe",
+    "partition",
+    "qos",
+    "reservation",
+    "switches",
+    "thread-spec",
+    "threads-per-core",
+    "time",
+    "tmp",
+    "wckey",
+]
+"""Options of sbatch, of which a site may say how its own go together with those of a job."""
+
+
 class Limits(Section, frozen=True):
     """What the site does not accept; checked before submission because Slurm lets such jobs pend for ever."""
 
@@ -126,6 +168,8 @@ class Site(Section, frozen=True):
     """`module load` these, in order."""
     setup: tuple[str, ...] = ()
     """Lines of shell after the modules, as they are."""
+    epilogue: tuple[str, ...] = ()
+    """Lines of shell after each job, behind the job's own `epilogue`."""
     python: str | None = None
     """Python that has bertjob[train]; may name variables (default: the one that runs bertjob, or
     `python3` inside a container)."""
@@ -152,5 +196,10 @@ class Site(Section, frozen=True):
     """One GPU of a node, for `bertjob estimate`."""
     defaults: Resources = Resources()
     """Resources of jobs that say nothing else."""
+    combine: dict[Requirement, Combine] = {}
+    """What becomes of a default where a job asks for something else, by the option of sbatch, however it is said:
+    `all`: both hold, a constraint as `(site)&(job)`, lists by a comma, and anything else is refused; `site`: the job is
+    refused; `job`: the job's replaces it, and submit says so (default: `all` for `constraint`, `dependency`, `exclude`,
+    `gres` and `licenses`, else `job`). E.g. `{ntasks-per-core: site}`."""
     limits: Limits = Limits()
     """What the site does not accept."""

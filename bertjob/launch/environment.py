@@ -39,6 +39,8 @@ _OF_SCRIPT = frozenset(
         "RUN",
         "RUNS",
         "AGENTS_PORT",
+        "again",
+        "epilogue_lines",
         "GID",
         "MASTER_PORT",
         "address",
@@ -56,6 +58,7 @@ _OF_SCRIPT = frozenset(
         "job",
         "launcher",
         "lease",
+        "left",
         "mark",
         "name",
         "now",
@@ -65,6 +68,7 @@ _OF_SCRIPT = frozenset(
         "said",
         "signalled",
         "stands",
+        "stopping",
         "state_before",
     ]
 )

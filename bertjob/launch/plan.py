@@ -20,7 +20,7 @@ from bertjob.launch.environment import OWN, exports, says_values
 from bertjob.launch.input_paths import needs
 from bertjob.launch.launchers import Start, launch
 from bertjob.launch.problems import Problem, find_problems
-from bertjob.launch.resolve import Here, Shape, resolve, shape
+from bertjob.launch.resolve import Here, Shape, asked, resolve, shape
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 
 __all__ = ["Here", "Layer", "Plan", "plan"]
@@ -167,7 +167,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str 
         ),
         files="\n".join(filter(None, (launched.files, prepared))),
         inputs={need.key: need.path for need in needs(whole) if isinstance(need.path, str) and not need.written},
-        warnings=tuple(checks.warnings(whole, site, gpus_said)),
+        warnings=(*asked(job.resources, site, here).notes, *checks.warnings(whole, site, gpus_said)),
         problems=tuple(find_problems(whole, site, site_given or site.name)),
         site_given=site_given or site.name,
     )

@@ -15,6 +15,7 @@ from bertjob.errors import PreflightError
 from bertjob.launch.argv import Text, parse
 from bertjob.launch.auto_launcher import choose, host_family
 from bertjob.launch.schedulers import SCHEDULERS
+from bertjob.launch.schedulers.slurm_requirements import Combined
 
 _RUN = "run:"
 _PATH = re.compile(r"[/.~$]|.*/.*/")
@@ -81,8 +82,14 @@ def shape(job: Job) -> Shape:
     return Shape(job.engine, job.launcher, asked.nodes, asked.tasks_per_node, asked.gpus_per_node, asked.cpus_per_task)
 
 
-def resolve(job: Job, site: Site, here: Here) -> Job:
+def resolve(job: Job, site: Site, here: Here, *, interactive: bool = False) -> Job:
     """The same job with engine, launcher, image, transport, resources and absolute paths.
+
+    Args:
+        job: what to run.
+        site: where.
+        here: facts of this machine.
+        interactive: it is for a shell, not for a job that waits in a queue.
 
     Raises:
         PreflightError: a path names a variable that is not set here, or launcher auto finds none that works.
@@ -97,7 +104,7 @@ def resolve(job: Job, site: Site, here: Here) -> Job:
         model=_model(job.model, here),
         data=_data(job.data, here),
         optimizer=compression.resolved(whole, site, host_family(site)),
-        resources=_resources(job.resources, site, here),
+        resources=_resources(job.resources, site, here, interactive=interactive),
     )
 
 
@@ -160,17 +167,20 @@ def _absolute(key: str, path: str, here: Here) -> str:
     return posixpath.normpath(posixpath.join(here.cwd, word))
 
 
-def _resources(job: Resources, site: Site, here: Here) -> Resources:
-    said = {name: value for name, value in asdict(job).items() if value is not None}
-    filled = Resources(**asdict(site.defaults) | said)
+def asked(job: Resources, site: Site, here: Here, *, interactive: bool = False) -> Combined:
+    """What is asked of the scheduler, before numbers are filled in; see `Scheduler.combined`."""
+    row = SCHEDULERS[site.scheduler]
+    return row.combined(job, site, here.environment, row.allocation_variables if interactive else row.job_variables)
+
+
+def _resources(job: Resources, site: Site, here: Here, *, interactive: bool) -> Resources:
+    filled = asked(job, site, here, interactive=interactive).resources
     on_this_machine = not SCHEDULERS[site.scheduler].queues
     gpus = filled.gpus_per_node
     if gpus is None:
         gpus = min(here.gpus, 1) if on_this_machine else 0
     tasks = filled.tasks_per_node or gpus or 1
     cores = here.cpus if on_this_machine else site.limits.cpus_per_node or 1
-    options = site.defaults.sbatch
-    already = job.sbatch[: len(options)] == options  # a resolved job, planned again
     return replace(
         filled,
         nodes=filled.nodes or 1,
@@ -178,5 +188,4 @@ def _resources(job: Resources, site: Site, here: Here) -> Resources:
         gpus_per_node=gpus,
         cpus_per_task=filled.cpus_per_task or max(1, cores // tasks),
         time=None if filled.time is None else walltime.render(walltime.parse(filled.time)),
-        sbatch=job.sbatch if already else options + job.sbatch,
     )

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from bertjob.config.job import Job
 from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Site
+from bertjob.launch import script_exit
 from bertjob.launch.argv import Word, fold, parse, quote
 from bertjob.launch.container import presence
 from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
 from bertjob.launch.schedulers import SCHEDULERS
-from bertjob.rundir import ending
 from bertjob.rundir.job_log import refused_by_script
 from bertjob.rundir.world import FORMER_LEASE, JOB_ID, PLANNED_WORLD, RESTART, SECRET_FILE
 from bertjob.text import counted
@@ -50,7 +50,7 @@ _SECRET = rf"""
 # By this the ranks recognise each other. Only its owner can read it, and each start has another one; rank 0 removes it
 # as soon as all have read it.
 {SECRET_FILE}=$(LC_ALL=C mktemp "$RUN/logs/.secret-XXXXXXXX" 2>&1) || unwritable "${SECRET_FILE}"
-trap 'AT_EXITrm -f "${SECRET_FILE}"' EXIT
+@TRAP@
 said=$(LC_ALL=C head -c 32 /dev/urandom 2>&1 > "${SECRET_FILE}") || unwritable "$said"
 export {SECRET_FILE}
 """.strip()
@@ -58,7 +58,7 @@ export {SECRET_FILE}
 
 def _secret(plan: Plan) -> str:
     """Lines that make the secret, and take it away at the end."""
-    return _SECRET.replace("AT_EXIT", "ended; " if _ending(plan) else "")
+    return _SECRET.replace("@TRAP@", script_exit.trap(plan, f'rm -f "${SECRET_FILE}"'))
 
 
 def port_choice(number: str) -> str:
@@ -81,7 +81,8 @@ def script(plan: Plan) -> str:
     """The text of the job script, for sbatch, or for bash where there is no scheduler."""
     sections = [
         _head(plan),
-        _ending(plan),
+        script_exit.definitions(plan, _by_hand(plan)),
+        "\n".join(plan.scheduler.top(plan.job, plan.site, plan.options)),
         modules(plan.site),
         _environment(plan),
         _run_directory(plan),
@@ -104,25 +105,6 @@ def _head(plan: Plan) -> str:
         *scheduler.header(plan.job, plan.site, plan.run_dir, plan.options),
     ]
     return "\n".join(lines)
-
-
-def _ending(plan: Plan) -> str:
-    """Before the site's own lines, as the job may end at one of them; a person who runs a script sees its end."""
-    scheduler = plan.scheduler
-    if plan.run_dir is not None:
-        return "\n".join(ending.left_by_script(quote(plan.run_dir), scheduler.job_id, private=plan.private))
-    if not scheduler.queues:
-        return ""
-    made = [
-        "# It may end before it has made its run directory.",
-        f"RUN={_by_hand(plan)}",
-        f'if [ ! -e "$RUN" ] && [ {scheduler.restart} -eq 0 ]; then',
-        '  mkdir -p "$RUN/logs"',
-        *(f"  {line}" for line in (*scheduler.link_log, *scheduler.record(plan.site.name))),
-        "fi",
-    ]
-    left = ending.left_by_script(_by_hand(plan), scheduler.job_id, private=plan.private, otherwise=made)
-    return "\n".join(left)
 
 
 def modules(site: Site) -> str:
@@ -241,11 +223,12 @@ def _meeting_point(plan: Plan) -> str:
 def _work(plan: Plan) -> list[str]:
     """Sections that start the ranks, wait for them and end."""
     scheduler, launcher = plan.scheduler, plan.layers[0]
+    end = scheduler.end(bool(script_exit.lines(plan)))
     if launcher.words:
         guard = scheduler.guard if LAUNCHERS[plan.shape.launcher].family else ""
         start, wait = (f"{_launch(plan)}\n{_START_GUARD}", f"{_WAIT}\nunguard") if guard else (_launch(plan), _WAIT)
-        return [scheduler.before, _secret(plan), guard, start, f"{scheduler.signals}\n{wait}", scheduler.end]
-    return [scheduler.before, _secret(plan), _ranks(plan), scheduler.ranks, scheduler.end]
+        return [scheduler.before, _secret(plan), guard, start, f"{scheduler.signals}\n{wait}", end]
+    return [scheduler.before, _secret(plan), _ranks(plan), scheduler.ranks, end]
 
 
 def _ranks(plan: Plan) -> str:
@@ -254,8 +237,11 @@ def _ranks(plan: Plan) -> str:
     ranks = f"""
 ranks=()
 for ((rank = 0; rank < {size}; rank++)); do
-  {place} \\
-{textwrap.indent(command(plan.layers), "    ")} &
+  (
+    trap '' USR1 USR2 QUIT ALRM XCPU # until it listens
+    {place} exec \\
+{textwrap.indent(command(plan.layers), "      ")}
+  ) &
   ranks+=("$!")
 done
 """

@@ -57,7 +57,7 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
         PreflightError: it cannot be had there; one line with all that stands against it.
     """
     scheduler = SCHEDULERS[site.scheduler]
-    whole = resolve(replace(job, launcher=scheduler.launcher, mpi=False), site, here)
+    whole = resolve(replace(job, launcher=scheduler.launcher, mpi=False), site, here, interactive=True)
     checks.refuse_shell(whole, site)
     assert whole.engine is not None
     assert whole.resources.cpus_per_task is not None

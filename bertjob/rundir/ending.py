@@ -38,7 +38,9 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 def left_by_script(run: str, job_id: str, *, private: bool, otherwise: Sequence[str] = ()) -> list[str]:
-    """Shell that leaves the file, whatever ends the script, as long as something can be left.
+    """A function `ended` of the shell, which leaves the file as long as something can be left.
+
+    It is for the trap on EXIT, and takes the exit code.
 
     Args:
         run: word with the run directory.
@@ -52,14 +54,13 @@ def left_by_script(run: str, job_id: str, *, private: bool, otherwise: Sequence[
         'rm -f "$ending" # of an earlier start',
         "# shellcheck disable=SC2329 # the trap calls it",
         "ended() {",
-        "  local code=$? command=${BASH_COMMAND%%$'\\n'*}",
+        "  local code=$1 command=${BASH_COMMAND%%$'\\n'*}",
         "  {",
         *(f"    {line}" for line in otherwise),
         *(["    umask 077"] if private else []),
         """    printf 'exit code %s: %s\\n%s\\n' "$code" "$command" "$(< "/proc/$$/limits")" > "$ending\"""",
         "  } 2> /dev/null || true",
         "}",
-        "trap ended EXIT",
     ]
 
 

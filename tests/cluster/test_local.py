@@ -106,6 +106,14 @@ GRACEFUL = """
     print("ready", flush=True)
     time.sleep(60)
 """
+LISTENING = """
+    from bertjob.train.distributed.signals import StopSignals
+    signals = StopSignals()
+    print("ready", os.getpid(), flush=True)
+    while not signals.wait(1):
+        pass
+    os._exit(85)  # as ranks do: Python takes its handlers away before it is gone
+"""
 STUBBORN = """
     for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
@@ -114,14 +122,14 @@ STUBBORN = """
 """
 
 
-def interrupt_when_ready(log: Path, *pauses: float) -> threading.Thread:
+def interrupt_when_ready(log: Path, *pauses: float, number: int = signal.SIGINT) -> threading.Thread:
     """Interrupt once and, after each pause, again."""
 
     def interrupt() -> None:
         wait_for_line(log, "ready")
         for pause in (0.0, *pauses):
             time.sleep(pause)
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
@@ -139,6 +147,34 @@ def test_the_first_interrupt_asks_for_a_checkpoint(planned: Planned, tmp_path: P
     assert told[0].startswith("stopping after this step, with a checkpoint")
     with pytest.raises(KeyboardInterrupt):  # the handlers are as before
         os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGALRM", "SIGXCPU", "SIGTERM", "SIGHUP"])
+def test_what_schedulers_announce_the_end_by_asks_for_a_checkpoint(planned: Planned, tmp_path: Path, name: str) -> None:
+    log = RunDir(tmp_path / HOSTILE).log("local")
+    thread = interrupt_when_ready(log, number=signal.Signals[name])
+    assert run_here(planned(GRACEFUL)) == 85
+    thread.join()
+    assert "checkpoint" in log.read_text()
+
+
+@pytest.mark.parametrize("name", ["USR1", "USR2", "QUIT", "ALRM"])
+def test_a_signal_to_every_process_of_a_step_ends_none_before_its_checkpoint(
+    planned: Planned, tmp_path: Path, name: str
+) -> None:
+    log = RunDir(tmp_path / HOSTILE).log("local")
+
+    def as_slurm_does() -> None:
+        wait_for_line(log, "ready")
+        rank = int(next(line for line in log.read_text().splitlines() if line.startswith("ready")).split()[1])
+        script = os.getpgid(rank)  # the leader of the group: the script, with its sleep and its ranks
+        os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
+        os.killpg(script, signal.Signals[f"SIG{name}"])
+
+    thread = threading.Thread(target=as_slurm_does)
+    thread.start()
+    assert run_here(planned(LISTENING)) == 85
+    thread.join()
 
 
 def test_a_run_whose_output_nobody_reads_any_more_is_stopped_with_a_checkpoint(

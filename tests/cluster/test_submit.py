@@ -76,11 +76,11 @@ def test_leftovers_of_the_shell_do_not_reach_sbatch(
     commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leftovers = {"SBATCH_PARTITION": "debug", "SLURM_JOB_ID": "1", "SLURM_EXPORT_ENV": "NONE"}
-    for name, value in {**leftovers, "SLURM_CONF": "/there", "OWN": "kept"}.items():
+    for name, value in {**leftovers, "SLURM_CONF": "/there", "SLURM_JWT": "token", "OWN": "kept"}.items():
         monkeypatch.setenv(name, value)
     submit(planned(tmp_path / "run"))
     environment = commands.environment("sbatch")
-    assert (environment["SLURM_CONF"], environment["OWN"]) == ("/there", "kept")
+    assert (environment["SLURM_CONF"], environment["SLURM_JWT"], environment["OWN"]) == ("/there", "token", "kept")
     assert not leftovers.keys() & environment.keys()
     assert os.environ["SBATCH_PARTITION"] == "debug"
 

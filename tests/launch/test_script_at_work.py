@@ -178,6 +178,123 @@ def test_on_a_full_disk_the_script_says_so(tmp_path: Path, small_disk: Callable[
     assert run_dir.job.read_text() == "kept"
 
 
+SEEN = 'echo "epilogue: $BERTJOB_EXIT_CODE $BERTJOB_JOB_ID $BERTJOB_RESTART $PWD"'
+
+
+def with_epilogue(batch: Batch, body: str, *lines: str, site: Site = SLURM, **env: str) -> int:
+    return batch.run(body, site=with_(site, epilogue=lines), **env)
+
+
+@pytest.mark.parametrize(("body", "code"), [("", 0), ("sys.exit(5)", 5), ("os.kill(os.getpid(), 9)", 137)])
+def test_an_epilogue_runs_once_after_the_job_and_sees_how_it_ended(batch: Batch, body: str, code: int) -> None:
+    assert with_epilogue(batch, body, SEEN) == code
+    assert batch.log.splitlines().count(f"epilogue: {code} 7 0 {batch.run_dir}") == 1
+
+
+def test_an_epilogue_runs_after_lines_of_the_site_that_fail(batch: Batch) -> None:
+    assert with_epilogue(batch, "", SEEN, site=with_(SLURM, setup=("(exit 9)",))) == 9
+    assert batch.log.count("epilogue: 9 7 0") == 1
+
+
+def test_an_epilogue_waits_for_the_last_start(batch: Batch) -> None:
+    assert with_epilogue(batch, "checkpoint(5); sys.exit(85)", SEEN) == 0
+    assert batch.requeues == [["requeue", "7"]]
+    assert "epilogue:" not in batch.log
+
+
+def test_a_start_that_slurm_has_requeued_runs_no_epilogue_and_a_cancelled_one_does(batch: Batch) -> None:
+    batch.slurm_says("PENDING", restarts=1)
+    assert with_epilogue(batch, "checkpoint(5); sys.exit(85)", SEEN) == 85
+    assert "epilogue:" not in batch.log
+    batch.slurm_says("CANCELLED", restarts=1)
+    assert with_epilogue(batch, "checkpoint(5); sys.exit(85)", SEEN) == 85
+    assert batch.log.count("epilogue: 85 7 0") == 1
+
+
+def test_a_cancelled_job_runs_its_epilogue_before_it_cancels_itself(batch: Batch) -> None:
+    process = batch.start(WAITING, site=with_(SLURM, epilogue=(SEEN,)))
+    until(lambda: (batch.run_dir / "up").exists())
+    batch.cancel(process)
+    assert process.wait(60) == 85
+    assert batch.log.count("epilogue: 85 7 0") == 1
+    assert batch.commands.calls("scancel") != []
+
+
+def test_an_epilogue_runs_where_the_job_cannot_start_again(batch: Batch) -> None:
+    batch.slurm_says(code=1)
+    assert with_epilogue(batch, "checkpoint(5); sys.exit(85)", SEEN) == 85
+    assert batch.log.count("epilogue: 85 7 0") == 1
+
+
+@pytest.mark.parametrize("line", ["false", "exit 4", "echo 'unclosed", "cd /nowhere", 'echo "$UNSET_$$"; false'])
+def test_an_epilogue_that_fails_is_reported_and_changes_nothing(batch: Batch, line: str) -> None:
+    assert with_epilogue(batch, "", line) == 0
+    assert "epilogue" in batch.log
+
+
+def test_lines_of_an_epilogue_are_text_to_the_script(batch: Batch) -> None:
+    lines = ("END_OF_EPILOGUE", "false", 'echo "it\'s ${BERTJOB_EXIT_CODE} \\$(id)" after')
+    assert with_epilogue(batch, "", *lines) == 0
+    assert "it's 0 $(id) after\n" in batch.log
+    assert "bertjob: epilogue: exit code 1: false\n" in batch.log
+
+
+OF_ANOTHER_JOB = {
+    "SLURM_CPU_BIND": "quiet,mask_cpu:0x1",
+    "SLURM_CPU_BIND_LIST": "0x1",
+    "SLURM_MEM_PER_CPU": "50",
+    "SLURM_MEM_PER_NODE": "100",
+    "SLURM_HINT": "nomultithread",
+    "SLURM_DISTRIBUTION": "plane",
+    "SLURM_EXACT": "1",
+    "SLURM_GPUS": "8",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEPID": "0",
+    "SRUN_CPUS_PER_TASK": "7",
+    "OMPI_COMM_WORLD_RANK": "3",
+    "OMPI_MCA_ess": "env",
+    "PMIX_NAMESPACE": "x",
+    "PMI_RANK": "3",
+    "HYDRA_HOST_FILE": "x",
+}
+OF_THE_JOB = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_NTASKS": "1",
+    "SLURM_NTASKS_PER_NODE": "1",
+    "SLURM_STEPMGR": "n1",
+    "SLURM_JWT": "token",
+    "OMPI_MCA_plm_slurm_args": "--external-launcher",
+    "HYDRA_BOOTSTRAP": "slurm",
+}
+
+
+def test_what_an_enclosing_job_has_left_is_unset_and_reported_and_the_jobs_own_stays(batch: Batch) -> None:
+    assert batch.run("print(json.dumps(dict(os.environ)))", **OF_ANOTHER_JOB, **OF_THE_JOB) == 0
+    seen = json.loads(next(line for line in batch.log.splitlines() if line.startswith("{")))
+    assert not seen.keys() & OF_ANOTHER_JOB.keys()
+    assert {name: seen[name] for name in OF_THE_JOB} == OF_THE_JOB
+    report = next(line for line in batch.log.splitlines() if "no #SBATCH line asks for" in line)
+    assert "SLURM_HINT=nomultithread" in report
+    assert "MEM_PER" not in report
+
+
+def test_what_the_lines_of_the_script_ask_for_stays_and_so_do_variables_of_mpi_without_a_rank(batch: Batch) -> None:
+    site = with_(SLURM, defaults=Resources(time="10", mem="1G", sbatch=("--hint=nomultithread", "-m", "plane=2")))
+    own = {
+        "SLURM_HINT": "nomultithread",
+        "SLURM_THREADS_PER_CORE": "1",
+        "SLURM_DISTRIBUTION": "plane",
+        "SLURM_MEM_PER_NODE": "1024",
+        "SLURM_OPEN_MODE": "a",
+        "OMPI_MCA_btl": "self,tcp",
+    }
+    assert batch.run("print(json.dumps(dict(os.environ)))", site=site, **own, SLURM_MEM_PER_CPU="50") == 0
+    seen = json.loads(next(line for line in batch.log.splitlines() if line.startswith("{")))
+    assert {name: seen.get(name) for name in own} == own
+    assert "SLURM_MEM_PER_CPU" not in seen
+    assert "no #SBATCH line" not in batch.log
+
+
 def test_each_start_has_a_secret_of_its_own_that_only_its_owner_can_read(batch: Batch) -> None:
     look = """
         path = pathlib.Path(os.environ["BERTJOB_SECRET_FILE"])

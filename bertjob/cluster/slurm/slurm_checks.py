@@ -161,7 +161,11 @@ def leftovers(case: Case) -> Iterator[Finding]:
         return
     shown = ", ".join(list(found)[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
     inside = "this shell is inside of a job" if "SLURM_JOB_ID" in found else "sbatch by hand would obey"
-    yield warn("environment", f"{shown}: {inside}", "none needed for bertjob, which submits without; else unset")
+    yield warn(
+        "environment",
+        f"{shown}: {inside}",
+        "none needed for bertjob, which takes SBATCH_* as your defaults and leaves out the rest; else unset",
+    )
 
 
 def _described(group: NodeGroup, total: int) -> str:

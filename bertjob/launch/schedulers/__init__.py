@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from bertjob.config.job import Job, Launcher
+from bertjob.config.job import Job, Launcher, Resources
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word
-from bertjob.launch.schedulers import cut_off, no_scheduler, sbatch_options, slurm
+from bertjob.launch.schedulers import cut_off, no_scheduler, sbatch_options, slurm, slurm_requirements
+from bertjob.launch.schedulers.slurm_requirements import Combined
 
 
 class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,17 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     cancel_command: str
     """What a person calls to cancel jobs, given their ids."""
 
+    # What is asked of it
+    combined: Callable[[Resources, Site, Mapping[str, str], str], Combined]
+    """The site's defaults under what the shell's variables say under the job, with lines on what was replaced.
+
+    Raises PreflightError where the site's rules do not let the job have it.
+    """
+    allocation_variables: str
+    """Beginning of the names of variables by which its command for shells takes its options."""
+    job_variables: str
+    """The same of its command for jobs."""
+
     # Options passed through to it (resources.sbatch)
     option_problems: Callable[[Sequence[str]], Iterable[str]]
     """One line for each option that would break the plan."""
@@ -59,6 +71,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
 
     The run directory is None where the script makes one.
     """
+    top: Callable[[Job, Site, Sequence[str]], Iterable[str]]
+    """The first lines, given further options: early signals, variables of the shell that mislead its commands."""
     clear: tuple[str, ...]
     """Lines that take away what it leaves in the environment."""
     new_run: Callable[[str], tuple[str, str]]
@@ -97,8 +111,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Traps that hand signals on to the process `launcher`."""
     ranks: str
     """Waits for the processes `ranks`, with traps for signals; empty where no script starts ranks itself."""
-    end: str
-    """The end of the script, which knows the exit code as `code`."""
+    end: Callable[[bool], str]
+    """The end of the script, which knows the exit code as `code`, given whether there is a function `epilogue`."""
 
     # Shells, and proofs of a launch
     allocation: Callable[[Job, Site], str]
@@ -125,6 +139,9 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         launcher="srun",
         submit_command="sbatch",
         cancel_command="scancel",
+        combined=slurm_requirements.combined,
+        allocation_variables="SALLOC_",
+        job_variables="SBATCH_",
         option_problems=sbatch_options.option_problems,
         has_option=sbatch_options.has_option,
         closes_environment=sbatch_options.closes_environment,
@@ -132,6 +149,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         excluding=sbatch_options.excluding,
         after=sbatch_options.after,
         header=slurm.directives,
+        top=slurm.inherited,
         clear=slurm.CLEAR,
         new_run=slurm.new_run,
         link_log=slurm.LINK_LOG,
@@ -148,7 +166,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         guard=cut_off.GUARD,
         signals=slurm.SIGNALS,
         ranks="",
-        end=slurm.REQUEUE,
+        end=slurm.end,
         allocation=slurm.allocation,
         one_process=slurm.one_process,
         shell_command=slurm.shell_command,
@@ -166,6 +184,9 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         launcher="local",
         submit_command="bash",
         cancel_command="kill",
+        combined=no_scheduler.combined,
+        allocation_variables="",
+        job_variables="",
         option_problems=no_scheduler.nothing,
         has_option=no_scheduler.never,
         closes_environment=lambda words: "",
@@ -173,6 +194,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         excluding=no_scheduler.nothing,
         after=no_scheduler.nothing,
         header=no_scheduler.nothing,
+        top=no_scheduler.top,
         clear=(),
         new_run=no_scheduler.new_run,
         link_log=(),
@@ -185,11 +207,11 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         restart="0",
         cores=str,
         on_each_node=None,
-        before="",
+        before=no_scheduler.BEFORE,
         guard="",
         signals=no_scheduler.SIGNALS,
         ranks=no_scheduler.WAIT_FOR_RANKS,
-        end=no_scheduler.EXIT,
+        end=lambda epilogue: no_scheduler.EXIT,
         allocation=lambda job, site: "",
         one_process=no_scheduler.nothing,
         shell_command=lambda environment: "",

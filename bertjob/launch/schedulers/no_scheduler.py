@@ -3,7 +3,14 @@
 The blocks are bash as it stands in the script; 85 is errors.REQUEUE_EXIT_CODE.
 """
 
+from collections.abc import Mapping
+
+from msgspec.structs import asdict
+
+from bertjob.config.job import Resources
 from bertjob.config.site import Site
+from bertjob.errors import REQUEUE_EXIT_CODE
+from bertjob.launch.schedulers.slurm_requirements import Combined
 from bertjob.rundir.world import LOCAL_ID
 
 JOB_ID = LOCAL_ID
@@ -18,6 +25,12 @@ def nothing(*_: object) -> tuple[str, ...]:
 def never(*_: object) -> bool:
     """No options and no variables are those of a scheduler."""
     return False
+
+
+def combined(job: Resources, site: Site, environment: Mapping[str, str], prefix: str) -> Combined:
+    """What the job says over the site's defaults; of options of a scheduler nobody takes any."""
+    said = {name: value for name, value in asdict(job).items() if value is not None}
+    return Combined(Resources(**{**asdict(site.defaults), **said, "sbatch": site.defaults.sbatch + job.sbatch}))
 
 
 def address(site: Site) -> tuple[str, ...]:
@@ -37,20 +50,39 @@ def new_run(job_name: str) -> tuple[str, str]:
 LEASE = "former=${BERTJOB_FORMER_LEASE:-} # of `bertjob run`, which holds the lease of the run directory for rank 0"
 """Rank 0 sees by itself whether another run is at work here."""
 
-SIGNALS = r"""
-# USR1, TERM and ^C reach the ranks as USR1, at which they write a checkpoint and end with 85; at TERM, mpirun would
-# kill them. bash runs a trap only between commands, hence & and wait.
-trap 'kill -USR1 "$launcher" 2> /dev/null || true' USR1 TERM INT
+_ALL = "USR1 TERM INT USR2 QUIT ALRM XCPU"
+
+
+def top(*_: object) -> tuple[str, ...]:
+    """The first lines of a script."""
+    return (f"trap 'exit {REQUEUE_EXIT_CODE}' {_ALL} # asked to stop before there are ranks: nothing is lost",)
+
+
+BEFORE = f"""
+stopping=''
+trap 'stopping=$SECONDS' {_ALL}
+""".strip()
+"""From here on a signal is for the ranks."""
+
+SIGNALS = rf"""
+# USR1, TERM, ^C and the like reach the ranks as USR1, at which they write a checkpoint and end with 85; at TERM, mpirun
+# would kill them. bash runs a trap only between commands, hence & and wait.
+trap 'kill -USR1 "$launcher" 2> /dev/null || true' {_ALL}
+[ -z "$stopping" ] || kill -USR1 "$launcher" 2> /dev/null || true
 """.strip()
 """Hands signals of a person on to the ranks."""
 
 WAIT_FOR_RANKS = r"""
-# USR1, TERM and ^C reach the ranks as USR1, at which they write a checkpoint and end with 85. A rank that fails ends
-# the others, which would wait for it for ever. The sleep is short because a trap runs when it is over.
-trap 'kill -USR1 "${ranks[@]}" 2> /dev/null || true' USR1 TERM INT
+# USR1, TERM, ^C and the like reach the ranks as USR1, at which they write a checkpoint and end with 85: every 3 s,
+# as one that is only starting does not listen yet. A rank that fails ends the others, which would wait for it for
+# ever. The sleep is short because a trap runs when it is over, and may be ended by the same signal.
 code=0 failed_at=
 while ((${#ranks[@]})); do
-  sleep 0.2
+  sleep 0.2 || true
+  if [ -n "$stopping" ] && ((SECONDS >= stopping)); then
+    stopping=$((SECONDS + 3))
+    kill -USR1 "${ranks[@]}" 2> /dev/null || true
+  fi
   for rank in "${!ranks[@]}"; do
     kill -0 "${ranks[rank]}" 2> /dev/null && continue
     ended=0

@@ -9,8 +9,11 @@ from pathlib import Path
 from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, quote_directive, variable
+from bertjob.launch.schedulers import slurm_environment
 from bertjob.launch.schedulers.cut_off import NOTE
 from bertjob.launch.schedulers.sbatch_options import HETEROGENEOUS
+from bertjob.launch.schedulers.sbatch_words import Option
+from bertjob.launch.schedulers.sbatch_words import options as parse
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.job_log import started_by_script
 from bertjob.rundir.resume import elsewhere
@@ -24,13 +27,17 @@ CORES = variable(_CORES)
 NODE_NAMES = 'scontrol show hostnames "$SLURM_JOB_NODELIST"'
 """Prints the job's nodes, one a line."""
 _PREFIXES = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
+_ACCESS = ("SLURM_CONF", "SLURM_JWT", "SLURM_SACK_")
 RESERVED = (*_PREFIXES, "SALLOC_", "SCONTROL_", "SINFO_", "SLURMD_", "SPANK_", "SRUN_", "_SLURM_")
 """Beginnings of names of Slurm's own variables: what it tells a job, and what its commands read (manuals, 24.05)."""
 
 
 def leftover(name: str) -> bool:
-    """Whether a variable belongs to an enclosing job, or quietly changes what Slurm's commands do; SLURM_CONF stays."""
-    return name.startswith(_PREFIXES) and name != "SLURM_CONF"
+    """Whether a variable belongs to an enclosing job, or quietly changes what Slurm's commands do.
+
+    Those stay by which the commands find Slurm and prove who calls them (manuals, 24.05).
+    """
+    return name.startswith(_PREFIXES) and not name.startswith(_ACCESS)
 
 
 def directives(job: Job, site: Site, run_dir: str | None, options: Sequence[str]) -> list[str]:
@@ -42,15 +49,15 @@ def directives(job: Job, site: Site, run_dir: str | None, options: Sequence[str]
         run_dir: absolute path of the run directory; None: the script makes one when it runs.
         options: further options of sbatch.
     """
-    asked = [f"#SBATCH {option}={quote_directive(value)}" for option, value in resources(job, site)]
+    own, others = _with_gres(resources(job, site), options)
     return [
-        *asked,
+        *(f"#SBATCH {option}={quote_directive(value)}" for option, value in own),
         "# USR1 before the time limit is for this script; it may start again, and its log goes on.",
         f"#SBATCH --signal=B:USR1@{job.checkpoint.signal_seconds}",
         "#SBATCH --requeue",
         "#SBATCH --open-mode=append",
         f"#SBATCH --output={quote_directive(_log(run_dir))}",
-        *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(options)),
+        *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(others)),
         "",
         started_by_script('"$SLURM_JOB_ID"', '"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
     ]
@@ -77,6 +84,16 @@ def _resources(job: Job, site: Site) -> Iterator[tuple[str, str | None]]:
     yield "--qos", asked.qos
     yield "--reservation", asked.reservation
     yield "--account", asked.account
+
+
+def _with_gres(own: list[tuple[str, str]], others: Sequence[str]) -> tuple[list[tuple[str, str]], Sequence[str]]:
+    """GPUs that are asked for by --gres, and other generic resources, in one option: the last one counts."""
+    more = [option for option in parse(others) if option.name == "gres"]
+    gpus = dict(own).get("--gres")
+    if not more or gpus is None:
+        return own, others
+    joined = [(name, f"{gpus},{more[-1].value}" if name == "--gres" else value) for name, value in own]
+    return joined, [word for option in parse(others) if option.name != "gres" for word in option.words]
 
 
 def _log(run_dir: str | None) -> str:
@@ -107,6 +124,13 @@ CLEAR = (
     "unset SLURM_EXPORT_ENV",
 )
 """Takes away what sbatch may leave in the environment."""
+
+
+def inherited(job: Job, site: Site, options: Sequence[str]) -> list[str]:
+    """Lines that unset what the job has from the shell that called sbatch, and that is not its own."""
+    own = [*resources(job, site), ("--open-mode", "append")]
+    asked = [Option(option.removeprefix("--"), value, ()) for option, value in own]
+    return slurm_environment.inherited([*asked, *parse(options)])
 
 
 def new_run(job_name: str) -> tuple[str, str]:
@@ -212,9 +236,10 @@ def one_process(tty: bool) -> tuple[Word, ...]:
 
 def allocation(job: Job, site: Site) -> str:
     """Lines by which a script that is outside of an allocation starts again in one."""
-    asked = [f"{option}={value}" for option, value in resources(job, site)]
+    own, others = _with_gres(resources(job, site), job.resources.sbatch)
+    asked = [f"{option}={value}" for option, value in own]
     bash = ("bash", *(("-l",) if site.login_shell else ()))
-    first, *more = fold(("salloc", *asked, *job.resources.sbatch, *bash), _WIDTH)
+    first, *more = fold(("salloc", *asked, *others, *bash), _WIDTH)
     return "\n".join(
         [
             "# Outside of an allocation it asks for one, in which it starts again.",
@@ -308,3 +333,20 @@ fi
 exit "$code"
 """.strip()
 """Starts the job again where it left off; nobody sees the exit code of a start that is requeued."""
+
+
+def end(epilogue: bool) -> str:
+    """The end of a script: not a start after which another one follows runs the epilogue.
+
+    A cancelled job runs it first: scancel leaves the script KillWait seconds, 30 by default.
+    """
+    if not epilogue:
+        return REQUEUE
+    return (
+        REQUEUE.replace("then scancel ", 'then epilogue "$code" || true; scancel ')
+        .replace(
+            '      exit "$code"\n', '      [[ $job == *JobState=CANCELLED* ]] || again=yes\n      exit "$code"\n', 1
+        )
+        .replace("    current && scontrol requeue", "    again=yes\n    current && scontrol requeue")
+        .replace("    printf 'bertjob: it cannot", "    again=''\n    printf 'bertjob: it cannot")
+    )

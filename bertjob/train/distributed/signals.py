@@ -1,5 +1,7 @@
 """Signals that ask a run to stop: USR1 before the time limit, TERM from the scheduler, Ctrl-C from a person.
 
+Slurm sends what --signal of a person's script says to every process of a step, be it USR2 or QUIT.
+
 Imports nothing heavy, so that it listens while torch is still being imported.
 """
 
@@ -9,7 +11,15 @@ import select
 import signal
 from types import FrameType
 
-STOP_SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (
+    signal.SIGUSR1,
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGUSR2,
+    signal.SIGQUIT,
+    signal.SIGALRM,
+    signal.SIGXCPU,
+)
 
 
 class StopSignals:
