@@ -2,6 +2,8 @@
 # squad: BERT-large, SQuAD v1.1, batch 24, 2 epochs
 # Made by bertjob for site local: 1 node x 2 ranks, launcher local, engine docker. Run it with bash.
 
+trap 'exit 85' USR1 TERM INT USR2 QUIT ALRM XCPU # asked to stop before there are ranks: nothing is lost
+
 set -euo pipefail
 
 export OMP_NUM_THREADS=8
@@ -79,6 +81,9 @@ command -v docker > /dev/null || {
   exit 127
 }
 
+stopping=''
+trap 'stopping=$SECONDS' USR1 TERM INT USR2 QUIT ALRM XCPU
+
 unwritable() {
   local why=${1##*: }
   case $why in
@@ -100,26 +105,33 @@ export BERTJOB_SECRET_FILE
 # docker's daemon starts the containers, so each variable of the ranks is handed in by its name.
 ranks=()
 for ((rank = 0; rank < 2; rank++)); do
-  RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 \
-    docker run --rm --network=host --pid=host --ipc=host --uts=host --user="$UID:$GID" --gpus all --entrypoint '' \
-        --workdir="$RUN" --env=OMP_NUM_THREADS --env=PYTHONNOUSERSITE --env=GOMP_SPINCOUNT --env=MASTER_ADDR \
-        --env=MASTER_PORT --env=BERTJOB_WORLD_SIZE --env=BERTJOB_JOB_ID --env=BERTJOB_RESTART --env=BERTJOB_FORMER_LEASE \
-        --env=BERTJOB_SECRET_FILE --env=RANK --env=WORLD_SIZE --env=LOCAL_RANK --env=LOCAL_WORLD_SIZE \
-        --env=OMPI_COMM_WORLD_RANK --env=OMPI_COMM_WORLD_SIZE --env=OMPI_COMM_WORLD_LOCAL_RANK \
-        --env=OMPI_COMM_WORLD_LOCAL_SIZE --env=PMI_RANK --env=PMI_SIZE --env=MPI_LOCALRANKID --env=MPI_LOCALNRANKS \
-        --mount="type=bind,source=$RUNS,destination=$RUNS" \
-        --mount=type=bind,source=/home/user/bert/data,destination=/home/user/bert/data \
-        registry.example.org/bertjob:latest \
-      python3 -u -m bertjob.train "$RUN/job.yaml" &
+  (
+    trap '' USR1 USR2 QUIT ALRM XCPU # until it listens
+    RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 exec \
+      docker run --rm --network=host --pid=host --ipc=host --uts=host --user="$UID:$GID" --gpus all --entrypoint '' \
+          --workdir="$RUN" --env=OMP_NUM_THREADS --env=PYTHONNOUSERSITE --env=GOMP_SPINCOUNT --env=MASTER_ADDR \
+          --env=MASTER_PORT --env=BERTJOB_WORLD_SIZE --env=BERTJOB_JOB_ID --env=BERTJOB_RESTART --env=BERTJOB_FORMER_LEASE \
+          --env=BERTJOB_SECRET_FILE --env=RANK --env=WORLD_SIZE --env=LOCAL_RANK --env=LOCAL_WORLD_SIZE \
+          --env=OMPI_COMM_WORLD_RANK --env=OMPI_COMM_WORLD_SIZE --env=OMPI_COMM_WORLD_LOCAL_RANK \
+          --env=OMPI_COMM_WORLD_LOCAL_SIZE --env=PMI_RANK --env=PMI_SIZE --env=MPI_LOCALRANKID --env=MPI_LOCALNRANKS \
+          --mount="type=bind,source=$RUNS,destination=$RUNS" \
+          --mount=type=bind,source=/home/user/bert/data,destination=/home/user/bert/data \
+          registry.example.org/bertjob:latest \
+        python3 -u -m bertjob.train "$RUN/job.yaml"
+  ) &
   ranks+=("$!")
 done
 
-# USR1, TERM and ^C reach the ranks as USR1, at which they write a checkpoint and end with 85. A rank that fails ends
-# the others, which would wait for it for ever. The sleep is short because a trap runs when it is over.
-trap 'kill -USR1 "${ranks[@]}" 2> /dev/null || true' USR1 TERM INT
+# USR1, TERM, ^C and the like reach the ranks as USR1, at which they write a checkpoint and end with 85: every 3 s,
+# as one that is only starting does not listen yet. A rank that fails ends the others, which would wait for it for
+# ever. The sleep is short because a trap runs when it is over, and may be ended by the same signal.
 code=0 failed_at=
 while ((${#ranks[@]})); do
-  sleep 0.2
+  sleep 0.2 || true
+  if [ -n "$stopping" ] && ((SECONDS >= stopping)); then
+    stopping=$((SECONDS + 3))
+    kill -USR1 "${ranks[@]}" 2> /dev/null || true
+  fi
   for rank in "${!ranks[@]}"; do
     kill -0 "${ranks[rank]}" 2> /dev/null && continue
     ended=0

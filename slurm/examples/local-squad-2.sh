@@ -2,6 +2,8 @@
 # squad: BERT-large, SQuAD v1.1, batch 24, 2 epochs
 # Made by bertjob for site local: 1 node x 2 ranks, launcher local, engine none. Run it with bash.
 
+trap 'exit 85' USR1 TERM INT USR2 QUIT ALRM XCPU # asked to stop before there are ranks: nothing is lost
+
 set -euo pipefail
 
 export OMP_NUM_THREADS=8
@@ -69,6 +71,9 @@ export MASTER_ADDR MASTER_PORT
 export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
 export BERTJOB_RESTART=0 BERTJOB_FORMER_LEASE="$former"
 
+stopping=''
+trap 'stopping=$SECONDS' USR1 TERM INT USR2 QUIT ALRM XCPU
+
 unwritable() {
   local why=${1##*: }
   case $why in
@@ -89,17 +94,24 @@ export BERTJOB_SECRET_FILE
 # One process a rank, started here.
 ranks=()
 for ((rank = 0; rank < 2; rank++)); do
-  RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 \
-    /home/user/venv/bin/python -u -m bertjob.train "$RUN/job.yaml" &
+  (
+    trap '' USR1 USR2 QUIT ALRM XCPU # until it listens
+    RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 exec \
+      /home/user/venv/bin/python -u -m bertjob.train "$RUN/job.yaml"
+  ) &
   ranks+=("$!")
 done
 
-# USR1, TERM and ^C reach the ranks as USR1, at which they write a checkpoint and end with 85. A rank that fails ends
-# the others, which would wait for it for ever. The sleep is short because a trap runs when it is over.
-trap 'kill -USR1 "${ranks[@]}" 2> /dev/null || true' USR1 TERM INT
+# USR1, TERM, ^C and the like reach the ranks as USR1, at which they write a checkpoint and end with 85: every 3 s,
+# as one that is only starting does not listen yet. A rank that fails ends the others, which would wait for it for
+# ever. The sleep is short because a trap runs when it is over, and may be ended by the same signal.
 code=0 failed_at=
 while ((${#ranks[@]})); do
-  sleep 0.2
+  sleep 0.2 || true
+  if [ -n "$stopping" ] && ((SECONDS >= stopping)); then
+    stopping=$((SECONDS + 3))
+    kill -USR1 "${ranks[@]}" 2> /dev/null || true
+  fi
   for rank in "${!ranks[@]}"; do
     kill -0 "${ranks[rank]}" 2> /dev/null && continue
     ended=0
