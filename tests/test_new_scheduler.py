@@ -87,6 +87,7 @@ class Batch:
             installed=lambda: True,
             version=lambda: "1.0",
             groups=tuple,
+            home=str,
             facts=lambda: SchedulerFacts(installed=True, version="1.0"),
             checks=f"{__name__}:CHECKS",
         )

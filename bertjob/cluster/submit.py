@@ -19,7 +19,6 @@ from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.problems import refuse_chain, refuse_problems
 from bertjob.rundir.directory import RunDir
-from bertjob.rundir.submissions import Submission
 
 _log = logging.getLogger(__name__)
 
@@ -127,8 +126,9 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
     """
     waits_for = ("", "")
     if before is not None:
-        plan = replace(plan, options=plan.options + plan.scheduler.after(plan.options, before.job_id))
-        waits_for = (before.job_id, str(before.run_dir.path))
+        said = before.run.submission
+        plan = replace(plan, options=plan.options + plan.scheduler.after(plan.options, said.job_id, said.cluster))
+        waits_for = (said.job_id, str(before.run_dir.path))
     run_dir, digest = create.of(plan), engine.digest_of(plan)
     doubt = None
     with create.made(run_dir, create.files(plan, run_dir, digest)) as claim:
@@ -138,16 +138,20 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
             doubt = error
     if doubt is not None:
         raise doubt
-    try:
-        hand_on(run_dir, claim, started.job_id)
-    except PreflightError:
-        said = Submission(job_id=started.job_id, site=plan.site.name, scheduler=plan.site.scheduler, time=0, host="")
-        _take_back([Run(str(run_dir.path), said)], "its run directory is another job's by now")
-        raise
-    run = catalog.record(
-        run_dir, job_id=started.job_id, site=plan.site.name, scheduler=plan.site.scheduler, after=waits_for
+    submission = catalog.submission(
+        run_dir,
+        started,
+        site=plan.site.name,
+        scheduler=plan.site.scheduler,
+        job_name=plan.job.name,
+        after=waits_for,
     )
-    return Submitted(run, digest)
+    try:
+        hand_on(run_dir, claim, started)
+    except PreflightError:
+        _take_back([Run(str(run_dir.path), submission)], "its run directory is another job's by now")
+        raise
+    return Submitted(catalog.file(run_dir, submission), digest)
 
 
 def _take_back(runs: Sequence[Run], why: str) -> None:

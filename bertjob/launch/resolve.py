@@ -171,6 +171,7 @@ def _resources(job: Resources, site: Site, here: Here) -> Resources:
     cores = here.cpus if on_this_machine else site.limits.cpus_per_node or 1
     options = site.defaults.sbatch
     already = job.sbatch[: len(options)] == options  # a resolved job, planned again
+    sbatch = job.sbatch if already else options + job.sbatch
     return replace(
         filled,
         nodes=filled.nodes or 1,
@@ -178,5 +179,5 @@ def _resources(job: Resources, site: Site, here: Here) -> Resources:
         gpus_per_node=gpus,
         cpus_per_task=filled.cpus_per_task or max(1, cores // tasks),
         time=None if filled.time is None else walltime.render(walltime.parse(filled.time)),
-        sbatch=job.sbatch if already else options + job.sbatch,
+        sbatch=sbatch + SCHEDULERS[site.scheduler].named_by_shell(sbatch, here.environment),
     )

@@ -46,12 +46,17 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Whether an option is among the words, by its long or short name as Slurm and bertjob have it."""
     closes_environment: Callable[[Sequence[str]], str]
     """The option that keeps variables of the submitting shell from the job; empty where there is none."""
+    named_by_shell: Callable[[Sequence[str], Mapping[str, str]], tuple[str, ...]]
+    """Options that the variables of the shell stand for, beside others; what a job says itself comes first."""
     names_nodes: Callable[[Sequence[str]], bool]
     """Whether the options name the nodes to run on."""
     excluding: Callable[[Sequence[str], Iterable[str]], tuple[str, ...]]
     """The options that leave nodes out, beside those that other options exclude already."""
-    after: Callable[[Sequence[str], str], tuple[str, ...]]
-    """Options by which a job, beside its own, starts when the job of this id has succeeded, and not if it failed."""
+    after: Callable[[Sequence[str], str, str], tuple[str, ...]]
+    """Options by which a job, beside its own, starts when another one has succeeded, and not if it failed.
+
+    Given its own options, the other job's id, and the name of the cluster that has it; empty where that is not known.
+    """
 
     # The script, from its top to its end
     header: Callable[[Job, Site, str | None, Sequence[str]], Iterable[str]]
@@ -123,6 +128,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         option_problems=sbatch_options.option_problems,
         has_option=sbatch_options.has_option,
         closes_environment=sbatch_options.closes_environment,
+        named_by_shell=sbatch_options.named_by_shell,
         names_nodes=sbatch_options.names_nodes,
         excluding=sbatch_options.excluding,
         after=sbatch_options.after,
@@ -163,6 +169,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         option_problems=no_scheduler.nothing,
         has_option=no_scheduler.never,
         closes_environment=lambda words: "",
+        named_by_shell=no_scheduler.nothing,
         names_nodes=no_scheduler.never,
         excluding=no_scheduler.nothing,
         after=no_scheduler.nothing,

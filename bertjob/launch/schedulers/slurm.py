@@ -11,7 +11,7 @@ from bertjob.config.site import Site
 from bertjob.launch.argv import Word, fold, quote_directive, variable
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.job_log import started_by_script
-from bertjob.rundir.submissions import appended_by_script
+from bertjob.rundir.submissions import Variables, appended_by_script
 
 _WIDTH = 112
 _CORES = "SLURM_CPUS_PER_TASK"
@@ -101,6 +101,8 @@ def run_dir_problem(run_dir: str) -> str:
 CLEAR = (
     "# Left by `sbatch --export=NONE`: srun and mpirun would start the ranks without this environment.",
     "unset SLURM_EXPORT_ENV",
+    "# Would send what this script asks of Slurm to other clusters.",
+    "unset SLURM_CLUSTERS",
 )
 """Takes away what sbatch may leave in the environment."""
 
@@ -114,17 +116,22 @@ def new_run(job_name: str) -> tuple[str, str]:
 LEASE = r"""
 # One start at a time writes here, the one that the lease names. Whether another job is over, Slurm knows; where it
 # does not answer, rank 0 watches whether somebody touches the lease.
-former=''
-if [[ $(cat "$RUN/lease.json" 2> /dev/null) =~ '"job_id":"'([0-9]*)'","restart":'[0-9]+',"nonce":"'([0-9a-f]+) ]]; then
+former='' there=''
+lease=$(cat "$RUN/lease.json" 2> /dev/null) || true
+if [[ $lease =~ '"job_id":"'([0-9]*)'","restart":'[0-9]+',"nonce":"'([0-9a-f]+) ]]; then
   holder=${BASH_REMATCH[1]} former=${BASH_REMATCH[2]}
-  if [ -n "$holder" ] && [ "$holder" != "$SLURM_JOB_ID" ]; then
-    stands=$(squeue --noheader --states=all --jobs="$holder" --format=%T 2>&1) ||
+  # A folder that several clusters share: the number is one of the cluster that the lease names.
+  if [[ $lease =~ '"cluster":"'([A-Za-z0-9_.-]+) ]]; then
+    [ "${BASH_REMATCH[1]}" = "${SLURM_CLUSTER_NAME:-}" ] || there=${BASH_REMATCH[1]}
+  fi
+  if [ -n "$holder" ] && [ "$holder@$there" != "$SLURM_JOB_ID@" ]; then
+    stands=$(squeue ${there:+"--clusters=$there"} --noheader --states=all --jobs="$holder" --format=%T 2>&1) ||
       [[ $stands == *"Invalid job id"* ]] || stands=''
     case $stands in
       *"Invalid job id"* | *COMPLETED | *CANCELLED | *FAIL* | *TIMEOUT | *PREEMPTED | *DEADLINE | *OUT_OF_MEMORY) ;;
       '' | *COMPLETING) former='' ;;
       *)
-        echo "bertjob: $RUN: job $holder is still ${stands,,} there; cancel it or wait for it" >&2
+        echo "bertjob: $RUN: job $holder${there:+ on $there} is still ${stands,,} there; cancel it or wait for it" >&2
         exit 3
         ;;
     esac
@@ -145,7 +152,12 @@ LINK_LOG = ('ln -sf "$(readlink "/proc/$$/fd/1")" "$RUN/logs/$SLURM_JOB_ID.out"'
 
 def record(site: str) -> list[str]:
     """What submit does as well: a person may sbatch a script by hand, also one that submit has made."""
-    return appended_by_script(site, "slurm", "$SLURM_JOB_ID")
+    return appended_by_script(site, "slurm", _TOLD)
+
+
+_TOLD = Variables(
+    job_id="$SLURM_JOB_ID", cluster="$SLURM_CLUSTER_NAME", job_name="$SLURM_JOB_NAME", directory="$SLURM_SUBMIT_DIR"
+)
 
 
 def address(site: Site) -> list[str]:
@@ -254,7 +266,8 @@ current() {
 ours() {
   local lease
   lease=$(cat "$RUN/lease.json" 2> /dev/null) || return 0
-  [[ $lease == *"\"job_id\":\"$SLURM_JOB_ID\""* ]]
+  [[ $lease == *"\"job_id\":\"$SLURM_JOB_ID\""* ]] || return
+  [[ $lease != *'"cluster":"'[A-Za-z0-9]* || $lease == *"\"cluster\":\"${SLURM_CLUSTER_NAME:-}\""* ]]
 }
 # A preempted job goes on whatever its code, because the TERM that announces preemption goes to the daemons of mpirun
 # first.

@@ -1,0 +1,57 @@
+"""Several clusters: which one Slurm's commands ask here by default, and the option that names another one.
+
+Where clusters share a slurmdbd, ``--clusters`` reaches each of them from everywhere. It needs slurmdbd, so the cluster
+of this machine, whose controller slurm.conf names, is asked without.
+"""
+
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+from bertjob.cluster import process
+from bertjob.cluster.slurm.facts import parse_config
+from bertjob.launch.schedulers.sbatch_options import clusters as named
+
+_DEFAULT_CONF = Path("/etc/slurm/slurm.conf")
+_NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.MULTILINE | re.IGNORECASE)
+
+
+def option(cluster: str) -> tuple[str, ...]:
+    """The words by which Slurm's commands ask a cluster; none for the one of this machine, or where it is not known."""
+    return () if cluster in ("", home()) else (f"--clusters={cluster}",)
+
+
+def home() -> str:
+    """The cluster of this machine, in small letters as Slurm has it; empty where nobody tells."""
+    return _home(os.environ.get("SLURM_CONF", ""))
+
+
+def asked_for(script: str) -> list[str]:
+    """The clusters that a script asks for, as the last such option counts; the empty name is this machine's."""
+    lines = (line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH "))
+    return named(tuple(lines)) or [""]
+
+
+def _home(conf: str) -> str:
+    try:
+        return _told(conf)
+    except LookupError:
+        return _read(_DEFAULT_CONF)  # no controller answers
+
+
+@cache
+def _told(conf: str) -> str:
+    """What the configuration says; an exception, which is not kept, where nobody can be asked now."""
+    if conf and (name := _read(Path(conf))):
+        return name
+    reply = process.ask("scontrol", "show", "config")
+    return parse_config(reply.output)["ClusterName"].lower()
+
+
+def _read(conf: Path) -> str:
+    try:
+        found = _NAME.search(conf.read_text(errors="replace"))
+    except OSError:
+        return ""
+    return found[1].lower() if found else ""
