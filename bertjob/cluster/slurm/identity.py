@@ -80,7 +80,8 @@ def description(run: Run, seen: Seen) -> str:
     name, directory = seen.named if len(seen.named) > 1 else (seen.named[0].rpartition("|")[2], "")
     of = f" of {seen.user}" if seen.user else ""
     where = f", submitted in {directory}" if directory else ""
-    return f"job {run.submission.job_id} is another one by now, {name or '?'}{of}{where}"
+    whose = "is not the run's any more" if run.submission.cluster else "here is not the run's"
+    return f"job {run.submission.job_id} {whose}, but {name or 'one without a name'}{of}{where}"
 
 
 def _named(seen: Seen, name: str, directory: str) -> bool:

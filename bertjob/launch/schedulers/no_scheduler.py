@@ -4,7 +4,7 @@ The blocks are bash as it stands in the script; 85 is errors.REQUEUE_EXIT_CODE.
 """
 
 from bertjob.config.site import Site
-from bertjob.rundir.world import LOCAL_ID
+from bertjob.rundir.world import LOCAL_ID, NODE_ADDRESS
 
 JOB_ID = LOCAL_ID
 """Stands in for a scheduler's id, also in the names of logs."""
@@ -22,7 +22,7 @@ def never(*_: object) -> bool:
 
 def address(site: Site) -> tuple[str, ...]:
     """Lines that set MASTER_ADDR."""
-    return ("MASTER_ADDR=127.0.0.1",)
+    return (f"MASTER_ADDR=127.0.0.1 {NODE_ADDRESS}=127.0.0.1",)
 
 
 PORT_NUMBER = "$$"

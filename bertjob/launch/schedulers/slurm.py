@@ -12,6 +12,7 @@ from bertjob.launch.argv import Word, fold, quote_directive, variable
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.job_log import started_by_script
 from bertjob.rundir.submissions import Variables, appended_by_script
+from bertjob.rundir.world import NODE_ADDRESS
 
 _WIDTH = 112
 _CORES = "SLURM_CPUS_PER_TASK"
@@ -165,6 +166,9 @@ def address(site: Site) -> list[str]:
     lines = [
         "# The ranks meet on the first node. Not by `head -n 1`, whose closed pipe may end the script.",
         f"read -r MASTER_ADDR < <({NODE_NAMES})",
+        "# Slurm's own address of it, for nodes on which the name does not resolve.",
+        f'{NODE_ADDRESS}=$(scontrol show node "$MASTER_ADDR" 2> /dev/null | grep -o "NodeAddr=[^ ]*") || true',
+        f"{NODE_ADDRESS}=${{{NODE_ADDRESS}#*=}}",
     ]
     if suffix := site.fabric.host_suffix:
         lines.append(f"MASTER_ADDR+={suffix} # its name on the fabric")

@@ -101,6 +101,15 @@ class Lab:
             subprocess.run(["umount", "--lazy", mounted], capture_output=True, check=False)
         shutil.rmtree(self.shape.folder, ignore_errors=True)
 
+    def forget_jobs(self, shape: conf.Shape) -> None:
+        """Start the controller of the second cluster anew without its state: no jobs, and numbers from 1."""
+        self._end(0, shape.run / "slurmctld.pid")
+        shutil.rmtree(shape.folder / "state")
+        (shape.folder / "state").mkdir()
+        self.on_node(0, "slurmctld", "-f", str(shape.slurm_conf))
+        self._wait("the second slurmctld", lambda: self._succeeds("scontrol", "ping", shape=shape), seconds=60)
+        self._wait_idle(shape)
+
     def wait_idle(self, seconds: float = 30) -> None:
         """Until every node is up and has no job."""
         self._wait_idle(self.shape, seconds)
