@@ -52,7 +52,7 @@ def _check_submission(run: Run, *, by_heartbeat: bool) -> None:
         return
     said = run.submission
     if run.scheduler.queues:
-        raise PreflightError(f"{run.path}: its job {said.job_id} is still {stands}; cancel it or wait for it")
+        raise PreflightError(f"{run.path}: its job {_named(run)} is still {stands}; cancel it or wait for it")
     if said.host == socket.gethostname():
         raise PreflightError(f"{run.path}: is still running here as process {said.pid}")
     raise PreflightError(
@@ -66,7 +66,7 @@ def _check_holder(run_dir: RunDir, holder: Holder, newest: Run | None) -> None:
         run = _run_of(run_dir, holder, newest)
         info = _stands(run)
         if info.state in LIVE:
-            raise PreflightError(f"{run.path}: its job {holder.job_id} is still {info.state}; cancel it or wait for it")
+            raise PreflightError(f"{run.path}: its job {_named(run)} is still {info.state}; cancel it or wait for it")
         if info.asked:
             return
     at_work = lease.lives(holder)
@@ -85,6 +85,11 @@ def _run_of(run_dir: RunDir, holder: Holder, newest: Run | None) -> Run:
         job_id=holder.job_id, cluster=holder.cluster, site="", scheduler=name, time=holder.time, host=holder.host
     )
     return Run(str(run_dir.path), said)
+
+
+def _named(run: Run) -> str:
+    where = f" on {run.submission.cluster}" if scheduler.elsewhere(run) else ""
+    return f"{run.submission.job_id}{where}"
 
 
 def _stands(run: Run) -> JobInfo:

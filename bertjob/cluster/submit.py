@@ -12,7 +12,7 @@ from bertjob.cluster.images import engine
 from bertjob.cluster.input_checks import hub_problem
 from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.process import deferred_interrupt
-from bertjob.cluster.runs import catalog, create
+from bertjob.cluster.runs import catalog, create, provenance
 from bertjob.cluster.runs.catalog import Run
 from bertjob.errors import PreflightError, SchedulerError, UncertainError, of_job
 from bertjob.launch.checks import refuse_submit
@@ -151,7 +151,9 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
     except PreflightError:
         _take_back([Run(str(run_dir.path), submission)], "its run directory is another job's by now")
         raise
-    return Submitted(catalog.file(run_dir, submission), digest)
+    run = catalog.file(run_dir, submission)
+    provenance.add_cluster(run_dir.provenance, started.cluster)
+    return Submitted(run, digest)
 
 
 def _take_back(runs: Sequence[Run], why: str) -> None:
@@ -160,7 +162,8 @@ def _take_back(runs: Sequence[Run], why: str) -> None:
     try:
         scheduler.cancel(runs, at_once=True)
     except SchedulerError as error:
-        command = runs[0].scheduler.cancel_command
-        _log.warning("queued already, and not to be cancelled now (%s): %s %s", error, command, " ".join(ids))
+        cluster = f" --clusters={runs[0].submission.cluster}" if scheduler.elsewhere(runs[0]) else ""
+        command = f"{runs[0].scheduler.cancel_command}{cluster} {' '.join(ids)}"
+        _log.warning("queued already, and not to be cancelled now (%s): %s", error, command)
     else:
         _log.warning("%s; cancelled: %s", why, ", ".join(ids))

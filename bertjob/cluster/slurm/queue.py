@@ -187,7 +187,9 @@ def _of(run: Run, info: JobInfo, seen: identity.Seen | None) -> JobInfo:
         return info
     # Slurm never changes the command of a job. Its name may be changed, and that of the run's job may be.
     gone = bool(run.submission.script and seen.command)
-    return JobInfo(JobState.UNKNOWN, gone=gone, stranger=identity.description(run, seen))
+    # Without a cluster, the run's may well be that of this number on another one.
+    asked = bool(run.submission.cluster)
+    return JobInfo(JobState.UNKNOWN, asked=asked, gone=gone, stranger=identity.description(run, seen))
 
 
 def combine(
