@@ -14,12 +14,18 @@ from bertjob.cluster.slurm.facts import parse_config
 from bertjob.launch.schedulers.sbatch_options import clusters as named
 
 _DEFAULT_CONF = Path("/etc/slurm/slurm.conf")
+_VARIABLES = ("SLURM_CLUSTERS", "SBATCH_CLUSTERS", "SLURM_TIME_FORMAT")
 _NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.MULTILINE | re.IGNORECASE)
 
 
 def option(cluster: str) -> tuple[str, ...]:
     """The words by which Slurm's commands ask a cluster; none for the one of this machine, or where it is not known."""
     return () if cluster in ("", home()) else (f"--clusters={cluster}",)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment for Slurm's commands: what names clusters or forms of times there is for others."""
+    return {name: value for name, value in process.clean_environment(os.environ).items() if name not in _VARIABLES}
 
 
 def home() -> str:
@@ -45,7 +51,7 @@ def _told(conf: str) -> str:
     """What the configuration says; an exception, which is not kept, where nobody can be asked now."""
     if conf and (name := _read(Path(conf))):
         return name
-    reply = process.ask("scontrol", "show", "config")
+    reply = process.ask("scontrol", "show", "config", environment=environment())
     return parse_config(reply.output)["ClusterName"].lower()
 
 

@@ -156,7 +156,7 @@ def _query(runs: Collection[Run], timeout: float) -> Answer:
     by_cluster: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         by_cluster.setdefault(clusters.option(run.submission.cluster), []).append(run)
-    clean = process.clean_environment(os.environ)
+    clean = clusters.environment()
     asked = []
     for where, some in by_cluster.items():
         ids = sorted({run.submission.job_id for run in some})
@@ -302,7 +302,7 @@ def _asked_to_stop(run: Run) -> bool:
 
 
 def _scancel(*words: str) -> None:
-    if error := process.ask("scancel", *words, timeout=_TIMEOUT_S).error:
+    if error := process.ask("scancel", *words, timeout=_TIMEOUT_S, environment=clusters.environment()).error:
         raise SchedulerError(f"scancel: {error}")
 
 
