@@ -166,13 +166,15 @@ def address(site: Site) -> list[str]:
     lines = [
         "# The ranks meet on the first node. Not by `head -n 1`, whose closed pipe may end the script.",
         f"read -r MASTER_ADDR < <({NODE_NAMES})",
+    ]
+    if suffix := site.fabric.host_suffix:  # Slurm's address is not on the fabric
+        return [*lines, f"MASTER_ADDR+={suffix} {NODE_ADDRESS}='' # its name on the fabric"]
+    return [
+        *lines,
         "# Slurm's own address of it, for nodes on which the name does not resolve.",
         f'{NODE_ADDRESS}=$(scontrol show node "$MASTER_ADDR" 2> /dev/null | grep -o "NodeAddr=[^ ]*") || true',
         f"{NODE_ADDRESS}=${{{NODE_ADDRESS}#*=}}",
     ]
-    if suffix := site.fabric.host_suffix:
-        lines.append(f"MASTER_ADDR+={suffix} # its name on the fabric")
-    return lines
 
 
 JOB_ID = '"$SLURM_JOB_ID"'
