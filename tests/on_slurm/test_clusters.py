@@ -97,7 +97,7 @@ def test_a_home_that_two_clusters_share(
     (row,) = json.loads(bertjob("status", "run", "--json").stdout)
     assert (row["cluster"], row["state"]) == (other, "pending")
     refused = bertjob("submit", bertjob.job(), "--site", site, "--run-dir", "run", code=3)
-    assert f"its job {number} is still pending" in refused.stderr
+    assert f"its job {number} on {other} is still pending" in refused.stderr
     # What the script finds out by itself, where a person hands it to this cluster's sbatch.
     by_hand = ask("sbatch", "--parsable", str(tmp_path / "run" / "job.sbatch"))[0]
     subprocess.run(["scontrol", "release", by_hand], check=True)

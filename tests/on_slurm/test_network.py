@@ -162,7 +162,7 @@ def test_no_route_to_the_first_node_is_one_line_of_the_rank_that_has_none(
     bertjob: Face, cluster: Lab, tmp_path: Path, launcher: str
 ) -> None:
     first, other = map(cluster.shape.host, cluster.nodes[:2])
-    site = bertjob.site("mine", launcher=launcher, env={"BERTJOB_CONNECT_SECONDS": "5"})
+    site = bertjob.site("mine", launcher=launcher, env={"BERTJOB_CONNECT_SECONDS": "30"})
     with names_forgotten(cluster, cluster.nodes[1:2], f"192.0.2.1 {first}"):
         words = ("--nodes", 2, "--run-dir", "run", "--wait", "--", "-w", f"{first},{other}")
         done = bertjob("submit", "smoke", "--site", site, *words, code=1)
