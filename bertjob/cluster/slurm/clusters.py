@@ -6,6 +6,7 @@ of this machine, whose controller slurm.conf names, is asked without.
 
 import os
 import re
+import time
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from bertjob.cluster.slurm.facts import parse_config
 from bertjob.launch.schedulers.sbatch_options import clusters as named
 
 _DEFAULT_CONF = Path("/etc/slurm/slurm.conf")
+_ASK_AGAIN_S = 30.0
+_in_vain: dict[str, float] = {}
+"""When nobody answered, by SLURM_CONF: a table of many runs is not to wait for a controller once per row."""
 _VARIABLES = ("SLURM_CLUSTERS", "SBATCH_CLUSTERS", "SLURM_TIME_FORMAT")
 _NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.MULTILINE | re.IGNORECASE)
 
@@ -40,10 +44,12 @@ def asked_for(script: str) -> list[str]:
 
 
 def _home(conf: str) -> str:
-    try:
-        return _told(conf)
-    except LookupError:
-        return _read(_DEFAULT_CONF)  # no controller answers
+    if time.monotonic() - _in_vain.get(conf, float("-inf")) > _ASK_AGAIN_S:
+        try:
+            return _told(conf)
+        except LookupError:  # no controller answers
+            _in_vain[conf] = time.monotonic()
+    return _read(_DEFAULT_CONF)
 
 
 @cache
