@@ -46,7 +46,7 @@ def test_sbatch_gets_the_very_script_that_was_planned(commands: Commands, tmp_pa
     wanted = planned(tmp_path / HOSTILE)
     submitted = submit(wanted)
     assert submitted.job_id == "4711"
-    assert commands.calls("sbatch") == [[str(submitted.run_dir.script)]]
+    assert commands.calls("sbatch") == [["--parsable", str(submitted.run_dir.script)]]
     assert submitted.run_dir.script.read_text(encoding="utf-8") == script(wanted)
 
 

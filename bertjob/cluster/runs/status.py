@@ -82,10 +82,10 @@ class Status:
 
     rows: list[Row]
     notes: list[str]
-    strangers: list[str]
-    """The lines among these about jobs of others that have the number of a run's."""
     away: bool
     """The scheduler could not be asked, and nobody else knew of some job."""
+    strangers: Sequence[str] = ()
+    """The lines among the notes about jobs of others that have the number of a run's."""
 
 
 def status(
@@ -115,7 +115,7 @@ def status(
         for run, row in zip(runs, found, strict=True)
         if (told := answer.job(run).stranger) and row.state != JobState.COMPLETED
     ]
-    return Status(found, [*notes(answer, found), *strangers], strangers, away=bool(answer.controller) and unknown)
+    return Status(found, [*notes(answer, found), *strangers], bool(answer.controller) and unknown, strangers)
 
 
 def notes(answer: Answer, rows: Sequence[Row]) -> list[str]:
