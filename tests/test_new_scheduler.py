@@ -56,7 +56,7 @@ ROW = replace(
     submit_command="toysub",
     cancel_command="toydel",
     leftover=lambda name: name.startswith("TOY_"),
-    after=lambda words, job_id: (f"after={job_id}",),
+    after=lambda words, job_id, cluster: (f"after={job_id}",),
     header=header,
     address=lambda site: ('read -r MASTER_ADDR < "$TOY_NODES"',),
     port_number="TOY_JOB",

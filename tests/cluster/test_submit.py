@@ -215,7 +215,7 @@ def test_a_chain_that_is_refused_half_way_is_taken_back_or_says_what_is_left(
 ) -> None:
     commands.make("sbatch")
     (commands.folder / "sbatch").write_text(
-        '#!/bin/sh\ngrep -q afterok: "$1" || { echo Submitted batch job 4711; exit; }\n'
+        '#!/bin/sh\nfor script; do :; done; grep -q afterok: "$script" || { echo Submitted batch job 4711; exit; }\n'
         "echo sbatch: error: the controller is away >&2; exit 1\n"
     )
     second = planned(tmp_path / "second")

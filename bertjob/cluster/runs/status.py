@@ -110,11 +110,11 @@ def status(
         seen.remember()
     found = rows(runs, answer, states, now, silences)
     unknown = any(row.state == JobState.UNKNOWN for row in found)
-    strangers = [
+    strangers = tuple(
         f"{run.name}: {told}"
         for run, row in zip(runs, found, strict=True)
         if (told := answer.job(run).stranger) and row.state != JobState.COMPLETED
-    ]
+    )
     return Status(found, [*notes(answer, found), *strangers], bool(answer.controller) and unknown, strangers)
 
 
