@@ -54,12 +54,15 @@ _OF_SCRIPT = frozenset(
         "mark",
         "name",
         "now",
+        "port",
         "python",
         "rank",
         "ranks",
         "signalled",
         "stands",
         "state_before",
+        "submitted_in",
+        "there",
     ]
 )
 """Variables that scripts compute with: an exported one would reach the ranks with another value."""
