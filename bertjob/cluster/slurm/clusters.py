@@ -24,7 +24,7 @@ _NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.MULTILINE | re.IGNOREC
 
 def option(cluster: str) -> tuple[str, ...]:
     """The words by which Slurm's commands ask a cluster; none for the one of this machine, or where it is not known."""
-    return () if cluster in ("", home()) else (f"--clusters={cluster}",)
+    return () if not cluster or cluster == home() else (f"--clusters={cluster}",)
 
 
 def environment() -> dict[str, str]:

@@ -153,9 +153,10 @@ def query(runs: Collection[Run]) -> Answer:
 
 
 def _query(runs: Collection[Run], timeout: float) -> Answer:
+    options = {cluster: clusters.option(cluster) for cluster in {run.submission.cluster for run in runs}}
     by_cluster: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        by_cluster.setdefault(clusters.option(run.submission.cluster), []).append(run)
+        by_cluster.setdefault(options[run.submission.cluster], []).append(run)
     clean = clusters.environment()
     asked = []
     for where, some in by_cluster.items():
