@@ -56,7 +56,7 @@ ROW = replace(
     submit_command="toysub",
     cancel_command="toydel",
     leftover=lambda name: name.startswith("TOY_"),
-    after=lambda words, job_id: (f"after={job_id}",),
+    after=lambda words, job_id, cluster: (f"after={job_id}",),
     header=header,
     address=lambda site: ('read -r MASTER_ADDR < "$TOY_NODES"',),
     port_number="TOY_JOB",
@@ -88,6 +88,7 @@ class Batch:
             version=lambda: "1.0",
             groups=tuple,
             limits_handed_on=lambda options: (),
+            home=str,
             facts=lambda: SchedulerFacts(installed=True, version="1.0"),
             checks=f"{__name__}:CHECKS",
         )

@@ -52,7 +52,8 @@ def status_table(rows: Sequence[Row], width: int) -> Group:
             do without are left out, then long names are folded; no number is cut.
     """
     rows = [_on_one_line(row) for row in rows]
-    columns = (*_COLUMNS, *_metrics_columns(rows), _REMARK)
+    several = len({row.cluster for row in rows} - {""}) > 1 or any(row.elsewhere for row in rows)
+    columns = (*(column for column in _COLUMNS if several or column is not _CLUSTER), *_metrics_columns(rows), _REMARK)
     filled = {column: _Filled.of(column, rows) for column in columns}
     shown = {column: found for column, found in filled.items() if not rows or any(found.cells[1:])}
     below: list[Text] = []
@@ -69,7 +70,7 @@ def status_table(rows: Sequence[Row], width: int) -> Group:
 
 def _on_one_line(row: Row) -> Row:
     """The row with visible control characters: what a cell shows is as wide as what was measured."""
-    texts = {name: getattr(row, name) for name in ("job_id", "name", "site", "state", "reason", "warning")}
+    texts = {name: getattr(row, name) for name in ("job_id", "cluster", "name", "site", "state", "reason", "warning")}
     return replace(row, **{name: visible_line(text) for name, text in texts.items()})
 
 
@@ -148,12 +149,14 @@ _HEARTBEAT = _Column(
     "heartbeat", lambda row: Text(duration(row.heartbeat_seconds), style="bold red" * row.stale), right=True
 )
 _SITE = _Column("site", lambda row: Text(row.site))
+_CLUSTER = _Column("cluster", lambda row: Text(row.cluster))
 _LOSS = _Column("loss", lambda row: _number(row.loss, 3), right=True)
 _SPEED = _Column("samples/s", lambda row: _number(row.samples_per_second, 1), right=True)
 _ETA = _Column("ETA", lambda row: Text(duration(row.eta_seconds)), right=True)
 _REMARK = _Column("", _remark)
 _COLUMNS = (
     _ID,
+    _CLUSTER,
     _NAME,
     _SITE,
     _Column("state", _state),

@@ -12,7 +12,7 @@ from bertjob.cluster import scheduler
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.outcome import word
-from bertjob.cluster.scheduler_answers import LIVE, JobInfo
+from bertjob.cluster.scheduler_answers import LIVE, JobInfo, Started
 from bertjob.errors import PreflightError
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.launch.schedulers.no_scheduler import JOB_ID
@@ -52,7 +52,7 @@ def _check_submission(run: Run, *, by_heartbeat: bool) -> None:
         return
     said = run.submission
     if run.scheduler.queues:
-        raise PreflightError(f"{run.path}: its job {said.job_id} is still {stands}; cancel it or wait for it")
+        raise PreflightError(f"{run.path}: its job {_named(run)} is still {stands}; cancel it or wait for it")
     if said.host == socket.gethostname():
         raise PreflightError(f"{run.path}: is still running here as process {said.pid}")
     raise PreflightError(
@@ -66,7 +66,7 @@ def _check_holder(run_dir: RunDir, holder: Holder, newest: Run | None) -> None:
         run = _run_of(run_dir, holder, newest)
         info = _stands(run)
         if info.state in LIVE:
-            raise PreflightError(f"{run.path}: its job {holder.job_id} is still {info.state}; cancel it or wait for it")
+            raise PreflightError(f"{run.path}: its job {_named(run)} is still {info.state}; cancel it or wait for it")
         if info.asked:
             return
     at_work = lease.lives(holder)
@@ -79,8 +79,17 @@ def _check_holder(run_dir: RunDir, holder: Holder, newest: Run | None) -> None:
 def _run_of(run_dir: RunDir, holder: Holder, newest: Run | None) -> Run:
     queues = newest is not None and newest.scheduler.queues
     name = newest.submission.scheduler if newest and queues else next(n for n, row in SCHEDULERS.items() if row.queues)
-    said = Submission(job_id=holder.job_id, site="", scheduler=name, time=holder.time, host=holder.host)
+    if newest and newest.submission.job_id == holder.job_id and holder.cluster in ("", newest.submission.cluster):
+        return newest
+    said = Submission(
+        job_id=holder.job_id, cluster=holder.cluster, site="", scheduler=name, time=holder.time, host=holder.host
+    )
     return Run(str(run_dir.path), said)
+
+
+def _named(run: Run) -> str:
+    where = f" on {run.submission.cluster}" if scheduler.elsewhere(run) else ""
+    return f"{run.submission.job_id}{where}"
 
 
 def _stands(run: Run) -> JobInfo:
@@ -109,18 +118,19 @@ def claim(run_dir: RunDir, job_id: str) -> tuple[Holder, Holder | None]:
             return own, former
 
 
-def hand_on(run_dir: RunDir, own: Holder, job_id: str) -> None:
+def hand_on(run_dir: RunDir, own: Holder, started: Started) -> None:
     """Hand the lease on to a job that was queued, and may have begun and taken it already.
 
     Raises:
         PreflightError: another job has begun there meanwhile; says which.
     """
+    job_id = started.job_id
     try:
-        if lease.replace(run_dir, own, lease.of_waiting_job(job_id)):
+        if lease.replace(run_dir, own, lease.of_waiting_job(job_id, started.cluster)):
             return
         found = lease.read(run_dir)
     except OSError as error:
         _log.warning("%s: job %s cannot be written down: %s", run_dir.lease, job_id, reason(error))
         return
-    if found is not None and found.job_id != job_id:
+    if found is not None and (found.job_id != job_id or started.cluster not in ("", found.cluster)):
         raise PreflightError(f"{run_dir.path}: {found} has begun there meanwhile, so job {job_id} is taken back")

@@ -12,7 +12,7 @@ import msgspec
 from bertjob.cluster import process_group
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, NodeGroup, SchedulerFacts, Started
-from bertjob.cluster.slurm import facts, queue
+from bertjob.cluster.slurm import clusters, facts, queue
 from bertjob.rundir.directory import RunDir
 
 
@@ -42,6 +42,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     """Names of the resource limits of this shell that a job with these options gets, e.g. ``CPU``. Never raises."""
     facts: Callable[[], SchedulerFacts]
     """All that it says of itself. Never raises."""
+    home: Callable[[], str]
+    """Name of the cluster that its commands ask here by default; empty where it has none. Never raises."""
     checks: str
     """Checks of doctor, as "module:name" of a tuple; empty for none."""
 
@@ -56,6 +58,7 @@ CLIENTS: Mapping[str, Client] = {
         groups=tuple,
         limits_handed_on=lambda options: process_group.INHERITED_LIMITS,
         facts=SchedulerFacts,
+        home=str,
         checks="",
     ),
     "slurm": Client(
@@ -67,6 +70,7 @@ CLIENTS: Mapping[str, Client] = {
         groups=facts.groups,
         limits_handed_on=facts.limits_handed_on,
         facts=facts.look,
+        home=clusters.home,
         checks="bertjob.cluster.slurm.slurm_checks:CHECKS",
     ),
 }
@@ -97,6 +101,12 @@ def cancel(runs: Collection[Run], *, at_once: bool = False) -> None:
     """
     for client, some in _by_client(runs):
         client.cancel(some, at_once=at_once)
+
+
+def elsewhere(run: Run) -> bool:
+    """Whether the job of a run is known to be on another cluster than that of this machine."""
+    said = run.submission
+    return bool(said.cluster) and CLIENTS[said.scheduler].home() not in ("", said.cluster)
 
 
 def any_installed() -> bool:

@@ -63,6 +63,8 @@ class JobInfo(msgspec.Struct, frozen=True):
     """The signal that ended its script; 0: none did, or nobody tells."""
     gone: bool = False
     """Of an unknown job: it certainly neither waits nor runs; only how it ended is not known."""
+    stranger: str = ""
+    """Of an unknown job: whose the job is that has its number here. Nothing may be done to that one."""
 
 
 UNKNOWN = JobInfo(JobState.UNKNOWN)
@@ -98,6 +100,8 @@ class Started:
     """A script that a scheduler has taken."""
 
     job_id: str
+    cluster: str = ""
+    """Name of the cluster whose scheduler gave this id; empty where it does not tell."""
     process: subprocess.Popen[bytes] | None = None
     """The process that runs it, where that is a child of this one."""
 

@@ -12,14 +12,13 @@ from bertjob.cluster.images import engine
 from bertjob.cluster.input_checks import hub_problem
 from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.process import deferred_interrupt
-from bertjob.cluster.runs import catalog, create
+from bertjob.cluster.runs import catalog, create, provenance
 from bertjob.cluster.runs.catalog import Run
 from bertjob.errors import PreflightError, SchedulerError, UncertainError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.problems import refuse_chain, refuse_problems
 from bertjob.rundir.directory import RunDir
-from bertjob.rundir.submissions import Submission
 
 _log = logging.getLogger(__name__)
 
@@ -128,8 +127,9 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
     """
     waits_for = ("", "")
     if before is not None:
-        plan = replace(plan, options=plan.options + plan.scheduler.after(plan.options, before.job_id))
-        waits_for = (before.job_id, str(before.run_dir.path))
+        said = before.run.submission
+        plan = replace(plan, options=plan.options + plan.scheduler.after(plan.options, said.job_id, said.cluster))
+        waits_for = (said.job_id, str(before.run_dir.path))
     run_dir, digest = create.of(plan), engine.digest_of(plan)
     doubt = None
     with create.made(run_dir, create.files(plan, run_dir, digest)) as claim:
@@ -139,15 +139,21 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
             doubt = error
     if doubt is not None:
         raise doubt
-    try:
-        hand_on(run_dir, claim, started.job_id)
-    except PreflightError:
-        said = Submission(job_id=started.job_id, site=plan.site.name, scheduler=plan.site.scheduler, time=0, host="")
-        _take_back([Run(str(run_dir.path), said)], "its run directory is another job's by now")
-        raise
-    run = catalog.record(
-        run_dir, job_id=started.job_id, site=plan.site.name, scheduler=plan.site.scheduler, after=waits_for
+    submission = catalog.submission(
+        run_dir,
+        started,
+        site=plan.site.name,
+        scheduler=plan.site.scheduler,
+        job_name=plan.job.name,
+        after=waits_for,
     )
+    try:
+        hand_on(run_dir, claim, started)
+    except PreflightError:
+        _take_back([Run(str(run_dir.path), submission)], "its run directory is another job's by now")
+        raise
+    run = catalog.file(run_dir, submission)
+    provenance.add_cluster(run_dir.provenance, started.cluster)
     return Submitted(run, digest)
 
 
@@ -157,7 +163,8 @@ def _take_back(runs: Sequence[Run], why: str) -> None:
     try:
         scheduler.cancel(runs, at_once=True)
     except SchedulerError as error:
-        command = runs[0].scheduler.cancel_command
-        _log.warning("queued already, and not to be cancelled now (%s): %s %s", error, command, " ".join(ids))
+        cluster = f" --clusters={runs[0].submission.cluster}" if scheduler.elsewhere(runs[0]) else ""
+        command = f"{runs[0].scheduler.cancel_command}{cluster} {' '.join(ids)}"
+        _log.warning("queued already, and not to be cancelled now (%s): %s", error, command)
     else:
         _log.warning("%s; cancelled: %s", why, ", ".join(ids))

@@ -12,13 +12,13 @@ from bertjob.config.registry.launchers import TORCH, family_of, place_variables
 from bertjob.config.site import Site
 from bertjob.launch.argv import Word, parse, variable
 from bertjob.launch.schedulers import SCHEDULERS
-from bertjob.rundir.world import FAST_FABRIC, FORMER_LEASE, JOB_ID, PLANNED_WORLD, RESTART, SECRET_FILE
+from bertjob.rundir.world import FAST_FABRIC, FORMER_LEASE, JOB_ID, NODE_ADDRESS, PLANNED_WORLD, RESTART, SECRET_FILE
 
 MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT")
 """Where the ranks meet; torch.distributed's names."""
 RANK = tuple(filter(None, (TORCH.rank, TORCH.local_rank, TORCH.size, TORCH.local_size)))
 """What tells a rank its place; torchrun's names."""
-OWN = (*MEETING_POINT, PLANNED_WORLD, JOB_ID, RESTART, FORMER_LEASE, SECRET_FILE)
+OWN = (*MEETING_POINT, NODE_ADDRESS, PLANNED_WORLD, JOB_ID, RESTART, FORMER_LEASE, SECRET_FILE)
 """Variables that the script makes for the ranks."""
 
 _NO_USER_SITE: dict[str, Word] = {"PYTHONNOUSERSITE": "1"}
@@ -62,6 +62,7 @@ _OF_SCRIPT = frozenset(
         "mark",
         "name",
         "now",
+        "port",
         "python",
         "rank",
         "ranks",
@@ -70,6 +71,8 @@ _OF_SCRIPT = frozenset(
         "stands",
         "stopping",
         "state_before",
+        "submitted_in",
+        "there",
     ]
 )
 """Variables that scripts compute with: an exported one would reach the ranks with another value."""

@@ -44,9 +44,10 @@ _WRITE_TORCHRUN_AGENT = f"""
 AGENTS_PORT=$((MASTER_PORT - 10000))
 while taken "$AGENTS_PORT"; do AGENTS_PORT=$((AGENTS_PORT + 1)); done
 {_IGNORES}
-python=$1
-shift
-exec "$python" -u -m torch.distributed.run --node-rank "$SLURM_NODEID" "$@"
+python=$1 port=$2 ranks=$3
+shift 3
+first=$("$python" -m bertjob.train.distributed.reach "$SLURM_NODEID" "$ranks" "$MASTER_ADDR" "$port") || exit
+exec "$python" -u -m torch.distributed.run --node-rank "$SLURM_NODEID" --master-addr "$first" --master-port "$port" "$@"
 END_OF_AGENT
 """.strip()
 _SRUN_NOTES: Mapping[SrunMpi, str] = {
@@ -212,9 +213,9 @@ def torchrun(start: Start) -> Launch:
         words=_agents(start),
         note="torchrun, one agent a node started by srun; the ranks meet at a port of their own.",
         python=(
-            *("sh", _agent_path(), start.python),
-            *(f"--nnodes={start.nodes}", f"--nproc-per-node={start.tasks_per_node}", "--rdzv-conf=timeout=60"),
-            *("--master-addr", variable("MASTER_ADDR"), "--master-port", variable("AGENTS_PORT")),
+            *("sh", _agent_path(), start.python, variable("AGENTS_PORT"), str(start.tasks_per_node)),
+            # The agents have found each other by then, or ended.
+            *(f"--nnodes={start.nodes}", f"--nproc-per-node={start.tasks_per_node}", "--rdzv-conf=timeout=90"),
             *("--no-python", "env", "MASTER_PORT=" + variable("MASTER_PORT"), start.python, "-u", "-m"),
         ),
         files=_WRITE_TORCHRUN_AGENT,

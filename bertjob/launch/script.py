@@ -20,7 +20,7 @@ from bertjob.launch.input_paths import needs
 from bertjob.launch.plan import Layer, Plan
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.rundir.job_log import refused_by_script
-from bertjob.rundir.world import FORMER_LEASE, JOB_ID, PLANNED_WORLD, RESTART, SECRET_FILE
+from bertjob.rundir.world import FORMER_LEASE, JOB_ID, NODE_ADDRESS, PLANNED_WORLD, RESTART, SECRET_FILE
 from bertjob.text import counted
 
 _CHOICE = r"""
@@ -212,7 +212,7 @@ def _meeting_point(plan: Plan) -> str:
     lines = [
         *scheduler.address(plan.site),
         port_choice(scheduler.port_number),
-        "export MASTER_ADDR MASTER_PORT",
+        f"export MASTER_ADDR MASTER_PORT {NODE_ADDRESS}",
         "# Each rank reads its place inside the step, and stops when its world is not the planned one.",
         f"export {PLANNED_WORLD}={plan.world_size} {JOB_ID}={scheduler.job_id}",
         f'export {RESTART}={scheduler.restart} {FORMER_LEASE}="$former"',

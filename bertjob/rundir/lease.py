@@ -58,6 +58,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """Nonce of the holder that started this one: ``bertjob run`` holds the lease until rank 0 takes it."""
     ended: bool = False
     """The start is over and has released the lease."""
+    cluster: str = ""
+    """The cluster whose scheduler gave the id; empty where it is not known."""
 
     def __str__(self) -> str:
         """E.g. ``job 17 (start 2 on nid00001, process 4242, since 2026-11-20 10:15:00)``."""
@@ -76,7 +78,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 _DECODER = msgspec.json.Decoder(Holder)
 
 
-def of_this_process(job_id: str, restart: int = 0) -> Holder:
+def of_this_process(job_id: str, restart: int = 0, cluster: str = "") -> Holder:
     """The token of a start whose writer is this process."""
     pid = os.getpid()
     born = _born(pid)
@@ -89,12 +91,14 @@ def of_this_process(job_id: str, restart: int = 0) -> Holder:
         pid=pid,
         machine=_machine(),
         born=0 if born is None else born,
+        cluster=cluster,
     )
 
 
-def of_waiting_job(job_id: str) -> Holder:
+def of_waiting_job(job_id: str, cluster: str = "") -> Holder:
     """The token of a job that was submitted from here and has not started yet."""
-    return Holder(job_id=job_id, nonce=secrets.token_hex(8), host=socket.gethostname(), time=time.time())
+    host = socket.gethostname()
+    return Holder(job_id=job_id, nonce=secrets.token_hex(8), host=host, time=time.time(), cluster=cluster)
 
 
 def read(run_dir: RunDir) -> Holder | None:

@@ -54,6 +54,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     image: str | None
     """The container image, or null without a container."""
+    cluster: str = ""
+    """The cluster whose scheduler has the job, as it calls itself; empty without a scheduler."""
     image_digest: str | None = None
     """Its content digest, ``sha256:…``; null where the engine could not tell."""
     image_facts: ImageFacts | None = None
@@ -84,6 +86,7 @@ def collect(job: str, site: str, image: str | None, command: Sequence[str]) -> P
         job=job,
         site=site,
         image=image,
+        cluster=os.environ.get("SLURM_CLUSTER_NAME", ""),  # of the job in which this is called; submit knows its own
     )
 
 

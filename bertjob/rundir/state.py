@@ -28,6 +28,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds since the epoch when this was written."""
     job_id: str = ""
     """The scheduler's id of the job that wrote it; ``local`` without a scheduler."""
+    cluster: str = ""
+    """The cluster whose scheduler gave the id; empty where it is not known."""
     host: str = ""
     pid: int = 0
     world_size: int = 1

@@ -25,6 +25,8 @@ SUBMITTED = "BERTJOB_SUBMITTED"
 """Environment variable of the script with the run directory that was made for its job when it was submitted."""
 SECRET_FILE = "BERTJOB_SECRET_FILE"
 """Environment variable with the path of the file that holds the secret of this start; the job script sets it."""
+NODE_ADDRESS = "BERTJOB_NODE_ADDRESS"
+"""Environment variable with the scheduler's address of the first node, for nodes on which its name does not resolve."""
 FAST_FABRIC = "BERTJOB_FAST_FABRIC"
 """Environment variable with the name of a fabric on which TCP is a fault; the job script sets it."""
 

@@ -19,6 +19,7 @@ from bertjob.rundir.lease import Holder
 from bertjob.rundir.world import FORMER_LEASE, LOCAL_ID, RESTART
 from bertjob.text import reason
 from bertjob.train.distributed.watchdog import Watch
+from bertjob.train.reporting.log_files import cluster_name
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,14 +37,16 @@ def take(held: HeldRun, job_id: str, env: Mapping[str, str]) -> None:
         PreflightError: another start is at work; says which.
         BertjobError: the lease cannot be written.
     """
-    own, former = lease.of_this_process(job_id, restart(env)), env.get(FORMER_LEASE, "")
+    own = lease.of_this_process(job_id, restart(env), cluster_name(env))
+    former = env.get(FORMER_LEASE, "")
     try:
         while True:
             found = lease.read(held.run_dir)
             if found is not None and not _makes_way(found, own, former):
                 _refuse(found, held.run_dir)
             given = former if found is not None and found.nonce == former else ""
-            if held.take(msgspec.structs.replace(own, given=given), found):
+            where = own.cluster or (found.cluster if found is not None and found.job_id == own.job_id else "")
+            if held.take(msgspec.structs.replace(own, given=given, cluster=where), found):
                 return
     except OSError as error:
         raise BertjobError(f"{held.run_dir.lease}: cannot be written: {reason(error)}") from None
@@ -57,6 +60,8 @@ def _makes_way(found: Holder, own: Holder, former: str) -> bool:
         return False
     if not found.job_id:  # `bertjob submit` is about to name the job: this one, or it takes its own job back
         return True
+    if found.cluster and own.cluster not in ("", found.cluster):
+        return False
     return found.job_id == own.job_id and (found.restart < own.restart or not found.pid)
 
 

@@ -46,7 +46,7 @@ def test_sbatch_gets_the_very_script_that_was_planned(commands: Commands, tmp_pa
     wanted = planned(tmp_path / HOSTILE)
     submitted = submit(wanted)
     assert submitted.job_id == "4711"
-    assert commands.calls("sbatch") == [[str(submitted.run_dir.script)]]
+    assert commands.calls("sbatch") == [["--parsable", str(submitted.run_dir.script)]]
     assert submitted.run_dir.script.read_text(encoding="utf-8") == script(wanted)
 
 
@@ -215,7 +215,7 @@ def test_a_chain_that_is_refused_half_way_is_taken_back_or_says_what_is_left(
 ) -> None:
     commands.make("sbatch")
     (commands.folder / "sbatch").write_text(
-        '#!/bin/sh\ngrep -q afterok: "$1" || { echo Submitted batch job 4711; exit; }\n'
+        '#!/bin/sh\nfor script; do :; done; grep -q afterok: "$script" || { echo Submitted batch job 4711; exit; }\n'
         "echo sbatch: error: the controller is away >&2; exit 1\n"
     )
     second = planned(tmp_path / "second")

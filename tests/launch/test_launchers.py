@@ -86,9 +86,9 @@ def test_one_agent_a_node_gets_the_cores_of_all_its_ranks(launcher: Launcher) ->
 
 
 def test_agents_of_torchrun_meet_without_c10d_and_the_ranks_at_the_port_that_the_script_says() -> None:
-    meeting = "--rdzv-conf=timeout=60 --master-addr ${MASTER_ADDR} --master-port ${AGENTS_PORT}"
+    meeting = "--nnodes=4 --nproc-per-node=2 --rdzv-conf=timeout=90"
     ranks = "--no-python env MASTER_PORT=${MASTER_PORT} python -u -m"
-    assert program("torchrun") == f"sh ${{RUN}}/agent python --nnodes=4 --nproc-per-node=2 {meeting} {ranks}"
+    assert program("torchrun") == f"sh ${{RUN}}/agent python ${{AGENTS_PORT}} 2 {meeting} {ranks}"
 
 
 @pytest.mark.parametrize("node", ["0", "3"])
@@ -98,14 +98,26 @@ def test_an_agent_of_torchrun_is_told_its_place(tmp_path: Path, node: str) -> No
     lines = f"{before}\n{launched('torchrun').files}\necho $AGENTS_PORT"
     made = subprocess.run(["bash", "-c", lines], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert made.stdout == "13458\n"
-    done = subprocess.run(
-        ["sh", tmp_path / "agent", "echo", "--nnodes=4"],
-        env={"SLURM_NODEID": node, "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == f"-u -m torch.distributed.run --node-rank {node} --nnodes=4\n"
+    python = tmp_path / "python"  # which says how it was called, and where the first agent is
+    python.write_text('#!/bin/sh\necho "$*" >&2; case $* in *reach*) [ "$6" = 13458 ] && echo 10.0.0.1;; esac\n')
+    python.chmod(0o755)
+
+    def agent(port: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["sh", tmp_path / "agent", python, port, "2", "--nnodes=4"],
+            env={"SLURM_NODEID": node, "MASTER_ADDR": "nid00001", "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    asked, started = agent("13458").stderr.splitlines()
+    assert asked == f"-m bertjob.train.distributed.reach {node} 2 nid00001 13458"
+    meeting = "--master-addr 10.0.0.1 --master-port 13458"
+    assert started == f"-u -m torch.distributed.run --node-rank {node} {meeting} --nnodes=4"
+    unreachable = agent("1")
+    assert unreachable.returncode == 1
+    assert "torch.distributed.run" not in unreachable.stderr
 
 
 def test_deepspeeds_launcher_uses_no_ssh_and_adds_no_argument() -> None:

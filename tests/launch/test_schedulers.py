@@ -43,7 +43,7 @@ def test_the_checks_of_a_scheduler_are_there() -> None:
 def test_a_scheduler_with_a_queue_has_all_that_a_queue_needs() -> None:
     for scheduler in SCHEDULERS.values():
         if scheduler.queues:
-            assert scheduler.after((), "7")
+            assert scheduler.after((), "7", "")
             assert scheduler.excluding((), ("n1",))
             assert scheduler.job_id.startswith('"$')
 
@@ -75,7 +75,7 @@ def test_nodes_are_left_out_beside_those_of_the_last_option_that_says_some(
     ],
 )
 def test_a_job_of_a_chain_waits_for_what_the_user_said_as_well(said: tuple[str, ...], waits_for: str) -> None:
-    assert SCHEDULERS["slurm"].after(said, "7")[-1] == f"--dependency={waits_for}"
+    assert SCHEDULERS["slurm"].after(said, "7", "daint")[-1] == f"--dependency={waits_for}"
 
 
 def test_nodes_are_named_in_every_form_that_sbatch_takes() -> None:

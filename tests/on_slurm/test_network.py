@@ -1,8 +1,10 @@
 """The network on a real Slurm: what the ranks use, a wrong interface in one line whoever starts them, and strangers."""
 
+import contextlib
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from slurm.lab import Lab
 from training import Tiny, nodes_of, wait_for_step
 
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.proof import read_proof
 from bertjob.rundir.state import read_state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -99,3 +102,71 @@ def test_a_stranger_on_another_node_changes_nothing_and_is_shown_no_secret(
     assert not (run.path.parent / "code-ran").exists()
     shown = subprocess.run(["scontrol", "show", "job", job_id], capture_output=True, text=True, check=True).stdout
     assert "secret" not in shown
+
+
+@pytest.mark.parametrize("interface", [None, "eth0"])
+def test_an_interface_whose_first_address_leads_nowhere(
+    bertjob: Face, cluster: Lab, tmp_path: Path, interface: str | None
+) -> None:
+    """A virtual address or an alias comes first: gloo, told an interface, takes that one."""
+    nodes = cluster.nodes[:2]
+    for node in nodes:
+        own = f"{cluster.shape.address(node)}/24"
+        for change in (("add", "192.168.121.122/32"), ("del", own), ("add", own)):
+            assert cluster.on_node(node, "ip", "addr", *change, "dev", "eth0").returncode == 0
+    site = bertjob.site("mine", fabric={"interface": interface} if interface else {})
+    try:
+        words = ("--nodes", 2, "--run-dir", "run", "--wait", "--", "-w", ",".join(map(cluster.shape.host, nodes)))
+        bertjob("submit", "smoke", "--site", site, *words)
+    finally:
+        for node in nodes:
+            cluster.on_node(node, "ip", "addr", "del", "192.168.121.122/32", "dev", "eth0")
+    assert read_proof(RunDir(tmp_path / "run").proof) is not None
+
+
+@contextlib.contextmanager
+def names_forgotten(cluster: Lab, nodes: Sequence[int], first: str = "") -> Iterator[None]:
+    """Inside, some nodes resolve no name of a node, as without DNS; `first` is what they have for the first one."""
+    hosts = cluster.shape.folder / "no-hosts"
+    hosts.write_text(f"127.0.0.1 localhost\n{first}\n")
+    for node in nodes:
+        cluster.on_node(node, "mount", "--bind", str(hosts), "/etc/hosts")
+    try:
+        yield
+    finally:
+        for node in nodes:
+            cluster.on_node(node, "umount", "/etc/hosts")
+
+
+@pytest.mark.parametrize("launcher", ["srun", "torchrun"])
+@pytest.mark.parametrize(
+    "nodes", [pytest.param((1, 2), id="everywhere"), pytest.param((2,), id="elsewhere", marks=pytest.mark.faults)]
+)
+def test_where_no_name_resolves_slurms_own_address_leads_to_the_first_node(
+    bertjob: Face, cluster: Lab, launcher: str, nodes: tuple[int, ...]
+) -> None:
+    where = ",".join(cluster.shape.host(node) for node in cluster.nodes[:2])
+    with names_forgotten(cluster, nodes):
+        site = bertjob.site("mine", launcher=launcher)
+        bertjob("submit", "smoke", "--site", site, "--nodes", 2, "--run-dir", "run", "--wait", "--", "-w", where)
+
+
+@pytest.mark.fault(
+    "no way to the first node, by {launcher}",
+    survived="no: the job fails",
+    lost="nothing",
+    reported="one line, by the rank that cannot reach rank 0",
+)
+@pytest.mark.parametrize("launcher", ["srun", "torchrun"])
+def test_no_route_to_the_first_node_is_one_line_of_the_rank_that_has_none(
+    bertjob: Face, cluster: Lab, tmp_path: Path, launcher: str
+) -> None:
+    first, other = map(cluster.shape.host, cluster.nodes[:2])
+    site = bertjob.site("mine", launcher=launcher, env={"BERTJOB_CONNECT_SECONDS": "30"})
+    with names_forgotten(cluster, cluster.nodes[1:2], f"192.0.2.1 {first}"):
+        words = ("--nodes", 2, "--run-dir", "run", "--wait", "--", "-w", f"{first},{other}")
+        done = bertjob("submit", "smoke", "--site", site, *words, code=1)
+    said = [line for line in done.stderr.splitlines() if " failed: " in line]
+    assert len(said) == 1
+    assert f"rank 1 ({other}): cannot reach rank 0 at {first}:" in said[0]
+    assert "unreachable" in said[0] or "No route" in said[0]

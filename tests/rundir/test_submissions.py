@@ -1,9 +1,11 @@
+import os
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from bertjob.launch.schedulers.slurm import record
 from bertjob.rundir import submissions
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.submissions import Submission
@@ -42,17 +44,27 @@ def test_a_line_that_cannot_be_read_is_none(line: bytes, run_dir: RunDir) -> Non
     assert submissions.newest(run_dir) is None
 
 
-def test_a_script_adds_the_line_that_submit_would_once_for_each_job(run_dir: RunDir) -> None:
-    script = "\n".join(submissions.appended_by_script("my-site", "slurm", "$SLURM_JOB_ID"))
+def test_a_script_adds_the_line_that_submit_would_once_for_each_job(run_dir: RunDir, tmp_path: Path) -> None:
+    script = "\n".join(record("my-site"))
     for job_id in ("41", "41", "4"):
         subprocess.run(
             ["bash", "-euc", script],
-            env={"RUN": str(run_dir.path), "SLURM_JOB_ID": job_id, "PATH": "/usr/bin:/bin"},
+            env={
+                "RUN": str(run_dir.path),
+                "SLURM_JOB_ID": job_id,
+                "SLURM_CLUSTER_NAME": "daint",
+                "SLURM_JOB_NAME": "squad",
+                "SLURM_SUBMIT_DIR": str(tmp_path),
+                "PATH": "/usr/bin:/bin",
+            },
+            cwd=tmp_path,
             check=True,
         )
         found = submissions.newest(run_dir)
         assert found is not None
         assert (found.job_id, found.site, found.scheduler, found.pid) == (job_id, "my-site", "slurm", 0)
+        assert (found.cluster, found.job_name, found.uid) == ("daint", "squad", os.getuid())
+        assert (found.directory, found.script) == (str(tmp_path), "")
         assert abs(found.time - time.time()) < 60
         assert found.host
     assert len(run_dir.submissions.read_bytes().splitlines()) == 2

@@ -24,7 +24,7 @@ from run_ranks import (
 
 from bertjob.errors import WorldError
 from bertjob.rundir.world import World
-from bertjob.train.distributed import interfaces, peers, rendezvous
+from bertjob.train.distributed import interfaces, peers, reach, rendezvous
 from bertjob.train.distributed.peers import Place
 from bertjob.train.distributed.secret import Key, new_secret
 
@@ -278,20 +278,50 @@ def test_absent_ranks_read_well():
 
 
 def test_the_address_of_an_interface_and_back():
-    assert interfaces.interface_address("lo") == "127.0.0.1"
+    assert interfaces.interface_addresses("lo")[0] == "127.0.0.1"
     assert interfaces.interface_of("127.0.0.1") == "lo"
     assert interfaces.interface_of("192.0.2.1") is None
 
 
 def test_the_deadline_is_a_minute_unless_the_environment_says_otherwise():
-    assert rendezvous.connect_seconds({}) == 60
-    assert rendezvous.connect_seconds({"BERTJOB_CONNECT_SECONDS": "1.5"}) == 1.5
+    assert reach.connect_seconds({}) == 60
+    assert reach.connect_seconds({"BERTJOB_CONNECT_SECONDS": "1.5"}) == 1.5
     with pytest.raises(WorldError, match="BERTJOB_CONNECT_SECONDS=soon: expected a number of seconds"):
-        rendezvous.connect_seconds({"BERTJOB_CONNECT_SECONDS": "soon"})
+        reach.connect_seconds({"BERTJOB_CONNECT_SECONDS": "soon"})
+
+
+def test_slurms_address_is_tried_where_the_name_of_the_first_node_does_not_resolve(capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert reach.reach(["no-such-host.invalid"], port, 5, "127.0.0.1")[0] == "127.0.0.1"
+        env = {"BERTJOB_NODE_ADDRESS": "127.0.0.1"}
+        for node, host in (
+            (0, "no-such-host.invalid"),
+            (1, "no-such-host.invalid"),
+            (0, "localhost"),
+            (1, "localhost"),
+        ):
+            assert reach.main(node, 2, host, port, env) == 0
+            assert capsys.readouterr().out == ("localhost\n" if host == "localhost" else "127.0.0.1\n")
+    with pytest.raises(
+        WorldError, match=r"0 at no-such-host.invalid:\d+: the name .*; nor at 127.0.0.1:\d+: Connection ref"
+    ):
+        reach.reach(["no-such-host.invalid"], port, 0.3, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "why"), [("no-such-host.invalid", "the name does not resolve"), ("127.0.0.1", "Conn")]
+)
+def test_an_agent_that_cannot_reach_the_first_one_says_what_its_first_rank_would(capsys, host, why):
+    env = {"BERTJOB_CONNECT_SECONDS": "0.3"}
+    assert reach.main(2, 4, host, free_port(), env) == WorldError.exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"rank 8 ({HOST}): cannot reach rank 0 at {host}:")
+    assert why in line
 
 
 def test_a_way_by_a_mapped_address_has_the_addresses_of_interfaces():
     """A name may lead to ::ffff:10.0.0.1 as well, where a rank looks that came before rank 0 listened at 10.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        found = rendezvous.reach(["::ffff:127.0.0.1"], server.getsockname()[1], 5)
+        found = reach.reach(["::ffff:127.0.0.1"], server.getsockname()[1], 5)
     assert found == ("::ffff:127.0.0.1", "127.0.0.1", "127.0.0.1")

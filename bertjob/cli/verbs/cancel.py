@@ -30,7 +30,8 @@ def verb(runs: tuple[str, ...], at_once: bool, grace: float, no_wait: bool) -> N
     from bertjob.cluster.runs.status import status
 
     found = [find_newest(run) for run in runs]
-    over = {row.run_dir for row in status(found).rows if row.over}
+    now = status(found)
+    over = {row.run_dir for row in now.rows if row.over}
     going = [run for run in found if run.path not in over]
     stopping = () if at_once else ask_to_stop(going)
     if at_once:
@@ -39,6 +40,8 @@ def verb(runs: tuple[str, ...], at_once: bool, grace: float, no_wait: bool) -> N
     for run in found:
         word = "had already ended:" if run.path in over else asked
         click.echo(f"{word} {run.name} ({run.submission.job_id})", err=True)
+    for line in now.strangers:
+        click.echo(f"left alone: {line}", err=True)
     if no_wait or not stopping:
         return
     with showing_cancellation(grace) as (notify, show):

@@ -95,6 +95,7 @@ def _print_scripts(plans: list[Plan], as_json: bool) -> None:
 def _tell(chain: list[Loaded], plans: list[Plan], submitted: "list[Submitted]", as_json: bool) -> None:
     from bertjob.cli.launch_proof import launch_words
     from bertjob.cluster.doctor.advice import outdated, unproved
+    from bertjob.cluster.scheduler import elsewhere
 
     doubts = [outdated(plan, one.image_digest) for plan, one in zip(plans, submitted, strict=True)]
     each = zip(chain, plans, submitted, strict=True)
@@ -103,9 +104,11 @@ def _tell(chain: list[Loaded], plans: list[Plan], submitted: "list[Submitted]", 
         click.echo(doubt, err=True)
     for plan, one in zip(plans, submitted, strict=True):
         log = one.run_dir.log(one.job_id)
-        click.echo(f"{plan.job.name} at {plan.site.name}: {_summary(plan)}", err=True)
+        cluster = one.run.submission.cluster
+        where = f", cluster {cluster}" if elsewhere(one.run) else ""
+        click.echo(f"{plan.job.name} at {plan.site.name}{where}: {_summary(plan)}", err=True)
         click.echo(f"run directory {one.run_dir.path}\nlog           {log}", err=True)
-        said = {"job_id": one.job_id, "run_dir": str(one.run_dir.path), "log": str(log)}
+        said = {"job_id": one.job_id, "cluster": cluster, "run_dir": str(one.run_dir.path), "log": str(log)}
         click.echo(json.dumps(said) if as_json else one.job_id)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from bertjob.cluster.runs.index import Entry, Index, state_folder
+from bertjob.cluster.scheduler_answers import Started
 from bertjob.errors import BertjobError, SpecError
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
 from bertjob.rundir import submissions
@@ -55,12 +56,11 @@ def record(
     pid: int = 0,
     after: tuple[str, str] = ("", ""),
 ) -> Run:
-    """Write down that the run was submitted or started: in its directory, which is the truth, and in the index.
+    """Write down that a run was started, as `file`.
 
-    The job is at work by then, so where nothing can be written, a warning says its id. `after` has the id and the run
-    directory of the job before it in a chain.
+    `after` has the id and the run directory of the job before it in a chain.
     """
-    submission = Submission(
+    said = Submission(
         job_id=job_id,
         site=site,
         scheduler=scheduler,
@@ -70,10 +70,58 @@ def record(
         after=after[0],
         after_dir=after[1],
     )
+    return file(run_dir, said)
+
+
+def submission(
+    run_dir: RunDir,
+    started: Started,
+    *,
+    site: str,
+    scheduler: str,
+    job_name: str,
+    after: tuple[str, str] = ("", ""),
+) -> Submission:
+    """What is written down of a job that was submitted from here, by this user and in this working directory.
+
+    Args:
+        run_dir: where it runs, with the script that was submitted.
+        started: the scheduler's answer.
+        site: name of the site.
+        scheduler: name of the scheduler.
+        job_name: what the scheduler calls the job.
+        after: the id and the run directory of the job before it in a chain.
+    """
+    try:
+        directory = os.getcwd()  # noqa: PTH109  # without links, as sbatch has it
+    except OSError:
+        directory = ""
+    return Submission(
+        job_id=started.job_id,
+        cluster=started.cluster,
+        site=site,
+        scheduler=scheduler,
+        time=time.time(),
+        host=socket.gethostname(),
+        after=after[0],
+        after_dir=after[1],
+        job_name=job_name,
+        uid=os.getuid(),
+        directory=directory,
+        script=str(run_dir.script),
+    )
+
+
+def file(run_dir: RunDir, submission: Submission) -> Run:
+    """Write a submission down: in the run's directory, which is the truth, and in the index.
+
+    The job is at work by then, so where nothing can be written, a warning says its id.
+    """
     try:
         submissions.append(run_dir, submission)
     except OSError as error:
-        _log.warning("%s: job %s cannot be written down: %s", run_dir.submissions, job_id, reason(error))
+        where, job_id = run_dir.submissions, submission.job_id
+        _log.warning("%s: job %s cannot be written down: %s", where, job_id, reason(error))
     run = Run(str(run_dir.path), submission)
     _index().add(run.path, submissions.encode(submission))
     return run
@@ -152,8 +200,9 @@ def rebuild(folders: Collection[Path]) -> int:
 def find(text: str) -> Run:
     """The run that a person means by a path, a run's name, a scheduler's id or the beginning of a name.
 
-    The newest run has an id that several have: schedulers count anew when they are set up again. The id of an earlier
-    job of a run means the run; a warning names its newest job.
+    The newest run has an id that several have: each cluster counts for itself, and anew when it is set up again;
+    ``17@daint`` is that of one cluster. The id of an earlier job of a run means the run; a warning names its newest
+    job.
 
     Raises:
         SpecError: no run is called so, or several are; names the nearest or some of them. Or it may not be read.
@@ -166,12 +215,17 @@ def find(text: str) -> Run:
 
 
 def find_newest(text: str) -> Run:
-    """As `find`, for what ends a job: not the one that has followed the job of this id.
+    """As `find`, for what ends a job: not the one that has followed the job of this id, nor one of another cluster.
 
     Raises:
-        SpecError: as `find`, or it is the id of an earlier job.
+        SpecError: as `find`, or it is the id of an earlier job, or jobs of several clusters have it.
     """
     found = find_job(text)
+    if text.isdecimal() and found.submission.job_id == text and text not in (found.name, found.path):
+        same = [run for run in known() if run.submission.job_id == text and run.scheduler.queues]
+        if len({run.submission.cluster for run in same} - {""}) > 1:
+            which = ", ".join(f"{text}@{run.submission.cluster} ({run.name})" for run in same)
+            raise SpecError(f"{text}: a number of several clusters: {which}: name one of them")
     newest = read(found.run_dir) or found
     if newest.submission.job_id != found.submission.job_id:
         raise SpecError(f"{text}: an earlier job of {found.name}, whose newest is {newest.submission.job_id}: say that")
@@ -207,7 +261,8 @@ def find_job(text: str) -> Run:
 
 def _names(run: Run) -> tuple[str, ...]:
     """What a run is called in full; `local` names no job."""
-    return run.name, run.path, *((run.submission.job_id,) if run.scheduler.queues else ())
+    said = run.submission
+    return run.name, run.path, *((said.job_id, f"{said.job_id}@{said.cluster}") if run.scheduler.queues else ())
 
 
 def _elsewhere(gone: Run, runs: Iterable[Run]) -> Run:

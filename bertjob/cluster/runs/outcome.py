@@ -43,7 +43,8 @@ def own_state(run: Run, state: RunState | None) -> RunState | None:
     if state is None:
         return None
     if run.scheduler.queues:
-        return state if state.job_id in ("", run.submission.job_id) else None
+        elsewhere = state.cluster and run.submission.cluster not in ("", state.cluster)
+        return state if state.job_id in ("", run.submission.job_id) and not elsewhere else None
     return state if state.time >= run.submission.time else None
 
 

@@ -1,5 +1,6 @@
 """What the login node says in provenance.json and git.diff: enough to know years later what was trained."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bertjob.rundir import provenance
+from bertjob.rundir import atomic, provenance
 from bertjob.rundir.provenance import Provenance, Repository
 
 _GIT_TIMEOUT_S = 10
@@ -32,6 +33,14 @@ def collect(
         git=repository(Path.cwd()),
         bertjob_git=repository(Path(__file__).parents[2], own="bertjob/__init__.py"),
     )
+
+
+def add_cluster(path: Path, cluster: str) -> None:
+    """Say in provenance.json which cluster has taken the job; a disk that has no room costs that."""
+    origin = provenance.read_provenance(path)
+    if origin is not None:
+        with contextlib.suppress(OSError):
+            atomic.write_bytes(path, provenance.encode(replace(origin, cluster=cluster)))
 
 
 def repository(folder: Path, own: str | None = None) -> Repository | None:

@@ -28,6 +28,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     name: str
     site: str
+    cluster: str = ""
+    """The cluster whose scheduler gave the id; empty where it is not known."""
+    elsewhere: bool = False
+    """That is not the one which commands here ask by default."""
     state: str
     """The scheduler's word, in small letters; unknown when nobody can tell. Of local runs: running, completed, failed,
     interrupted (stopped with a checkpoint), lost (gone without a word)."""
@@ -81,6 +85,8 @@ class Status:
     notes: list[str]
     away: bool
     """The scheduler could not be asked, and nobody else knew of some job."""
+    strangers: Sequence[str] = ()
+    """The lines among the notes about jobs of others that have the number of a run's."""
 
 
 def status(
@@ -105,7 +111,12 @@ def status(
         seen.remember()
     found = rows(runs, answer, states, now, silences)
     unknown = any(row.state == JobState.UNKNOWN for row in found)
-    return Status(found, notes(answer, found), away=bool(answer.controller) and unknown)
+    strangers = tuple(
+        f"{run.name}: {told}"
+        for run, row in zip(runs, found, strict=True)
+        if (told := answer.job(run).stranger) and row.state != JobState.COMPLETED
+    )
+    return Status(found, [*notes(answer, found), *strangers], bool(answer.controller) and unknown, strangers)
 
 
 def notes(answer: Answer, rows: Sequence[Row]) -> list[str]:
@@ -153,6 +164,8 @@ def _row(run: Run, answer: Answer, state: RunState | None, fell: str, now: float
         job_id=run.submission.job_id,
         name=run.name,
         site=run.submission.site,
+        cluster=run.submission.cluster,
+        elsewhere=scheduler.elsewhere(run),
         state=stands,
         reason=fell or _reason(run, stands, info, own),
         nodes=info.nodes,
@@ -191,6 +204,8 @@ def _phase(stands: str, state: RunState | None, own: RunState) -> Phase | None:
 
 def _reason(run: Run, stands: str, info: JobInfo, own: RunState) -> str:
     """Why it waits or failed; why a job once waited is of no interest when it has ended, unless that ended it."""
+    if info.stranger and own is _NOTHING:
+        return info.stranger
     if stands in _FAILED:
         return reason(run, info, None if own is _NOTHING else own)
     waited = info.state.ended and info.state is not JobState.FAILED

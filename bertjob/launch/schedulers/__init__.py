@@ -62,8 +62,11 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the options name the nodes to run on."""
     excluding: Callable[[Sequence[str], Iterable[str]], tuple[str, ...]]
     """The options that leave nodes out, beside those that other options exclude already."""
-    after: Callable[[Sequence[str], str], tuple[str, ...]]
-    """Options by which a job, beside its own, starts when the job of this id has succeeded, and not if it failed."""
+    after: Callable[[Sequence[str], str, str], tuple[str, ...]]
+    """Options by which a job, beside its own, starts when another one has succeeded, and not if it failed.
+
+    Given its own options, the other job's id, and the name of the cluster that has it; empty where that is not known.
+    """
 
     # The script, from its top to its end
     header: Callable[[Job, Site, str | None, Sequence[str]], Iterable[str]]

@@ -11,7 +11,7 @@ from bertjob.config.job import Resources
 from bertjob.config.site import Site
 from bertjob.errors import REQUEUE_EXIT_CODE
 from bertjob.launch.schedulers.slurm_requirements import Combined
-from bertjob.rundir.world import LOCAL_ID
+from bertjob.rundir.world import LOCAL_ID, NODE_ADDRESS
 
 JOB_ID = LOCAL_ID
 """Stands in for a scheduler's id, also in the names of logs."""
@@ -35,7 +35,7 @@ def combined(job: Resources, site: Site, environment: Mapping[str, str], prefix:
 
 def address(site: Site) -> tuple[str, ...]:
     """Lines that set MASTER_ADDR."""
-    return ("MASTER_ADDR=127.0.0.1",)
+    return (f"MASTER_ADDR=127.0.0.1 {NODE_ADDRESS}=127.0.0.1",)
 
 
 PORT_NUMBER = "$$"

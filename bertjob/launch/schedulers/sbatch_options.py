@@ -120,6 +120,18 @@ def propagated(words: Sequence[str]) -> str:
     return (said[-1] or "ALL") if said else ""
 
 
+def clusters(words: Sequence[str]) -> list[str]:
+    """Names of the clusters one of which is to have the job, as the last such option counts; none for the default."""
+    joined: list[str] = []
+    for part in (part for word in words for part in word.split(maxsplit=1)):
+        if joined and not part.startswith("-"):
+            joined[-1] += part if joined[-1] == "-M" else f"={part}"
+        else:
+            joined.append(part)
+    said = _values(joined, "--clusters", "-M")
+    return [name for name in said[-1].strip("'\"").split(",") if name] if said else []
+
+
 def closes_environment(words: Sequence[str]) -> str:
     """The option that keeps variables of the submitting shell from the job; empty where there is none.
 
@@ -138,14 +150,17 @@ def excluding(words: Sequence[str], nodes: Iterable[str]) -> tuple[str, ...]:
     return (f"--exclude={','.join(dict.fromkeys([*said[-1:], *nodes]))}",)
 
 
-def after(words: Sequence[str], job_id: str) -> tuple[str, ...]:
+def after(words: Sequence[str], job_id: str, cluster: str) -> tuple[str, ...]:
     """The options of a job that starts when another one has succeeded, and is cancelled when that one has failed.
+
+    It must be on the same cluster: of those that `words` name, the one that has the job before.
 
     What `words` wait for is waited for as well, because the last such option counts. Where any one of several is enough
     (``?``), which Slurm does not mix with ``,``, the job before has waited for it.
     """
     said = [value for value in _values(words, "--dependency", "-d")[-1:] if "?" not in value]
-    return "--kill-on-invalid-dep=yes", f"--dependency={','.join([*said, f'afterok:{job_id}'])}"
+    there = (f"--clusters={cluster}",) if cluster and clusters(words) else ()
+    return "--kill-on-invalid-dep=yes", f"--dependency={','.join([*said, f'afterok:{job_id}'])}", *there
 
 
 def _values(words: Sequence[str], long: str, short: str) -> list[str]:

@@ -17,8 +17,8 @@ from bertjob.launch.schedulers.sbatch_words import options as parse
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.job_log import started_by_script
 from bertjob.rundir.resume import elsewhere
-from bertjob.rundir.submissions import appended_by_script
-from bertjob.rundir.world import SUBMITTED
+from bertjob.rundir.submissions import Variables, appended_by_script
+from bertjob.rundir.world import NODE_ADDRESS, SUBMITTED
 
 _WIDTH = 112
 _CORES = "SLURM_CPUS_PER_TASK"
@@ -160,17 +160,22 @@ fi || {{
 _TAKE = r"""
 # One start at a time writes here, the one that the lease names. Whether another job is over, Slurm knows; where it
 # does not answer, rank 0 watches whether somebody touches the lease.
-former=''
-if [[ $(cat "$RUN/lease.json" 2> /dev/null) =~ '"job_id":"'([0-9]*)'","restart":'[0-9]+',"nonce":"'([0-9a-f]+) ]]; then
+former='' there=''
+lease=$(cat "$RUN/lease.json" 2> /dev/null) || true
+if [[ $lease =~ '"job_id":"'([0-9]*)'","restart":'[0-9]+',"nonce":"'([0-9a-f]+) ]]; then
   holder=${BASH_REMATCH[1]} former=${BASH_REMATCH[2]}
-  if [ -n "$holder" ] && [ "$holder" != "$SLURM_JOB_ID" ]; then
-    stands=$(squeue --noheader --states=all --jobs="$holder" --format=%T 2>&1) ||
+  # A folder that several clusters share: the number is one of the cluster that the lease names.
+  if [[ $lease =~ '"cluster":"'([A-Za-z0-9_.-]+) ]]; then
+    [ "${BASH_REMATCH[1]}" = "${SLURM_CLUSTER_NAME:-}" ] || there=${BASH_REMATCH[1]}
+  fi
+  if [ -n "$holder" ] && [ "$holder@$there" != "$SLURM_JOB_ID@" ]; then
+    stands=$(squeue ${there:+"--clusters=$there"} --noheader --states=all --jobs="$holder" --format=%T 2>&1) ||
       [[ $stands == *"Invalid job id"* ]] || stands=''
     case $stands in
       *"Invalid job id"* | *COMPLETED | *CANCELLED | *FAIL* | *TIMEOUT | *PREEMPTED | *DEADLINE | *OUT_OF_MEMORY) ;;
       '' | *COMPLETING) former='' ;;
       *)
-        echo "bertjob: $RUN: job $holder is still ${stands,,} there; cancel it or wait for it" >&2
+        echo "bertjob: $RUN: job $holder${there:+ on $there} is still ${stands,,} there; cancel it or wait for it" >&2
         exit 3
         ;;
     esac
@@ -187,7 +192,12 @@ LINK_LOG = ('ln -sf "$(readlink "/proc/$$/fd/1")" "$RUN/logs/$SLURM_JOB_ID.out"'
 
 def record(site: str) -> list[str]:
     """What submit does as well: a person may sbatch a script by hand, also one that submit has made."""
-    return appended_by_script(site, "slurm", "$SLURM_JOB_ID")
+    return appended_by_script(site, "slurm", _TOLD)
+
+
+_TOLD = Variables(
+    job_id="$SLURM_JOB_ID", cluster="$SLURM_CLUSTER_NAME", job_name="$SLURM_JOB_NAME", directory="$SLURM_SUBMIT_DIR"
+)
 
 
 def address(site: Site) -> list[str]:
@@ -196,9 +206,14 @@ def address(site: Site) -> list[str]:
         "# The ranks meet on the first node. Not by `head -n 1`, whose closed pipe may end the script.",
         f"read -r MASTER_ADDR < <({NODE_NAMES})",
     ]
-    if suffix := site.fabric.host_suffix:
-        lines.append(f"MASTER_ADDR+={suffix} # its name on the fabric")
-    return lines
+    if suffix := site.fabric.host_suffix:  # Slurm's address is not on the fabric
+        return [*lines, f"MASTER_ADDR+={suffix} {NODE_ADDRESS}='' # its name on the fabric"]
+    return [
+        *lines,
+        "# Slurm's own address of it, for nodes on which the name does not resolve.",
+        f'{NODE_ADDRESS}=$(scontrol show node "$MASTER_ADDR" 2> /dev/null | grep -o "NodeAddr=[^ ]*") || true',
+        f"{NODE_ADDRESS}=${{{NODE_ADDRESS}#*=}}",
+    ]
 
 
 JOB_ID = '"$SLURM_JOB_ID"'
@@ -298,7 +313,8 @@ current() {
 ours() {
   local lease
   lease=$(cat "$RUN/lease.json" 2> /dev/null) || return 0
-  [[ $lease == *"\"job_id\":\"$SLURM_JOB_ID\""* ]]
+  [[ $lease == *"\"job_id\":\"$SLURM_JOB_ID\""* ]] || return
+  [[ $lease != *'"cluster":"'[A-Za-z0-9]* || $lease == *"\"cluster\":\"${SLURM_CLUSTER_NAME:-}\""* ]]
 }
 # A preempted job goes on whatever its code, because the TERM that announces preemption goes to the daemons of mpirun
 # first.

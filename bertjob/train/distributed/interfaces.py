@@ -33,15 +33,15 @@ def allow_connections(ranks: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, most), hard))
 
 
-def interface_address(name: str) -> str:
-    """The address of a network interface, IPv4 before IPv6.
+def interface_addresses(name: str) -> list[str]:
+    """The addresses of a network interface, IPv4 before IPv6; at least one.
 
     Raises:
         WorldError: there is no such interface, or it has no address; names those that have one.
     """
-    found = interfaces()
+    found = _addresses()
     if name not in found:
-        known = ", ".join(f"{interface} ({address})" for interface, address in found.items())
+        known = ", ".join(f"{interface} ({address})" for interface, address in interfaces().items())
         raise WorldError(f"GLOO_SOCKET_IFNAME={name}: no such interface with an address here; there are {known}")
     return found[name]
 

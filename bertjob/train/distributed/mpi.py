@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from bertjob.config.registry.launchers import LAUNCHERS, SLURM
 from bertjob.errors import WorldError
 from bertjob.rundir.world import World
-from bertjob.train.distributed.rendezvous import CONNECT_SECONDS
+from bertjob.train.distributed.reach import CONNECT_SECONDS
 
 _LOG = logging.getLogger(__name__)
 _REMEDY = "say mpi.family and mpi.slurm of the site, image.mpi of an image, and launcher: auto finds what fits"

@@ -38,7 +38,7 @@ def gather(store: dist.Store, world: World, own: Place, seconds: float, hint: Ca
         store: rank 0's.
         world: this rank's place among them.
         own: where this rank is.
-        seconds: how long rank 0 waits.
+        seconds: how long other ranks try to reach rank 0, which waits somewhat longer.
         hint: says what the cause may be, for the message about ranks that did not come.
 
     Raises:
@@ -47,9 +47,10 @@ def gather(store: dist.Store, world: World, own: Place, seconds: float, hint: Ca
     store.set(f"place/{world.rank}", msgspec.json.encode(own).decode())
     if world.rank == 0:
         keys = [f"place/{rank}" for rank in range(world.size)]
-        absent = _absent(store, keys, seconds)
+        patience = seconds + seconds // 10  # a rank that cannot come knows why, and has as long to say so
+        absent = _absent(store, keys, patience)
         if absent:
-            raise WorldError(f"{named(absent)} of {world.size} did not answer within {seconds:g} s{hint()}")
+            raise WorldError(f"{named(absent)} of {world.size} did not answer within {patience:g} s{hint()}")
         store.set("places", f"[{','.join(place.decode() for place in store.multi_get(keys))}]")
     return msgspec.json.decode(_verdict(store, "places", seconds), type=list[Place])
 

@@ -7,12 +7,14 @@ comes from a network is to run its code. JSON would lose numbers that are not fi
 
 import io
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import distributed_c10d
 
 from bertjob.errors import WorldError
 from bertjob.rundir.world import World
@@ -149,3 +151,26 @@ def refuse_pickles() -> None:
     bertjob uses none of these collectives, nor do DistributedDataParallel and DeepSpeed 0.18 as we call them.
     """
     dist.distributed_c10d._unpickler = _Refusing  # type: ignore[assignment]  # of torch 2.6 to 2.13
+
+
+_Gloo: Any = dist.ProcessGroupGloo
+
+
+def use_gloo_at(address: str) -> None:
+    """From here on, all groups of this process that gloo carries talk from this address of the host.
+
+    By GLOO_SOCKET_IFNAME gloo takes the first address of an interface, which may lead nowhere. torch passes no options
+    on to it (distributed_c10d.py of 2.13), so its class is replaced there by one that has them.
+    """
+
+    class AtAddress(_Gloo):  # type: ignore[misc]  # bound from C++
+        """gloo with a device of its own choice."""
+
+        def __init__(self, store: dist.Store, rank: int, size: int, timeout: timedelta) -> None:
+            options: Any = _Gloo._Options()
+            options._devices = [_Gloo.create_device(hostname=address)]
+            options._timeout = timeout
+            super().__init__(store, rank, size, options)
+
+    c10d: Any = distributed_c10d
+    c10d.ProcessGroupGloo = AtAddress

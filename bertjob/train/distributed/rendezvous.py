@@ -9,8 +9,7 @@ import functools
 import logging
 import socket
 import threading
-import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,20 +19,18 @@ import torch
 import torch.distributed as dist
 
 from bertjob.errors import WorldError
-from bertjob.rundir.world import SECRET_FILE, World
+from bertjob.rundir.world import NODE_ADDRESS, SECRET_FILE, World
 from bertjob.train.distributed import interfaces, peers
 from bertjob.train.distributed.departure import Notices
 from bertjob.train.distributed.interfaces import allow_connections, reason
-from bertjob.train.distributed.ranks import Ranks, refuse_pickles
+from bertjob.train.distributed.ranks import Ranks, refuse_pickles, use_gloo_at
+from bertjob.train.distributed.reach import connect_seconds, reach
 from bertjob.train.distributed.secret import Secret, make_secret, new_secret, read_secret
 from bertjob.train.distributed.signed_store import SignedStore
 from bertjob.train.reporting.log_files import OWN_FILE_ONLY
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
-_RETRY_SECONDS = 0.2
-CONNECT_SECONDS = 60.0
-"""How long ranks wait for each other; the environment variable BERTJOB_CONNECT_SECONDS says otherwise."""
 COLLECTIVE_TIMEOUT = timedelta(hours=1)
 """How long a rank waits in a collective: longer than rank 0 takes to make features or to write a checkpoint."""
 _LOOPBACK = "127.0.0.1"
@@ -76,29 +73,6 @@ def keep(listener: socket.socket, host: str, seconds: float) -> dist.TCPStore:
         wait_for_workers=False,
         master_listen_fd=listener.detach(),
     )
-
-
-def reach(hosts: Sequence[str], port: int, seconds: float) -> tuple[str, str, str]:
-    """Retry connecting to rank 0 until it accepts.
-
-    Returns:
-        The host among `hosts` by which it was reached, and the addresses of both ends of the way there, own one first.
-
-    Raises:
-        WorldError: it did not accept; names the last host and what the operating system says.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        for host in hosts:
-            left = max(0.1, deadline - time.monotonic())
-            try:
-                with socket.create_connection((host, port), timeout=left) as way:
-                    return host, interfaces.plain(way.getsockname()[0]), interfaces.plain(way.getpeername()[0])
-            except OSError as error:
-                cause = reason(error)
-        if time.monotonic() + _RETRY_SECONDS >= deadline:
-            raise WorldError(f"cannot reach rank 0 at {host}:{port}: {cause}; tried {seconds:g} s")
-        time.sleep(_RETRY_SECONDS)
 
 
 def connect(host: str, port: int, seconds: float) -> dist.TCPStore:
@@ -177,7 +151,8 @@ def meet(world: World, env: MutableMapping[str, str], run: str, unnamed_secret: 
     seconds = connect_seconds(env)
     allow_connections(world.size)
     chosen = env.get("GLOO_SOCKET_IFNAME", "")
-    address = interfaces.interface_address(chosen) if chosen else _LOOPBACK
+    addresses = interfaces.interface_addresses(chosen) if chosen else [_LOOPBACK]
+    address = addresses[0]
     if world.size == 1:
         _tell_libraries(env, world, _LOOPBACK, env.get("MASTER_PORT", _UNUSED_PORT))
         place = peers.Place(socket.gethostname(), address, bool(chosen))
@@ -189,10 +164,12 @@ def meet(world: World, env: MutableMapping[str, str], run: str, unnamed_secret: 
         at = listening_address(world, master)
         seen, host = "", at or "localhost"
         table = keep(listen(at, port), host, seconds)
+        address = _among(addresses, interfaces.addresses_here(master))
     else:
         hosts = (_LOOPBACK, master) if _all_here(world) else (master,)
-        host, own, seen = reach(hosts, port, seconds)
-        address = address if chosen else own
+        host, own, seen = reach(hosts, port, seconds, env.get(NODE_ADDRESS, ""))
+        master = master if host == _LOOPBACK else host
+        address = _among(addresses, {own}) if chosen else own
         table = connect(host, port, seconds)
         secret = read_secret(Path(named) if named else unnamed_secret, seconds)
     _tell_libraries(env, world, master, str(port))
@@ -200,6 +177,11 @@ def meet(world: World, env: MutableMapping[str, str], run: str, unnamed_secret: 
     place = peers.Place(socket.gethostname(), address, bool(chosen), seen)
     notices = Notices(sign(connect(host, port, seconds)), world, place.host)
     return Meeting(world, sign(table), notices, place, secret, seconds)
+
+
+def _among(addresses: Sequence[str], used: Collection[str]) -> str:
+    """Of the addresses of an interface the one that is in use, as others may lead nowhere; else the first."""
+    return next((address for address in addresses if address in used), addresses[0])
 
 
 def _signer(world: World, secret: Secret, run: str) -> Callable[[dist.TCPStore], SignedStore]:
@@ -234,9 +216,12 @@ def join(meeting: Meeting, env: MutableMapping[str, str], device: torch.device) 
         if world.rank == 0:
             meeting.secret.remove()  # all have read it
         peers.check_ring(meeting.store, world, places, meeting.secret.key("ring"), meeting.seconds)
-        interface = interfaces.interface_of(peers.address(world.rank, places))
+        own = peers.address(world.rank, places)
+        interface = interfaces.interface_of(own)
         if interface is not None:
             env["GLOO_SOCKET_IFNAME"] = interface  # what was checked is what gloo uses
+            if own != interfaces.interface_addresses(interface)[0]:
+                use_gloo_at(own)
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
         store=dist.PrefixStore("group", meeting.store),
@@ -247,19 +232,6 @@ def join(meeting: Meeting, env: MutableMapping[str, str], device: torch.device) 
     group = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT) if device.type == "cuda" else dist.group.WORLD
     assert group is not None
     return Ranks(world, group), places
-
-
-def connect_seconds(env: Mapping[str, str]) -> float:
-    """How long ranks wait for each other.
-
-    Raises:
-        WorldError: BERTJOB_CONNECT_SECONDS is no number of seconds.
-    """
-    text = env.get("BERTJOB_CONNECT_SECONDS", "")
-    try:
-        return float(text) if text else CONNECT_SECONDS
-    except ValueError:
-        raise WorldError(f"BERTJOB_CONNECT_SECONDS={text}: expected a number of seconds") from None
 
 
 def _master(world: World, env: Mapping[str, str]) -> tuple[str, int]:

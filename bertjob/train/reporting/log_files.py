@@ -52,6 +52,11 @@ def job_id(env: Mapping[str, str]) -> str:
     return env.get(JOB_ID) or LOCAL_ID
 
 
+def cluster_name(env: Mapping[str, str]) -> str:
+    """The cluster whose scheduler gave that id; empty without one, and where a container engine hides its variable."""
+    return env.get("SLURM_CLUSTER_NAME", "") if job_id(env) != LOCAL_ID else ""
+
+
 def open_logs(run_dir: RunDir, world: World, env: Mapping[str, str]) -> Logs:
     """Open this rank's file and send everything where it belongs.
 

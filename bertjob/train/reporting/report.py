@@ -24,6 +24,7 @@ from bertjob.text import reason
 from bertjob.train.backends import StepOutcome
 from bertjob.train.reporting.events import EventsFile
 from bertjob.train.reporting.heartbeat import Heartbeat, MetricsFile, cut
+from bertjob.train.reporting.log_files import cluster_name
 from bertjob.train.reporting.meter import Reading
 
 _LOG = logging.getLogger(__name__)
@@ -54,7 +55,13 @@ class Report:
         self._standing = ""
         self._total = 0
         self._initial = RunState(
-            phase="starting", time=0.0, job_id=job_id, host=socket.gethostname(), pid=os.getpid(), world_size=world.size
+            phase="starting",
+            time=0.0,
+            job_id=job_id,
+            cluster=cluster_name(os.environ),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            world_size=world.size,
         )
         self._starting = threading.Lock()
         self._refused = False
@@ -75,7 +82,9 @@ class Report:
         if said is not None:
             now = self._initial
             with self._surviving("state.json"):
-                self._begin(msgspec.structs.replace(said, job_id=now.job_id, host=now.host, pid=now.pid))
+                self._begin(
+                    msgspec.structs.replace(said, job_id=now.job_id, cluster=now.cluster, host=now.host, pid=now.pid)
+                )
 
     @_on_rank_0
     def phase(self, phase: Phase) -> None:

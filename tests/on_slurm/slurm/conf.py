@@ -4,7 +4,7 @@ What differs from a real cluster, and why, stands beside each line. Chosen for t
 requeued job waits 5 s (Slurm's default is 120), nodes claim more CPUs and memory than there are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 REQUEUE_SECONDS = 5
@@ -26,6 +26,7 @@ class Shape:
         nodes: compute nodes; node 0 is the controller.
         cpus: CPUs that each node claims.
         extra: more lines for slurm.conf.
+        beside: the cluster on whose machines this one runs as well, with the same munge and slurmdbd.
     """
 
     name: str
@@ -34,6 +35,22 @@ class Shape:
     nodes: int = 4
     cpus: int = 12
     extra: tuple[str, ...] = ()
+    beside: "Shape | None" = None
+
+    @property
+    def second(self) -> "Shape":
+        """A second cluster on the same machines."""
+        return replace(self, name=f"{self.name}b", folder=self.folder / "second", beside=self)
+
+    @property
+    def services(self) -> "Shape":
+        """The cluster that runs munge, slurmdbd and the database."""
+        return self.beside or self
+
+    @property
+    def port(self) -> int:
+        """Where slurmctld listens; slurmd listens at the next one."""
+        return 6827 if self.beside else 6817
 
     def fabric_address(self, node: int) -> str:
         """Address of a node on the fabric, where there is one (Lab.fabric)."""
@@ -62,7 +79,11 @@ class Shape:
 
     def host(self, node: int) -> str:
         """Host name of a node."""
-        return f"nid{node:05d}" if node else f"{self.name}ctl"
+        return f"nid{node:05d}" if node else f"{self.services.name}ctl"
+
+    def node(self, node: int) -> str:
+        """Slurm's name of a node, which leads to its address as well."""
+        return f"oth{node:05d}" if self.beside else self.host(node)
 
     def address(self, node: int) -> str:
         """Address of a node on the bridge."""
@@ -75,7 +96,7 @@ def files(shape: Shape, machine: str) -> dict[str, str]:
         "hosts": _hosts(shape, machine),
         "slurm.conf": _slurm_conf(shape),
         "slurmdbd.conf": _slurmdbd_conf(shape),
-        "gres.conf": f"Name=gpu File={shape.folder}/dev/nvidia0\n",
+        "gres.conf": f"Name=gpu File={shape.services.folder}/dev/nvidia0\n",
         # slurmd sets up a cgroup plugin even if nothing uses it, and autodetect ends it where no cgroups are mounted.
         "cgroup.conf": "CgroupPlugin=cgroup/v1\n",
         # srun --mpi=pmix makes a folder named by job and step on each node, but here the nodes share /tmp.
@@ -91,23 +112,26 @@ def _hosts(shape: Shape, machine: str) -> str:
         # The mapped address: torch's rendezvous looks it up and warns if it has no name.
         lines += [f"{prefix}{shape.address(node)} {shape.host(node)}" for prefix in ("", "::ffff:")]
         lines += [f"{shape.fabric_address(node)} {shape.host(node)}{FABRIC_SUFFIX}"]
+    lines += [f"{shape.address(node)} {shape.second.node(node)}" for node in range(1, shape.nodes + 1)]
     return "\n".join(lines) + "\n"
 
 
 def _slurm_conf(shape: Shape) -> str:
     nodes = "\n".join(
-        f"NodeName={shape.host(node)} NodeAddr={shape.address(node)} CPUs={shape.cpus} RealMemory=64000"
-        " Gres=gpu:1 Feature=gpu State=UNKNOWN"
+        f"NodeName={shape.node(node)} NodeHostname={shape.host(node)} NodeAddr={shape.address(node)}"
+        f" CPUs={shape.cpus} RealMemory=64000 Gres=gpu:1 Feature=gpu State=UNKNOWN"
         for node in range(1, shape.nodes + 1)
     )
     extra = "".join(f"{line}\n" for line in shape.extra)
     return f"""\
 ClusterName={shape.name}
 SlurmctldHost={shape.host(0)}({shape.address(0)})
+SlurmctldPort={shape.port}
+SlurmdPort={shape.port + 1}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={shape.run}/munge.sock,cred_expire={REQUEUE_SECONDS}
+AuthInfo=socket={shape.services.run}/munge.sock,cred_expire={REQUEUE_SECONDS}
 StateSaveLocation={shape.folder}/state
 SlurmdSpoolDir={shape.folder}/spool/%n
 SlurmctldPidFile={shape.run}/slurmctld.pid
@@ -142,7 +166,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2,sched_min
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={shape.address(0)}
 AccountingStoragePort=6819
-AccountingStoragePass={shape.run}/munge.sock
+AccountingStoragePass={shape.services.run}/munge.sock
 AccountingStorageTRES=gres/gpu
 {extra}{nodes}
 PartitionName=normal Nodes=ALL Default=YES MaxTime=24:00:00 State=UP PriorityTier=10 PreemptMode=REQUEUE GraceTime=5
@@ -190,12 +214,13 @@ slurmctld
 """
 
 
-# linuxproc loses orphans where a real cluster's cgroups do not: after a job, kill what still carries its id.
+# linuxproc loses orphans where a real cluster's cgroups do not: after a job, kill what carries its cluster and id.
 _EPILOG = """\
 #!/usr/bin/env bash
 cd /proc || exit 0
 for p in [0-9]*; do
-  [ "$p" = $$ ] || { grep -qsz "^SLURM_JOB_ID=$SLURM_JOB_ID$" "$p/environ" && kill -KILL "$p" 2>/dev/null; }
+  [ "$p" != $$ ] && grep -qsz "^SLURM_JOB_ID=$SLURM_JOB_ID$" "$p/environ" &&
+    grep -qsz "^SLURM_CLUSTER_NAME=$SLURM_CLUSTER_NAME$" "$p/environ" && kill -KILL "$p" 2>/dev/null
 done
 exit 0
 """

@@ -79,8 +79,6 @@ class Lab:
         shape = self.shape
         if shape.folder.exists():
             raise LabError(f"{shape.folder} of an earlier cluster cannot be removed")
-        for folder in (shape.etc, shape.run, shape.log, shape.folder / "state", shape.folder / "spool"):
-            folder.mkdir(parents=True)
         self._write_files()
         _ip("link", "add", self._bridge, "type", "bridge", "forward_delay", "0")
         _ip("addr", "add", f"{shape.subnet}.1/24", "dev", self._bridge)
@@ -103,14 +101,47 @@ class Lab:
             subprocess.run(["umount", "--lazy", mounted], capture_output=True, check=False)
         shutil.rmtree(self.shape.folder, ignore_errors=True)
 
+    def forget_jobs(self, shape: conf.Shape) -> None:
+        """Start the controller of the second cluster anew without its state: no jobs, and numbers from 1."""
+        self._end(0, shape.run / "slurmctld.pid")
+        shutil.rmtree(shape.folder / "state")
+        (shape.folder / "state").mkdir()
+        self.on_node(0, "slurmctld", "-f", str(shape.slurm_conf))
+        self._wait("the second slurmctld", lambda: self._succeeds("scontrol", "ping", shape=shape), seconds=60)
+        self._wait_idle(shape)
+
     def wait_idle(self, seconds: float = 30) -> None:
         """Until every node is up and has no job."""
+        self._wait_idle(self.shape, seconds)
 
+    def _wait_idle(self, shape: conf.Shape, seconds: float = 30) -> None:
         def idle() -> bool:
-            answer = self._client("sinfo", "-h", "-N", "-p", "normal", "-t", "idle", "-o", "%N")
-            return len(answer.stdout.split()) == self.shape.nodes
+            answer = self._client("sinfo", "-h", "-N", "-p", "normal", "-t", "idle", "-o", "%N", shape=shape)
+            return len(answer.stdout.split()) == shape.nodes
 
         self._wait("all nodes to be idle", idle, seconds)
+
+    @contextlib.contextmanager
+    def second(self) -> Iterator[conf.Shape]:
+        """Inside, the same machines are a second cluster as well, which slurmdbd knows; it counts its jobs from 1."""
+        shape = self.shape.second
+        started: list[tuple[int, Path]] = []
+        try:
+            self._write(shape)
+            self.on_node(0, "slurmctld", "-f", str(shape.slurm_conf))
+            started.append((0, shape.run / "slurmctld.pid"))
+            self._wait("the second slurmctld", lambda: self._succeeds("scontrol", "ping", shape=shape), seconds=60)
+            for node in self.nodes:
+                self.on_node(node, "slurmd", "-N", shape.node(node), "-f", str(shape.slurm_conf))
+                started.append((node, shape.run / f"slurmd-{shape.node(node)}.pid"))
+            self._wait_idle(shape)
+            yield shape
+        finally:
+            if shape.slurm_conf.exists():
+                self._client("scancel", "--user=root", shape=shape)
+            for node, pidfile in reversed(started):
+                self._end(node, pidfile)
+            shutil.rmtree(shape.folder, ignore_errors=True)
 
     def boot(self, node: int) -> None:
         """Power a node on."""
@@ -205,9 +236,15 @@ class Lab:
 
     def stop_daemon(self, name: str) -> None:
         """End the controller's daemon `name`, e.g. slurmctld, and wait until it is gone."""
-        pid = (self.shape.run / f"{name}.pid").read_text().strip()
-        self.on_node(0, "kill", pid)
-        self._wait(f"{name} to end", lambda: self.on_node(0, "kill", "-0", pid).returncode != 0, seconds=10)
+        self._end(0, self.shape.run / f"{name}.pid")
+
+    def _end(self, node: int, pidfile: Path) -> None:
+        """End a daemon of a node, if it runs."""
+        if not pidfile.exists():
+            return
+        pid = pidfile.read_text().strip()
+        self.on_node(node, "kill", pid)
+        self._wait(f"{pidfile.stem} to end", lambda: self.on_node(node, "kill", "-0", pid).returncode != 0, seconds=10)
 
     def start_daemon(self, name: str) -> None:
         """Start a stopped daemon of the controller again."""
@@ -230,10 +267,15 @@ class Lab:
     def _pidfile(self, node: int) -> Path:
         return self.shape.run / f"node-{node}.pid"
 
+    def _write(self, shape: conf.Shape) -> None:
+        for folder in (shape.etc, shape.run, shape.log, shape.folder / "state", shape.folder / "spool"):
+            folder.mkdir(parents=True)
+        for name, text in conf.files(shape, socket.gethostname()).items():
+            (shape.etc / name).write_text(text)
+
     def _write_files(self) -> None:
+        self._write(self.shape)
         etc = self.shape.etc
-        for name, text in conf.files(self.shape, socket.gethostname()).items():
-            (etc / name).write_text(text)
         (etc / "epilog").chmod(0o755)
         (etc / "slurmdbd.conf").chmod(0o600)
         key = etc / "munge.key"
@@ -255,12 +297,12 @@ class Lab:
         _ip("-n", namespace, "link", "set", "lo", "up")
         _ip("-n", namespace, "link", "set", "eth0", "up")
 
-    def _client(self, *command: str) -> "subprocess.CompletedProcess[str]":
-        env = {"PATH": _PATH, "SLURM_CONF": str(self.shape.slurm_conf)}
+    def _client(self, *command: str, shape: conf.Shape | None = None) -> "subprocess.CompletedProcess[str]":
+        env = {"PATH": _PATH, "SLURM_CONF": str((shape or self.shape).slurm_conf)}
         return subprocess.run(["timeout", "5", *command], env=env, capture_output=True, text=True, check=False)
 
-    def _succeeds(self, *command: str) -> bool:
-        return self._client(*command).returncode == 0
+    def _succeeds(self, *command: str, shape: conf.Shape | None = None) -> bool:
+        return self._client(*command, shape=shape).returncode == 0
 
     def _wait(self, what: str, done: Callable[[], bool], seconds: float) -> None:
         end = time.monotonic() + seconds
