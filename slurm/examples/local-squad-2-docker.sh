@@ -56,7 +56,7 @@ END_OF_JOB
 echo "bertjob: run directory $RUN" || true
 cd "$RUN"
 
-MASTER_ADDR=127.0.0.1
+MASTER_ADDR=127.0.0.1 BERTJOB_NODE_ADDRESS=127.0.0.1
 # Below the ports that the kernel gives to outgoing connections, which may be taken at any moment; another one for
 # each job and each of its starts; none that something listens at, be it at one address only.
 read -r ephemeral _ < /proc/sys/net/ipv4/ip_local_port_range
@@ -69,7 +69,7 @@ taken() {
 }
 MASTER_PORT=$((20000 + ($$) % (ephemeral - 20000)))
 while taken "$MASTER_PORT"; do MASTER_PORT=$((MASTER_PORT + 1)); done
-export MASTER_ADDR MASTER_PORT
+export MASTER_ADDR MASTER_PORT BERTJOB_NODE_ADDRESS
 # Each rank reads its place inside the step, and stops when its world is not the planned one.
 export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
 export BERTJOB_RESTART=0 BERTJOB_FORMER_LEASE="$former"
@@ -110,9 +110,9 @@ for ((rank = 0; rank < 2; rank++)); do
     RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 exec \
       docker run --rm --network=host --pid=host --ipc=host --uts=host --user="$UID:$GID" --gpus all --entrypoint '' \
           --workdir="$RUN" --env=OMP_NUM_THREADS --env=PYTHONNOUSERSITE --env=GOMP_SPINCOUNT --env=MASTER_ADDR \
-          --env=MASTER_PORT --env=BERTJOB_WORLD_SIZE --env=BERTJOB_JOB_ID --env=BERTJOB_RESTART --env=BERTJOB_FORMER_LEASE \
-          --env=BERTJOB_SECRET_FILE --env=RANK --env=WORLD_SIZE --env=LOCAL_RANK --env=LOCAL_WORLD_SIZE \
-          --env=OMPI_COMM_WORLD_RANK --env=OMPI_COMM_WORLD_SIZE --env=OMPI_COMM_WORLD_LOCAL_RANK \
+          --env=MASTER_PORT --env=BERTJOB_NODE_ADDRESS --env=BERTJOB_WORLD_SIZE --env=BERTJOB_JOB_ID --env=BERTJOB_RESTART \
+          --env=BERTJOB_FORMER_LEASE --env=BERTJOB_SECRET_FILE --env=RANK --env=WORLD_SIZE --env=LOCAL_RANK \
+          --env=LOCAL_WORLD_SIZE --env=OMPI_COMM_WORLD_RANK --env=OMPI_COMM_WORLD_SIZE --env=OMPI_COMM_WORLD_LOCAL_RANK \
           --env=OMPI_COMM_WORLD_LOCAL_SIZE --env=PMI_RANK --env=PMI_SIZE --env=MPI_LOCALRANKID --env=MPI_LOCALNRANKS \
           --mount="type=bind,source=$RUNS,destination=$RUNS" \
           --mount=type=bind,source=/home/user/bert/data,destination=/home/user/bert/data \

@@ -53,7 +53,7 @@ END_OF_JOB
 echo "bertjob: run directory $RUN" || true
 cd "$RUN"
 
-MASTER_ADDR=127.0.0.1
+MASTER_ADDR=127.0.0.1 BERTJOB_NODE_ADDRESS=127.0.0.1
 # Below the ports that the kernel gives to outgoing connections, which may be taken at any moment; another one for
 # each job and each of its starts; none that something listens at, be it at one address only.
 read -r ephemeral _ < /proc/sys/net/ipv4/ip_local_port_range
@@ -66,7 +66,7 @@ taken() {
 }
 MASTER_PORT=$((20000 + ($$) % (ephemeral - 20000)))
 while taken "$MASTER_PORT"; do MASTER_PORT=$((MASTER_PORT + 1)); done
-export MASTER_ADDR MASTER_PORT
+export MASTER_ADDR MASTER_PORT BERTJOB_NODE_ADDRESS
 # Each rank reads its place inside the step, and stops when its world is not the planned one.
 export BERTJOB_WORLD_SIZE=2 BERTJOB_JOB_ID=local
 export BERTJOB_RESTART=0 BERTJOB_FORMER_LEASE="$former"
