@@ -41,7 +41,7 @@ def submit(run_dir: RunDir) -> Started:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches us alone, and what we forward reaches all of the job
         )
-    return Started(JOB_ID, process)
+    return Started(JOB_ID, process=process)
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import msgspec
 from bertjob.cluster import process_group
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, NodeGroup, SchedulerFacts, Started
-from bertjob.cluster.slurm import facts, queue
+from bertjob.cluster.slurm import facts, queue, sbatch
 from bertjob.rundir.directory import RunDir
 
 
@@ -56,7 +56,7 @@ CLIENTS: Mapping[str, Client] = {
         checks="",
     ),
     "slurm": Client(
-        submit=queue.submit,
+        submit=sbatch.submit,
         query=queue.query,
         cancel=queue.cancel,
         installed=facts.installed,

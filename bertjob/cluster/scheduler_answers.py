@@ -98,6 +98,8 @@ class Started:
     """A script that a scheduler has taken."""
 
     job_id: str
+    cluster: str = ""
+    """The cluster that has it, where the scheduler names one."""
     process: subprocess.Popen[bytes] | None = None
     """The process that runs it, where that is a child of this one."""
 

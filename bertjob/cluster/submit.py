@@ -1,6 +1,7 @@
 """Submit plans: check, write the run directory, hand the script to the scheduler; or leave nothing behind."""
 
 import logging
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.process import deferred_interrupt
 from bertjob.cluster.runs import catalog, create
 from bertjob.cluster.runs.catalog import Run
-from bertjob.errors import PreflightError, SchedulerError, UncertainError, of_job
+from bertjob.errors import PreflightError, SchedulerError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.problems import refuse_chain, refuse_problems
@@ -83,14 +84,16 @@ def check_chain(plans: Sequence[Plan]) -> None:
             it asks for, and it would wait for ever.
     """
     coming = frozenset(str(create.of(plan).model) for plan in plans)
+    if problem := plans[0].scheduler.environment_problem(os.environ):
+        raise PreflightError(problem)
     nodes = scheduler.CLIENTS[plans[0].site.scheduler].groups()
     for plan in plans:
         with of_job(plan.job.name if len(plans) > 1 else None):
             check_submission(plan, coming)
             refuse_problems(capacity.problems(plan.job, plan.site, nodes), plan.site)
     refuse_chain([plan.job for plan in plans])
-    for problem in dict.fromkeys(filter(None, map(hub_problem, plans))):
-        _log.warning("warning: %s", problem)
+    for line in dict.fromkeys(filter(None, map(hub_problem, plans))):
+        _log.warning("warning: %s", line)
 
 
 def submit_chain(plans: Sequence[Plan]) -> list[Submitted]:
@@ -130,14 +133,8 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
         plan = replace(plan, options=plan.options + plan.scheduler.after(plan.options, before.job_id))
         waits_for = (before.job_id, str(before.run_dir.path))
     run_dir, digest = create.of(plan), engine.digest_of(plan)
-    doubt = None
     with create.made(run_dir, create.files(plan, run_dir, digest)) as claim:
-        try:
-            started = scheduler.CLIENTS[plan.site.scheduler].submit(run_dir)
-        except UncertainError as error:  # nothing is undone where a job may have begun
-            doubt = error
-    if doubt is not None:
-        raise doubt
+        started = scheduler.CLIENTS[plan.site.scheduler].submit(run_dir)
     try:
         hand_on(run_dir, claim, started.job_id)
     except PreflightError:

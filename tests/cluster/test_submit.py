@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import click
@@ -17,7 +18,7 @@ from bertjob.cli.main import cli
 from bertjob.cli.options import one_word_each
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.scheduler import cancel
-from bertjob.cluster.slurm import queue
+from bertjob.cluster.slurm import sbatch
 from bertjob.cluster.submit import submit, submit_chain
 from bertjob.config.job import Data, Job
 from bertjob.config.load import dump, read_job, read_site
@@ -46,7 +47,7 @@ def test_sbatch_gets_the_very_script_that_was_planned(commands: Commands, tmp_pa
     wanted = planned(tmp_path / HOSTILE)
     submitted = submit(wanted)
     assert submitted.job_id == "4711"
-    assert commands.calls("sbatch") == [[str(submitted.run_dir.script)]]
+    assert commands.calls("sbatch") == [["--parsable", str(submitted.run_dir.script)]]
     assert submitted.run_dir.script.read_text(encoding="utf-8") == script(wanted)
 
 
@@ -97,7 +98,7 @@ def test_leftovers_of_the_shell_do_not_reach_sbatch(
             "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n",
             "sbatch: Batch job submission failed: Unable to contact slurm controller (connect failure)",
         ),
-        ("", "sbatch: refused without a word"),
+        ("", "sbatch: refused without a word, exit code 1"),
     ],
 )
 def test_a_refusal_is_one_line_and_leaves_nothing(
@@ -215,7 +216,7 @@ def test_a_chain_that_is_refused_half_way_is_taken_back_or_says_what_is_left(
 ) -> None:
     commands.make("sbatch")
     (commands.folder / "sbatch").write_text(
-        '#!/bin/sh\ngrep -q afterok: "$1" || { echo Submitted batch job 4711; exit; }\n'
+        '#!/bin/sh\ngrep -q afterok: "$2" || { echo Submitted batch job 4711; exit; }\n'
         "echo sbatch: error: the controller is away >&2; exit 1\n"
     )
     second = planned(tmp_path / "second")
@@ -278,21 +279,22 @@ def test_names_that_no_file_can_have_are_one_line(commands: Commands, tmp_path: 
 def hanging(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> Commands:
     """An sbatch that does not end."""
     (commands.folder / "sbatch").write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr(queue, "_TIMEOUT_S", 1)
-    monkeypatch.setattr(queue, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(sbatch, "_TIMEOUT_S", 1)
+    monkeypatch.setattr(sbatch, "_LOOK_EVERY_S", 0.05)
     return commands
 
 
 def test_an_sbatch_that_hangs_may_have_queued_the_job(hanging: Commands, tmp_path: Path) -> None:
     wanted = planned(tmp_path / HOSTILE)
-    others = "12|/elsewhere/job.sbatch\n13|(null)\n"
-    hanging.make("squeue", f"{others}14|{tmp_path / HOSTILE}/job.sbatch\n")
+    now = time.strftime("%FT%T", time.gmtime())
+    others = f"12|{now}|/elsewhere/job.sbatch\n13|{now}|(null)\n"
+    hanging.make("squeue", f"{others}14|{now}|{tmp_path / HOSTILE}/job.sbatch\n")
     assert submit(wanted).job_id == "14"
     assert catalog.find("14").path == str(tmp_path / HOSTILE)
 
 
 def test_an_sbatch_that_hangs_without_a_job_leaves_nothing(hanging: Commands, tmp_path: Path) -> None:
-    hanging.make("squeue", "12|/elsewhere/job.sbatch\n")
+    hanging.make("squeue", "12|2026-11-20T10:15:00|/elsewhere/job.sbatch\n")
     with pytest.raises(SchedulerError, match=r"^sbatch: no answer within 1 s, and squeue has no job of it$"):
         submit(planned(tmp_path / "run"))
     assert not (tmp_path / "run").exists()

@@ -1,39 +1,26 @@
-"""Slurm's commands: sbatch, scancel, and one squeue and one sacct call for any number of jobs.
+"""Slurm's commands: scancel, and one squeue and one sacct call for any number of jobs.
 
 squeue (the controller) is right about every job it still knows; a few minutes after a job's end it forgets it. sacct
 (the accounting) remembers, but knows nothing for up to a second after sbatch, calls a job that is being requeued
 NODE_FAIL or PREEMPTED for a while, and does not exist everywhere. Nobody's word means: unknown, never completed.
 """
 
-import contextlib
-import io
 import os
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
-from pathlib import Path
-from subprocess import CalledProcessError
-from typing import Any
 
 from msgspec.structs import replace
 
 from bertjob.cluster import process
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState, Started
-from bertjob.errors import BertjobError, SchedulerError, UncertainError
-from bertjob.rundir.directory import RunDir
+from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState
+from bertjob.errors import BertjobError, SchedulerError
 from bertjob.text import reason
 
 _TIMEOUT_S = 60
 """Slurm's commands give up by themselves after 9 s when the controller is away; a hanging one is ended."""
-_TIMED_OUT = frozenset({124, 137})
-"""Exit codes of coreutils' timeout: it has ended the command, by TERM or by KILL."""
-_LOOKS = 5
-_LOOK_EVERY_S = 2.0
-"""How often, and how long, the queue is searched for a job of which sbatch did not tell the id."""
 _PATIENCE_S = 10
 """How long a person who cancels waits for the controller."""
 _LONGEST_JOB_LIST = 1000
@@ -57,73 +44,6 @@ _OTHER_WORDS = {
     "reconfig_fail": JobState.FAILED,
     "revoked": JobState.CANCELLED,
 }
-
-
-def submit(run_dir: RunDir) -> Started:
-    """Hand the script of a run to sbatch, through submitit.
-
-    Raises:
-        SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
-        UncertainError: sbatch did not end in time, and squeue does not tell whether there is a job of it.
-    """
-    for command in ("sbatch", "srun"):  # submitit wants both
-        if shutil.which(command) is None:
-            raise SchedulerError(f"there is no command {command} here: submit from a login node of the cluster")
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-    # submitit keeps a copy of the script in its folder, which nobody needs afterwards.
-    # It also prints what sbatch complained about, which is in its error and is said once, in our line.
-    quiet = contextlib.redirect_stderr(io.StringIO())
-    with tempfile.TemporaryDirectory(prefix="bertjob-") as folder, quiet:
-        try:
-            job: Any = _executor(folder, run_dir.script)._submit_command("")
-        except FailedJobError as error:
-            if isinstance(error.__cause__, CalledProcessError) and error.__cause__.returncode in _TIMED_OUT:
-                return Started(_queued_all_the_same(run_dir.script))
-            raise SchedulerError(f"sbatch: {process.one_line(str(error)) or 'refused without a word'}") from None
-        except FailedSubmissionError as error:
-            raise SchedulerError(str(error).partition("\n")[0]) from None  # it told no job id
-        return Started(str(job.job_id))
-
-
-def _executor(folder: str, path: Path) -> Any:
-    from submitit.slurm.slurm import SlurmExecutor
-
-    leftovers = [f"--unset={name}" for name in os.environ if process.leftover(name)]
-
-    class ScriptExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit is imported late, untyped
-        """Submits the run's own script, in a clean environment, in place of one that submitit makes."""
-
-        def _make_submission_file_text(self, command: str, uid: str) -> str:
-            return path.read_text(encoding="utf-8", errors="replace")  # of which sbatch gets the original
-
-        def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-            # A process group of its own, which timeout makes: Ctrl-C must not end sbatch between the queue and its id.
-            return ["env", *leftovers, "timeout", "--kill-after=5", f"{_TIMEOUT_S}", "sbatch", str(path)]
-
-    return ScriptExecutor(folder)
-
-
-def _queued_all_the_same(script: Path) -> str:
-    """The id of the job of a script whose sbatch was ended before it told.
-
-    Raises:
-        SchedulerError: the queue has no such job.
-        UncertainError: the queue cannot be asked.
-    """
-    said = f"sbatch: no answer within {_TIMEOUT_S} s"
-    for _ in range(_LOOKS):
-        time.sleep(_LOOK_EVERY_S)
-        reply = process.ask("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%o", timeout=_TIMEOUT_S)
-        if reply.error:
-            raise UncertainError(
-                f"{said}, and squeue: {reply.error}: if squeue shows the job later, it runs in {script.parent};"
-                " otherwise submit again with this --run-dir"
-            )
-        jobs = (line.split("|", 1) for line in reply.output.splitlines())
-        if ids := [job[0] for job in jobs if job[1:] == [str(script)]]:
-            return ids[-1]
-    raise SchedulerError(f"{said}, and squeue has no job of it")
 
 
 def query(runs: Collection[Run]) -> Answer:
