@@ -84,6 +84,7 @@ class Batch:
             submit=self.submit,
             query=self.query,
             cancel=self.cancel,
+            withdraw=lambda run: False,
             installed=lambda: True,
             version=lambda: "1.0",
             groups=tuple,

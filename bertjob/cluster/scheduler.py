@@ -13,6 +13,7 @@ from bertjob.cluster import process_group
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, NodeGroup, SchedulerFacts, Started
 from bertjob.cluster.slurm import facts, queue, sbatch
+from bertjob.cluster.slurm.withdraw import withdraw as withdraw_from_slurm
 from bertjob.rundir.directory import RunDir
 
 
@@ -32,6 +33,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
     Raises SchedulerError, or BertjobError where they cannot be reached from here.
     """
+    withdraw: Callable[[Run], bool]
+    """Cancel the job of a run unless it has started; whether it did. Raises SchedulerError where that is not known."""
     installed: Callable[[], bool]
     """Whether its commands are here; asks nobody."""
     version: Callable[[], str]
@@ -49,6 +52,7 @@ CLIENTS: Mapping[str, Client] = {
         submit=process_group.submit,
         query=process_group.query,
         cancel=process_group.cancel,
+        withdraw=lambda run: False,
         installed=lambda: False,
         version=lambda: "",
         groups=tuple,
@@ -59,6 +63,7 @@ CLIENTS: Mapping[str, Client] = {
         submit=sbatch.submit,
         query=queue.query,
         cancel=queue.cancel,
+        withdraw=withdraw_from_slurm,
         installed=facts.installed,
         version=facts.version,
         groups=facts.groups,
@@ -93,6 +98,18 @@ def cancel(runs: Collection[Run], *, at_once: bool = False) -> None:
     """
     for client, some in _by_client(runs):
         client.cancel(some, at_once=at_once)
+
+
+def withdraw(run: Run) -> bool:
+    """Cancel the job of a run unless it has started.
+
+    Returns:
+        Whether it was cancelled.
+
+    Raises:
+        SchedulerError: the scheduler does not tell; the job stays in the queue.
+    """
+    return CLIENTS[run.submission.scheduler].withdraw(run)
 
 
 def any_installed() -> bool:

@@ -312,5 +312,5 @@ def _clusters(run_dir: RunDir) -> tuple[str, ...]:
     try:
         named = sbatch_options.clusters(read_job(run_dir.job).resources.sbatch)
     except (OSError, BertjobError):
-        named = ""
-    return (f"--clusters={named}",) if named else ()
+        named = []
+    return (f"--clusters={','.join(named)}",) if named else ()

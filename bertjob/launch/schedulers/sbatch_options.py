@@ -122,10 +122,10 @@ def _full(name: str) -> str:
     return name if name in known else next((option for option in known if option.startswith(name)), "")
 
 
-def clusters(words: Sequence[str]) -> str:
-    """The clusters that the last such option names, as sbatch takes them; empty for the default one."""
-    named = (*_values(words, "--clusters", "-M"), "")
-    return named[-2] if len(named) > 1 else ""
+def clusters(words: Sequence[str]) -> list[str]:
+    """Names of the clusters one of which is to have the job, as the last such option counts; none for the default."""
+    said = _values(words, "--clusters", "-M")
+    return [name for name in said[-1].split(",") if name] if said else []
 
 
 def names_nodes(words: Sequence[str]) -> bool:
