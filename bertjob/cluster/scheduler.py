@@ -26,6 +26,9 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
     submit: Callable[[RunDir], Started]
     """Take the script of a run directory. Raises SchedulerError, in the scheduler's words."""
+    find: Callable[[RunDir], tuple[str, str]]
+    """The job of a run's script in the queue that is not recorded: its id, empty where there is none, and why the
+    scheduler does not tell, empty where it does."""
     query: Callable[[Collection[Run]], Answer]
     """Where the jobs of runs stand, by one question. Never raises: what cannot be asked is a line in the answer."""
     cancel: _Cancel
@@ -50,6 +53,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 CLIENTS: Mapping[str, Client] = {
     "none": Client(
         submit=process_group.submit,
+        find=lambda run_dir: ("", ""),
         query=process_group.query,
         cancel=process_group.cancel,
         withdraw=lambda run: False,
@@ -61,6 +65,7 @@ CLIENTS: Mapping[str, Client] = {
     ),
     "slurm": Client(
         submit=sbatch.submit,
+        find=sbatch.find,
         query=queue.query,
         cancel=queue.cancel,
         withdraw=withdraw_from_slurm,

@@ -237,7 +237,7 @@ def test_a_full_disk_is_an_error_where_a_result_is_lost(terminal: Terminal) -> N
         ["bash", "-c", f"{BERTJOB} script squad > /dev/full"], capture_output=True, text=True, env=terminal.environment
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "bertjob: stdout: what was printed is lost: no space left on device"
+    assert done.stderr.splitlines()[-1] == "bertjob: stdout: what was printed is lost: the disk is full"
 
 
 def test_no_file_of_ours_becomes_stdout(terminal: Terminal) -> None:

@@ -21,6 +21,7 @@ from bertjob.config.job import Job
 from bertjob.config.site import Site
 from bertjob.errors import PreflightError, SchedulerError, UncertainError
 from bertjob.launch.plan import Here, Plan, plan
+from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 
 HOSTILE = "run dir with 'quotes' and $(x) %j é"
@@ -277,3 +278,31 @@ def test_a_lost_connection_during_sbatch_leaves_no_job_without_its_folder(comman
         signal.signal(signal.SIGHUP, former)
     assert commands.calls("scancel") == [["4711"]]
     assert catalog.find("4711").path == str(tmp_path / "run")
+
+
+def test_a_submission_that_never_told_its_id_is_looked_for_before_the_next(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an sbatch without an answer, or a bertjob that was killed: the lease names no job."""
+    run_dir = RunDir(tmp_path / "run")
+    with contextlib.suppress(UncertainError), create.made(run_dir, create.files(planned(run_dir.path), run_dir, None)):
+        raise UncertainError("no answer")
+    monkeypatch.setattr(lease, "lives", lambda holder: False)  # this process, which ends in real life
+    now = time.strftime("%FT%T", time.gmtime())
+    commands.make("squeue", stderr="slurm_load_jobs error: Unable to contact slurm controller\n", code=1)
+    with pytest.raises(SchedulerError, match="whether an earlier submission is queued is not known: Unable to contact"):
+        submit(planned(run_dir.path))
+    commands.make("squeue", f"14|{now}|{run_dir.script}\n")
+    with pytest.raises(PreflightError, match=r"job 14 of an earlier submission is in the queue: .* scancel 14"):
+        submit(planned(run_dir.path))
+    commands.make("squeue")
+    assert submit(planned(run_dir.path)).job_id == "4711"
+
+
+def test_a_former_job_that_may_be_waiting_keeps_its_folder_to_itself(commands: Commands, tmp_path: Path) -> None:
+    run_dir = submit(planned(tmp_path / "run")).run_dir
+    commands.make("squeue", stderr="slurm_load_jobs error: Socket timed out on send/recv operation\n", code=1)
+    commands.make("sacct", stderr="Slurm accounting storage is disabled\n", code=1)
+    with pytest.raises(SchedulerError, match="whether its job 4711 is over is not known: squeue: Socket timed out"):
+        submit(planned(run_dir.path))
+    assert len(commands.calls("sbatch")) == 1

@@ -14,11 +14,16 @@ class Face:
 
     def __call__(self, *words: object, code: int = 0, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
         """Run ``bertjob WORDS`` and insist on its exit code."""
-        command = [str(Path(sys.executable).with_name("bertjob")), *map(str, words)]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            self.command(*words), cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False
+        )
         assert done.returncode == code, f"{words} exited with {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done
+
+    def command(self, *words: object) -> list[str]:
+        """The words of ``bertjob WORDS``."""
+        return [str(Path(sys.executable).with_name("bertjob")), *map(str, words)]
 
     def site(self, name: str, **keys: object) -> Path:
         """A site file: plain Slurm, changed by keys."""

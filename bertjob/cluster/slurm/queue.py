@@ -23,6 +23,10 @@ _TIMEOUT_S = 60
 """Slurm's commands give up by themselves after 9 s when the controller is away; a hanging one is ended."""
 _PATIENCE_S = 10
 """How long a person who cancels waits for the controller."""
+_OVER = ("Invalid job id specified", "already completing or completed", "already finished")
+"""What scancel complains about where a job has ended (slurm_errno.c, 22.05 to 24.11)."""
+_NOT_BEGUN = "can not be altered now"
+"""And where the script of a job has not begun, so that there is no checkpoint to wait for."""
 _LONGEST_JOB_LIST = 1000
 """Jobs named one by one to squeue; the kernel takes 128 KiB an argument, so beyond this it is asked for the user's."""
 
@@ -164,16 +168,23 @@ def _asked_to_stop(run: Run) -> bool:
     except OSError as error:
         said = reason(error).lower()
         raise BertjobError(f"{mark}: {said}: the job would start again; `bertjob cancel --now` ends it") from None
-    try:
-        _scancel("--batch", "--signal=TERM", job_id)
-    except SchedulerError:  # it has ended meanwhile, or its script has not begun
-        return False
-    return True
+    reply = process.ask("scancel", "--batch", "--signal=TERM", job_id, timeout=_TIMEOUT_S)
+    if doubt := _refusal(reply, *_OVER, _NOT_BEGUN):  # it may have got the signal, so it is not killed
+        mark.unlink(missing_ok=True)
+        raise SchedulerError(f"scancel: {doubt}: `bertjob cancel` asks again")
+    return not reply.error
 
 
 def _scancel(*words: str) -> None:
-    if error := process.ask("scancel", *words, timeout=_TIMEOUT_S).error:
+    if error := _refusal(process.ask("scancel", *words, timeout=_TIMEOUT_S), *_OVER):
         raise SchedulerError(f"scancel: {error}")
+
+
+def _refusal(reply: process.Reply, *harmless: str) -> str:
+    """What scancel has not done, whatever its exit code says: in 22.05 it is 0 where a job cannot be cancelled."""
+    lines = [line for line in reply.complaint.splitlines() if line.strip()]
+    told = process.one_line("\n".join(line for line in lines if not any(word in line for word in harmless)))
+    return told or ("" if lines else reply.error)
 
 
 def _squeue(ids: Sequence[str]) -> list[str]:
