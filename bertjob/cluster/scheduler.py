@@ -12,8 +12,7 @@ import msgspec
 from bertjob.cluster import process_group
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, NodeGroup, SchedulerFacts, Started
-from bertjob.cluster.slurm import facts, queue, sbatch
-from bertjob.cluster.slurm.withdraw import withdraw as withdraw_from_slurm
+from bertjob.cluster.slurm import facts, hand_over, own_jobs, queue
 from bertjob.rundir.directory import RunDir
 
 
@@ -64,11 +63,11 @@ CLIENTS: Mapping[str, Client] = {
         checks="",
     ),
     "slurm": Client(
-        submit=sbatch.submit,
-        find=sbatch.find,
+        submit=hand_over.submit,
+        find=own_jobs.find,
         query=queue.query,
         cancel=queue.cancel,
-        withdraw=withdraw_from_slurm,
+        withdraw=queue.withdraw,
         installed=facts.installed,
         version=facts.version,
         groups=facts.groups,

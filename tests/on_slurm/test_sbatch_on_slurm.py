@@ -81,7 +81,7 @@ def test_a_lost_answer_keeps_the_folder_of_a_queued_job(bertjob: Face, wrapped: 
     (wrapped.parent / "squeue").unlink()
     until(lambda: (run / "submissions.jsonl").exists() and not jobs_of_now())
     (log,) = run.glob("logs/*.out")
-    bertjob("wait", log.stem)
+    bertjob("wait", run)
 
 
 def jobs_of_now() -> list[str]:

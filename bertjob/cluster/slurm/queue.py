@@ -5,6 +5,7 @@ squeue (the controller) is right about every job it still knows; a few minutes a
 NODE_FAIL or PREEMPTED for a while, and does not exist everywhere. Nobody's word means: unknown, never completed.
 """
 
+import contextlib
 import os
 import socket
 import time
@@ -14,6 +15,7 @@ from functools import cache
 from msgspec.structs import replace
 
 from bertjob.cluster import process
+from bertjob.cluster.process import deferred_interrupt
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState
 from bertjob.errors import BertjobError, SchedulerError
@@ -23,6 +25,10 @@ _TIMEOUT_S = 60
 """Slurm's commands give up by themselves after 9 s when the controller is away; a hanging one is ended."""
 _PATIENCE_S = 10
 """How long a person who cancels waits for the controller."""
+_HOLD_S = 30
+"""How long scontrol may take to hold a job; it gives up by itself after some 9 s when the controller is away."""
+_HELD = "JobHeld"
+"""Beginning of the reason of a held job: JobHeldUser, JobHeldAdmin (man squeue)."""
 _OVER = ("Invalid job id specified", "already completing or completed", "already finished")
 """What scancel complains about where a job has ended (slurm_errno.c, 22.05 to 24.11)."""
 _NOT_BEGUN = "can not be altered now"
@@ -185,6 +191,49 @@ def _refusal(reply: process.Reply, *harmless: str) -> str:
     lines = [line for line in reply.complaint.splitlines() if line.strip()]
     told = process.one_line("\n".join(line for line in lines if not any(word in line for word in harmless)))
     return told or ("" if lines else reply.error)
+
+
+def withdraw(run: Run) -> bool:
+    """Cancel a run's job that has not started.
+
+    scancel asks for the state and then cancels, and the job may start in between. A hold is the controller's own doing:
+    what it shows as pending and held then does not start, whatever is decided next.
+
+    Returns:
+        Whether it was cancelled; False: it has started, or is over.
+
+    Raises:
+        SchedulerError: Slurm does not tell; the job stays as it was.
+    """
+    with deferred_interrupt():  # nobody would release it
+        held = _scontrol("hold", run)
+        try:
+            info = (answer := query([run])).job(run)
+            if answer.controller:
+                raise SchedulerError(answer.controller)
+            if info.state.live and info.state is not JobState.PENDING:
+                _release(run)  # else a requeue would find it held (Slurm 22.05)
+                return False
+            if info.state.ended:
+                return False
+            if info.state is not JobState.PENDING or not info.reason.startswith(_HELD):
+                raise SchedulerError(held or f"job {run.submission.job_id} cannot be held")
+            cancel([run], at_once=True)
+        except SchedulerError:
+            _release(run)
+            raise
+        return True
+
+
+def _release(run: Run) -> None:
+    with contextlib.suppress(SchedulerError):
+        _scontrol("release", run)
+
+
+def _scontrol(verb: str, run: Run) -> str:
+    """Why it did not do it; empty when it did."""
+    reply = process.ask("scontrol", verb, run.submission.job_id, timeout=_HOLD_S)
+    return f"scontrol {verb}: {process.one_line(reply.text)}" if reply.error else ""
 
 
 def _squeue(ids: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from planned import SMALL
 
 from bertjob.cli.main import cli
 from bertjob.cluster.runs import catalog, create
-from bertjob.cluster.slurm import sbatch
+from bertjob.cluster.slurm import hand_over
 from bertjob.cluster.submit import submit
 from bertjob.config.job import Job
 from bertjob.config.site import Site
@@ -35,8 +35,8 @@ def planned(run_dir: Path) -> Plan:
 def hanging(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> Commands:
     """An sbatch that does not end."""
     (commands.folder / "sbatch").write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr(sbatch, "_TIMEOUT_S", 1)
-    monkeypatch.setattr(sbatch, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(hand_over, "_TIMEOUT_S", 1)
+    monkeypatch.setattr(hand_over, "_LOOK_EVERY_S", 0.05)
     return commands
 
 
@@ -104,7 +104,7 @@ WRAPPERS = {
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sbatch, "_LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(hand_over, "_LOOK_EVERY_S", 0.02)
 
 
 def queueing(commands: Commands, then: str) -> None:

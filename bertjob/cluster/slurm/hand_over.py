@@ -16,8 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,11 +24,9 @@ import msgspec
 
 from bertjob.cluster import process
 from bertjob.cluster.scheduler_answers import Started
-from bertjob.config.load import read_job
-from bertjob.errors import BertjobError, SchedulerError, UncertainError
-from bertjob.launch.schedulers import sbatch_options
+from bertjob.cluster.slurm.own_jobs import of_run, of_user, on_disk
+from bertjob.errors import SchedulerError, UncertainError
 from bertjob.rundir.directory import RunDir
-from bertjob.rundir.submissions import every
 from bertjob.text import reason
 
 _log = logging.getLogger(__name__)
@@ -42,15 +39,12 @@ _LOOK_EVERY_S = 2.0
 """How often the queue is searched where the controller may not have come to the request yet."""
 _SOON_S = 5.0
 """An sbatch that fails within it was answered, or never got through: Slurm's MessageTimeout is 10 s (slurm.conf)."""
-_CLOCKS_S = 600
-"""By how much the clocks of controller and login node may differ. A job of this script that is older is another's."""
 _ID = re.compile(r"([0-9]+)(?:;([\w.-]+))?")
 """What ``sbatch --parsable`` prints (sbatch.c of 19.05 to 26.05)."""
 _SENTENCE = re.compile(r"Submitted batch job ([0-9]+)(?: on cluster ([\w.-]+))?")
 """What it prints where a wrapper drops the option."""
 _NOT_SENT = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
 """All that sbatch 22.05 prints where no controller has taken the connection, so that none can have the job."""
-_LONGEST_PATH = 4096
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -138,7 +132,7 @@ def _executor(run_dir: RunDir) -> Any:
 
 
 def _hand_over(run_dir: RunDir) -> Started:
-    earlier, began = _on_disk(run_dir), time.time()
+    earlier, began = on_disk(run_dir), time.time()
     answer = _sbatch(run_dir.script)
     if answer.complaint:  # otherwise it is the error, if there is one
         _show(answer.rest)
@@ -224,8 +218,8 @@ def _decide(run_dir: RunDir, answer: _Answer, earlier: Collection[str], began: f
     for look in range(1 if answer.prompt and not candidate else _LOOKS):
         if look:
             time.sleep(_LOOK_EVERY_S)
-        error, jobs = _own_jobs(run_dir, began)
-        if found := _of_run(run_dir, jobs, earlier) or max(_on_disk(run_dir) - {*earlier}, key=int, default=""):
+        error, jobs = of_user(run_dir, began)
+        if found := of_run(run_dir, jobs, earlier) or max(on_disk(run_dir) - {*earlier}, key=int, default=""):
             cluster = candidate.cluster if candidate is not None and candidate.job_id == found else ""
             return Started(found, cluster=cluster)
         if candidate is not None and answer.code == 0 and (candidate.job_id in jobs or (error and certain)):
@@ -240,77 +234,3 @@ def _decide(run_dir: RunDir, answer: _Answer, earlier: Collection[str], began: f
         f"{said}, and {asked}: if squeue shows the job later, it runs in {run_dir.path}, which stays;"
         " otherwise submit again with this --run-dir"
     )
-
-
-def find(run_dir: RunDir) -> tuple[str, str]:
-    """The job of a run's script in the queue that bertjob has not recorded, and why the queue does not tell.
-
-    Returns:
-        Its id, empty where there is none, and an error, empty where squeue answers.
-    """
-    error, jobs = _own_jobs(run_dir, 0.0, "--states=PENDING,RUNNING,SUSPENDED,COMPLETING")
-    return _of_run(run_dir, jobs, _on_disk(run_dir)), error
-
-
-def _on_disk(run_dir: RunDir) -> set[str]:
-    """Ids of the jobs that are recorded in the run directory, or have left a log there."""
-    logs = {path.stem for path in run_dir.logs.glob("*.out") if path.stem.isdecimal()}
-    return logs | {said.job_id for said in every(run_dir) if said.job_id.isdecimal()}
-
-
-def _own_jobs(run_dir: RunDir, since: float, states: str = "--states=all") -> tuple[str, dict[str, str]]:
-    """Why there is no answer; and the scripts of this user's jobs since about `since`, by their ids.
-
-    A script that came through a pipe is ``(null)``.
-    """
-    which = ("--noheader", states, f"--user={os.getuid()}", *_clusters(run_dir))
-    reply = _squeue(*which, "--format=%A|%V|%o")
-    jobs = {}
-    for line in reply.output.splitlines():
-        fields = line.split("|", 2)
-        if len(fields) == 3 and fields[0].isdecimal() and _time(fields[1]) >= since - _CLOCKS_S:
-            jobs[fields[0]] = fields[2]
-    return reply.error, jobs
-
-
-def _of_run(run_dir: RunDir, jobs: Mapping[str, str], earlier: Collection[str]) -> str:
-    """The id of the newest job of the run's script that is not an earlier one; empty where there is none.
-
-    A wrapper may hand on a copy of the script, or pipe it: then the path of the log, which is in it, tells.
-    """
-    new = {job_id: command for job_id, command in jobs.items() if job_id not in earlier}
-    found = [job_id for job_id, command in new.items() if command == str(run_dir.script)]
-    if not found and new:
-        reply = _squeue("--noheader", "--states=all", f"--jobs={','.join(new)}", *_clusters(run_dir), _LOG_FORMAT)
-        logs = (line.split(maxsplit=1) for line in reply.output.splitlines())
-        found = [line[0] for line in logs if len(line) > 1 and line[0] in new and _is_log(run_dir, *line)]
-    return max(found, key=int, default="")
-
-
-_LOG_FORMAT = f"--Format=JobID:20,StdOut:{_LONGEST_PATH}"
-
-
-def _is_log(run_dir: RunDir, job_id: str, path: str) -> bool:
-    escaped = RunDir(Path(str(run_dir.path).replace("%", "%%")))  # as the script has it; newer versions fill it in
-    return path.strip() in (str(escaped.log("%j")), str(run_dir.log(job_id)))
-
-
-def _squeue(*words: str) -> process.Reply:
-    return process.ask("squeue", *words, timeout=_TIMEOUT_S, environment={**os.environ, "TZ": "UTC0"})
-
-
-def _time(text: str) -> float:
-    """Seconds since the epoch, of a time as squeue prints it; now where it prints another form."""
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return time.time()
-
-
-def _clusters(run_dir: RunDir) -> tuple[str, ...]:
-    """The option that asks the clusters at which the job was aimed."""
-    try:
-        named = sbatch_options.clusters(read_job(run_dir.job).resources.sbatch)
-    except (OSError, BertjobError):
-        named = []
-    return (f"--clusters={','.join(named)}",) if named else ()
