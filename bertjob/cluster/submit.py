@@ -54,6 +54,7 @@ def submit(plan: Plan) -> Submitted:
         PreflightError: the site has no scheduler, a file is missing, or the run directory cannot be made,
             its job is not over or is another one.
         SchedulerError: the scheduler refused, in its own words; or its commands are not here, or it does not answer.
+        UncertainError: one of these, where the job may be queued all the same; its run directory stays.
     """
     (submitted,) = submit_chain((plan,))
     return submitted

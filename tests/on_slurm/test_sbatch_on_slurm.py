@@ -80,7 +80,6 @@ def test_a_lost_answer_keeps_the_folder_of_a_queued_job(bertjob: Face, wrapped: 
     assert f"if squeue shows the job later, it runs in {run}, which stays" in done.stderr
     (wrapped.parent / "squeue").unlink()
     until(lambda: (run / "submissions.jsonl").exists() and not jobs_of_now())
-    (log,) = run.glob("logs/*.out")
     bertjob("wait", run)
 
 
