@@ -72,6 +72,9 @@ class Door(io.TextIOBase):
         return True
 
 
+_STDERR = 2
+
+
 class _Lossy(io.RawIOBase):
     """A file descriptor that takes everything: what it cannot write is lost, and the work goes on.
 
@@ -116,11 +119,8 @@ def _lossy(former: TextIO | None, number: int) -> TextIO:
         encoding="utf-8" if former is None else former.encoding,
         errors="backslashreplace" if former is None else former.errors,
         newline="\n",
-        line_buffering=number == STDERR or os.isatty(number),
+        line_buffering=number == _STDERR or os.isatty(number),
     )
-
-
-STDERR = 2
 
 
 @contextlib.contextmanager
@@ -137,7 +137,7 @@ def opened() -> Iterator[None]:
     former = sys.stdin, sys.stdout, sys.stderr
     with open(0, closefd=False) as nothing:
         sys.stdin = sys.stdin or nothing
-        sys.stdout, sys.stderr = Door(_lossy(sys.stdout, 1)), Door(_lossy(sys.stderr, STDERR))
+        sys.stdout, sys.stderr = Door(_lossy(sys.stdout, 1)), Door(_lossy(sys.stderr, _STDERR))
         try:
             yield
         finally:
@@ -197,6 +197,7 @@ class LogText:
     def end(self) -> None:
         """Print what was held back, and end the log's colours."""
         self._stream.write(visible(self._begun) + _RESET * self._coloured)
+        self._stream.flush()  # stderr may say more
 
     def _shown(self, piece: str) -> str:
         piece = piece.replace("\r\n", "\n")
