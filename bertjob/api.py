@@ -191,6 +191,7 @@ def submit(plan: Plan) -> Run:
 
     Raises:
         PreflightError: a file is missing.
-        SchedulerError: the scheduler refuses or does not answer; nothing is left behind.
+        SchedulerError: the scheduler refuses or is away; nothing is left behind.
+        UncertainError: one of these, where the job may be queued all the same; its run directory stays.
     """
     return Run(_submit(plan))

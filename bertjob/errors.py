@@ -5,13 +5,14 @@
     ├── PreflightError      3  the job is well formed but would not work here: says what and the remedy
     ├── SchedulerError      4  the scheduler refused, or does not answer
     │   └── UncertainError  4  it may have taken the job all the same
+    ├── PendingError        5  the job did not start in the time that it was given, and was cancelled
     ├── DataError           1  a data or model file is missing, broken or not what it claims to be
     ├── WorldError          1  the ranks that started are not the ranks that were planned
     ├── CheckpointError     1  a checkpoint cannot be written or read
     └── LeaseError          1  another start has taken the run directory over, or it was moved or removed
 
-The codes are the field's: 0 done, 1 failed, 2 usage, 3 refused beforehand, 4 scheduler; and 85 from training means
-"checkpoint written, requeue me".
+The codes are the field's: 0 done, 1 failed, 2 usage, 3 refused beforehand, 4 scheduler, 5 still pending; and 85 from
+training means "checkpoint written, requeue me".
 """
 
 from collections.abc import Iterator
@@ -48,6 +49,12 @@ class SchedulerError(BertjobError):
 
 class UncertainError(SchedulerError):
     """The scheduler did not answer, and may have taken the job all the same: nothing of it may be removed."""
+
+
+class PendingError(BertjobError):
+    """A job did not start in the time that it was given, and was taken out of the queue."""
+
+    exit_code = 5
 
 
 class DataError(BertjobError):

@@ -1,6 +1,6 @@
 """The command ``bertjob``: verbs that load when they are called, errors in one line, the field's exit codes."""
 
-import os
+import errno
 import sys
 from importlib import import_module
 from typing import NoReturn
@@ -9,7 +9,7 @@ import click
 
 from bertjob.cli import streams
 from bertjob.cli.terminal import stay_sane
-from bertjob.cli.verbs import VERBS
+from bertjob.cli.verbs import ACTS, VERBS
 from bertjob.errors import BertjobError
 from bertjob.text import did_you_mean, reason, visible_line
 from bertjob.version import __version__
@@ -47,7 +47,8 @@ class Verbs(click.Group):
 @click.group(
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="bertjob VERB --help says more. Exit codes: 0 done, 1 failed, 2 usage, 3 a check refused, 4 the scheduler.",
+    epilog="bertjob VERB --help says more. Exit codes: 0 done, 1 failed, 2 usage, 3 a check refused, 4 the scheduler,"
+    " 5 still pending.",
 )
 @click.version_option(__version__, prog_name="bertjob")
 def cli() -> None:
@@ -58,13 +59,26 @@ def main() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
     stay_sane()
     with streams.opened():
-        sys.exit(_run())
+        sys.exit(_told(_run()))
+
+
+def _told(code: int) -> int:
+    """The exit code, where what was printed may be lost: that of the work, unless all the work was to print.
+
+    Whoever closes stdout, or stops reading, does not want the rest. A full disk is another matter.
+    """
+    sys.stdout.flush()
+    lost = streams.failure()
+    if lost is None or lost.errno in (errno.EBADF, errno.EPIPE):
+        return code
+    verb = next((word for word in sys.argv[1:] if word in VERBS), "")
+    _fail(f"stdout: what was printed is lost: {reason(lost)}", 1)
+    return code if verb in ACTS and "--dry-run" not in sys.argv else code or 1
 
 
 def _run() -> int:
     try:
         code: int = cli.main(standalone_mode=False)
-        sys.stdout.flush()
     except BertjobError as error:
         code = _fail(str(error), error.exit_code)
     except _NO_ARGUMENTS as error:  # click's way to show the help
@@ -77,9 +91,6 @@ def _run() -> int:
         code = _fail(_one_line(error), 2)
     except (click.Abort, KeyboardInterrupt):
         code = _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader has gone (`| head`): nothing to say, and nobody to say it to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
     except (OSError, UnicodeError) as error:  # a full disk, a folder that is gone, a name that is no text
         code = _fail(_one_line(error), 1)
     return code

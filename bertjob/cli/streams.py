@@ -9,15 +9,20 @@ Scripts and logs keep their bytes where no terminal reads them (`exact`), and a 
 """
 
 import contextlib
-import errno
 import io
 import os
 import re
+import select
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+import click
 
 from bertjob.text import visible
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 _OF_TABLE, _OF_RGB = r"[34]8[;:]5[;:]\d{1,3}", r"[34]8[;:]2[;:]{1,2}\d{1,3}(?:[;:]\d{1,3}){2}"
 _CODE = rf"(?:0?[0-79]|2[1-79]|[34][0-79]|9[0-7]|10[0-7]|{_OF_TABLE}|{_OF_RGB}|)"
@@ -67,20 +72,60 @@ class Door(io.TextIOBase):
         return True
 
 
-class _Closed(io.StringIO):
-    """Stdout that was closed before we began: the result cannot be told, which is an error."""
+_STDERR = 2
 
-    encoding = "utf-8"
 
-    def write(self, text: str) -> int:
-        if text:
-            raise OSError(errno.EBADF, "it is closed, so the result cannot be printed", "stdout")
-        return 0
+class _Lossy(io.RawIOBase):
+    """A file descriptor that takes everything: what it cannot write is lost, and the work goes on.
+
+    A job that is queued stays queued, whether or not somebody reads its id.
+    """
+
+    def __init__(self, number: int) -> None:
+        """What is written goes to the descriptor `number`."""
+        self._number = number
+        self.failure: OSError | None = None
+        """Why something was lost; None: nothing was."""
+
+    def write(self, data: "Buffer") -> int:
+        """Write all or some, or nothing from the first failure on."""
+        size = memoryview(data).nbytes
+        while self.failure is None:
+            try:
+                return os.write(self._number, data)
+            except BlockingIOError:  # somebody has made it non-blocking, and the reader is slow
+                select.select([], [self._number], [])
+            except OSError as error:
+                self.failure = error
+        return size
+
+    def fileno(self) -> int:
+        """Its number."""
+        return self._number
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self._number)
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+
+def _lossy(former: TextIO | None, number: int) -> TextIO:
+    """A stream like the former one (None: it was closed before Python began) that loses what cannot be written."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Lossy(number)),
+        encoding="utf-8" if former is None else former.encoding,
+        errors="backslashreplace" if former is None else former.errors,
+        newline="\n",
+        line_buffering=number == _STDERR or os.isatty(number),
+    )
 
 
 @contextlib.contextmanager
 def opened() -> Iterator[None]:
-    """Inside, doors are in front of stdout and stderr.
+    """Inside, doors are in front of stdout and stderr, and nothing that is written to them fails.
 
     A number of theirs that was closed leads nowhere then: no file of ours may get it, or all would print into that.
     """
@@ -89,13 +134,29 @@ def opened() -> Iterator[None]:
             os.fstat(number)
             continue
         os.open(os.devnull, os.O_RDWR)  # it gets the smallest number that is free
-    former = sys.stdout, sys.stderr
-    sys.stdout = Door(sys.stdout or _Closed())
-    sys.stderr = Door(sys.stderr or io.StringIO())
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = former
+    former = sys.stdin, sys.stdout, sys.stderr
+    with open(0, closefd=False) as nothing:
+        sys.stdin = sys.stdin or nothing
+        sys.stdout, sys.stderr = Door(_lossy(sys.stdout, 1)), Door(_lossy(sys.stderr, _STDERR))
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            sys.stdin, sys.stdout, sys.stderr = former
+
+
+def failure() -> OSError | None:
+    """Why something that was printed to stdout is lost; None where nothing is, as far as it was flushed."""
+    raw = getattr(getattr(behind(sys.stdout), "buffer", None), "raw", None)
+    return raw.failure if isinstance(raw, _Lossy) else None
+
+
+def end_unread() -> None:
+    """End what prints until somebody has read enough, like ``logs --follow | head``, once nobody reads."""
+    sys.stdout.flush()
+    if failure() is not None:
+        raise click.exceptions.Exit(0)
 
 
 def behind(stream: TextIO) -> TextIO:
@@ -136,6 +197,7 @@ class LogText:
     def end(self) -> None:
         """Print what was held back, and end the log's colours."""
         self._stream.write(visible(self._begun) + _RESET * self._coloured)
+        self._stream.flush()  # stderr may say more
 
     def _shown(self, piece: str) -> str:
         piece = piece.replace("\r\n", "\n")

@@ -11,15 +11,15 @@ import time
 from bertjob.cluster import scheduler
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.runs.outcome import word
+from bertjob.cluster.runs.outcome import own_state, word
 from bertjob.cluster.scheduler_answers import LIVE, JobInfo, Started
-from bertjob.errors import PreflightError
+from bertjob.errors import PreflightError, SchedulerError
 from bertjob.launch.schedulers import SCHEDULERS
 from bertjob.launch.schedulers.no_scheduler import JOB_ID
 from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.lease import Holder
-from bertjob.rundir.state import read_state
+from bertjob.rundir.state import RunState, read_state
 from bertjob.rundir.submissions import Submission
 from bertjob.text import reason
 
@@ -31,6 +31,7 @@ def check_over(run_dir: RunDir) -> None:
 
     Raises:
         PreflightError: one is; says which.
+        SchedulerError: its scheduler does not tell.
     """
     try:
         holder = lease.read(run_dir)
@@ -45,19 +46,28 @@ def check_over(run_dir: RunDir) -> None:
 
 def _check_submission(run: Run, *, by_heartbeat: bool) -> None:
     """Refuse beside the newest submission. Only its heartbeat tells of a local run of an older version elsewhere."""
-    info = _stands(run)
+    answer, state = scheduler.ask([run]), read_state(run.run_dir.state)
+    info = answer.job(run)
     here = run.scheduler.queues or not by_heartbeat
-    stands = info.state if here else word(run, info, read_state(run.run_dir.state), time.time())
+    stands = info.state if here else word(run, info, state, time.time())
+    if not info.asked and scheduler.CLIENTS[run.submission.scheduler].installed() and not _is_done(run, state):
+        said = f"whether its job {run.submission.job_id} is over is not known"
+        raise SchedulerError(f"{run.path}: {said}: {answer.controller}")
     if stands not in LIVE:
         return
-    said = run.submission
+    of = run.submission
     if run.scheduler.queues:
         raise PreflightError(f"{run.path}: its job {_named(run)} is still {stands}; cancel it or wait for it")
-    if said.host == socket.gethostname():
-        raise PreflightError(f"{run.path}: is still running here as process {said.pid}")
+    if of.host == socket.gethostname():
+        raise PreflightError(f"{run.path}: is still running here as process {of.pid}")
     raise PreflightError(
-        f"{run.path}: is still running on {said.host}; stop it there, or wait two minutes if it was killed"
+        f"{run.path}: is still running on {of.host}; stop it there, or wait two minutes if it was killed"
     )
+
+
+def _is_done(run: Run, state: RunState | None) -> bool:
+    own = own_state(run, state)
+    return own is not None and own.phase == "done"
 
 
 def _check_holder(run_dir: RunDir, holder: Holder, newest: Run | None) -> None:
@@ -74,6 +84,22 @@ def _check_holder(run_dir: RunDir, holder: Holder, newest: Run | None) -> None:
         at_work = not lease.is_silent(run_dir)
     if at_work:
         raise PreflightError(f"{run_dir.path}: {holder} is at work there; stop it or wait for it")
+    if not holder.job_id:
+        _check_queues(run_dir)
+
+
+def _check_queues(run_dir: RunDir) -> None:
+    """Refuse beside a job that an earlier submission has queued, of which nobody learned the id."""
+    for name, client in scheduler.CLIENTS.items():
+        if client.installed():
+            job_id, error = client.find(run_dir)
+            if job_id:
+                ends = f"{SCHEDULERS[name].cancel_command} {job_id}"
+                raise PreflightError(
+                    f"{run_dir.path}: job {job_id} of an earlier submission is in the queue: wait for it, or {ends}"
+                )
+            if error:
+                raise SchedulerError(f"{run_dir.path}: whether an earlier submission is queued is not known: {error}")
 
 
 def _run_of(run_dir: RunDir, holder: Holder, newest: Run | None) -> Run:

@@ -98,24 +98,26 @@ def finish(started: Process | Reply, timeout: float) -> Reply:
 
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """Inside, Ctrl-C and TERM wait for the end: what is being done is done, or not, and known.
+    """Inside, Ctrl-C, TERM and HUP wait for the end: what is being done is done, or not, and known.
 
     Raises:
-        KeyboardInterrupt: at the end, if it came meanwhile.
+        KeyboardInterrupt: at the end, if one came meanwhile.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # Python handles signals there only
         yield
         return
-    waiting = (signal.SIGINT, signal.SIGTERM)
-    former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in waiting}
+    waiting = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heard = [number for number in waiting if signal.getsignal(number) is not signal.SIG_IGN]  # nohup, or &
+    former = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in heard}
     try:
         yield
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-    if signal.SIGTERM in came:
-        signal.raise_signal(signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if number in came:
+            signal.raise_signal(number)
     if came:
         raise KeyboardInterrupt
 

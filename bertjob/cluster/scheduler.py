@@ -12,7 +12,7 @@ import msgspec
 from bertjob.cluster import process_group
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, NodeGroup, SchedulerFacts, Started
-from bertjob.cluster.slurm import clusters, facts, queue
+from bertjob.cluster.slurm import clusters, facts, hand_over, own_jobs, queue
 from bertjob.rundir.directory import RunDir
 
 
@@ -25,6 +25,9 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
     submit: Callable[[RunDir], Started]
     """Take the script of a run directory. Raises SchedulerError, in the scheduler's words."""
+    find: Callable[[RunDir], tuple[str, str]]
+    """The job of a run's script in the queue that is not recorded: its id, empty where there is none, and why the
+    scheduler does not tell, empty where it does."""
     query: Callable[[Collection[Run]], Answer]
     """Where the jobs of runs stand, by one question. Never raises: what cannot be asked is a line in the answer."""
     cancel: _Cancel
@@ -32,6 +35,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
     Raises SchedulerError, or BertjobError where they cannot be reached from here.
     """
+    withdraw: Callable[[Run], bool]
+    """Cancel the job of a run unless it has started; whether it did. Raises SchedulerError where that is not known."""
     installed: Callable[[], bool]
     """Whether its commands are here; asks nobody."""
     version: Callable[[], str]
@@ -51,8 +56,10 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 CLIENTS: Mapping[str, Client] = {
     "none": Client(
         submit=process_group.submit,
+        find=lambda run_dir: ("", ""),
         query=process_group.query,
         cancel=process_group.cancel,
+        withdraw=lambda run: False,
         installed=lambda: False,
         version=lambda: "",
         groups=tuple,
@@ -62,9 +69,11 @@ CLIENTS: Mapping[str, Client] = {
         checks="",
     ),
     "slurm": Client(
-        submit=queue.submit,
+        submit=hand_over.submit,
+        find=own_jobs.find,
         query=queue.query,
         cancel=queue.cancel,
+        withdraw=queue.withdraw,
         installed=facts.installed,
         version=facts.version,
         groups=facts.groups,
@@ -107,6 +116,18 @@ def elsewhere(run: Run) -> bool:
     """Whether the job of a run is known to be on another cluster than that of this machine."""
     said = run.submission
     return bool(said.cluster) and CLIENTS[said.scheduler].home() not in ("", said.cluster)
+
+
+def withdraw(run: Run) -> bool:
+    """Cancel the job of a run unless it has started.
+
+    Returns:
+        Whether it was cancelled.
+
+    Raises:
+        SchedulerError: the scheduler does not tell; the job stays in the queue.
+    """
+    return CLIENTS[run.submission.scheduler].withdraw(run)
 
 
 def any_installed() -> bool:

@@ -1,6 +1,7 @@
 """Submit plans: check, write the run directory, hand the script to the scheduler; or leave nothing behind."""
 
 import logging
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.process import deferred_interrupt
 from bertjob.cluster.runs import catalog, create, provenance
 from bertjob.cluster.runs.catalog import Run
-from bertjob.errors import PreflightError, SchedulerError, UncertainError, of_job
+from bertjob.errors import PreflightError, SchedulerError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.problems import refuse_chain, refuse_problems
@@ -52,6 +53,7 @@ def submit(plan: Plan) -> Submitted:
         PreflightError: the site has no scheduler, a file is missing, or the run directory cannot be made,
             its job is not over or is another one.
         SchedulerError: the scheduler refused, in its own words; or its commands are not here, or it does not answer.
+        UncertainError: one of these, where the job may be queued all the same; its run directory stays.
     """
     (submitted,) = submit_chain((plan,))
     return submitted
@@ -82,6 +84,8 @@ def check_chain(plans: Sequence[Plan]) -> None:
             it asks for, and it would wait for ever.
     """
     coming = frozenset(str(create.of(plan).model) for plan in plans)
+    if problem := plans[0].scheduler.environment_problem(os.environ):
+        raise PreflightError(problem)
     nodes = scheduler.CLIENTS[plans[0].site.scheduler].groups()
     for plan in plans:
         with of_job(plan.job.name if len(plans) > 1 else None):
@@ -89,8 +93,8 @@ def check_chain(plans: Sequence[Plan]) -> None:
             refuse_problems(capacity.problems(plan.job, plan.site, nodes), plan.site)
     refuse_chain([plan.job for plan in plans])
     limits = [problem for plan in plans for problem in limit_checks.problems(plan)]
-    for problem in dict.fromkeys([*filter(None, map(hub_problem, plans)), *limits]):
-        _log.warning("warning: %s", problem)
+    for line in dict.fromkeys([*filter(None, map(hub_problem, plans)), *limits]):
+        _log.warning("warning: %s", line)
 
 
 def submit_chain(plans: Sequence[Plan]) -> list[Submitted]:
@@ -131,14 +135,8 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
         plan = replace(plan, options=plan.options + plan.scheduler.after(plan.options, said.job_id, said.cluster))
         waits_for = (said.job_id, str(before.run_dir.path))
     run_dir, digest = create.of(plan), engine.digest_of(plan)
-    doubt = None
     with create.made(run_dir, create.files(plan, run_dir, digest)) as claim:
-        try:
-            started = scheduler.CLIENTS[plan.site.scheduler].submit(run_dir)
-        except UncertainError as error:  # nothing is undone where a job may have begun
-            doubt = error
-    if doubt is not None:
-        raise doubt
+        started = scheduler.CLIENTS[plan.site.scheduler].submit(run_dir)
     submission = catalog.submission(
         run_dir,
         started,

@@ -113,7 +113,8 @@ def test_what_ascii_cannot_say_costs_no_answer(bertjob):
 
 def test_a_refusal_of_sbatch_is_one_line(bertjob, tmp_path):
     commands = Commands(tmp_path / "bin")
-    commands.make("srun")
+    for name in ("srun", "squeue"):
+        commands.make(name)
     commands.make("sbatch", stderr="sbatch: error: invalid partition specified: nopart\nsbatch: error: no\n", code=1)
     done = bertjob("submit", "squad-demo", "-p", "nopart", PATH=f"{commands.folder}:{os.environ['PATH']}")
     assert done.returncode == 4

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from fakes.commands import Commands
 
 from bertjob.cli.main import cli
 from bertjob.cli.streams import LogText
-from bertjob.cli.verbs import VERBS
+from bertjob.cli.verbs import ACTS, VERBS
 from bertjob.cluster.runs import catalog
 from bertjob.config.load import dump, load_job, load_site
 from bertjob.rundir.directory import RunDir
@@ -175,29 +176,68 @@ def test_what_is_visible() -> None:
     assert all(json.loads(f'"{visible(chr(code))}"') == chr(code) for code in (0x7F, 0x9B, 0x202E))
 
 
-@pytest.mark.parametrize(
-    ("closed", "words", "code"),
-    [
-        (">&-", "status", 0),
-        (">&-", "jobs --json", 1),
-        (">&-", "script squad", 1),
-        (">&- 2>&-", "jobs", 1),
-        ("2>&-", "jobs", 0),
-        ("<&- >&- 2>&-", "status", 0),
-        (">&-", "--help", 1),
-    ],
-)
-def test_closed_streams_are_an_error_only_where_a_result_is_lost(
-    terminal: Terminal, closed: str, words: str, code: int
+def lost(terminal: Terminal, words: list[str], streams: str) -> int:
+    """The exit code of the command where some of its streams take nothing; they are named in bash's words, or `gone`:
+    a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    redirected = streams.replace("gone", f">&{writing} 2>&{writing}")
+    try:
+        command = ["bash", "-c", f'exec "$@" {redirected}', "bash", BERTJOB, *words]
+        return subprocess.run(
+            command, env=terminal.environment, cwd=terminal.folder, pass_fds=[writing], timeout=300
+        ).returncode
+    finally:
+        os.close(writing)
+
+
+ONCE = (">&- 2>&-", "gone")
+REST = (">&-", "2>&-", "<&- >&- 2>&-", "2> /dev/full", "> /dev/full 2>&-")
+
+
+@pytest.mark.parametrize("streams", [*ONCE, *(pytest.param(some, marks=pytest.mark.faults) for some in REST)])
+@pytest.mark.parametrize("verb", VERBS)
+def test_streams_that_take_nothing_change_no_exit_code(terminal: Terminal, verb: str, streams: str) -> None:
+    run_of_somebody(terminal.folder)
+    Path(f"job{EVIL}.sbatch").write_text(f"#!/bin/bash\n# {EVIL}\nsarus run -t 'a{EVIL}' true\n")
+    words = VERBS_AND_WORDS[verb]
+    expected = terminal.plain(*words).returncode
+    only_prints = "/dev/full" in streams.partition("2>")[0] and (verb not in ACTS or "--dry-run" in words)
+    assert lost(terminal, words, streams) == (expected or 1 if only_prints else expected)
+
+
+@pytest.mark.parametrize("streams", [*ONCE, "> /dev/full", *REST])
+def test_streams_that_take_nothing_stop_no_work(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: str
 ) -> None:
+    commands = Commands(tmp_path / "bin")
+    commands.make("sbatch", "4711\n")
+    for name in ("srun", "squeue", "sacct", "scancel", "sinfo", "scontrol"):
+        commands.make(name)
+    terminal.environment["PATH"] = f"{commands.folder}:{os.environ['PATH']}"
+    for job in ("a", "b"):
+        assert lost(terminal, ["submit", "smoke", "-N1", "--run-dir", job], streams) == 0
+    assert [run.name for run in catalog.known()] == ["a", "b"]
+    assert lost(terminal, ["cancel", "a", "--no-wait"], streams) == 0
+    assert len(commands.calls("scancel")) == 1
+    commands.make("sacct", "4711|FAILED|nid00001|1:0\n")
+    assert lost(terminal, ["wait", "a"], streams) == 1
+    assert lost(terminal, ["clean", "a", "--yes"], streams) == 0
+    assert not (terminal.folder / "a").exists()
+
+
+@pytest.mark.parametrize("streams", ONCE)
+def test_a_job_here_runs_to_its_end_whoever_reads(terminal: Terminal, streams: str) -> None:
+    assert lost(terminal, ["run", "smoke", "--run-dir", "run"], streams) == 0
+    assert (terminal.folder / "run" / "proof.json").exists()
+
+
+def test_a_full_disk_is_an_error_where_a_result_is_lost(terminal: Terminal) -> None:
     done = subprocess.run(
-        ["bash", "-c", f"{BERTJOB} {words} {closed}"], capture_output=True, text=True, env=terminal.environment
+        ["bash", "-c", f"{BERTJOB} script squad > /dev/full"], capture_output=True, text=True, env=terminal.environment
     )
-    lost = "bertjob: stdout: it is closed, so the result cannot be printed"
-    assert done.returncode == code, done.stderr
-    assert [line for line in done.stderr.splitlines() if "warning" not in line and "no runs yet" not in line] == (
-        [lost] if code and "2>&-" not in closed else []
-    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "bertjob: stdout: what was printed is lost: the disk is full"
 
 
 def test_no_file_of_ours_becomes_stdout(terminal: Terminal) -> None:

@@ -292,3 +292,31 @@ def test_a_cancel_that_cannot_leave_its_mark_is_refused(commands: Commands, tmp_
     with pytest.raises(BertjobError, match=r"3\.cancel: is a directory: .* `bertjob cancel --now` ends it$"):
         queue.cancel([run], at_once=False)
     assert commands.calls("scancel") == []
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_scancel_has_cancelled_nothing_that_it_complains_about_whatever_its_exit_code(
+    commands: Commands, code: int
+) -> None:
+    commands.make("scancel", stderr="scancel: error: Kill job error on job id 4: Access/permission denied\n", code=code)
+    with pytest.raises(SchedulerError, match="scancel: Kill job error on job id 4: Access/permission denied"):
+        queue.cancel(of("4"), at_once=True)
+
+
+@pytest.mark.parametrize("told", ["Invalid job id specified", "Job/step already completing or completed"])
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_job_that_is_over_is_no_fault_of_scancel(commands: Commands, told: str, code: int) -> None:
+    commands.make("scancel", stderr=f"scancel: error: Kill job error on job id 4: {told}\n", code=code)
+    queue.cancel(of("4"), at_once=True)
+
+
+def test_a_job_that_may_not_have_got_the_signal_is_not_killed_without_its_checkpoint(
+    commands: Commands, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    run = replace(of("3")[0], path=str(tmp_path))
+    commands.make("scancel", stderr="scancel: error: Kill job error on job id 3: Socket timed out\n", code=1)
+    with pytest.raises(SchedulerError, match="Socket timed out: `bertjob cancel` asks again"):
+        queue.cancel([run], at_once=False)
+    assert commands.calls("scancel") == [["--batch", "--signal=TERM", "3"]]
+    assert not run.run_dir.cancellation("3").exists()

@@ -2,8 +2,6 @@
 
 import json
 import os
-import signal
-import threading
 from pathlib import Path
 
 import click
@@ -17,12 +15,11 @@ from bertjob.cli.main import cli
 from bertjob.cli.options import one_word_each
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.scheduler import cancel
-from bertjob.cluster.slurm import queue
 from bertjob.cluster.submit import submit, submit_chain
 from bertjob.config.job import Data, Job
 from bertjob.config.load import dump, read_job, read_site
 from bertjob.config.site import Site
-from bertjob.errors import PreflightError, SchedulerError, UncertainError
+from bertjob.errors import PreflightError, SchedulerError
 from bertjob.formats.squad import demo_set
 from bertjob.launch.plan import Here, Plan, plan
 from bertjob.launch.script import script
@@ -97,7 +94,7 @@ def test_leftovers_of_the_shell_do_not_reach_sbatch(
             "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n",
             "sbatch: Batch job submission failed: Unable to contact slurm controller (connect failure)",
         ),
-        ("", "sbatch: refused without a word"),
+        ("", "sbatch: refused without a word, exit code 1"),
     ],
 )
 def test_a_refusal_is_one_line_and_leaves_nothing(
@@ -272,47 +269,3 @@ def test_the_engine_is_asked_once_for_the_digest_of_the_image(commands: Commands
 def test_names_that_no_file_can_have_are_one_line(commands: Commands, tmp_path: Path) -> None:
     with pytest.raises(PreflightError, match=r"data\.train: .*: file name too long$"):
         submit(planned(tmp_path / "run", train="x" * 300))
-
-
-@pytest.fixture
-def hanging(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    """An sbatch that does not end."""
-    (commands.folder / "sbatch").write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr(queue, "_TIMEOUT_S", 1)
-    monkeypatch.setattr(queue, "_LOOK_EVERY_S", 0.05)
-    return commands
-
-
-def test_an_sbatch_that_hangs_may_have_queued_the_job(hanging: Commands, tmp_path: Path) -> None:
-    wanted = planned(tmp_path / HOSTILE)
-    others = "12|/elsewhere/job.sbatch\n13|(null)\n"
-    hanging.make("squeue", f"{others}14|{tmp_path / HOSTILE}/job.sbatch\n")
-    assert submit(wanted).job_id == "14"
-    assert catalog.find("14").path == str(tmp_path / HOSTILE)
-
-
-def test_an_sbatch_that_hangs_without_a_job_leaves_nothing(hanging: Commands, tmp_path: Path) -> None:
-    hanging.make("squeue", "12|/elsewhere/job.sbatch\n")
-    with pytest.raises(SchedulerError, match=r"^sbatch: no answer within 1 s, and squeue has no job of it$"):
-        submit(planned(tmp_path / "run"))
-    assert not (tmp_path / "run").exists()
-
-
-def test_in_doubt_the_folder_stays(hanging: Commands, tmp_path: Path) -> None:
-    hanging.make("squeue", stderr="slurm_load_jobs error: Unable to contact slurm controller\n", code=1)
-    with pytest.raises(UncertainError, match="and squeue: Unable to contact slurm controller: if squeue shows"):
-        submit(planned(tmp_path / "run"))
-    assert (tmp_path / "run" / "job.sbatch").exists()
-
-
-def test_an_interrupt_during_sbatch_cancels_the_job_and_keeps_its_folder(
-    commands: Commands, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (commands.folder / "sbatch").write_text("#!/bin/sh\nsleep 1\necho Submitted batch job 4711\n")
-    commands.make("scancel")
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        submit(planned(tmp_path / "run"))
-    assert commands.calls("scancel") == [["4711"]]
-    assert catalog.find("4711").path == str(tmp_path / "run")
-    assert "interrupted; cancelled: 4711" in caplog.text

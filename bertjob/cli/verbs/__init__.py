@@ -23,3 +23,6 @@ VERBS = {
     "schema": "Print the JSON Schema of job or site files.",
 }
 """Every verb with its line of help; the module bertjob.cli.verbs.<verb> holds its command ``verb``."""
+
+ACTS = frozenset({"run", "submit", "shell", "wait", "cancel", "clean", "data", "doctor", "image"})
+"""Verbs that are done when their work is, whatever becomes of the line that they print; those that rest only print."""

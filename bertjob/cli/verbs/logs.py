@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bertjob.cli import options
-from bertjob.cli.streams import LogText
+from bertjob.cli.streams import LogText, end_unread
 from bertjob.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def verb(run: str, follow: bool, rank: int | None) -> None:
     try:
         for text in logs.follow(found, rank) if follow else [logs.read(found, rank)]:
             shown.print(text)
+            end_unread()
     except DataError:  # a job that failed at once has no log of a rank, or none at all
         _tell(found, newest)
         raise

@@ -10,6 +10,7 @@ import click
 
 from bertjob.cli import options
 from bertjob.cli.options import json_option
+from bertjob.cli.streams import end_unread
 from bertjob.errors import SchedulerError, SpecError
 from bertjob.rundir.directory import RUNS
 from bertjob.text import counted
@@ -136,4 +137,5 @@ def _watch(choose: "Callable[[], Sequence[Run]]") -> None:
             now = status(runs, partial(_with_news, answer), sightings)
             table = status_table(now.rows, out().width)
             live.update(Group(table, *(Text(note, style="yellow") for note in now.notes)), refresh=True)
+            end_unread()
             time.sleep(_REDRAW_S)

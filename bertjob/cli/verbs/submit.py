@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,9 @@ import click
 
 from bertjob.cli.options import Loaded, Names, Request, SbatchCommand, job_options, json_option
 from bertjob.cli.streams import exact
+from bertjob.config import walltime
 from bertjob.config.search import phases
-from bertjob.errors import of_job
+from bertjob.errors import SpecError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
@@ -18,6 +20,7 @@ from bertjob.rundir.directory import RUNS
 from bertjob.text import counted
 
 if TYPE_CHECKING:
+    from bertjob.cluster.runs.catalog import Run
     from bertjob.cluster.submit import Submitted
 
 
@@ -27,8 +30,21 @@ if TYPE_CHECKING:
 @click.option("--chain", is_flag=True, help="Submit several jobs, each to start from what the one before has trained.")
 @click.option("--dry-run", is_flag=True, help="Check, and print the script in place of submitting it.")
 @click.option("--wait", "waits", is_flag=True, help="Return when the job has ended, with its success as exit code.")
+@click.option(
+    "--max-pending",
+    metavar="TIME",
+    help="Return when the job starts; one that has not within this walltime is cancelled, with exit code 5.",
+)
 @json_option
-def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, waits: bool, as_json: bool) -> None:
+def verb(
+    request: Request,
+    more: tuple[str, ...],
+    chain: bool,
+    dry_run: bool,
+    waits: bool,
+    max_pending: str | None,
+    as_json: bool,
+) -> None:
     """Check a job and submit it to the site's scheduler.
 
     The last line of stdout is the job's id. Everything after -- goes to sbatch as it is. With --chain a job that fails
@@ -40,6 +56,9 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
     jobs = tuple(job for name in (request.job, *more) for job in phases(name) or [name])
     if (chain or len(jobs) > 1) and request.run_dir:
         raise click.UsageError("--run-dir is for one job: each of a chain has its own")
+    if max_pending is not None and len(jobs) > 1:
+        raise click.UsageError("--max-pending is for one job: those of a chain wait for each other")
+    limit = None if max_pending is None else _seconds(max_pending)
     loaded = request.load_chain(jobs)
     plans = _plans(loaded)
     for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
@@ -51,11 +70,41 @@ def verb(request: Request, more: tuple[str, ...], chain: bool, dry_run: bool, wa
 
     submitted = submit_chain(plans)
     _tell(loaded, plans, submitted, as_json)
-    if waits:
+    sys.stdout.flush()
+    runs = [one.run for one in submitted]
+    over = limit is not None and _is_over_at_start(runs[0], limit)
+    if waits or over:
         from bertjob.cli.verbs.wait import wait_for
 
-        sys.stdout.flush()
-        wait_for([one.run for one in submitted])
+        wait_for(runs)
+
+
+def _seconds(text: str) -> int:
+    try:
+        return walltime.parse(text)
+    except SpecError as error:
+        raise SpecError(f"--max-pending: {error}") from None
+
+
+def _is_over_at_start(run: "Run", limit: int) -> bool:
+    """Wait until a job has started; whether it has ended since.
+
+    Raises:
+        PendingError: it has not within `limit` seconds, and is cancelled.
+    """
+    from bertjob.cli.progress import showing_queue
+    from bertjob.cluster.runs.pending import wait_for_start
+
+    job_id = run.submission.job_id
+    try:
+        with showing_queue(run.run_dir, job_id) as show:
+            info = wait_for_start(run, limit, show, partial(click.echo, err=True))
+    except KeyboardInterrupt:
+        click.echo(f"job {job_id} stays in the queue: bertjob cancel {job_id} takes it out", err=True)
+        raise
+    if info.state.live:
+        click.echo(f"job {job_id} has started{f' on {info.nodes}' if info.nodes else ''}", err=True)
+    return not info.state.live
 
 
 def _plans(chain: list[Loaded]) -> list[Plan]:

@@ -100,14 +100,7 @@ def remove(rests: Collection[Rest]) -> None:
 def _remove(run_dir: RunDir) -> None:
     if run_dir.path.is_symlink():
         raise OSError(errno.ENOTDIR, "it is a symbolic link", str(run_dir.path))
-    own, _ = contents.parted(run_dir.path)
-    last = [run_dir.job, run_dir.submissions]  # by which it is found, should this be interrupted
-    for path in sorted(own, key=lambda path: path in last):
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()
-        else:
-            path.unlink()
-    run_dir.path.rmdir()
+    contents.remove(run_dir)
 
 
 def _rest(row: Row) -> Rest:

@@ -22,6 +22,8 @@ from bertjob.rundir.lease import TURN
 _ASIDE = re.compile(r"\.(.+?)(?:\.[0-9a-f]{8})?\.partial")
 """What rundir.atomic, and a checkpoint that is being written, are called."""
 _FOLDERS = frozenset({"logs", "tb", "checkpoints", "model"})
+_OF_SCHEDULER = re.compile(r"\d+(?:\.\d+)?\.out")
+"""Logs of a job that a scheduler has started."""
 _JOB = r"(?:\d+|local)"
 _FILES = re.compile(
     rf"logs/{_JOB}(?:\.\d+)?\.(?:out|nccl|departure)|logs/{_JOB}\.cancel|logs/start\.(?:nodes|\d+\.out)"
@@ -56,6 +58,34 @@ def parted(path: Path) -> tuple[list[Path], list[str]]:
         else:
             others.append(entry.relative_to(path).as_posix())
     return own, others
+
+
+def remove(run_dir: RunDir) -> None:
+    """Remove what is bertjob's, and the folder if it is empty then.
+
+    Raises:
+        OSError: something cannot be removed, or the folder holds other things.
+    """
+    own, _ = parted(run_dir.path)
+    last = [run_dir.job, run_dir.submissions]  # by which it is found, should this be interrupted
+    for path in sorted(own, key=lambda path: path in last):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
+    run_dir.path.rmdir()
+
+
+def remove_unstarted(run_dir: RunDir) -> None:
+    """Remove a run directory that came to nothing; one with files of others, or in which a job has been, stays.
+
+    Raises:
+        OSError: something cannot be read or removed.
+    """
+    own, others = parted(run_dir.path)
+    trained = any(path in (run_dir.checkpoints, run_dir.model, run_dir.metrics) for path in own)
+    if not others and not trained and not any(_OF_SCHEDULER.fullmatch(path.name) for path in own):
+        remove(run_dir)
 
 
 def _walk(folder: Path, place: str, names: frozenset[str]) -> Iterator[tuple[Path, bool]]:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,9 +13,9 @@ from msgspec.structs import replace
 from bertjob.cluster import claim as claims
 from bertjob.cluster.host.here import working_directory
 from bertjob.cluster.images.seen import recall
-from bertjob.cluster.runs import provenance
+from bertjob.cluster.runs import contents, provenance
 from bertjob.config.load import dump
-from bertjob.errors import PreflightError
+from bertjob.errors import PreflightError, SchedulerError, UncertainError
 from bertjob.launch.plan import Plan
 from bertjob.launch.script import script
 from bertjob.rundir import lease
@@ -79,15 +78,21 @@ def files(plan: Plan, run_dir: RunDir, digest: str | None) -> dict[str, str | by
 
 @contextlib.contextmanager
 def made(run_dir: RunDir, content: Mapping[str, str | bytes]) -> Iterator[Holder]:
-    """Make and claim a run directory as `make` does, for a job that the body queues; undone when the body fails.
+    """Make and claim a run directory as `make` does, for a job that the body queues; undone when that is refused.
+
+    Any other failure, UncertainError among them, leaves all as it is, since a job may have begun.
 
     Raises:
         PreflightError: as for `make`.
     """
     made = make(run_dir, content, job_id="")
-    with made.undo as undo:
+    try:
         yield made.claim
-        undo.pop_all()
+    except UncertainError:
+        raise
+    except SchedulerError:
+        made.undo.close()
+        raise
 
 
 class Made(NamedTuple):
@@ -97,7 +102,8 @@ class Made(NamedTuple):
     """Its lease, until the job takes it."""
     undo: contextlib.ExitStack
     """Undoes it when it is closed, so that nothing is left: a new run directory goes, with the folders that were made
-    above it, and an old one has its former files. What another job has taken over stays."""
+    above it, and an old one has its former files. What another job has taken over stays, and a run directory that
+    holds more than bertjob and a start that was refused have written."""
 
 
 def make(run_dir: RunDir, content: Mapping[str, str | bytes], job_id: str) -> Made:
@@ -148,7 +154,7 @@ def _remove(run_dir: RunDir, claim: Holder) -> None:
     with contextlib.suppress(OSError):
         found = lease.read(run_dir)
         if found is not None and lease.belongs(found, claim):
-            shutil.rmtree(run_dir.path, ignore_errors=True)
+            contents.remove_unstarted(run_dir)
 
 
 def _restore(run_dir: RunDir, files: Mapping[str, str | bytes], claim: Holder, former: Holder | None) -> None:

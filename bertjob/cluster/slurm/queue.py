@@ -1,4 +1,4 @@
-"""Slurm's commands: sbatch, scancel, and one squeue and one sacct call for any number of jobs.
+"""Slurm's commands: scancel, and one squeue and one sacct call for any number of jobs.
 
 squeue (the controller) is right about every job it still knows; a few minutes after a job's end it forgets it. sacct
 (the accounting) remembers, but knows nothing for up to a second after sbatch, calls a job that is being requeued
@@ -6,45 +6,38 @@ NODE_FAIL or PREEMPTED for a while, and does not exist everywhere. Nobody's word
 """
 
 import contextlib
-import io
 import os
-import re
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
-from pathlib import Path
-from subprocess import CalledProcessError
-from typing import Any
 
 from msgspec.structs import replace
 
 from bertjob.cluster import process
+from bertjob.cluster.process import deferred_interrupt
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.scheduler_answers import NOT_ASKED, UNKNOWN, Answer, JobInfo, JobState, Started
+from bertjob.cluster.scheduler_answers import NOT_ASKED, UNKNOWN, Answer, JobInfo, JobState
 from bertjob.cluster.slurm import clusters, identity
-from bertjob.errors import BertjobError, SchedulerError, UncertainError
-from bertjob.rundir.directory import RunDir
-from bertjob.rundir.world import SUBMITTED
+from bertjob.errors import BertjobError, SchedulerError
 from bertjob.text import reason
 
 _TIMEOUT_S = 60
 """Slurm's commands give up by themselves after 9 s when the controller is away; a hanging one is ended."""
-_TIMED_OUT = frozenset({124, 137})
-"""Exit codes of coreutils' timeout: it has ended the command, by TERM or by KILL."""
-_LOOKS = 5
-_LOOK_EVERY_S = 2.0
-"""How often, and how long, the queue is searched for a job of which sbatch did not tell the id."""
 _PATIENCE_S = 10
 """How long a person who cancels waits for the controller."""
+_HOLD_S = 30
+"""How long scontrol may take to hold a job; it gives up by itself after some 9 s when the controller is away."""
+_HELD = "JobHeld"
+"""Beginning of the reason of a held job: JobHeldUser, JobHeldAdmin (man squeue)."""
+_OVER = ("Invalid job id specified", "already completing or completed", "already finished")
+"""What scancel complains about where a job has ended (slurm_errno.c, 22.05 to 24.11)."""
+_NOT_BEGUN = "can not be altered now"
+"""And where the script of a job has not begun, so that there is no checkpoint to wait for."""
 _LONGEST_JOB_LIST = 1000
 """Jobs named one by one to squeue; the kernel takes 128 KiB an argument, so beyond this it is asked for the user's."""
 
 
-_ANSWER = re.compile(r"(?:Submitted batch job )?([0-9]+(?:;[\w.-]+)?)", re.ASCII)
-"""What ``sbatch --parsable`` says: the id and, where the job names clusters, the one that has it, as ``17;other``."""
 _COMES_BACK = frozenset({JobState.NODE_FAIL, JobState.PREEMPTED})
 """What the accounting also says of a job that is being requeued."""
 _OTHER_WORDS = {
@@ -62,87 +55,6 @@ _OTHER_WORDS = {
     "reconfig_fail": JobState.FAILED,
     "revoked": JobState.CANCELLED,
 }
-
-
-def submit(run_dir: RunDir) -> Started:
-    """Hand the script of a run to sbatch, through submitit.
-
-    Raises:
-        SchedulerError: sbatch refused, in its own words; or it is not here, or the controller does not answer.
-        UncertainError: sbatch did not end in time, and squeue does not tell whether there is a job of it.
-    """
-    for command in ("sbatch", "srun"):  # submitit wants both
-        if shutil.which(command) is None:
-            raise SchedulerError(f"there is no command {command} here: submit from a login node of the cluster")
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-    # submitit keeps a copy of the script in its folder, which nobody needs afterwards.
-    # It also prints what sbatch complained about, which is in its error and is said once, in our line.
-    quiet = contextlib.redirect_stderr(io.StringIO())
-    with tempfile.TemporaryDirectory(prefix="bertjob-") as folder, quiet:
-        try:
-            job: Any = _executor(folder, run_dir.script)._submit_command("")
-        except FailedJobError as error:
-            if isinstance(error.__cause__, CalledProcessError) and error.__cause__.returncode in _TIMED_OUT:
-                return _queued_all_the_same(run_dir.script)
-            raise SchedulerError(f"sbatch: {process.one_line(str(error)) or 'refused without a word'}") from None
-        except FailedSubmissionError as error:
-            raise SchedulerError(str(error).partition("\n")[0]) from None  # it told no job id
-        job_id, _, cluster = str(job.job_id).partition(";")
-        return Started(job_id, cluster.lower() or clusters.home())
-
-
-def _executor(folder: str, path: Path) -> Any:
-    from submitit.core.utils import FailedSubmissionError
-    from submitit.slurm.slurm import SlurmExecutor
-
-    leftovers = [f"--unset={name}" for name in os.environ if process.leftover(name)]
-
-    class ScriptExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit is imported late, untyped
-        """Submits the run's own script, in a clean environment, in place of one that submitit makes."""
-
-        def _make_submission_file_text(self, command: str, uid: str) -> str:
-            return path.read_text(encoding="utf-8", errors="replace")  # of which sbatch gets the original
-
-        def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-            # A process group of its own, which timeout makes: Ctrl-C must not end sbatch between the queue and its id.
-            limit = ("timeout", "--kill-after=5", f"{_TIMEOUT_S}")
-            return ["env", *leftovers, f"{SUBMITTED}={path.parent}", *limit, "sbatch", "--parsable", str(path)]
-
-        @staticmethod
-        def _get_job_id_from_submission_command(string: bytes | str) -> str:
-            text = string if isinstance(string, str) else string.decode(errors="replace")
-            for line in reversed(text.splitlines()):
-                if found := _ANSWER.fullmatch(line.strip()):
-                    return found[1]
-            raise FailedSubmissionError(f"sbatch told no job id: {process.one_line(text)}")
-
-    return ScriptExecutor(folder)
-
-
-def _queued_all_the_same(script: Path) -> Started:
-    """The job of a script whose sbatch was ended before it told.
-
-    Raises:
-        SchedulerError: the queue has no such job.
-        UncertainError: the queue cannot be asked.
-    """
-    said = f"sbatch: no answer within {_TIMEOUT_S} s"
-    where = clusters.asked_for(script.read_text(encoding="utf-8", errors="replace"))
-    for _ in range(_LOOKS):
-        time.sleep(_LOOK_EVERY_S)
-        for cluster in where:
-            words = ("squeue", *clusters.option(cluster), "--noheader", f"--user={os.getuid()}", "--format=%i|%o")
-            reply = process.ask(*words, timeout=_TIMEOUT_S)
-            if reply.error:
-                raise UncertainError(
-                    f"{said}, and squeue: {reply.error}: if squeue shows the job later, it runs in {script.parent};"
-                    " otherwise submit again with this --run-dir"
-                )
-            jobs = (line.split("|", 1) for line in reply.output.splitlines())
-            if ids := [job[0] for job in jobs if job[1:] == [str(script)]]:
-                return Started(ids[-1], cluster or clusters.home())
-    raise SchedulerError(f"{said}, and squeue has no job of it")
 
 
 def query(runs: Collection[Run]) -> Answer:
@@ -296,16 +208,74 @@ def _asked_to_stop(run: Run) -> bool:
     except OSError as error:
         said = reason(error).lower()
         raise BertjobError(f"{mark}: {said}: the job would start again; `bertjob cancel --now` ends it") from None
-    try:
-        _scancel(*clusters.option(run.submission.cluster), "--batch", "--signal=TERM", job_id)
-    except SchedulerError:  # it has ended meanwhile, or its script has not begun
-        return False
-    return True
+    where = clusters.option(run.submission.cluster)
+    reply = _ask("scancel", *where, "--batch", "--signal=TERM", job_id)
+    if doubt := _refusal(reply, *_OVER, _NOT_BEGUN):  # it may have got the signal, so it is not killed
+        mark.unlink(missing_ok=True)
+        raise SchedulerError(f"scancel: {doubt}: `bertjob cancel` asks again")
+    return not reply.error
 
 
 def _scancel(*words: str) -> None:
-    if error := process.ask("scancel", *words, timeout=_TIMEOUT_S, environment=clusters.environment()).error:
+    if error := _refusal(_ask("scancel", *words), *_OVER):
         raise SchedulerError(f"scancel: {error}")
+
+
+def _ask(*words: str, timeout: float = _TIMEOUT_S) -> process.Reply:
+    return process.ask(*words, timeout=timeout, environment=clusters.environment())
+
+
+def _refusal(reply: process.Reply, *harmless: str) -> str:
+    """What scancel has not done, whatever its exit code says: in 22.05 it is 0 where a job cannot be cancelled."""
+    lines = [line for line in reply.complaint.splitlines() if line.strip()]
+    told = process.one_line("\n".join(line for line in lines if not any(word in line for word in harmless)))
+    return told or ("" if lines else reply.error)
+
+
+def withdraw(run: Run) -> bool:
+    """Cancel a run's job that has not started.
+
+    scancel asks for the state and then cancels, and the job may start in between. A hold is the controller's own doing:
+    what it shows as pending and held then does not start, whatever is decided next.
+
+    Returns:
+        Whether it was cancelled; False: it has started, or is over.
+
+    Raises:
+        SchedulerError: Slurm does not tell, or another job has the number by now; the job stays as it was.
+    """
+    if told := query([run]).job(run).stranger:
+        raise SchedulerError(f"not cancelled: {run.name}: {told}")
+    with deferred_interrupt():  # nobody would release it
+        held = _scontrol("hold", run)
+        try:
+            info = (answer := query([run])).job(run)
+            if answer.controller:
+                raise SchedulerError(answer.controller)
+            if info.state.live and info.state is not JobState.PENDING:
+                _release(run)  # else a requeue would find it held (Slurm 22.05)
+                return False
+            if info.state.ended:
+                return False
+            if info.state is not JobState.PENDING or not info.reason.startswith(_HELD):
+                raise SchedulerError(held or f"job {run.submission.job_id} cannot be held")
+            cancel([run], at_once=True)
+        except SchedulerError:
+            _release(run)
+            raise
+        return True
+
+
+def _release(run: Run) -> None:
+    with contextlib.suppress(SchedulerError):
+        _scontrol("release", run)
+
+
+def _scontrol(verb: str, run: Run) -> str:
+    """Why it did not do it; empty when it did."""
+    said = run.submission
+    reply = _ask("scontrol", *clusters.option(said.cluster), verb, said.job_id, timeout=_HOLD_S)
+    return f"scontrol {verb}: {process.one_line(reply.text)}" if reply.error else ""
 
 
 def _squeue(ids: Sequence[str], where: tuple[str, ...]) -> list[str]:

@@ -53,7 +53,9 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
 
     # Options passed through to it (resources.sbatch)
     option_problems: Callable[[Sequence[str]], Iterable[str]]
-    """One line for each option that would break the plan."""
+    """One line for each option that would break the plan, or that changes what submitting means."""
+    environment_problem: Callable[[Mapping[str, str]], str]
+    """The variable that changes what submitting means, and what to do in its place; empty where there is none."""
     has_option: Callable[[Sequence[str], str, str], bool]
     """Whether an option is among the words, by its long or short name as Slurm and bertjob have it."""
     closes_environment: Callable[[Sequence[str]], str]
@@ -146,6 +148,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         allocation_variables="SALLOC_",
         job_variables="SBATCH_",
         option_problems=sbatch_options.option_problems,
+        environment_problem=sbatch_options.environment_problem,
         has_option=sbatch_options.has_option,
         closes_environment=sbatch_options.closes_environment,
         names_nodes=sbatch_options.names_nodes,
@@ -191,6 +194,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         allocation_variables="",
         job_variables="",
         option_problems=no_scheduler.nothing,
+        environment_problem=lambda environment: "",
         has_option=no_scheduler.never,
         closes_environment=lambda words: "",
         names_nodes=no_scheduler.never,

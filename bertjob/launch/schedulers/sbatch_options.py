@@ -3,8 +3,9 @@
 Each is one word, as the command line joins them: ``--time=1``, ``-t1``.
 """
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _GPUS = "use --gpus-per-node before the --, or set resources.gpus_per_node"
 _INSTEAD = {
@@ -23,19 +24,40 @@ _INSTEAD = {
     "--open-mode": "leave it out, as a job that starts again goes on in its log",
     "--output": "the log is in the run directory, use --run-dir before the --",
     "--signal": "set checkpoint.signal_seconds",
+    "--tasks-per-node": "use --ntasks-per-node before the --, or set resources.tasks_per_node",
     "--time": "use --time before the --, or set resources.time",
     "--wrap": "leave it out, as bertjob writes the script",
 }
 """Options that the plan computes with or the script relies on, and what to use in their place."""
+
+_OWN_ANSWER = "leave it out, as bertjob asks sbatch for the job's id, and prints it as its last line"
+_TEXT = "call sbatch itself, as no job would be submitted"
+_OTHER_MEANING = {
+    "--autocomplete": _TEXT,
+    "--external": "leave it out, as such a job runs no script",
+    "--help": _TEXT,
+    "--parsable": _OWN_ANSWER,
+    "--quiet": _OWN_ANSWER,
+    "--test-only": "use `bertjob submit --dry-run`, which checks the job and prints its script",
+    "--usage": _TEXT,
+    "--version": _TEXT,
+    "--wait": "use `bertjob submit --wait`, or `bertjob wait` later",
+}
+"""Options by which sbatch queues no job, does not say its id, or returns at its end with its exit code; and what to do
+in their place (slurm_opt.c and sbatch.c of 19.05 to 26.05)."""
 
 _SHORT = {
     "-D": "--chdir",
     "-G": "--gpus",
     "-J": "--job-name",
     "-N": "--nodes",
+    "-Q": "--quiet",
+    "-V": "--version",
+    "-W": "--wait",
     "-a": "--array",
     "-c": "--cpus-per-task",
     "-e": "--error",
+    "-h": "--help",
     "-n": "--ntasks",
     "-o": "--output",
     "-t": "--time",
@@ -50,21 +72,38 @@ _SEPARATORS = frozenset({":", "hetjob", "packjob"})
 HETEROGENEOUS = "bertjob starts no heterogeneous job: its ranks are alike on all nodes"
 _LEAST = len("--depen")
 """Letters by which no two of the options that are looked for, and no other ones, are mistaken for each other."""
-_SHORT_NAME = re.compile(r"-[HOQVWhsv]*([A-Za-z])")
-"""A short option, maybe behind some that take no value: ``-Hc4`` is ``-H -c4``."""
+_SHORT_FLAGS = frozenset("HOQVWhsv")
+"""Short options that take no value, so that others may follow in the same word: ``-Hc4`` is ``-H -c4``."""
+_WAIT_VARIABLE = "SBATCH_WAIT"
 
 
 def option_problems(words: Sequence[str]) -> Iterator[str]:
-    """What is wrong with the options: one line for each that would break the plan."""
+    """What is wrong with the options: one line for each that would break the plan, or change what sbatch does."""
     for word in words:
-        name = _name(word)
-        full = _full(name)
+        if word in ("-", "--"):
+            yield f"{word} is not an option of sbatch: leave it out"
         if separates_components(word):
             yield f"the sbatch option {word}: {HETEROGENEOUS}"
-        elif full is not None:
-            yield f"the sbatch option {name} would contradict the plan: {_INSTEAD[full]}"
-        elif _GPU_OF_GRES.fullmatch(word):
+        for name in _names(word):
+            full = _full(name)
+            if full in _INSTEAD:
+                yield f"the sbatch option {name} would contradict the plan: {_INSTEAD[full]}"
+            elif full in _OTHER_MEANING:
+                yield f"the sbatch option {name} changes what submitting means: {_OTHER_MEANING[full]}"
+        if _GPU_OF_GRES.fullmatch(word):
             yield f"the sbatch option {word} would contradict the plan: {_GPUS}"
+
+
+def environment_problem(environment: Mapping[str, str]) -> str:
+    """The variable that changes what sbatch means, and what to do in its place; empty where there is none.
+
+    Of the options that do, sbatch reads only ``--wait`` from a variable (opt.c of 19.05 to 26.05). It is on where the
+    variable is empty, ``yes`` or a number other than 0 (man sbatch).
+    """
+    value = environment.get(_WAIT_VARIABLE)
+    if value is None or not (value in ("", "yes") or re.fullmatch(r"[+-]?0*[1-9]\d*", value)):
+        return ""
+    return f"{_WAIT_VARIABLE} is set in this shell: unset it, and {_OTHER_MEANING['--wait']}"
 
 
 def separates_components(word: str) -> bool:
@@ -86,23 +125,26 @@ def value_of(words: Sequence[str], long: str) -> str | None:
 
 def has_option(words: Sequence[str], long: str, short: str) -> bool:
     """Whether an option is among the words, in its long or its short form."""
-    return any(_name(word) in (long, short) for word in words)
+    return any(name in (long, short) for word in words for name in _names(word))
 
 
-def _name(word: str) -> str:
-    """The option without its value: ``--time=1`` is ``--time``, ``-t1`` is ``-t``; empty for a value by itself."""
+def _names(word: str) -> Iterator[str]:
+    """The options in a word, without a value: ``--time=1`` has ``--time``, ``-Ht1`` has ``-H`` and ``-t``."""
     if word.startswith("--"):
-        return word.partition("=")[0]
-    short = _SHORT_NAME.match(word)
-    return f"-{short[1]}" if short else ""
+        yield word.partition("=")[0]
+    elif word.startswith("-"):
+        for letter in itertools.takewhile(str.isalpha, word[1:]):
+            yield f"-{letter}"
+            if letter not in _SHORT_FLAGS:
+                return
 
 
-def _full(name: str) -> str | None:
-    """The option of the table that is meant; sbatch takes long ones cut short as well: ``--arr`` is ``--array``."""
-    if name in _INSTEAD or name in _SHORT:
-        return _SHORT.get(name, name)
-    cut_short = (option for option in _INSTEAD if len(name) > len("--") and option.startswith(name))
-    return next(cut_short, None)
+def _full(name: str) -> str:
+    """The option of the tables that is meant; sbatch takes long ones cut short as well: ``--arr`` is ``--array``."""
+    if name in _SHORT or len(name) <= len("--"):
+        return _SHORT.get(name, "")
+    known = (*_INSTEAD, *_OTHER_MEANING)
+    return name if name in known else next((option for option in known if option.startswith(name)), "")
 
 
 def names_nodes(words: Sequence[str]) -> bool:
@@ -112,11 +154,8 @@ def names_nodes(words: Sequence[str]) -> bool:
 
 def propagated(words: Sequence[str]) -> str:
     """The resource limits that ``--propagate`` hands on: ALL, which is also what it means by itself, NONE or a list."""
-    said = [
-        word.partition("=")[2]
-        for word in words
-        if len(_name(word)) > len("--pro") and "--propagate".startswith(_name(word))
-    ]
+    parts = (word.partition("=") for word in words)
+    said = [value for name, _, value in parts if len(name) > len("--pro") and "--propagate".startswith(name)]
     return (said[-1] or "ALL") if said else ""
 
 
@@ -174,6 +213,6 @@ def _values(words: Sequence[str], long: str, short: str) -> list[str]:
         if name.startswith("--"):
             if len(name) >= _LEAST and long.startswith(name):
                 found.append(value)
-        elif _name(word) == short:
+        elif short in _names(word):
             found.append(word.partition(short[1])[2])
     return found

@@ -1,0 +1,97 @@
+"""The jobs of a run's script in the queue, of which nobody has told the id.
+
+The path of the script names its job; where a wrapper hands on a copy of it, or pipes it, that of its log does, which
+stands in the script.
+"""
+
+import os
+import time
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bertjob.cluster import process
+from bertjob.cluster.slurm import clusters
+from bertjob.config.load import read_job
+from bertjob.errors import BertjobError
+from bertjob.launch.schedulers import sbatch_options
+from bertjob.rundir.directory import RunDir
+from bertjob.rundir.submissions import every
+
+_TIMEOUT_S = 60
+"""squeue gives up by itself after 9 s when the controller is away; one that hangs is ended."""
+_CLOCKS_S = 600
+"""By how much the clocks of controller and login node may differ. A job of this script that is older is another's."""
+_LONGEST_PATH = 4096
+_LOG_FORMAT = f"--Format=JobID:20,StdOut:{_LONGEST_PATH}"
+
+
+def find(run_dir: RunDir) -> tuple[str, str]:
+    """The job of a run's script in the queue that bertjob has not recorded, and why the queue does not tell.
+
+    Returns:
+        Its id, empty where there is none, and an error, empty where squeue answers.
+    """
+    error, jobs = of_user(run_dir, 0.0, "--states=PENDING,RUNNING,SUSPENDED,COMPLETING")
+    return of_run(run_dir, jobs, on_disk(run_dir)), error
+
+
+def on_disk(run_dir: RunDir) -> set[str]:
+    """Ids of the jobs that are recorded in the run directory, or have left a log there."""
+    logs = {path.stem for path in run_dir.logs.glob("*.out") if path.stem.isdecimal()}
+    return logs | {said.job_id for said in every(run_dir) if said.job_id.isdecimal()}
+
+
+def of_user(run_dir: RunDir, since: float, states: str = "--states=all") -> tuple[str, dict[str, str]]:
+    """Why there is no answer; and the scripts of this user's jobs since about `since`, by their ids.
+
+    A script that came through a pipe is ``(null)``.
+    """
+    which = ("--noheader", states, f"--user={os.getuid()}", *_clusters(run_dir))
+    reply = _squeue(*which, "--format=%A|%V|%o")
+    jobs = {}
+    for line in reply.output.splitlines():
+        fields = line.split("|", 2)
+        if len(fields) == 3 and fields[0].isdecimal() and _time(fields[1]) >= since - _CLOCKS_S:
+            jobs[fields[0]] = fields[2]
+    return reply.error, jobs
+
+
+def of_run(run_dir: RunDir, jobs: Mapping[str, str], earlier: Collection[str]) -> str:
+    """The id of the newest job of the run's script that is not an earlier one; empty where there is none.
+
+    A wrapper may hand on a copy of the script, or pipe it: then the path of the log, which is in it, tells.
+    """
+    new = {job_id: command for job_id, command in jobs.items() if job_id not in earlier}
+    found = [job_id for job_id, command in new.items() if command == str(run_dir.script)]
+    if not found and new:
+        reply = _squeue("--noheader", "--states=all", f"--jobs={','.join(new)}", *_clusters(run_dir), _LOG_FORMAT)
+        logs = (line.split(maxsplit=1) for line in reply.output.splitlines())
+        found = [line[0] for line in logs if len(line) > 1 and line[0] in new and _is_log(run_dir, *line)]
+    return max(found, key=int, default="")
+
+
+def _is_log(run_dir: RunDir, job_id: str, path: str) -> bool:
+    escaped = RunDir(Path(str(run_dir.path).replace("%", "%%")))  # as the script has it; newer versions fill it in
+    return path.strip() in (str(escaped.log("%j")), str(run_dir.log(job_id)))
+
+
+def _squeue(*words: str) -> process.Reply:
+    return process.ask("squeue", *words, timeout=_TIMEOUT_S, environment={**clusters.environment(), "TZ": "UTC0"})
+
+
+def _time(text: str) -> float:
+    """Seconds since the epoch, of a time as squeue prints it; now where it prints another form."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return time.time()
+
+
+def _clusters(run_dir: RunDir) -> tuple[str, ...]:
+    """The option that asks the clusters at which the job was aimed."""
+    try:
+        named = sbatch_options.clusters(read_job(run_dir.job).resources.sbatch)
+    except (OSError, BertjobError):
+        named = []
+    return (f"--clusters={','.join(named)}",) if named else ()

@@ -1,0 +1,129 @@
+"""sbatch as sites wrap it, on a real Slurm: the job is found, its folder stays, and nobody else's job is touched."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from face import Face
+from slurm.lab import Lab
+from until import until
+
+pytestmark = pytest.mark.cluster
+
+SBATCH = shutil.which("sbatch")
+LOCAL = {
+    "number only": "{sbatch} \"$@\" | sed 's/Submitted batch job //'",
+    "banner": "echo 'Your last job 7 used 3 hours.'; exec {sbatch} \"$@\"",
+}
+WRAPPERS = {
+    "an exit code of its own": '{sbatch} "$@"; exit 1',
+    "a number behind": '{sbatch} "$@"; echo 7',
+    "an output that nobody sees": '{sbatch} "$@" > /dev/null',
+    "another language": 'echo Auftrag $({sbatch} "$@") eingereicht',
+    "a copy in a pipe": 'shift; sed s/nothing/nothing/ "$1" | {sbatch} --parsable',
+    "killed behind the queue": '{sbatch} "$@" > /dev/null; kill -KILL $$',
+}
+LEAST = ("an exit code of its own", "a copy in a pipe")
+
+
+def jobs() -> set[str]:
+    listed = ["squeue", "--noheader", "--states=all", "--format=%A|%T"]
+    return set(subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split())
+
+
+@pytest.fixture
+def wrapped(tmp_path: Path, cluster: Lab, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The sbatch that comes first on PATH."""
+    path = tmp_path / "site" / "sbatch"
+    path.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+    return path
+
+
+@pytest.mark.fault(
+    "sbatch wrapped by the site: {wrapper}",
+    survived="yes: the queue tells which job it is",
+    lost="nothing",
+    reported="what the wrapper says is shown",
+)
+@pytest.mark.parametrize(
+    "wrapper",
+    [*LEAST, *(pytest.param(name, marks=pytest.mark.faults) for name in (LOCAL | WRAPPERS) if name not in LEAST)],
+)
+def test_a_job_is_found_whatever_sbatch_prints(bertjob: Face, wrapped: Path, wrapper: str) -> None:
+    wrapped.write_text("#!/bin/bash\n" + (LOCAL | WRAPPERS)[wrapper].format(sbatch=SBATCH) + "\n")
+    wrapped.chmod(0o755)
+    before = jobs()
+    site = bertjob.site("lab", python="/bin/true")
+    done = bertjob("submit", bertjob.job(), "--site", site, "--run-dir", "run", "--wait")
+    job_id = done.stdout.split()[-1]
+    (new,) = jobs() - before
+    assert new == f"{job_id}|COMPLETED"
+    assert (bertjob.folder / "run" / "logs" / f"{job_id}.out").exists()
+
+
+@pytest.mark.fault(
+    "no answer of the controller after the job is queued",
+    survived="yes: the run directory stays, and the job runs in it",
+    lost="nothing",
+    reported="that the job may be queued, and where it runs",
+)
+def test_a_lost_answer_keeps_the_folder_of_a_queued_job(bertjob: Face, wrapped: Path, cluster: Lab) -> None:
+    for name, text in {"sbatch": f'{SBATCH} "$@" > /dev/null; exit 1', "squeue": "echo away >&2; exit 1"}.items():
+        (wrapped.parent / name).write_text(f"#!/bin/bash\n{text}\n")
+        (wrapped.parent / name).chmod(0o755)
+    site, run = bertjob.site("lab", python="/bin/true"), bertjob.folder / "run"
+    words = ("submit", bertjob.job(), "--site", site, "--run-dir", run)
+    done = bertjob(*words, code=4)
+    assert f"if squeue shows the job later, it runs in {run}, which stays" in done.stderr
+    (wrapped.parent / "squeue").unlink()
+    until(lambda: (run / "submissions.jsonl").exists() and not jobs_of_now())
+    bertjob("wait", run)
+
+
+def jobs_of_now() -> list[str]:
+    listed = ["squeue", "--noheader", "--format=%A"]
+    return subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
+
+
+def test_options_that_would_end_in_a_lost_folder_are_refused(bertjob: Face, tmp_path: Path) -> None:
+    done = bertjob("submit", bertjob.job(), "--run-dir", "run", "--", "--wait", code=3)
+    assert "use `bertjob submit --wait`" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_job_that_does_not_start_in_time_is_cancelled_and_one_that_does_is_not(bertjob: Face, cluster: Lab) -> None:
+    site = bertjob.site("lab", python="/bin/true")
+    words = ("submit", bertjob.job(), "--site", site)
+    done = bertjob(*words, "--max-pending", "0:02", "--", "--begin=now+1hour", code=5)
+    job_id = done.stdout.split()[-1]
+    assert f"job {job_id} was still pending" in done.stderr.splitlines()[-1]
+    assert f"{job_id}|CANCELLED" in jobs()
+    started = bertjob(*words, "--max-pending", "5", "--wait").stdout.split()[-1]
+    assert f"{started}|COMPLETED" in jobs()
+
+
+@pytest.mark.fault(
+    "the controller is down when a job has waited for too long",
+    survived="yes: the job is left alone until it answers",
+    lost="nothing",
+    reported="that the job may have started",
+)
+def test_the_wait_for_a_start_outlives_the_controller(bertjob: Face, cluster: Lab) -> None:
+    site = bertjob.site("lab", python="/bin/true")
+    command = [*bertjob.command("submit", bertjob.job(), "--site", site, "--max-pending", "0:02"), "--", "--hold"]
+    with subprocess.Popen(
+        command, cwd=bertjob.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stderr is not None
+        job_id = waiting.stdout.readline().strip()
+        cluster.stop_daemon("slurmctld")
+        try:
+            until(lambda: "may have started" in (waiting.stderr.readline() if waiting.stderr else ""), seconds=120)
+        finally:
+            cluster.start_daemon("slurmctld")
+        assert waiting.wait(timeout=300) == 5
+    assert f"{job_id}|CANCELLED" in jobs()
