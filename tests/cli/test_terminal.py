@@ -28,6 +28,7 @@ class Terminal:
             job = f'{bertjob} {words}; code=$?; {again}; echo "ended $code"'
             environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), "TERM": "xterm"}
             os.chdir(folder)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which tests may run, has it ignored
             os.execvpe("bash", ["bash", "-c", f"set -m; {job}"], environment)
 
     def read_until(self, text: bytes) -> None:
