@@ -36,11 +36,11 @@ _OF_BASH = re.compile(
 that any program may have, like PATH, HOME, SHELL and LANG."""
 _OF_SCRIPT = frozenset(
     [
-        "RUN",
-        "RUNS",
         "AGENTS_PORT",
         "GID",
         "MASTER_PORT",
+        "RUN",
+        "RUNS",
         "address",
         "before",
         "code",
@@ -49,6 +49,7 @@ _OF_SCRIPT = frozenset(
         "failed_at",
         "first",
         "former",
+        "guard",
         "holder",
         "host",
         "job",
@@ -56,13 +57,17 @@ _OF_SCRIPT = frozenset(
         "lease",
         "mark",
         "name",
+        "note",
         "now",
         "python",
         "rank",
         "ranks",
         "said",
+        "signal",
         "signalled",
+        "spared",
         "stands",
+        "started",
         "state_before",
     ]
 )
