@@ -58,7 +58,7 @@ _MEANINGS = (
     ),
     (
         ("Cannot connect to the Docker daemon",),
-        "its daemon does not run on this machine: start it, or name another engine by --engine, e.g. podman",
+        "its daemon does not run on this machine: start it, or name another engine by --engine",
     ),
     (
         ("/ch/environment",),
