@@ -75,6 +75,7 @@ _OF_SCRIPT = frozenset(
         "stands",
         "started",
         "state_before",
+        "status",
         "stopping",
         "submitted_in",
         "there",

@@ -10,7 +10,7 @@ again=''
 # shellcheck disable=SC2329 # the trap calls it
 epilogue() {
   local code=$1 ended
-  [ -z "$again" ] || return "$code"
+  [ -z "$again" ] || return 0
   again=over
   set +e
   trap '' USR1 TERM INT
@@ -28,7 +28,6 @@ epilogue() {
   ) < /dev/null
   ended=$?
   [ "$ended" -eq 0 ] || echo "bertjob: the epilogue failed with exit code $ended; the job's own is $code" >&2
-  return "$code"
 }
 """.strip()
 
@@ -41,7 +40,7 @@ def definitions(plan: Plan, by_hand: str) -> str:
         by_hand: word with the run directory that a script makes which nobody has submitted.
     """
     parts = [_ending(plan, by_hand), _epilogue(plan)]
-    return "\n".join([*filter(None, parts), trap(plan)]) if any(parts) else ""
+    return "\n".join([*filter(None, parts), "status=0", trap(plan)]) if any(parts) else ""
 
 
 def trap(plan: Plan, *more: str) -> str:
@@ -49,7 +48,7 @@ def trap(plan: Plan, *more: str) -> str:
 
     A trap of bash changes the exit code of a script only by an exit of its own.
     """
-    acts = [*(['ended "$status"'] if _leaves(plan) else []), *(['epilogue "$status" || true'] if lines(plan) else [])]
+    acts = [*(['ended "$status"'] if _leaves(plan) else []), *(['epilogue "$status"'] if lines(plan) else [])]
     kept = ["status=$?"] if acts else []
     return f"trap '{'; '.join([*kept, *acts, *more])}' EXIT"
 

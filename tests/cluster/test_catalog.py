@@ -18,7 +18,7 @@ from bertjob.cluster.runs import catalog, create, index
 from bertjob.cluster.runs.catalog import Run
 from bertjob.config import search
 from bertjob.config.job import Job
-from bertjob.errors import BertjobError, PreflightError, SpecError
+from bertjob.errors import BertjobError, PreflightError, SchedulerError, SpecError, UncertainError
 from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 
@@ -50,21 +50,29 @@ def test_a_run_directory_is_made_with_its_files_and_logs(tmp_path: Path) -> None
     assert run_dir.git_diff.read_bytes() == b"\xff"
 
 
-def test_nothing_is_left_when_the_body_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [UncertainError, RuntimeError, KeyboardInterrupt])
+def test_all_is_left_when_a_job_may_have_begun(tmp_path: Path, error: type[BaseException]) -> None:
+    run_dir = RunDir(tmp_path / "run")
+    with pytest.raises(error), create.made(run_dir, {"job.yaml": "kept"}):
+        raise error("who knows")
+    assert run_dir.job.read_text() == "kept"
+
+
+def test_nothing_is_left_when_the_scheduler_refuses(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(RuntimeError), create.made(RunDir(tmp_path / "there" / "new" / "run"), {"job.yaml": ""}):
-        raise RuntimeError
+    with pytest.raises(SchedulerError), create.made(RunDir(tmp_path / "there" / "new" / "run"), {"job.yaml": ""}):
+        raise SchedulerError("refused")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     assert list((tmp_path / "there").iterdir()) == []
 
 
-def test_a_run_that_goes_on_keeps_its_files_when_the_body_fails(tmp_path: Path) -> None:
+def test_a_run_that_goes_on_keeps_its_files_when_the_scheduler_refuses(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
     with create.made(run_dir, {"job.yaml": "old"}) as claim:
         run_dir.metrics.write_text("kept")
     lease.end(run_dir, claim)
-    with pytest.raises(RuntimeError), create.made(run_dir, {"job.yaml": "new"}):
-        raise RuntimeError
+    with pytest.raises(SchedulerError), create.made(run_dir, {"job.yaml": "new"}):
+        raise SchedulerError("refused")
     assert (run_dir.job.read_text(), run_dir.metrics.read_text()) == ("old", "kept")
     assert lease.read(run_dir) == msgspec.structs.replace(claim, ended=True)
     with create.made(run_dir, {"job.yaml": "new"}):

@@ -238,7 +238,9 @@ def test_options_that_look_alike_go_to_sbatch(commands: Commands, tmp_path: Path
         cli, ["submit", "squad-demo", "--run-dir", "run", "--set", "train.micro_batch=1", "--", word]
     )
     assert done.exit_code == 0, done.output
-    assert f"#SBATCH {word}\n" in (tmp_path / "run" / "job.sbatch").read_text()
+    script = (tmp_path / "run" / "job.sbatch").read_text()
+    lines = {"-Hwn1": ("--hold", "--nodelist=n1"), "--qos=Q": ("--qos=Q",)}.get(word, (word,))
+    assert all(f"#SBATCH {line}\n" in script for line in lines)
 
 
 @pytest.mark.parametrize(("value", "waits"), [("", True), ("yes", True), ("1", True), ("0", False), ("no", False)])

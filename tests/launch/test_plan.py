@@ -187,6 +187,7 @@ def test_variables_of_the_environment_reach_the_ranks_of_open_mpi() -> None:
         "BERTJOB_JOB_ID",
         "BERTJOB_RESTART",
         "BERTJOB_FORMER_LEASE",
+        "BERTJOB_NODE_ADDRESS",
         "BERTJOB_SECRET_FILE",
     }
     assert sent == {"OMP_NUM_THREADS", "MINE"} | own

@@ -172,7 +172,7 @@ def test_on_a_full_disk_the_script_says_so(tmp_path: Path, small_disk: Callable[
     told = f"{batch.run_dir}: cannot be written: the disk is full; make room and start again"
     assert f"bertjob: {told}" in batch.log.splitlines()
     assert from_log(batch.log) == told
-    assert [path.name for path in run_dir.logs.iterdir()] == []
+    assert {path.name for path in run_dir.logs.iterdir()} <= {run_dir.ending("7").name}
     (batch.folder / "more").unlink()
     assert batch.run("") == 0
     assert run_dir.job.read_text() == "kept"

@@ -21,7 +21,10 @@ def ended(folder: Path, *lines: str, **env: str) -> Ending | None:
     run.logs.mkdir(parents=True, exist_ok=True)
     left = left_by_script(quote(str(run.path)), '"$SLURM_JOB_ID"', private=False)
     text = "\n".join([*left, "trap 'ended \"$?\"' EXIT", "set -euo pipefail", *lines])
-    subprocess.run(["bash", "-c", text], env={**os.environ, "SLURM_JOB_ID": "7", **env}, check=False)
+    # Under nohup, HUP would be ignored.
+    subprocess.run(
+        ["env", "--default-signal=HUP", "bash", "-c", text], env={**os.environ, "SLURM_JOB_ID": "7", **env}, check=False
+    )
     return ending.read(run, "7")
 
 

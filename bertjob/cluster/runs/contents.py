@@ -26,7 +26,7 @@ _OF_SCHEDULER = re.compile(r"\d+(?:\.\d+)?\.out")
 """Logs of a job that a scheduler has started."""
 _JOB = r"(?:\d+|local)"
 _FILES = re.compile(
-    rf"logs/{_JOB}(?:\.\d+)?\.(?:out|nccl|departure)|logs/{_JOB}\.cancel|logs/start\.(?:nodes|\d+\.out)"
+    rf"logs/{_JOB}(?:\.\d+)?\.(?:out|nccl|departure)|logs/{_JOB}\.exit|logs/{_JOB}\.cancel|logs/start\.(?:nodes|\d+\.out)"
     rf"|logs/\.reserve|logs/\.secret-\w+|logs/[\w.-]+\.shards"
     rf"|tb/events\.out\.tfevents\.[\w.-]+|checkpoints/latest"
     rf"|model/(?:config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json"

@@ -154,6 +154,7 @@ else
   [ "${{SLURM_RESTART_COUNT:-0}}" -eq 0 ] || [ -e "$RUN/job.yaml" ]
 fi || {{
   echo "bertjob: $RUN: {elsewhere()}" >&2
+  trap - EXIT # it would write into what may be another's
   exit 1
 }}
 """.strip()
@@ -359,7 +360,7 @@ def end(epilogue: bool) -> str:
     if not epilogue:
         return REQUEUE
     return (
-        REQUEUE.replace("then scancel ", 'then epilogue "$code" || true; scancel ')
+        REQUEUE.replace("then scancel ", 'then epilogue "$code"; scancel ')
         .replace(
             '      exit "$code"\n', '      [[ $job == *JobState=CANCELLED* ]] || again=yes\n      exit "$code"\n', 1
         )
