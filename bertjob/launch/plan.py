@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from bertjob.config.checks.batch_size import solve
 from bertjob.config.job import Job
 from bertjob.config.load import dump
+from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.registry.tasks import TASKS
 from bertjob.config.site import Site
 from bertjob.launch import checks
@@ -162,7 +163,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str 
         environment=environment,
         layers=(
             Layer(launched.words, why),
-            Layer(ENGINES[form.engine].start(told), ENGINES[form.engine].note),
+            Layer(ENGINES[form.engine].start(told), _note(form)),
             Layer((*launched.python, "bertjob.train", RUN + "/job.yaml")),
         ),
         files="\n".join(filter(None, (launched.files, prepared))),
@@ -177,6 +178,11 @@ def _known(run_dir: str | None, here: Here) -> dict[str, str]:
     """Values of variables in the script; that of RUNS only where the run directory is known beforehand."""
     runs = {} if run_dir is None else dict.fromkeys(RUNS.references, posixpath.dirname(run_dir))
     return {name: value for name, value in here.environment.items() if name not in RUNS.references} | runs
+
+
+def _note(form: Shape) -> str:
+    engine = ENGINES[form.engine]
+    return (engine.note_at_terminal if LAUNCHERS[form.launcher].terminal else "") or engine.note
 
 
 def _accumulation(job: Job, world_size: int) -> int:

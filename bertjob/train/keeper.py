@@ -52,6 +52,22 @@ def take(held: HeldRun, job_id: str, env: Mapping[str, str]) -> None:
         raise BertjobError(f"{held.run_dir.lease}: cannot be written: {reason(error)}") from None
 
 
+def is_replaced(held: HeldRun, job_id: str, env: Mapping[str, str]) -> bool:
+    """Whether another start has the lease, or nobody can tell: ranks above 0 do not hold it, and ask by this."""
+    if held.lost:
+        return True
+    try:
+        found = lease.read(held.there)
+    except OSError:
+        return True
+    former = env.get(FORMER_LEASE, "")
+    if found is None or not found.job_id or found.nonce == former:
+        return False
+    if job_id == LOCAL_ID:
+        return found.given != former
+    return found.job_id != job_id or found.restart > restart(env)
+
+
 def _makes_way(found: Holder, own: Holder, former: str) -> bool:
     """Whether a holder need not be asked: it has ended, started this one, or is the same job's earlier start."""
     if found.ended or found.nonce == former:

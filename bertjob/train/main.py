@@ -29,7 +29,7 @@ from bertjob.train.distributed import interfaces, mpi, pulse, rendezvous, transp
 from bertjob.train.distributed.departure import LOST_PEER, Departure
 from bertjob.train.distributed.signals import StopSignals
 from bertjob.train.distributed.watchdog import Watch
-from bertjob.train.keeper import Keeper, restart, take
+from bertjob.train.keeper import Keeper, is_replaced, restart, take
 from bertjob.train.reporting.log_files import OWN_FILE_ONLY, Logs, job_id, open_logs
 from bertjob.train.reporting.report import Report
 from bertjob.version import __version__
@@ -138,7 +138,7 @@ def _tell(logs: Logs, held: HeldRun, report: Report, departure: Departure, silen
 
     A start that was replaced says it in its own file only: the job's log may be the next start's as well.
     """
-    if departure.failed and not held.lost:
+    if departure.failed and not is_replaced(held, job_id(os.environ), os.environ):
         release_room(held.there)
     extra = None if departure.who == logs.who and not held.lost else OWN_FILE_ONLY
     _LOG.log(logging.ERROR if departure.failed else logging.WARNING, "%s", departure.line, extra=extra)

@@ -74,6 +74,7 @@ class LauncherRow(msgspec.Struct, frozen=True, kw_only=True):
         rank_variables: how the ranks learn their place.
         pmi_variables: variables at least one of which is set where it offers the ranks' MPI a PMI.
         leftovers: beginnings of names of variables that mislead a job that is started from inside another one.
+        terminal: whether it gives each rank a terminal, also in a batch job: Open MPI's mpirun 4.1 does.
     """
 
     command: str
@@ -85,6 +86,7 @@ class LauncherRow(msgspec.Struct, frozen=True, kw_only=True):
     pmi_variables: tuple[str, ...]
     leftovers: tuple[str, ...]
     agent: Program | None = None
+    terminal: bool = False
 
     def works_under(self, scheduler: str) -> bool:
         """Whether it works on sites with this scheduler, if its program is there."""
@@ -163,6 +165,7 @@ LAUNCHERS: Mapping[Launcher, LauncherRow] = {
         rank_variables=_OPEN_MPI_RANKS,
         pmi_variables=("PMIX_NAMESPACE", "OMPI_COMM_WORLD_RANK"),
         leftovers=("OMPI_", "PMIX_", "PRTE_"),
+        terminal=True,
     ),
     "openmpi-srun": LauncherRow(
         command="bertjob.launch.launchers:openmpi_srun",

@@ -143,8 +143,10 @@ ENGINES: Mapping[str, Engine] = {
     ),
     "sarus": Engine(
         command=sarus.sarus,
-        note="sarus without --tty: it stops where it finds no terminal, and ranks have one under the host's mpirun and"
-        " `srun --pty` only.",
+        note="sarus without --tty: it stops where there is no terminal, as in a batch step; only `srun --pty` gives"
+        " one, to rank 0.",
+        note_at_terminal="sarus without --tty: it would work, as mpirun gives each rank a terminal, but a terminal"
+        " mixes stderr into stdout.",
         inherits=_LIBRARIES,
         program="sarus",
         images=sarus.SARUS_IMAGES,

@@ -220,6 +220,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
         command: the words before the program, see also `start`; of an engine that is a part of srun, more options of
             srun.
         note: why they are as they are, for the script.
+        note_at_terminal: the same where the launcher gives each rank a terminal; empty: no other one.
         program: the command that every node must have; none where srun itself must know the engine's options.
         images: what it does with images.
         takes: forms of images that it starts.
@@ -243,6 +244,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
 
     command: Callable[[Container], tuple[Word, ...]]
     note: str
+    note_at_terminal: str = ""
     program: str
     images: Images
     takes: tuple[Form, ...]

@@ -172,7 +172,7 @@ def torchrun_on_one_node(script: Script) -> Iterator[Found]:
 
 
 def tty_in_batch(script: Script) -> Iterator[Found]:
-    """A terminal where there is none."""
+    """A terminal where there is none, or for one rank alone."""
     if not script.directives:
         return
     for start in layered(script):
@@ -181,16 +181,29 @@ def tty_in_batch(script: Script) -> Iterator[Found]:
                 what = _command_line(engine).tty_in_batch
                 yield Found(start.line, f"a batch job has no terminal: {engine.name} {what}")
         srun = start.srun
-        if srun and srun.has("--pty"):
+        if srun and srun.has("--pty") and _tasks_of(srun, script) > 1:
             yield Found(
-                start.line, "a batch job has no terminal: srun --pty starts rank 0 alone on one that is not there"
+                start.line,
+                "srun --pty gives rank 0 alone a terminal, and what the others print goes to /dev/null (man srun)",
             )
 
 
+def _tasks_of(srun: Layer, script: Script) -> int:
+    said = srun.value("-n", "--ntasks")
+    return int(said) if said and said.isdecimal() else tasks(script) or 1
+
+
 def _gives_terminal(start: Start) -> bool:
-    """Whether what starts the engine makes a terminal of its own, as Open MPI's mpirun and ``srun --pty`` do."""
+    """Whether what starts the engine makes a terminal of its own, also in a batch job.
+
+    Measured: Open MPI's mpirun 4.1 does, unless ``--mca orte_io_nopty 1`` forbids it, and so does ``srun --pty``.
+    """
     launcher = start.launcher
-    return launcher is not None and (launcher.name in OPEN_MPI.names or launcher.has("--pty"))
+    if launcher is None:
+        return False
+    if launcher.name in OPEN_MPI.names:
+        return not any("orte_io_nopty" in word for word in start.command.arguments)
+    return launcher.has("--pty")
 
 
 def mount_source(script: Script) -> Iterator[Found]:

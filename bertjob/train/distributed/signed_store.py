@@ -5,12 +5,12 @@ signed over key and value with a key of this start, also those that gloo and NCC
 that is not signed counts as absent: waiting for it goes on. What a stranger can still do is to delete values, which
 stops a run but tells it nothing.
 
-torch's groups call this from C++ (PythonStore in torch/csrc/distributed/c10d/init.cpp of torch 2.13): gloo by set, wait
+torch's groups call this from C++ (PythonStore in torch/csrc/distributed/c10d/init.cpp): gloo by set, wait
 and get. NCCL sends its 128 bytes by set and get, in groups of more than 128 ranks by multi_get; asks by check and get,
 below all prefixes, whether a rank has signalled an error; and clones the store of a group that is split
 (ProcessGroupNCCL.cpp: broadcastUniqueNCCLID, allgatherUniqueNCCLIDs, getSignalSrcRank, split). Neither deletes, counts
 keys or uses queues, which are refused. Counters cannot be signed, so there is no `add`; torch's barriers over a store,
-which need it, are off unless TORCH_DIST_INIT_BARRIER is set.
+which need it, are off unless TORCH_DIST_INIT_BARRIER is set. Of NCCL this is read, not measured: no GPU has run it.
 """
 
 import time
