@@ -121,7 +121,7 @@ def test_the_newest_checkpoints_model_answers_before_there_is_a_finished_one(
     [
         (["--start", "100000"], "questions, counted from 0: none from 100000 on"),
         (["--question", "Where?", "--context-file", "/none.txt"], "/none.txt: No such file"),
-        (["--question", "Where?", "--context-file", "/dev/null"], "/dev/null: holds no text"),
+        (["--question", "Where?", "--context-file", "/dev/null"], "/dev/null: is a device and not a file"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

@@ -35,7 +35,8 @@ class Private(str):
     __slots__ = ()
 
 
-_FIRST = {"lease.json", lease.TURN, "logs"}
+_LEASE = "lease.json"
+_FIRST = {_LEASE, lease.TURN, "logs"}
 """What is in a run directory before its job is."""
 
 
@@ -123,6 +124,7 @@ def make(run_dir: RunDir, content: Mapping[str, str | bytes], job_id: str) -> Ma
             if is_new:
                 _make_folder(run_dir.path, undo)
             claim, former = claims.claim(run_dir, job_id)
+            is_new = is_new and not run_dir.job.exists()
             if is_new:
                 undo.callback(_remove, run_dir, claim)
             else:
@@ -146,8 +148,13 @@ def _make_folder(path: Path, undo: contextlib.ExitStack) -> None:
     undo.callback(_remove_empty, [folder for folder in path.parents if not folder.exists()])
     path.parent.mkdir(parents=True, exist_ok=True)
     # An empty folder may have been made for us; or another process makes this run now, and only one can claim it.
-    path.mkdir(exist_ok=path.is_dir() and {entry.name for entry in path.iterdir()} <= _FIRST)
+    path.mkdir(exist_ok=path.is_dir() and _may_be_claimed({entry.name for entry in path.iterdir()}))
     undo.callback(_remove_empty, [path])
+
+
+def _may_be_claimed(names: set[str]) -> bool:
+    """Whether a folder holds nothing yet, or is being made a run directory at this moment: then the claim decides."""
+    return _LEASE in names or all(name in _FIRST or name.startswith(f".{_LEASE}") for name in names)
 
 
 def _remove(run_dir: RunDir, claim: Holder) -> None:
