@@ -87,6 +87,15 @@ def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(tmp_path: Pa
     assert (tmp_path / "thesis.tex").exists()
 
 
+def test_a_folder_with_checkpoints_and_a_lease_but_no_job_is_refused_and_left_alone(tmp_path: Path) -> None:
+    assert lease.replace(RunDir(tmp_path), None, lease.of_waiting_job("7"))
+    (tmp_path / "checkpoints").mkdir()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(PreflightError, match="choose another --run-dir"), create.made(RunDir(tmp_path), {}):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     with create.made(RunDir(tmp_path / "mine"), {"job.yaml": ""}):

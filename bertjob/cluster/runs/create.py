@@ -35,7 +35,7 @@ class Private(str):
     __slots__ = ()
 
 
-_LEASE = "lease.json"
+_LEASE, _JOB = "lease.json", "job.yaml"
 _FIRST = {_LEASE, lease.TURN, "logs"}
 """What is in a run directory before its job is."""
 
@@ -154,7 +154,7 @@ def _make_folder(path: Path, undo: contextlib.ExitStack) -> None:
 
 def _may_be_claimed(names: set[str]) -> bool:
     """Whether a folder holds nothing yet, or is being made a run directory at this moment: then the claim decides."""
-    return _LEASE in names or all(name in _FIRST or name.startswith(f".{_LEASE}") for name in names)
+    return _JOB in names or all(name in _FIRST or name.startswith(f".{_LEASE}") for name in names)
 
 
 def _remove(run_dir: RunDir, claim: Holder) -> None:
