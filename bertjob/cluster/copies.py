@@ -1,8 +1,9 @@
 """Whether this process is one of several copies that a launcher has started: ``srun -n 2 bertjob run JOB``.
 
-Each would train the whole job by itself. Variables alone do not tell: a job that was submitted from inside a step has
-those of the step. So where Slurm's own process is above this one, it counts which step it is of: its title is
-``slurmstepd: [7.0]`` in a step, ``[7.batch]`` in a batch script, ``[7.interactive]`` in salloc's shell (22.05.8).
+Each would train the whole job by itself, or queue one that does. Variables alone do not tell: a job that was submitted
+from inside a step has those of the step. So where Slurm's own process is above this one, it counts which step it is of:
+its title is ``slurmstepd: [7.0]`` in a step, ``[7.batch]`` in a batch script, ``[7.interactive]`` in salloc's shell
+(22.05.8).
 """
 
 import os
@@ -23,23 +24,30 @@ _DAEMONS = re.compile(
 """Processes by which MPI libraries and torchrun start ranks, as the beginning of their command lines."""
 
 
-def refuse_copies() -> None:
+def refuse_copies(*, submits: bool) -> None:
     """Stop a copy, before it makes anything.
+
+    Args:
+        submits: it would queue the job, and not run it.
 
     Raises:
         PreflightError: this process is one of several; one line with the way that is meant.
     """
     at_a_terminal = sys.stdin is not None and sys.stdin.isatty()
-    if line := problem(os.environ, ancestors(), started_by_hand=at_a_terminal and _not_a_task(os.environ)):
+    by_hand = at_a_terminal and _not_a_task(os.environ)
+    if line := problem(os.environ, ancestors(), started_by_hand=by_hand, submits=submits):
         raise PreflightError(line)
 
 
-def problem(environment: Mapping[str, str], above: Sequence[str], *, started_by_hand: bool = False) -> str:
+def problem(
+    environment: Mapping[str, str], above: Sequence[str], *, started_by_hand: bool = False, submits: bool = False
+) -> str:
     """Why this process must not train; empty where it is alone.
 
     Args:
         environment: its variables.
         above: command lines of its ancestors, the nearest first.
+        submits: it would queue the job, and not run it.
         started_by_hand: a person types in a shell that is a task: of ``srun -N 2 --pty bash``, one task has it.
     """
     place = next((at for at, line in enumerate(above) if _STEP.match(line)), None)
@@ -54,7 +62,7 @@ def problem(environment: Mapping[str, str], above: Sequence[str], *, started_by_
         else:  # where Slurm's process is seen, so is the launcher's below it; else a container hides both
             is_copy = place is None or any(map(_DAEMONS.match, between))
         if is_copy:
-            return _refusal(environment, variables, count)
+            return _refusal(environment, variables, count, submits=submits)
     return ""
 
 
@@ -86,14 +94,15 @@ def _count(environment: Mapping[str, str], variables: RankVariables) -> int:
     return int(size) if told and size.isascii() and size.isdigit() else 0
 
 
-def _refusal(environment: Mapping[str, str], variables: RankVariables, count: int) -> str:
+def _refusal(environment: Mapping[str, str], variables: RankVariables, count: int, *, submits: bool) -> str:
     starter = SRUN.name if variables == SLURM else variables.source.removesuffix(" or bertjob")
+    said = f"{starter} has started this command {count} times ({variables.size}={count}), and each would"
+    several_runs = "several runs are several jobs, or an array"
+    if submits:
+        return f"{said} queue the job: start it once, as `bertjob submit JOB`; {several_runs}"
     nodes = environment.get("SLURM_STEP_NUM_NODES", "1") if variables == SLURM else "1"
     several = nodes.isascii() and nodes.isdigit() and int(nodes) > 1
     here = f"`bertjob run JOB --ntasks-per-node {count}`"
     spread = f"`bertjob submit JOB --nodes {nodes if several else 'N'}`"
     way = f"{spread} from outside" if several else f"{here}, or on several nodes {spread}"
-    return (
-        f"{starter} has started this command {count} times ({variables.size}={count}), and each would train the whole"
-        f" job by itself: start it once, as it starts its ranks: {way}; several runs are several jobs, or an array"
-    )
+    return f"{said} train the whole job by itself: start it once, as it starts its ranks: {way}; {several_runs}"

@@ -1,6 +1,7 @@
 """Run a plan's script here, in the foreground: the same script, without a scheduler; or a shell."""
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from bertjob.cluster import process_group
+from bertjob.cluster import limit_checks, process_group
 from bertjob.cluster.claim import check_over
 from bertjob.cluster.copies import refuse_copies
 from bertjob.cluster.images import engine
@@ -37,6 +38,7 @@ from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.lease import Holder
 from bertjob.rundir.state import ENDED, RunState, read_state, write_state
 
+_log = logging.getLogger(__name__)
 _ERRORS: Mapping[int, type[BertjobError]] = {error.exit_code: error for error in (PreflightError, SpecError)}
 _POLL_S = 0.1
 _FROM_PERSON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -140,17 +142,19 @@ def _check_place(held: HeldRun) -> None:
 
 
 def check_start(plan: Plan) -> RunDir:
-    """All that is checked before a job is started here; its run directory.
+    """All that is checked before a job is started here; its run directory. Of limits of this shell a line warns.
 
     Raises:
         PreflightError: as for `run_here`.
     """
-    refuse_copies()
+    refuse_copies(submits=False)
     refuse_here(plan.site)
     check(plan)
     run_dir = create.of(plan)
     check_over(run_dir)
     check_continues(plan, run_dir)
+    for problem in limit_checks.problems(plan):
+        _log.warning("warning: %s", problem)
     return run_dir
 
 

@@ -25,6 +25,9 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
     submit: Callable[[RunDir], Started]
     """Take the script of a run directory. Raises SchedulerError, in the scheduler's words."""
+    estimate: Callable[[str], str]
+    """When a script would start by what the scheduler knows now, or why it could not, without queueing it; empty where
+    nobody tells. Never raises."""
     find: Callable[[RunDir], tuple[str, str]]
     """The job of a run's script in the queue that is not recorded: its id, empty where there is none, and why the
     scheduler does not tell, empty where it does."""
@@ -56,6 +59,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 CLIENTS: Mapping[str, Client] = {
     "none": Client(
         submit=process_group.submit,
+        estimate=lambda script: "",
         find=lambda run_dir: ("", ""),
         query=process_group.query,
         cancel=process_group.cancel,
@@ -70,6 +74,7 @@ CLIENTS: Mapping[str, Client] = {
     ),
     "slurm": Client(
         submit=hand_over.submit,
+        estimate=hand_over.estimate,
         find=own_jobs.find,
         query=queue.query,
         cancel=queue.cancel,

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from bertjob.cluster import capacity, limit_checks, scheduler
 from bertjob.cluster.claim import check_over, hand_on
+from bertjob.cluster.copies import refuse_copies
 from bertjob.cluster.images import engine
 from bertjob.cluster.input_checks import hub_problem
 from bertjob.cluster.preflight import check, check_continues
@@ -81,8 +82,9 @@ def check_chain(plans: Sequence[Plan]) -> None:
 
     Raises:
         PreflightError: as for `check_submission` and `refuse_chain`; or no partition that a job may start in has what
-            it asks for, and it would wait for ever.
+            it asks for, and it would wait for ever; or this process is one of several that would each queue it.
     """
+    refuse_copies(submits=True)
     coming = frozenset(str(create.of(plan).model) for plan in plans)
     if problem := plans[0].scheduler.environment_problem(os.environ):
         raise PreflightError(problem)

@@ -198,11 +198,11 @@ def _by_hand(plan: Plan) -> str:
 
 def _filed(plan: Plan) -> list[str]:
     """What submit does beforehand: a copy of the script, and what the scheduler's jobs are found by."""
+    filed = [script_exit.FILE] if script_exit.files_itself(plan) else []
     copy = 'install -m 600 "$0" "$RUN/job.sbatch"' if plan.private else 'cp "$0" "$RUN/job.sbatch"'
     return [
         f'[ -e "$RUN/job.sbatch" ] || {copy}',
-        *plan.scheduler.link_log,
-        *plan.scheduler.record(plan.site.name),
+        *filed,
         'echo "bertjob: run directory $RUN" || true',
     ]
 

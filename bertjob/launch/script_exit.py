@@ -39,8 +39,17 @@ def definitions(plan: Plan, by_hand: str) -> str:
         plan: of the job.
         by_hand: word with the run directory that a script makes which nobody has submitted.
     """
-    parts = [_ending(plan, by_hand), _epilogue(plan)]
+    parts = [_filing(plan), _ending(plan, by_hand), _epilogue(plan)]
     return "\n".join([*filter(None, parts), "status=0", trap(plan)]) if any(parts) else ""
+
+
+FILE = "file_run"
+"""Function of a script that nobody has submitted: shows its log and files its job, in the run directory `$RUN`."""
+
+
+def files_itself(plan: Plan) -> bool:
+    """Whether the script has that function: it makes its own run directory, under a scheduler."""
+    return plan.run_dir is None and bool(_filed(plan))
 
 
 def trap(plan: Plan, *more: str) -> str:
@@ -63,6 +72,17 @@ def _leaves(plan: Plan) -> bool:
     return plan.run_dir is not None or plan.scheduler.queues
 
 
+def _filed(plan: Plan) -> list[str]:
+    return [*plan.scheduler.link_log, *plan.scheduler.record(plan.site.name)]
+
+
+def _filing(plan: Plan) -> str:
+    if not files_itself(plan):
+        return ""
+    what = "# What submit does beforehand: where the log is, and what the scheduler's jobs are found by."
+    return "\n".join([what, f"{FILE}() {{", *(f"  {line}" for line in _filed(plan)), "}"])
+
+
 def _ending(plan: Plan, by_hand: str) -> str:
     scheduler = plan.scheduler
     if not _leaves(plan):
@@ -74,7 +94,7 @@ def _ending(plan: Plan, by_hand: str) -> str:
         f"RUN={by_hand}",
         f'if [ ! -e "$RUN" ] && [ {scheduler.restart} -eq 0 ]; then',
         '  mkdir -p "$RUN/logs"',
-        *(f"  {line}" for line in (*scheduler.link_log, *scheduler.record(plan.site.name))),
+        f"  {FILE}",
         "fi",
     ]
     return "\n".join(ending.left_by_script(by_hand, scheduler.job_id, private=plan.private, otherwise=made))

@@ -39,7 +39,8 @@ def login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
         commands.make(name)
     commands.make("sbatch")
     (commands.folder / "sbatch").write_text(
-        f"#!/bin/sh\necho >> {tmp_path}/queue; echo Submitted batch job $((100 + $(wc -l < {tmp_path}/queue)))\n"
+        "#!/bin/sh\n[ $1 = --parsable ] || exit 0\n"
+        f"echo >> {tmp_path}/queue; echo Submitted batch job $((100 + $(wc -l < {tmp_path}/queue)))\n"
     )
     return commands
 

@@ -55,6 +55,13 @@ def test_one_process_may_train_and_so_may_one_with_variables_of_an_earlier_step(
     assert problem(variables, above) == ""
 
 
+def test_copies_would_queue_a_job_each() -> None:
+    assert problem(STEP, IN_STEP, submits=True) == (
+        "srun has started this command 2 times (SLURM_STEP_NUM_TASKS=2), and each would queue the job: start it once,"
+        " as `bertjob submit JOB`; several runs are several jobs, or an array"
+    )
+
+
 def test_a_person_in_the_shell_of_a_task_may_train() -> None:
     assert problem(STEP, IN_STEP, started_by_hand=True) == ""
     assert problem(STEP | OPEN_MPI, ["mpirun -np 2 bertjob ", *IN_STEP], started_by_hand=True) != ""

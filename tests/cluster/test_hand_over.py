@@ -243,6 +243,44 @@ def test_options_that_look_alike_go_to_sbatch(commands: Commands, tmp_path: Path
     assert all(f"#SBATCH {line}\n" in script for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("stderr", "code", "said"),
+    [
+        (
+            "sbatch: Job 6 to start at 2026-11-30T16:23:32 using 2 processors on nodes nid[00001-00002] in normal\n",
+            0,
+            "sbatch --test-only: to start at 2026-11-30T16:23:32 using 2 processors on nodes nid[00001-00002] in",
+        ),
+        ("allocation failure: Invalid feature specification\n", 1, "sbatch --test-only: Invalid feature specification"),
+        (
+            "sbatch: error: No cluster 'x' known by database.\n",
+            1,
+            "sbatch --test-only: No cluster 'x' known by database.",
+        ),
+        ("", 0, ""),
+    ],
+)
+def test_a_dry_run_says_what_sbatch_estimates(commands: Commands, stderr: str, code: int, said: str) -> None:
+    commands.make("sbatch", "Submitted batch job 4711\n", stderr, code)
+    kept = f'cp "$2" {commands.folder}/script\n'
+    (commands.folder / "sbatch").write_text(
+        (commands.folder / "sbatch").read_text().replace("#!/bin/sh\n", f"#!/bin/sh\n{kept}")
+    )
+    words = ["submit", "squad-demo", "--run-dir", "run", "--dry-run", "--set", "train.micro_batch=1"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    told = [line for line in done.stderr.splitlines() if line.startswith("sbatch")]
+    assert [line.startswith(said) for line in told] == [True] * bool(said)
+    head, _, rest = (commands.folder / "script").read_text().partition("#SBATCH --test-only\n")
+    assert rest == "exit 0\n"  # nothing is done where a wrapper queues it
+    assert done.stdout.startswith(head.rstrip())
+
+
+def test_a_dry_run_needs_no_slurm(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert hand_over.estimate("#!/bin/bash\n") == ""
+
+
 @pytest.mark.parametrize(("value", "waits"), [("", True), ("yes", True), ("1", True), ("0", False), ("no", False)])
 def test_a_variable_that_makes_sbatch_wait_is_named(
     commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, waits: bool

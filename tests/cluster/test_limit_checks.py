@@ -10,6 +10,7 @@ from fakes.commands import Commands
 from planned import HERE, LOCAL, SLURM, SMALL, with_
 
 from bertjob.cluster.limit_checks import problems
+from bertjob.cluster.local import check_start
 from bertjob.cluster.slurm.facts import limits_handed_on
 from bertjob.cluster.submit import check_chain
 from bertjob.config.job import Job, Resources
@@ -131,3 +132,12 @@ def test_submit_warns(shell: Set, commands: Commands, tmp_path: Path, caplog: py
     shell(CPU=600)
     check_chain([wanted(folder=str(tmp_path / "run"))])
     assert "warning: RLIMIT_CPU is 600 s of CPU time for a process" in caplog.text
+
+
+@pytest.mark.parametrize("soft", [{"CPU": 600}, {"AS": 4 * GIB}, {"FSIZE": GIB}])
+def test_run_warns(shell: Set, tmp_path: Path, caplog: pytest.LogCaptureFixture, soft: dict[str, int]) -> None:
+    shell(**soft)
+    check_start(wanted(LOCAL, str(tmp_path / "run"), nodes=1))
+    (name,) = soft
+    assert f"warning: RLIMIT_{name} is" in caplog.text
+    assert "in this shell, which may end this one" in caplog.text

@@ -1,6 +1,6 @@
 """A job that waits too long is taken out of the queue, and one that has just started is not."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -36,15 +36,22 @@ class Queue:
         self.now += seconds
 
     def wait(
-        self, run: Run, withdraw: Callable[[Run], bool], limit: float = 30, heard: list[str] | None = None
+        self,
+        run: Run,
+        withdraw: Callable[[Run], bool],
+        limit: float = 30,
+        heard: list[str] | None = None,
+        behind: Sequence[Run] = (),
+        cancel: Callable[[Collection[Run]], object] = lambda runs: None,
     ) -> JobInfo:
         said = [] if heard is None else heard
         return wait_for_start(
-            run,
+            (run, *behind),
             limit,
             notify=said.append,
             ask=self.ask,
             withdraw=withdraw,
+            cancel=cancel,
             clock=lambda: self.now,
             sleep=self.sleep,
         )
@@ -69,6 +76,34 @@ def test_a_job_that_does_not_start_is_cancelled_once_its_time_is_over(run: Run) 
     with pytest.raises(PendingError, match=r"^job 4711 was still pending \(Resources\) after 00:00:30, and"):
         queue.wait(run, lambda run: True)
     assert queue.now == 30
+
+
+BEHIND = [
+    Run(f"/runs/{job_id}", Submission(job_id=job_id, site="x", scheduler="slurm", time=2e9, host="h", after="4711"))
+    for job_id in ("4712", "4713")
+]
+
+
+def test_the_rest_of_a_chain_is_cancelled_with_its_first_job(run: Run) -> None:
+    cancelled: list[Run] = []
+    with pytest.raises(PendingError, match=r"; those behind it are cancelled too: 4712, 4713$"):
+        Queue(PENDING).wait(run, lambda run: True, behind=BEHIND, cancel=cancelled.extend)
+    assert cancelled == BEHIND
+
+
+def test_what_cannot_be_cancelled_of_a_chain_is_named(run: Run) -> None:
+    def away(runs: Collection[Run]) -> None:
+        raise SchedulerError("squeue: away")
+
+    with pytest.raises(PendingError, match=r"those behind it cannot start, and stay in the queue: 4712, 4713 \(squeue"):
+        Queue(PENDING).wait(run, lambda run: True, behind=BEHIND, cancel=away)
+
+
+def test_a_chain_whose_first_job_starts_is_left_alone(run: Run) -> None:
+    def never(runs: Collection[Run]) -> None:
+        raise AssertionError("its other jobs were cancelled")
+
+    assert Queue(JobInfo(JobState.RUNNING)).wait(run, lambda run: False, behind=BEHIND, cancel=never).state.live
 
 
 def test_a_job_that_starts_while_it_is_given_up_goes_on(run: Run) -> None:

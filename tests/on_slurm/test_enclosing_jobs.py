@@ -50,9 +50,10 @@ def test_a_script_that_is_submitted_inside_a_job_has_nothing_of_it(bertjob: Face
 
 @pytest.mark.parametrize("words", [("srun", "-Q", "-n2"), ("srun", "-Q", "-N2"), ("salloc", "-Q", "-N2", "srun", "-Q")])
 @pytest.mark.usefixtures("cluster")
-def test_copies_are_refused_and_make_nothing(bertjob: Face, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("verb", ["run", "submit"])
+def test_copies_are_refused_and_make_nothing(bertjob: Face, words: tuple[str, ...], verb: str) -> None:
     before = set(bertjob.folder.iterdir())
-    done = called(*words, BERTJOB, "run", "squad-demo", folder=bertjob.folder)
+    done = called(*words, BERTJOB, verb, "squad-demo", folder=bertjob.folder)
     assert "srun has started this command 2 times" in done.stderr
     assert "Traceback" not in done.stderr
     assert set(bertjob.folder.iterdir()) == before

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 @job_options(default_site="generic")
 @click.argument("more", metavar="[JOB...]", nargs=-1, type=Names("job"))
 @click.option("--chain", is_flag=True, help="Submit several jobs, each to start from what the one before has trained.")
-@click.option("--dry-run", is_flag=True, help="Check, and print the script in place of submitting it.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check, ask when it would start, and print the script in place of submitting it."
+)
 @click.option("--wait", "waits", is_flag=True, help="Return when the job has ended, with its success as exit code.")
 @click.option(
     "--max-pending",
     metavar="TIME",
-    help="Return when the job starts; one that has not within this walltime is cancelled, with exit code 5.",
+    help="Return when the (first) job starts; if it has not within this walltime, all are cancelled, with exit code 5.",
 )
 @json_option
 def verb(
@@ -56,8 +59,6 @@ def verb(
     jobs = tuple(job for name in (request.job, *more) for job in phases(name) or [name])
     if (chain or len(jobs) > 1) and request.run_dir:
         raise click.UsageError("--run-dir is for one job: each of a chain has its own")
-    if max_pending is not None and len(jobs) > 1:
-        raise click.UsageError("--max-pending is for one job: those of a chain wait for each other")
     limit = None if max_pending is None else _seconds(max_pending)
     loaded = request.load_chain(jobs)
     plans = _plans(loaded)
@@ -72,11 +73,11 @@ def verb(
     _tell(loaded, plans, submitted, as_json)
     sys.stdout.flush()
     runs = [one.run for one in submitted]
-    over = limit is not None and _is_over_at_start(runs[0], limit)
+    over = limit is not None and _is_over_at_start(runs, limit)
     if waits or over:
         from bertjob.cli.verbs.wait import wait_for
 
-        wait_for(runs)
+        wait_for(runs if waits else runs[:1])
 
 
 def _seconds(text: str) -> int:
@@ -86,21 +87,24 @@ def _seconds(text: str) -> int:
         raise SpecError(f"--max-pending: {error}") from None
 
 
-def _is_over_at_start(run: "Run", limit: int) -> bool:
-    """Wait until a job has started; whether it has ended since.
+def _is_over_at_start(runs: "Sequence[Run]", limit: int) -> bool:
+    """Wait until a job has started, the first one of a chain; whether it has ended since.
 
     Raises:
-        PendingError: it has not within `limit` seconds, and is cancelled.
+        PendingError: it has not within `limit` seconds, and is cancelled with those behind it.
     """
     from bertjob.cli.progress import showing_queue
     from bertjob.cluster.runs.pending import wait_for_start
 
-    job_id = run.submission.job_id
+    job_id, ids = runs[0].submission.job_id, " ".join(run.submission.job_id for run in runs)
     try:
-        with showing_queue(run.run_dir, job_id) as show:
-            info = wait_for_start(run, limit, show, partial(click.echo, err=True))
+        with showing_queue(runs[0].run_dir, job_id) as show:
+            info = wait_for_start(runs, limit, show, partial(click.echo, err=True))
     except KeyboardInterrupt:
-        click.echo(f"job {job_id} stays in the queue: bertjob cancel {job_id} takes it out", err=True)
+        stay, them = ("job", "stays"), "it"
+        if len(runs) > 1:
+            stay, them = ("jobs", "stay"), "them"
+        click.echo(f"{stay[0]} {ids} {stay[1]} in the queue: bertjob cancel {ids} takes {them} out", err=True)
         raise
     if info.state.live:
         click.echo(f"job {job_id} has started{f' on {info.nodes}' if info.nodes else ''}", err=True)
@@ -133,11 +137,14 @@ def _without_bad_nodes(loaded: Loaded, plan: Plan) -> Plan:
 
 
 def _print_scripts(plans: list[Plan], as_json: bool) -> None:
+    from bertjob.cluster.scheduler import CLIENTS
     from bertjob.cluster.submit import check_chain
 
     check_chain(plans)
     for plan in plans:
         text = script(plan)
+        if estimate := CLIENTS[plan.site.scheduler].estimate(text):
+            click.echo(f"{plan.job.name}: {estimate}" if len(plans) > 1 else estimate, err=True)
         exact(json.dumps({"script": text, "run_dir": plan.run_dir}) + "\n" if as_json else text)
 
 

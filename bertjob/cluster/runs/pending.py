@@ -1,7 +1,7 @@
 """Wait until a job starts, for so long and no longer."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from bertjob.cluster import scheduler
 from bertjob.cluster.runs.catalog import Run
@@ -16,14 +16,19 @@ _FIRST_GAP_S = 1.0
 _LONGEST_GAP_S = 10.0
 
 
+def _cancel(runs: Collection[Run]) -> None:
+    scheduler.cancel(runs, at_once=True)
+
+
 def wait_for_start(
-    run: Run,
+    runs: Sequence[Run],
     limit: float,
     on_look: Callable[[], object] = lambda: None,
     notify: Callable[[str], object] = lambda line: None,
     *,
     ask: Callable[[Collection[Run]], Answer] = scheduler.ask,
     withdraw: Callable[[Run], bool] = scheduler.withdraw,
+    cancel: Callable[[Collection[Run]], object] = _cancel,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> JobInfo:
@@ -33,18 +38,20 @@ def wait_for_start(
     started, so that nothing is done until it does; a run that writes its heartbeat has started in any case.
 
     Args:
-        run: whose job was submitted just now.
-        limit: seconds after which it is taken out of the queue.
+        runs: a run whose job was submitted just now, and those of a chain behind it, whose time does not count.
+        limit: seconds after which it is taken out of the queue, with those behind it.
         on_look: called about twice a second.
         notify: is given a line where the scheduler does not tell whether the job may be taken out.
         ask: asks where jobs stand.
         withdraw: takes a job out of the queue unless it has started.
+        cancel: takes those behind it out, which cannot start.
         clock: seconds that only go up.
         sleep: waits for so many seconds.
 
     Raises:
         PendingError: it was still waiting after that time, and is cancelled.
     """
+    run = runs[0]
     began, next_ask, gap, reason, said = clock(), 0.0, _FIRST_GAP_S, "", ""
     while own_state(run, state := read_state(run.run_dir.state)) is None:
         waited = clock() - began
@@ -58,7 +65,7 @@ def wait_for_start(
             if waited < limit:
                 next_ask = min(next_ask, limit)
             elif (why := _withdrawn(run, withdraw)) is None:
-                raise PendingError(_given_up(run, limit, reason))
+                raise PendingError(f"{_given_up(run, limit, reason)}{_with_those_behind(runs[1:], cancel)}")
             elif why != said and (said := why):
                 notify(f"{why}: job {run.submission.job_id} may have started, so it is left alone until that is known")
         on_look()
@@ -72,6 +79,18 @@ def _withdrawn(run: Run, withdraw: Callable[[Run], bool]) -> str | None:
         return None if withdraw(run) else ""
     except SchedulerError as error:
         return str(error)
+
+
+def _with_those_behind(runs: Sequence[Run], cancel: Callable[[Collection[Run]], object]) -> str:
+    """Cancel the rest of a chain, and say so."""
+    ids = ", ".join(run.submission.job_id for run in runs)
+    if not runs:
+        return ""
+    try:
+        cancel(runs)
+    except SchedulerError as error:
+        return f"; those behind it cannot start, and stay in the queue: {ids} ({error})"
+    return f"; those behind it are cancelled too: {ids}"
 
 
 def _given_up(run: Run, limit: float, reason: str) -> str:

@@ -8,6 +8,7 @@ answer, nobody knows, so that nothing may be undone.
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import re
@@ -48,6 +49,12 @@ _SENTENCE = re.compile(r"Submitted batch job ([0-9]+)(?: on cluster ([\w.-]+))?"
 """What it prints where a wrapper drops the option."""
 _NOT_SENT = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
 """All that sbatch 22.05 prints where no controller has taken the connection, so that none can have the job."""
+
+
+_ESTIMATE = re.compile(r"sbatch: Job \d+ (to start at .*)")
+"""What ``sbatch --test-only`` prints on stderr (sbatch.c of 22.05 to 26.05)."""
+_REFUSED = "allocation failure: "
+"""And before its reason where the job cannot start, be it that all nodes are down now."""
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -113,6 +120,27 @@ def submit(run_dir: RunDir) -> Started:
     executor._submit_command("")
     started: Started = executor.started
     return replace(started, cluster=started.cluster.lower() or clusters.home())
+
+
+def estimate(script: str) -> str:
+    """What ``sbatch --test-only`` says of a script: when and where it is to start, or why it cannot.
+
+    It is asked with the head of the script alone, in which the option stands too: a wrapper that drops the words of its
+    command line queues nothing, and submits nothing that does anything.
+
+    Returns:
+        A line; empty where sbatch is not here, or a wrapper says something else.
+    """
+    head = itertools.takewhile(lambda line: not line or line.startswith("#"), script.splitlines())
+    with tempfile.NamedTemporaryFile("w", prefix="bertjob-test-", suffix=".sbatch", errors="surrogateescape") as file:
+        file.write("\n".join([*head, "#SBATCH --test-only", "exit 0", ""]))
+        file.flush()
+        said = process.ask("sbatch", "--test-only", file.name, timeout=_TIMEOUT_S)
+    if found := _ESTIMATE.search(said.complaint):
+        return f"sbatch --test-only: {found[1]}"
+    if said.error and not said.absent:
+        return f"sbatch --test-only: {said.error.removeprefix(_REFUSED)}"
+    return ""
 
 
 def _executor(run_dir: RunDir) -> Any:

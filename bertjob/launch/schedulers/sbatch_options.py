@@ -38,7 +38,7 @@ _OTHER_MEANING = {
     "--help": _TEXT,
     "--parsable": _OWN_ANSWER,
     "--quiet": _OWN_ANSWER,
-    "--test-only": "use `bertjob submit --dry-run`, which checks the job and prints its script",
+    "--test-only": "use `bertjob submit --dry-run`, which checks the job and says what `sbatch --test-only` says of it",
     "--usage": _TEXT,
     "--version": _TEXT,
     "--wait": "use `bertjob submit --wait`, or `bertjob wait` later",
