@@ -88,10 +88,11 @@ class Batch:
             withdraw=lambda run: False,
             installed=lambda: True,
             version=lambda: "1.0",
-            groups=tuple,
+            estimate=lambda script: "",
+            groups=lambda options: (),
             limits_handed_on=lambda options: (),
             home=str,
-            facts=lambda: SchedulerFacts(installed=True, version="1.0"),
+            facts=lambda options: SchedulerFacts(installed=True, version="1.0"),
             checks=f"{__name__}:CHECKS",
         )
 

@@ -44,12 +44,13 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its commands are here; asks nobody."""
     version: Callable[[], str]
     """Its version as its commands say it; empty where they are not here."""
-    groups: Callable[[], tuple[NodeGroup, ...]]
-    """Its partitions and their nodes; empty where it does not answer. Never raises."""
+    groups: Callable[[Sequence[str]], tuple[NodeGroup, ...]]
+    """Its partitions and their nodes, given options that may name another cluster; empty where it does not answer.
+    Never raises."""
     limits_handed_on: Callable[[Sequence[str]], Collection[str]]
     """Names of the resource limits of this shell that a job with these options gets, e.g. ``CPU``. Never raises."""
-    facts: Callable[[], SchedulerFacts]
-    """All that it says of itself. Never raises."""
+    facts: Callable[[Sequence[str]], SchedulerFacts]
+    """All that it says of itself, given such options. Never raises."""
     home: Callable[[], str]
     """Name of the cluster that its commands ask here by default; empty where it has none. Never raises."""
     checks: str
@@ -66,9 +67,9 @@ CLIENTS: Mapping[str, Client] = {
         withdraw=lambda run: False,
         installed=lambda: False,
         version=lambda: "",
-        groups=tuple,
+        groups=lambda options: (),
         limits_handed_on=lambda options: process_group.INHERITED_LIMITS,
-        facts=SchedulerFacts,
+        facts=lambda options: SchedulerFacts(),
         home=str,
         checks="",
     ),

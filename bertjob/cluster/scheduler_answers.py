@@ -110,6 +110,8 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Nodes of one partition that are alike."""
 
     partition: str
+    cluster: str = ""
+    """Its cluster, where others than that of this machine were asked."""
     default: bool = False
     up: bool = True
     time: str | None = None
@@ -119,6 +121,8 @@ class NodeGroup(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int
     idle: int = 0
     cpus: int
+    cores: int = 0
+    """CPU cores a node, of which each may count as several CPUs; 0: not known."""
     memory: int = 0
     """MB a node."""
     gpus: int = 0

@@ -16,6 +16,7 @@ from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.process import deferred_interrupt
 from bertjob.cluster.runs import catalog, create, provenance
 from bertjob.cluster.runs.catalog import Run
+from bertjob.cluster.scheduler_answers import NodeGroup
 from bertjob.errors import PreflightError, SchedulerError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
@@ -88,11 +89,13 @@ def check_chain(plans: Sequence[Plan]) -> None:
     coming = frozenset(str(create.of(plan).model) for plan in plans)
     if problem := plans[0].scheduler.environment_problem(os.environ):
         raise PreflightError(problem)
-    nodes = scheduler.CLIENTS[plans[0].site.scheduler].groups()
+    groups: dict[tuple[str, ...], tuple[NodeGroup, ...]] = {}
     for plan in plans:
+        if (options := plan.job.resources.sbatch) not in groups:
+            groups[options] = scheduler.CLIENTS[plan.site.scheduler].groups(options)
         with of_job(plan.job.name if len(plans) > 1 else None):
             check_submission(plan, coming)
-            refuse_problems(capacity.problems(plan.job, plan.site, nodes), plan.site)
+            refuse_problems(capacity.problems(plan.job, plan.site, groups[options]), plan.site)
     refuse_chain([plan.job for plan in plans])
     limits = [problem for plan in plans for problem in limit_checks.problems(plan)]
     for line in dict.fromkeys([*filter(None, map(hub_problem, plans)), *limits]):

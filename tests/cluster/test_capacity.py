@@ -50,7 +50,7 @@ def test_a_quality_of_service_may_lift_the_limits_but_makes_no_nodes() -> None:
     assert "5 nodes are asked for, a job may have 4" in found(nodes=5, qos="long")
 
 
-@pytest.mark.parametrize("option", ["--partition=secret", "-psecret", "--clusters=other", "-Mother"])
+@pytest.mark.parametrize("option", ["--partition=secret", "-psecret", "--clusters=other", "-Mother", "-M all"])
 def test_nodes_that_were_not_asked_about_are_left_to_the_scheduler(option: str) -> None:
     assert not found(nodes=500, sbatch=(option,))
 
@@ -60,12 +60,41 @@ def test_a_partition_that_sinfo_does_not_show_is_left_to_the_scheduler() -> None
     assert not found(nodes=500, groups=())
 
 
+@pytest.mark.parametrize("option", ["--partition=wide", "-pwide", "-p wide"])
+def test_a_partition_counts_in_any_spelling(option: str) -> None:
+    assert not found(nodes=50, sbatch=tuple(option.split()))
+    assert found(nodes=500, sbatch=tuple(option.split())).startswith("partition wide: 500 nodes are asked for")
+
+
+OTHER = replace(NORMAL, cluster="other", cpus=4)
+MORE = replace(NORMAL, cluster="more", nodes=50, most_nodes=None)
+
+
+@pytest.mark.parametrize("option", ["--clusters=other", "-Mother", "-M other", "--cluster=other"])
+def test_the_nodes_of_the_cluster_that_is_named_count(option: str) -> None:
+    words = tuple(option.split())
+    assert not found((OTHER,), sbatch=words)
+    said = "partition normal of cluster other: 6 CPUs per node are asked for, there are 4: ask for less"
+    assert found((OTHER,), cpus_per_task=6, sbatch=words).startswith(said)
+
+
+def test_one_of_several_clusters_is_enough() -> None:
+    both = ("--clusters=other,more",)
+    assert not found((OTHER, MORE), nodes=40, sbatch=both)
+    said = found((OTHER, MORE), nodes=60, sbatch=both)
+    assert "of cluster other: 60 nodes are asked for" in said
+    assert "of cluster more: 60 nodes are asked for" in said
+    assert not found((OTHER,), nodes=60, sbatch=both)  # the other one does not answer
+
+
 def test_gpus_that_no_option_asks_for_come_with_the_partition() -> None:
     assert not found(site=replace(SITE, gpu_option="none"), gpus_per_node=4)
 
 
-FAT = NodeGroup(partition="normal", nodes=2, cpus=64, memory=500_000, features=("fat", "gpu"))
-THIN = NodeGroup(partition="normal", default=True, nodes=10, cpus=24, memory=64_000, gpus=4, features=("thin", "gpu"))
+FAT = NodeGroup(partition="normal", nodes=2, cpus=64, cores=32, memory=500_000, features=("fat", "gpu"))
+THIN = NodeGroup(
+    partition="normal", default=True, nodes=10, cpus=24, cores=12, memory=64_000, gpus=4, features=("thin", "gpu")
+)
 MIXED = (THIN, FAT)
 MEMORY = {"gpus_per_node": 0, "mem": "100G"}
 
@@ -83,6 +112,32 @@ MEMORY = {"gpus_per_node": 0, "mem": "100G"}
             {"gpus_per_node": 0, "cpus_per_task": 8, "sbatch": ("--mem-per-cpu=100G",)},
             "819200 MB of memory per node are asked for, there are 500000",
         ),
+        ({"gpus_per_node": 0, "sbatch": ("-C", "nope")}, "no node has the features nope"),
+        (
+            {"gpus_per_node": 4, "sbatch": ("--mem-per-gpu=30G",)},
+            "2 nodes of at least 4 GPUs and 1 CPUs and 122880 MB of memory are asked for, there are 0",
+        ),
+        (
+            {"gpus_per_node": 4, "sbatch": ("--mem-per-g", "200G")},
+            "819200 MB of memory per node are asked for, there are 500000",
+        ),
+        *(
+            (
+                {"gpus_per_node": 0, "cpus_per_task": 33, "sbatch": words},
+                "33 CPU cores per node are asked for, there are 32",
+            )
+            for words in (
+                ("--hint=nomultithread",),
+                ("--hint", "compute_bound"),
+                ("--threads-per-core=1",),
+                ("--threads=1",),
+            )
+        ),
+        (
+            {"gpus_per_node": 0, "tasks_per_node": 33, "sbatch": ("--ntasks-per-core=1",)},
+            "33 CPU cores per node are asked for, there are 32",
+        ),
+        ({"gpus_per_node": 0, "sbatch": ("--mincpus=65",)}, "65 CPUs per node are asked for, there are 64"),
         ({"gpus_per_node": 5}, "5 GPUs per node are asked for, there are 4"),
         (MEMORY | {"nodes": 3}, "3 nodes of at least 1 CPUs and 102400 MB of memory are asked for, there are 2"),
         ({"mem": "100G"}, "2 nodes of at least 1 GPUs and 1 CPUs and 102400 MB of memory are asked for, there are 0"),
@@ -115,6 +170,10 @@ def test_of_nodes_that_differ_enough_must_have_all_that_is_asked_of_each(asked: 
         {"gpus_per_node": 0, "nodes": 12, "constraint": "fat&thin|gpu"},
         {"gpus_per_node": 0, "nodes": 12, "constraint": "fat&"},
         {"gpus_per_node": 0, "constraint": "none", "sbatch": ("-Cfat",)},
+        {"gpus_per_node": 2, "sbatch": ("--mem-per-gpu=30G",)},
+        {"gpus_per_node": 0, "tasks_per_node": 24, "sbatch": ("--ntasks-per-core=2",)},
+        {"gpus_per_node": 0, "cpus_per_task": 64, "sbatch": ("--hint=multithread",)},
+        {"gpus_per_node": 0, "cpus_per_task": 32, "sbatch": ("--hint", "nomultithread")},
         MEMORY | {"mem": "1T", "sbatch": ("--mem=60G",)},
         {"gpus_per_node": 4, "nodes": 10, "cpus_per_task": 24, "mem": "60G"},
     ],

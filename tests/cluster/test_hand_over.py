@@ -211,6 +211,9 @@ def test_what_a_site_says_beside_the_id_is_shown(
         ("-Qv", "leave it out"),
         ("--version", "call sbatch itself"),
         ("-h", "call sbatch itself"),
+        ("--mem=64GiB", "sbatch takes a whole number of MB"),
+        ("--mem-per-cpu=1.5G", "sbatch takes a whole number of MB"),
+        ("--mem-per-g=1P", "sbatch takes a whole number of MB"),
         ("--", "is not an option of sbatch"),
     ],
 )

@@ -14,9 +14,9 @@ from bertjob.config.registry.launcher_programs import OPEN_MPI
 from bertjob.config.site import Site
 
 SINFO = """\
-normal*|up|1-00:00:00|1-infinite|4|12|64000|gpu:1|gpu|0/4
-urgent|up|1:00:00|1-8|4+|12+|64000+|(null)|(null)|1/3
-debug|down|infinite|1|2|128|512000|gpu:a100:4(S:0-3),nvme:1|amd,a100|0/0
+normal*|up|1-00:00:00|1-infinite|4|12|64000|gpu:1|gpu|0/4|1|12
+urgent|up|1:00:00|1-8|4+|12+|64000+|(null)|(null)|1/3|1+|6+
+debug|down|infinite|1|2|128|512000|gpu:a100:4(S:0-3),nvme:1|amd,a100|0/0|2|32
 a line of another form
 """
 MPI_22_05 = """\
@@ -49,6 +49,8 @@ mca:ess:pmi:version:"mca:2.1.0"
 
 def test_partitions_of_sinfo():
     normal, urgent, debug = facts.parse_sinfo(SINFO)
+    assert [group.cores for group in (normal, urgent, debug)] == [12, 6, 64]
+    assert [group.more for group in (normal, urgent, debug)] == [False, True, False]
     assert (normal.partition, normal.default, normal.up, normal.time, normal.idle) == (
         "normal",
         True,
@@ -59,6 +61,11 @@ def test_partitions_of_sinfo():
     assert (normal.gpus, normal.gpu, normal.features, normal.most_nodes) == (1, "", ("gpu",), None)
     assert (urgent.nodes, urgent.cpus, urgent.gpus, urgent.features, urgent.most_nodes) == (4, 12, 0, (), 8)
     assert (debug.up, debug.time, debug.gpus, debug.gpu, debug.most_nodes) == (False, None, 4, "a100", 1)
+
+
+def test_partitions_of_several_clusters():
+    found = facts.parse_sinfo(f"CLUSTER: daint\n{SINFO}\nCLUSTER: eiger\n{SINFO}")
+    assert [group.cluster for group in found] == ["daint"] * 3 + ["eiger"] * 3
 
 
 @pytest.mark.parametrize(

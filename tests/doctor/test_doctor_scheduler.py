@@ -71,8 +71,33 @@ def test_types_of_the_site_file_that_srun_does_not_offer():
 
 
 def test_leftovers_of_another_job():
-    places = Places(leftovers={"SBATCH_ACCOUNT": "x", "SLURM_JOB_ID": "1"})
+    places = Places(leftovers={"SLURM_JOB_ID": "1"})
     assert "inside of a job" in one(slurm_checks.leftovers, case(places=places)).finding
+
+
+@pytest.mark.parametrize(
+    ("variables", "level", "words"),
+    [
+        ({"SBATCH_WAIT": ""}, "fail", "SBATCH_WAIT is set in this shell"),
+        ({"SBATCH_WAIT": "1"}, "fail", "SBATCH_WAIT is set in this shell"),
+        ({"SBATCH_PARTITION": "debug"}, "warn", "SBATCH_PARTITION=debug: submit takes them as your defaults"),
+        ({"SLURM_CLUSTERS": "other"}, "warn", "SLURM_CLUSTERS=other: submit takes them as your defaults"),
+        ({"SBATCH_ARRAY_INX": "1-9"}, "warn", "SBATCH_ARRAY_INX=1-9 of this shell is left out: submit once for each"),
+        ({"SBATCH_TEST_ONLY": "1"}, "warn", "SBATCH_TEST_ONLY=1 of this shell is left out: bertjob does not know it"),
+        ({"SLURM_MEM_PER_CPU": "50"}, "warn", "left out, as the job has its own: SLURM_MEM_PER_CPU of this shell"),
+        ({"SQUEUE_FORMAT": "%i"}, "warn", "SQUEUE_FORMAT: Slurm's commands by hand would obey"),
+    ],
+)
+def test_each_variable_that_changes_what_sbatch_does_is_named(variables, level, words):
+    finding = one(slurm_checks.leftovers, case(places=Places(leftovers=variables)))
+    assert finding.level == level
+    assert finding.finding.startswith(words)
+
+
+def test_the_partition_is_looked_for_on_the_cluster_that_is_named():
+    there = msgspec.structs.replace(SLURM.groups[0], cluster="other", cpus=2)
+    found = case(slurm=msgspec.structs.replace(SLURM, groups=(there,)), resources={"sbatch": ("--clusters=other",)})
+    assert one(slurm_checks.partition, found).finding.startswith("normal of cluster other: 4 CPUs per node are asked")
 
 
 def test_a_type_of_mpi_that_is_listed_and_does_not_load_is_named(tmp_path, monkeypatch):

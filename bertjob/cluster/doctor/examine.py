@@ -54,7 +54,7 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
     folders |= {"data.cache": job.data.cache} if named and job.data.cache else {}
     folders |= cache_folders(variables, at_home)
     with ThreadPoolExecutor() as pool:
-        looked = pool.submit(host.look, site, folders, tuple(filter(leftover, os.environ)))
+        looked = pool.submit(host.look, site, folders, tuple(filter(leftover, os.environ)), job.resources.sbatch)
         image = None if without else _image(job, site)
     machine, book = looked.result(), proofs.read()
     digest = None if image is None else image.digest

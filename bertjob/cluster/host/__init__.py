@@ -4,7 +4,7 @@ The scheduler describes itself, `programs` finds what is installed, `filesystem`
 are pure functions of the text that the real commands print.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -24,18 +24,21 @@ class Machine(msgspec.Struct, frozen=True):
     places: Places = Places()
 
 
-def look(site: Site, folders: Mapping[str, str], leftovers: tuple[str, ...] = ()) -> Machine:
+def look(
+    site: Site, folders: Mapping[str, str], leftovers: tuple[str, ...] = (), options: Sequence[str] = ()
+) -> Machine:
     """Ask everything at the same time; takes as long as the slowest answer, a few seconds at most.
 
     Args:
         site: whose modules are loaded before programs are asked, and whether there is a scheduler at all.
         folders: absolute paths by what they are for.
         leftovers: names of environment variables to report.
+        options: further options of the scheduler, which may name another cluster.
     """
     from bertjob.cluster.scheduler import CLIENTS  # with the index of runs, which plans need not
 
     with ThreadPoolExecutor() as pool:
-        scheduler = pool.submit(CLIENTS[site.scheduler].facts)
+        scheduler = pool.submit(CLIENTS[site.scheduler].facts, options)
         installed = pool.submit(programs.look, site)
         around = pool.submit(filesystem.look, folders, leftovers)
         return Machine(scheduler.result(), installed.result(), around.result())

@@ -9,13 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bertjob.cluster.process import Reply, ask
 from bertjob.cluster.scheduler_answers import NodeGroup, SchedulerFacts
-from bertjob.launch.schedulers.sbatch_options import propagated
+from bertjob.launch.schedulers.sbatch_options import clusters, propagated
 
 NO_CONFIGURATION = "Slurm's commands are here, but find no slurm.conf"
 _LIMITS = frozenset({"AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "NOFILE", "NPROC", "RSS", "STACK"})
 """Those that Slurm hands on: slurm.conf(5) of 22.05, PropagateResourceLimits."""
 _STEP_S = 20.0
-_SINFO = "%P|%a|%l|%s|%D|%c|%m|%G|%f|%A"
+_SINFO = "%P|%a|%l|%s|%D|%c|%m|%G|%f|%A|%X|%Y"
+_CLUSTER = "CLUSTER: "
+"""Before the lines of each cluster, where some are named (sinfo 22.05)."""
 
 
 def installed() -> bool:
@@ -23,17 +25,22 @@ def installed() -> bool:
     return shutil.which("sinfo") is not None
 
 
-def look() -> SchedulerFacts:
-    """Ask Slurm. The controller is pinged first, because all else waits nine seconds for one that is away."""
+def look(options: Sequence[str] = ()) -> SchedulerFacts:
+    """Ask Slurm. The controller is pinged first, because all else waits nine seconds for one that is away.
+
+    Args:
+        options: of sbatch. The clusters that they name are asked, for settings the first of them.
+    """
+    there = _first_cluster(options)
     if shutil.which("sinfo") is None or shutil.which("scontrol") is None:
         return SchedulerFacts(error="there is no command sinfo or scontrol here")
     with ThreadPoolExecutor() as pool:
         said_version, said_types = pool.submit(version), pool.submit(ask, "srun", "--mpi=list")
-        ping = ask("scontrol", "ping")
+        ping = ask("scontrol", *there, "ping")
         if (error := parse_ping(ping.output)) or ping.error:
             return SchedulerFacts(installed=True, error=error or _last_words(ping.error), version=said_version.result())
-        said_config = pool.submit(ask, "scontrol", "show", "config")
-        said_groups = pool.submit(_sinfo)
+        said_config = pool.submit(ask, "scontrol", *there, "show", "config")
+        said_groups = pool.submit(_sinfo, options)
     config, now = said_config.result(), time.time()
     types = parse_mpi_list(said_types.result().text)
     broken = unloadable(types)
@@ -49,9 +56,9 @@ def look() -> SchedulerFacts:
     )
 
 
-def groups() -> tuple[NodeGroup, ...]:
-    """Partitions and their nodes; empty where sinfo does not answer."""
-    return parse_sinfo(_sinfo().output)
+def groups(options: Sequence[str]) -> tuple[NodeGroup, ...]:
+    """Partitions and their nodes, of the clusters that options of sbatch name; empty where sinfo does not answer."""
+    return parse_sinfo(_sinfo(options).output)
 
 
 def limits_handed_on(options: Sequence[str]) -> frozenset[str]:
@@ -61,7 +68,7 @@ def limits_handed_on(options: Sequence[str]) -> frozenset[str]:
         options: of sbatch, of which ``--propagate`` goes before the settings.
     """
     said = propagated(options)
-    settings = {} if said else parse_config(ask("scontrol", "show", "config").output)
+    settings = {} if said else parse_config(ask("scontrol", *_first_cluster(options), "show", "config").output)
     some = said or settings.get("PropagateResourceLimits", "ALL")
     but = () if said else _names(settings.get("PropagateResourceLimitsExcept", ""))
     if some == "NONE":
@@ -125,17 +132,20 @@ def parse_clock(output: str, now: float) -> float | None:
 
 def parse_sinfo(output: str) -> tuple[NodeGroup, ...]:
     """Groups of nodes from lines of the format above; lines of another form are passed over."""
-    groups = []
+    groups, cluster = [], ""
     for line in output.splitlines():
+        if line.startswith(_CLUSTER):
+            cluster = line.removeprefix(_CLUSTER).strip()
         fields = line.split("|")
-        if len(fields) != 10:
+        if len(fields) != len(_SINFO.split("|")):
             continue
-        name, available, limit, size, nodes, cpus, memory, gres, features, states = fields
+        name, available, limit, size, nodes, cpus, memory, gres, features, states, sockets, cores = fields
         gpu, gpus = parse_gres(gres)
         most = size.rpartition("-")[2]
         groups.append(
             NodeGroup(
                 partition=name.rstrip("*"),
+                cluster=cluster,
                 default=name.endswith("*"),
                 up=available == "up",
                 time=None if limit in ("infinite", "n/a") else limit,
@@ -143,11 +153,12 @@ def parse_sinfo(output: str) -> tuple[NodeGroup, ...]:
                 nodes=_number(nodes),
                 idle=_number(states.rpartition("/")[2]),
                 cpus=_number(cpus),
+                cores=_number(sockets) * _number(cores),
                 memory=_number(memory),
                 gpus=gpus,
                 gpu=gpu,
                 features=() if features in ("(null)", "") else tuple(features.split(",")),
-                more="+" in cpus + memory,
+                more="+" in cpus + memory + sockets + cores,
             )
         )
     return tuple(groups)
@@ -176,8 +187,14 @@ def parse_mpi_list(output: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _sinfo() -> Reply:
-    return ask("sinfo", "--noheader", f"--format={_SINFO}")
+def _sinfo(options: Sequence[str]) -> Reply:
+    named = clusters(options)
+    which = (f"--clusters={','.join(named)}",) if named else ()
+    return ask("sinfo", *which, "--noheader", f"--format={_SINFO}")
+
+
+def _first_cluster(options: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"--clusters={name}" for name in clusters(options)[:1])
 
 
 def _last_words(error: str) -> str:

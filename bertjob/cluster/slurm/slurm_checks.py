@@ -3,7 +3,7 @@
 From Slurm's release notes and from what was seen on 22.05.8.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -11,6 +11,10 @@ from bertjob.cluster import capacity
 from bertjob.cluster.doctor.case import Case, Finding, fail, ok, warn
 from bertjob.cluster.scheduler_answers import NodeGroup
 from bertjob.cluster.slurm.facts import NO_CONFIGURATION
+from bertjob.config.job import Resources
+from bertjob.config.site import Site
+from bertjob.launch.schedulers.sbatch_options import environment_problem
+from bertjob.launch.schedulers.slurm_requirements import combined
 from bertjob.text import counted, did_you_mean
 
 Release = tuple[int, int]
@@ -47,6 +51,7 @@ def traps(release: Release) -> list[Trap]:
     return [trap for trap in TRAPS if trap.first <= release < trap.before]
 
 
+_SHOWN = 3
 _CLOCK_WARN_S, _CLOCK_FAIL_S = 5, 240
 """Munge refuses messages that are five minutes old; bertjob tells stale heartbeats by two."""
 
@@ -77,24 +82,29 @@ def release(case: Case) -> Iterator[Finding]:
 def partition(case: Case) -> Iterator[Finding]:
     """Whether a partition takes the job; Slurm itself accepts many that then wait for ever."""
     groups = case.machine.scheduler.groups
-    if not groups:
-        return
+    for cluster in dict.fromkeys(group.cluster for group in groups):
+        yield from _partition(case, [group for group in groups if group.cluster == cluster])
+
+
+def _partition(case: Case, groups: Sequence[NodeGroup]) -> Iterator[Finding]:
+    """The same on one cluster."""
     names = list(dict.fromkeys(group.partition for group in groups))
+    at = f" of cluster {groups[0].cluster}" if groups[0].cluster else ""
     name = next(iter(capacity.partition_names(case.job.resources, groups)), None)
     if name is None:
-        yield fail("partition", "there is no default partition", f"say --partition: {', '.join(names)}")
+        yield fail("partition", f"there is no default partition{at}", f"say --partition: {', '.join(names)}")
         return
     if name not in names:
-        yield fail("partition", f"there is no partition {name}", did_you_mean(name, names))
+        yield fail("partition", f"there is no partition {name}{at}", did_you_mean(name, names))
         return
     nodes = [group for group in groups if group.partition == name]
     group = capacity.roomiest(nodes)
     if problems := list(capacity.too_much(case.job, case.site, nodes)):
-        yield fail("partition", f"{name}: {'; '.join(problems)}", capacity.ASK_FOR_LESS)
+        yield fail("partition", f"{name}{at}: {'; '.join(problems)}", capacity.ASK_FOR_LESS)
     elif not group.up:
-        yield fail("partition", f"{name} is down: jobs wait in it", f"another --partition: {', '.join(names)}")
+        yield fail("partition", f"{name}{at} is down: jobs wait in it", f"another --partition: {', '.join(names)}")
     else:
-        yield ok("partition", f"{name}: {_described(group, sum(group.nodes for group in nodes))}")
+        yield ok("partition", f"{name}{at}: {_described(group, sum(group.nodes for group in nodes))}")
 
 
 def gpu_option(case: Case) -> Iterator[Finding]:
@@ -154,18 +164,33 @@ def clock(case: Case) -> Iterator[Finding]:
 
 
 def leftovers(case: Case) -> Iterator[Finding]:
-    """Variables in this shell that change what sbatch does."""
+    """Variables in this shell that change what sbatch does, and what bertjob makes of each."""
     found = case.machine.places.leftovers
     if not found:
         yield ok("environment", "no variables of another job")
         return
-    shown = ", ".join(list(found)[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-    inside = "this shell is inside of a job" if "SLURM_JOB_ID" in found else "sbatch by hand would obey"
-    yield warn(
-        "environment",
-        f"{shown}: {inside}",
-        "none needed for bertjob, which takes SBATCH_* as your defaults and leaves out the rest; else unset",
-    )
+    if problem := environment_problem(found):
+        what, _, remedy = problem.partition(": ")
+        yield fail("environment", what, remedy)
+    rest = {name: value for name, value in found.items() if not environment_problem({name: value})}
+    notes = combined(Resources(), Site(name=case.site.name), rest, "SBATCH_").notes
+    unsaid = [name for name in rest if not any(name in note for note in notes)]
+    if taken := [f"{name}={rest[name]}" for name in unsaid if _is_option(name)]:
+        yield warn(
+            "environment", f"{', '.join(taken)}: submit takes them as your defaults", "unset what you do not mean"
+        )
+    for note in notes:
+        yield warn("environment", note, "none needed for bertjob; sbatch by hand would obey")
+    if others := [name for name in unsaid if not _is_option(name)]:
+        shown = ", ".join(others[:_SHOWN]) + (f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else "")
+        inside = "this shell is inside of a job" if "SLURM_JOB_ID" in found else "Slurm's commands by hand would obey"
+        yield warn(
+            "environment", f"{shown}: {inside}", "none needed for bertjob, which leaves them out; else unset them"
+        )
+
+
+def _is_option(name: str) -> bool:
+    return name.startswith("SBATCH_") or name == "SLURM_CLUSTERS"
 
 
 def _described(group: NodeGroup, total: int) -> str:

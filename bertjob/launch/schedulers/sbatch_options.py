@@ -7,6 +7,8 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from bertjob.launch.schedulers.sbatch_words import options
+
 _GPUS = "use --gpus-per-node before the --, or set resources.gpus_per_node"
 _INSTEAD = {
     "--array": "submit once for each run, as all jobs of an array would train in one run directory",
@@ -66,6 +68,7 @@ _GPU_OF_GRES = re.compile(r"--gres=(.*,)?gpu([:,].*)?")
 """GPUs as generic resources, alone or among others."""
 _MEMORY = re.compile(r"\+?(\d+)(?:([KMGT])B?)?", re.ASCII | re.IGNORECASE)
 """Sizes that sbatch takes (22.05.8): ``64G``, ``64gb``, ``64000``; not ``64.5G``, ``64GiB``, ``1P``."""
+_SIZES = frozenset({"mem", "mem-per-cpu", "mem-per-gpu"})
 _MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 _SEPARATORS = frozenset({":", "hetjob", "packjob"})
 """What parts the components of a heterogeneous job, among options and on lines of a script."""
@@ -92,6 +95,10 @@ def option_problems(words: Sequence[str]) -> Iterator[str]:
                 yield f"the sbatch option {name} changes what submitting means: {_OTHER_MEANING[full]}"
         if _GPU_OF_GRES.fullmatch(word):
             yield f"the sbatch option {word} would contradict the plan: {_GPUS}"
+    for option in options(words):
+        if option.name in _SIZES and megabytes(option.value) is None:
+            form = "sbatch takes a whole number of MB, or one with K, M, G or T behind it, as in 60G"
+            yield f"the sbatch option {' '.join(option.words)}: {form}"
 
 
 def environment_problem(environment: Mapping[str, str]) -> str:
@@ -115,12 +122,6 @@ def megabytes(size: str) -> float | None:
     """A size of memory in MB of 1024 * 1024 bytes; None where sbatch does not take it."""
     found = _MEMORY.fullmatch(size)
     return int(found[1]) * _MEGABYTES[(found[2] or "M").upper()] if found else None
-
-
-def value_of(words: Sequence[str], long: str) -> str | None:
-    """The value of an option in its long form, the last of several; None where it is not among the words."""
-    said = [word.partition("=")[2] for word in words if word.partition("=")[0] == long]
-    return said[-1] if said else None
 
 
 def has_option(words: Sequence[str], long: str, short: str) -> bool:
