@@ -82,7 +82,7 @@ class Batch:
         """The half that acts."""
         return Client(
             submit=self.submit,
-            find=lambda run_dir: ("", ""),
+            find=lambda run_dir: (None, ""),
             query=self.query,
             cancel=self.cancel,
             withdraw=lambda run: False,

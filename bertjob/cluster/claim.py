@@ -92,8 +92,9 @@ def _check_queues(run_dir: RunDir) -> None:
     """Refuse beside a job that an earlier submission has queued, of which nobody learned the id."""
     for name, client in scheduler.CLIENTS.items():
         if client.installed():
-            job_id, error = client.find(run_dir)
-            if job_id:
+            found, error = client.find(run_dir)
+            if found is not None:
+                job_id = found.job_id
                 ends = f"{SCHEDULERS[name].cancel_command} {job_id}"
                 raise PreflightError(
                     f"{run_dir.path}: job {job_id} of an earlier submission is in the queue: wait for it, or {ends}"

@@ -11,7 +11,16 @@ import msgspec
 
 from bertjob.cluster import process_group
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.scheduler_answers import Answer, NodeGroup, SchedulerFacts, Started
+from bertjob.cluster.scheduler_answers import (
+    NOT_ASKED,
+    UNKNOWN,
+    Answer,
+    JobInfo,
+    JobState,
+    NodeGroup,
+    SchedulerFacts,
+    Started,
+)
 from bertjob.cluster.slurm import clusters, facts, hand_over, own_jobs, queue
 from bertjob.rundir.directory import RunDir
 
@@ -28,9 +37,9 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     estimate: Callable[[str], str]
     """When a script would start by what the scheduler knows now, or why it could not, without queueing it; empty where
     nobody tells. Never raises."""
-    find: Callable[[RunDir], tuple[str, str]]
-    """The job of a run's script in the queue that is not recorded: its id, empty where there is none, and why the
-    scheduler does not tell, empty where it does."""
+    find: Callable[[RunDir], tuple[Started | None, str]]
+    """The job of a run's script in the queue that is not recorded, None where there is none; and why the scheduler does
+    not tell, empty where it does."""
     query: Callable[[Collection[Run]], Answer]
     """Where the jobs of runs stand, by one question. Never raises: what cannot be asked is a line in the answer."""
     cancel: _Cancel
@@ -61,7 +70,7 @@ CLIENTS: Mapping[str, Client] = {
     "none": Client(
         submit=process_group.submit,
         estimate=lambda script: "",
-        find=lambda run_dir: ("", ""),
+        find=lambda run_dir: (None, ""),
         query=process_group.query,
         cancel=process_group.cancel,
         withdraw=lambda run: False,
@@ -93,11 +102,20 @@ CLIENTS: Mapping[str, Client] = {
 
 
 def ask(runs: Collection[Run]) -> Answer:
-    """Where runs stand, by one question to each scheduler that has some of them."""
-    jobs, controllers, accountings = {}, [], []
+    """Where runs stand, by one question to each scheduler that has some of them.
+
+    For the job of a submission in doubt, which has no id, the queue is searched.
+    """
+    jobs: dict[str, JobInfo] = {}
+    controllers, accountings = [], []
     for client, some in _by_client(runs):
-        answer = client.query(some)
-        jobs.update({run.path: answer.job(run) for run in some})
+        for run in (run for run in some if not run.submission.job_id):
+            found, error = client.find(run.run_dir)
+            jobs[run.path] = NOT_ASKED if error else UNKNOWN if found is None else JobInfo(JobState.PENDING)
+            controllers.append(error)
+        with_id = [run for run in some if run.submission.job_id]
+        answer = client.query(with_id)
+        jobs.update({run.path: answer.job(run) for run in with_id})
         controllers.append(answer.controller)
         accountings.append(answer.accounting)
     return Answer(jobs, "; ".join(filter(None, controllers)), "; ".join(filter(None, accountings)))

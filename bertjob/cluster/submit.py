@@ -17,7 +17,7 @@ from bertjob.cluster.process import deferred_interrupt
 from bertjob.cluster.runs import catalog, create, provenance
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import NodeGroup
-from bertjob.errors import PreflightError, SchedulerError, of_job
+from bertjob.errors import PreflightError, SchedulerError, UncertainError, of_job
 from bertjob.launch.checks import refuse_submit
 from bertjob.launch.plan import Plan
 from bertjob.launch.problems import refuse_chain, refuse_problems
@@ -141,7 +141,11 @@ def _queue(plan: Plan, before: Submitted | None) -> Submitted:
         waits_for = (said.job_id, str(before.run_dir.path))
     run_dir, digest = create.of(plan), engine.digest_of(plan)
     with create.made(run_dir, create.files(plan, run_dir, digest)) as claim:
-        started = scheduler.CLIENTS[plan.site.scheduler].submit(run_dir)
+        try:
+            started = scheduler.CLIENTS[plan.site.scheduler].submit(run_dir)
+        except UncertainError:
+            catalog.expect(run_dir)
+            raise
     submission = catalog.submission(
         run_dir,
         started,

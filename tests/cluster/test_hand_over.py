@@ -333,7 +333,7 @@ def test_a_submission_that_never_told_its_id_is_looked_for_before_the_next(
     monkeypatch.setattr(lease, "lives", lambda holder: False)  # this process, which ends in real life
     now = time.strftime("%FT%T", time.gmtime())
     commands.make("squeue", stderr="slurm_load_jobs error: Unable to contact slurm controller\n", code=1)
-    with pytest.raises(SchedulerError, match="whether an earlier submission is queued is not known: Unable to contact"):
+    with pytest.raises(SchedulerError, match="whether an earlier submission is queued is not known: squeue: Unable"):
         submit(planned(run_dir.path))
     commands.make("squeue", f"14|{now}|{run_dir.script}\n")
     with pytest.raises(PreflightError, match=r"job 14 of an earlier submission is in the queue: .* scancel 14"):

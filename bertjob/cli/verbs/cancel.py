@@ -27,9 +27,10 @@ def verb(runs: tuple[str, ...], at_once: bool, grace: float, no_wait: bool) -> N
     from bertjob.cluster import scheduler
     from bertjob.cluster.runs.cancel import ask_to_stop, latest, see_to_the_end
     from bertjob.cluster.runs.catalog import find_newest
+    from bertjob.cluster.runs.doubt import known_jobs
     from bertjob.cluster.runs.status import status
 
-    found = [find_newest(run) for run in runs]
+    found = known_jobs(find_newest(run) for run in runs)
     now = status(found)
     over = {row.run_dir for row in now.rows if row.over}
     going = [run for run in found if run.path not in over]

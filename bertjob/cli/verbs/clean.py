@@ -26,9 +26,10 @@ def verb(runs: tuple[str, ...], yes: bool, dry_run: bool, as_json: bool) -> None
     """
     from bertjob.cluster.runs import clean
     from bertjob.cluster.runs.catalog import find, known
+    from bertjob.cluster.runs.doubt import settled
     from bertjob.cluster.runs.status import status
 
-    found = list({run.path: run for run in map(find, runs)}.values()) if runs else known()
+    found = settled({run.path: run for run in map(find, runs)}.values() if runs else known())
     now = status(found)
     for note in now.notes:
         click.echo(note, err=True)

@@ -24,8 +24,11 @@ def verb(run: str, follow: bool, rank: int | None) -> None:
     """
     from bertjob.cluster.runs import logs
     from bertjob.cluster.runs.catalog import find_job, read
+    from bertjob.cluster.runs.doubt import known_jobs
 
     found = find_job(run)
+    if not found.submission.job_id:
+        (found,) = known_jobs([found])
     newest = read(found.run_dir) or found
     shown = LogText()
     try:

@@ -39,15 +39,16 @@ _SHOWN = 20
 def verb(runs: tuple[str, ...], watch: bool, everything: bool, rebuild: bool, as_json: bool) -> None:
     """Show where jobs stand."""
     from bertjob.cluster.runs.catalog import find, known
+    from bertjob.cluster.runs.doubt import settled
 
     if rebuild:
         _rebuild(runs)
         runs = ()
 
-    named = [find(run) for run in runs]
+    named = settled(find(run) for run in runs)
 
     def choose() -> "Sequence[Run]":
-        return named or known()[0 if everything else -_SHOWN :]
+        return named or settled(known()[0 if everything else -_SHOWN :])
 
     if as_json:
         if watch:

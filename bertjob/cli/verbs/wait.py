@@ -19,8 +19,9 @@ def verb(runs: tuple[str, ...]) -> None:
     An ID is the scheduler's, the name of a run or its folder. Exits with 0 when all of them succeeded, else with 1.
     """
     from bertjob.cluster.runs.catalog import find
+    from bertjob.cluster.runs.doubt import known_jobs
 
-    wait_for([find(run) for run in runs])
+    wait_for(known_jobs(find(run) for run in runs))
 
 
 def wait_for(runs: "Sequence[Run]") -> None:

@@ -15,8 +15,9 @@ from bertjob.cluster.runs.index import Entry, Index, state_folder
 from bertjob.cluster.scheduler_answers import Started
 from bertjob.errors import BertjobError, SpecError
 from bertjob.launch.schedulers import SCHEDULERS, Scheduler
-from bertjob.rundir import submissions
+from bertjob.rundir import lease, submissions
 from bertjob.rundir.directory import RUNS, RunDir
+from bertjob.rundir.provenance import read_provenance
 from bertjob.rundir.resume import elsewhere
 from bertjob.rundir.submissions import Submission
 from bertjob.rundir.world import LOCAL_ID
@@ -138,6 +139,30 @@ def read(run_dir: RunDir) -> Run | None:
     return Run(str(run_dir.path), submission) if submission is not None and _is_known(submission) else None
 
 
+def in_doubt(run_dir: RunDir) -> Run | None:
+    """The run of a submission that is over, and of which nobody learned whether it has a job: its id is empty."""
+    from bertjob.config.load import read_site  # which lists of runs need seldom
+
+    try:
+        holder = lease.read(run_dir)
+        if holder is None or holder.job_id or holder.ended or lease.lives(holder):
+            return None
+        site = read_site(run_dir.site)
+    except (OSError, BertjobError):
+        return None
+    origin = read_provenance(run_dir.provenance)
+    name = "" if origin is None else origin.job
+    said = Submission(
+        job_id="", site=site.name, scheduler=site.scheduler, time=holder.time, host=holder.host, job_name=name
+    )
+    return Run(str(run_dir.path), said) if _is_known(said) else None
+
+
+def expect(run_dir: RunDir) -> None:
+    """Remember where a run is of which nobody knows whether it has a job, as `in_doubt`."""
+    _index().remember(run_dir.path.parent)
+
+
 def before(run: Run) -> Run | None:
     """The run whose success a link of a chain waits for; None where there is none, or it went on by another job."""
     said = run.submission
@@ -172,13 +197,18 @@ def _known() -> tuple[list[Run], list[Run]]:
     entries = dict(index.entries())
     parents = {os.path.dirname(path) for path in entries}  # noqa: PTH120  # pathlib is slow for thousands
     there = _folders_in(parents.union(index.folders()))
-    runs = [run for path in (there | _near()) - entries.keys() if (run := read(RunDir(Path(path))))]
+    runs = [run for path in (there | _near()) - entries.keys() if (run := _read_or_doubt(path))]
     gone: list[Run] = []
     for path, submission in entries.items():
         with contextlib.suppress(msgspec.DecodeError):
             if _is_known(said := submissions.decode(submission)):
                 (runs if path in there else gone).append(Run(path, said))
     return _by_time(runs), _by_time(gone)
+
+
+def _read_or_doubt(path: str) -> Run | None:
+    run_dir = RunDir(Path(path))
+    return read(run_dir) or in_doubt(run_dir)
 
 
 def _by_time(runs: Iterable[Run]) -> list[Run]:
@@ -241,6 +271,8 @@ def find_job(text: str) -> Run:
     path = RunDir(Path(text).absolute())
     if _can_open(path.submissions) and (run := read(path)):
         return run
+    if _can_open(path.lease) and (run := in_doubt(path)):
+        return run
     runs, gone = _known()
     if lost := [run for run in gone if text in _names(run) or str(path.path) == run.path]:
         return _elsewhere(lost[-1], runs)
@@ -262,7 +294,8 @@ def find_job(text: str) -> Run:
 def _names(run: Run) -> tuple[str, ...]:
     """What a run is called in full; `local` names no job."""
     said = run.submission
-    return run.name, run.path, *((said.job_id, f"{said.job_id}@{said.cluster}") if run.scheduler.queues else ())
+    ids = (said.job_id, f"{said.job_id}@{said.cluster}") if run.scheduler.queues and said.job_id else ()
+    return run.name, run.path, *ids
 
 
 def _elsewhere(gone: Run, runs: Iterable[Run]) -> Run:

@@ -53,6 +53,13 @@ class Index:
         except (OSError, sqlite3.Error) as error:
             _log.warning("%s: the index of runs cannot be written: %s; %s", self._file, error, _REMEDY)
 
+    def remember(self, folder: Path) -> None:
+        """Look in a folder for runs that nobody has added; where nothing can be written, one warning is all."""
+        try:
+            self._remember(folder)
+        except OSError as error:
+            _log.warning("%s: cannot be written: %s; %s", self._folders, error, _REMEDY)
+
     def drop(self, path: str) -> None:
         """Take a run out; where nothing can be written it stays, and is passed over since its folder is gone."""
         with contextlib.suppress(OSError, sqlite3.Error):

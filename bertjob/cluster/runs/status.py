@@ -19,6 +19,8 @@ from bertjob.rundir.state import ENDED, Phase, RunState, read_state
 
 _FAILED = frozenset({JobState.FAILED, JobState.OUT_OF_MEMORY, JobState.NODE_FAIL, JobState.BOOT_FAIL, outcome.LOST})
 """Ends of which the log tells the reason; a time limit and a cancellation are reasons themselves."""
+_IN_DOUBT = "the scheduler gave no clear answer: its job may be queued"
+_NEVER_QUEUED = "the submission came to nothing: the queue has no job of it"
 _UNSEEN: Mapping[str, Silence] = {}
 
 
@@ -204,6 +206,8 @@ def _phase(stands: str, state: RunState | None, own: RunState) -> Phase | None:
 
 def _reason(run: Run, stands: str, info: JobInfo, own: RunState) -> str:
     """Why it waits or failed; why a job once waited is of no interest when it has ended, unless that ended it."""
+    if not run.submission.job_id:
+        return _IN_DOUBT if stands != outcome.LOST else _NEVER_QUEUED
     if info.stranger and own is _NOTHING:
         return info.stranger
     if stands in _FAILED:

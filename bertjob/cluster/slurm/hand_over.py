@@ -262,6 +262,6 @@ def _decide(run_dir: RunDir, answer: _Answer, earlier: Collection[str], began: f
         said = f"sbatch: exit code {answer.code}, though it names job {candidate.job_id}"
     asked = f"squeue: {error}" if error else "squeue has no job of this script"
     raise UncertainError(
-        f"{said}, and {asked}: if squeue shows the job later, it runs in {run_dir.path}, which stays;"
-        " otherwise submit again with this --run-dir"
+        f"{said}, and {asked}: if squeue shows the job later, it runs in {run_dir.path}, which stays,"
+        " and `bertjob status` shows it; otherwise submit again with this --run-dir"
     )

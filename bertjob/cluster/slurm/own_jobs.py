@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bertjob.cluster import process
+from bertjob.cluster.scheduler_answers import Started
 from bertjob.cluster.slurm import clusters
 from bertjob.config.load import read_job
 from bertjob.errors import BertjobError
@@ -26,14 +27,18 @@ _LONGEST_PATH = 4096
 _LOG_FORMAT = f"--Format=JobID:20,StdOut:{_LONGEST_PATH}"
 
 
-def find(run_dir: RunDir) -> tuple[str, str]:
+def find(run_dir: RunDir) -> tuple[Started | None, str]:
     """The job of a run's script in the queue that bertjob has not recorded, and why the queue does not tell.
 
     Returns:
-        Its id, empty where there is none, and an error, empty where squeue answers.
+        The job, None where there is none, and an error, empty where squeue answers.
     """
     error, jobs = of_user(run_dir, 0.0, "--states=PENDING,RUNNING,SUSPENDED,COMPLETING")
-    return of_run(run_dir, jobs, on_disk(run_dir)), error
+    job_id = of_run(run_dir, jobs, on_disk(run_dir))
+    if not job_id:
+        return None, f"squeue: {error}" if error else ""
+    named = _named(run_dir)
+    return Started(job_id, cluster="" if len(named) > 1 else named[0].lower() if named else clusters.home()), ""
 
 
 def on_disk(run_dir: RunDir) -> set[str]:
@@ -90,8 +95,12 @@ def _time(text: str) -> float:
 
 def _clusters(run_dir: RunDir) -> tuple[str, ...]:
     """The option that asks the clusters at which the job was aimed."""
-    try:
-        named = sbatch_options.clusters(read_job(run_dir.job).resources.sbatch)
-    except (OSError, BertjobError):
-        named = []
+    named = _named(run_dir)
     return (f"--clusters={','.join(named)}",) if named else ()
+
+
+def _named(run_dir: RunDir) -> list[str]:
+    try:
+        return sbatch_options.clusters(read_job(run_dir.job).resources.sbatch)
+    except (OSError, BertjobError):
+        return []
