@@ -125,6 +125,41 @@ def test_what_the_shell_says_wins_over_the_site_and_not_over_the_job() -> None:
     assert "resources.partition: mine replaces partition urgent of SBATCH_PARTITION" in found.notes
 
 
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("SBATCH_MEM_PER_CPU=50", ("--mem-per-cpu=50",)),
+        ("SBATCH_MEM_PER_GPU=5G", ("--mem-per-gpu=5G",)),
+        ("SBATCH_CORE_SPEC=1", ("--core-spec=1",)),
+        ("SBATCH_REQ_SWITCH=2", ("--switches=2",)),
+        ("SBATCH_ACCTG_FREQ=30", ("--acctg-freq=30",)),
+        ("SBATCH_CPUS_PER_GPU=4", ("--cpus-per-gpu=4",)),
+        ("SBATCH_OVERCOMMIT=1", ("--overcommit",)),
+        ("SBATCH_OVERCOMMIT=yes", ("--overcommit",)),
+        ("SBATCH_OVERCOMMIT=0", ()),
+        ("SBATCH_SPREAD_JOB=no", ()),
+        ("SBATCH_NO_REQUEUE=", ("--no-requeue",)),
+        ("SBATCH_WAIT=0", ()),
+        ("SBATCH_EXCLUSIVE=", ("--exclusive",)),
+        ("SBATCH_EXCLUSIVE=user", ("--exclusive=user",)),
+        ("SBATCH_NICE=100", ("--nice=100",)),
+    ],
+)
+def test_a_variable_says_what_it_says_to_sbatch(variable: str, words: tuple[str, ...]) -> None:
+    name, _, value = variable.partition("=")
+    found = combined(Resources(), Site(name="s"), {name: value}, "SBATCH_")
+    assert found.resources.sbatch == words
+    assert found.notes == ()
+
+
+def test_a_variable_with_a_size_that_sbatch_does_not_take_is_left_out_and_named() -> None:
+    found = combined(Resources(), Site(name="s"), {"SBATCH_MEM_PER_NODE": "64GiB"}, "SBATCH_")
+    assert found.resources == Resources()
+    assert found.notes[0].startswith("SBATCH_MEM_PER_NODE=64GiB of this shell is left out: sbatch takes a whole number")
+    kept = combined(Resources(), Site(name="s"), {"SBATCH_MEM_PER_NODE": "64G"}, "SBATCH_")
+    assert kept.resources.mem == "64G"
+
+
 @pytest.mark.parametrize("name", ["SBATCH_SIGNAL", "SBATCH_ARRAY_INX", "SBATCH_OUTPUT", "SBATCH_NEW"])
 def test_what_the_plan_cannot_take_is_named(name: str) -> None:
     found = asked(**{name: "1"})

@@ -1,7 +1,9 @@
 """sbatch as sites wrap it, on a real Slurm: the job is found, its folder stays, and nobody else's job is touched."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -86,6 +88,56 @@ def test_a_lost_answer_keeps_the_folder_of_a_queued_job(bertjob: Face, wrapped: 
 def jobs_of_now() -> list[str]:
     listed = ["squeue", "--noheader", "--format=%A"]
     return subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
+
+
+SLOW = {
+    "behind the queue": '{sbatch} "$@"; code=$?; sleep 3; exit "$code"',
+    "before the queue": 'sleep 3; exec {sbatch} "$@"',
+    "without an id": '{sbatch} "$@" > /dev/null; sleep 3',
+}
+
+
+@pytest.mark.fault(
+    "{name} during an sbatch that takes its time {where}",
+    survived="with the same command",
+    lost="nothing",
+    reported="interrupted; cancelled, with the id",
+)
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        ("behind the queue", "SIGINT"),
+        *(
+            pytest.param(where, name, marks=pytest.mark.faults)
+            for where in SLOW
+            for name in ("SIGINT", "SIGTERM", "SIGHUP")
+            if (where, name) != ("behind the queue", "SIGINT")
+        ),
+    ],
+)
+def test_an_interrupted_submit_leaves_no_job_that_nobody_knows(
+    bertjob: Face, wrapped: Path, where: str, name: str
+) -> None:
+    began = bertjob.folder / "began"
+    wrapped.write_text(f"#!/bin/bash\n: > {began}\n" + SLOW[where].format(sbatch=SBATCH) + "\n")
+    wrapped.chmod(0o755)
+    before = jobs()
+    site = bertjob.site("lab", python="/bin/true")
+    command = bertjob.command("submit", bertjob.job(), "--site", site, "--run-dir", "run")
+    with subprocess.Popen(
+        [*command, "--", "--hold"], cwd=bertjob.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as started:
+        until(began.exists)
+        started.send_signal(signal.Signals[name])
+        _, said = started.communicate(timeout=300)
+    assert started.returncode not in (0, None)
+    assert "Traceback" not in said
+    (new,) = jobs() - before
+    job_id = new.partition("|")[0]
+    assert new == f"{job_id}|CANCELLED"
+    assert f"interrupted; cancelled: {job_id}" in said
+    assert (bertjob.folder / "run" / "job.sbatch").exists()
+    assert json.loads(bertjob("status", "--json", "run").stdout)[0]["job_id"] == job_id
 
 
 def test_options_that_would_end_in_a_lost_folder_are_refused(bertjob: Face, tmp_path: Path) -> None:

@@ -104,13 +104,17 @@ def option_problems(words: Sequence[str]) -> Iterator[str]:
 def environment_problem(environment: Mapping[str, str]) -> str:
     """The variable that changes what sbatch means, and what to do in its place; empty where there is none.
 
-    Of the options that do, sbatch reads only ``--wait`` from a variable (opt.c of 19.05 to 26.05). It is on where the
-    variable is empty, ``yes`` or a number other than 0 (man sbatch).
+    Of the options that do, sbatch reads only ``--wait`` from a variable (opt.c of 19.05 to 26.05).
     """
     value = environment.get(_WAIT_VARIABLE)
-    if value is None or not (value in ("", "yes") or re.fullmatch(r"[+-]?0*[1-9]\d*", value)):
+    if value is None or not is_on(value):
         return ""
     return f"{_WAIT_VARIABLE} is set in this shell: unset it, and {_OTHER_MEANING['--wait']}"
+
+
+def is_on(value: str) -> bool:
+    """Whether a variable turns an option on that takes no value: empty, ``yes``, a number but 0 (man sbatch)."""
+    return value in ("", "yes") or re.fullmatch(r"[+-]?0*[1-9]\d*", value) is not None
 
 
 def separates_components(word: str) -> bool:

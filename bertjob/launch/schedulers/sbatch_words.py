@@ -31,6 +31,8 @@ WITH_VALUE = frozenset(_WITH_VALUE.split())
 """Options of both that take a value, uenv's among them."""
 WITHOUT = frozenset(_WITHOUT.split())
 """Options of both that take none, or may do without."""
+OPTIONAL = frozenset({"exclusive", "get-user-env", "nice", "no-kill", "propagate"})
+"""Those of them that may do without (slurm_opt.c of 22.05: optional_argument)."""
 SBATCH = _SBATCH_WITH_VALUE | {"ignore-pbs", "no-requeue", "parsable", "test-only", "wait"}
 """Options of sbatch alone."""
 SBATCH_VALUED = WITH_VALUE | _SBATCH_WITH_VALUE

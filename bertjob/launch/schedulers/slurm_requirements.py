@@ -14,8 +14,8 @@ from bertjob.config.job import Resources
 from bertjob.config.site import Combine, Site
 from bertjob.errors import PreflightError
 from bertjob.launch.schedulers import slurm_constraint
-from bertjob.launch.schedulers.sbatch_options import option_problems
-from bertjob.launch.schedulers.sbatch_words import SBATCH_VALUED, WITHOUT, options
+from bertjob.launch.schedulers.sbatch_options import is_on, option_problems
+from bertjob.launch.schedulers.sbatch_words import OPTIONAL, SBATCH_VALUED, WITHOUT, options
 
 _KEYS = {
     "nodes": "nodes",
@@ -44,6 +44,7 @@ _INSTEAD_OF = (
     frozenset({"exclusive", "oversubscribe"}),
 )
 """Options of which sbatch takes one only (its manual): a job that says one does not mean the site's other one."""
+_FLAGS = WITHOUT - OPTIONAL | {"no-requeue", "ignore-pbs", "wait"}
 _NAMES = {
     "ARRAY_INX": "array",
     "BURST_BUFFER": "bb",
@@ -204,16 +205,19 @@ def _of_shell(environment: Mapping[str, str], prefix: str, notes: list[str]) -> 
         variables.setdefault("CLUSTERS", "SLURM_CLUSTERS")
     for short, name in sorted(variables.items()):
         option, value = _NAMES.get(short, short.lower().replace("_", "-")), environment[name]
-        if (option in WITHOUT and value in ("", "yes")) or (value.isdecimal() and int(value)):
+        is_flag = option in _FLAGS or (option in OPTIONAL and value in ("", "yes"))
+        if option in _FLAGS and not is_on(value):
+            continue
+        said = Said(option, value, name, (f"--{option}={value}",))
+        if is_flag:
             said = Said(option, "", name, (f"--{option}",))
-        else:
-            said = Said(option, value, name, (f"--{option}={value}",))
+        problem = next(iter(option_problems(said.words)), "")
         is_key = option in _TEXTS or (option == "gpus-per-node" and value.isdecimal())
-        if is_key and value:
-            yield replace(said, words=(), value=value)
-        elif option not in SBATCH_VALUED | WITHOUT | {"no-requeue", "ignore-pbs", "wait"}:
+        if is_key and value and not (problem and option == "mem"):
+            yield replace(said, words=())
+        elif option not in SBATCH_VALUED | OPTIONAL | _FLAGS:
             notes.append(f"{name}={value} of this shell is left out: bertjob does not know it")
-        elif problem := next(iter(option_problems(said.words)), ""):
+        elif problem:
             notes.append(f"{name}={value} of this shell is left out: {problem.partition(': ')[2]}")
         else:
             yield said
