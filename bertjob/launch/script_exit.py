@@ -14,6 +14,7 @@ epilogue() {
   again=over
   set +e
   trap '' USR1 TERM INT
+@UNLESS@
   export BERTJOB_EXIT_CODE="$code" BERTJOB_RUN_DIR=@RUN@
   export @JOB@
   (
@@ -107,6 +108,7 @@ def _epilogue(plan: Plan) -> str:
     mark = "END_OF_EPILOGUE"
     while mark in "\n".join(lines(plan)).splitlines():
         mark += "_"
+    unless = "  ! comes_back || return 0\n" if plan.scheduler.comes_back else ""
     job = f"{JOB_ID}={plan.scheduler.job_id} {RESTART}={plan.scheduler.restart}"
     return "\n".join(
         [
@@ -115,6 +117,7 @@ def _epilogue(plan: Plan) -> str:
             f"IFS= read -r -d '' epilogue_lines << '{mark}' || true",
             *lines(plan),
             mark,
-            _EPILOGUE.replace("@RUN@", run).replace("@JOB@", job),
+            *filter(None, [plan.scheduler.comes_back]),
+            _EPILOGUE.replace("@UNLESS@\n", unless).replace("@RUN@", run).replace("@JOB@", job),
         ]
     )

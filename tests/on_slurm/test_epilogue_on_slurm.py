@@ -92,7 +92,8 @@ def test_the_epilogue_runs_when_the_time_limit_ends_the_job(bertjob: Face, clust
     deaf.write_text("#!/bin/sh\ntrap '' USR1 TERM INT\nwhile sleep 1; do :; done\n")
     deaf.chmod(0o755)
     site = bertjob.site("lab", python=str(deaf), epilogue=[noted_by(bertjob.folder)])
-    job_id = bertjob("submit", bertjob.job(), "--site", site, "--time", "1").stdout.split()[-1]
+    job = bertjob.job(checkpoint={"signal_seconds": 10})
+    job_id = bertjob("submit", job, "--site", site, "--time", "1").stdout.split()[-1]
     until(lambda: over(job_id))
     assert slurm("sacct", "-nXP", "-j", job_id, "-o", "state") == "TIMEOUT"
     (line,) = (bertjob.folder / "noted").read_text().splitlines()

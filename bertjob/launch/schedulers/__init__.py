@@ -116,6 +116,8 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
     """Traps that hand signals on to the process `launcher`."""
     ranks: str
     """Waits for the processes `ranks`, with traps for signals; empty where no script starts ranks itself."""
+    comes_back: str
+    """Defines `comes_back`, which says whether the job starts again though its script ends; empty where none does."""
     end: Callable[[bool], str]
     """The end of the script, which knows the exit code as `code`, given whether there is a function `epilogue`."""
 
@@ -172,6 +174,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         guard=cut_off.GUARD,
         signals=slurm.SIGNALS,
         ranks="",
+        comes_back=slurm.COMES_BACK,
         end=slurm.end,
         allocation=slurm.allocation,
         one_process=slurm.one_process,
@@ -218,6 +221,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         guard="",
         signals=no_scheduler.SIGNALS,
         ranks=no_scheduler.WAIT_FOR_RANKS,
+        comes_back="",
         end=lambda epilogue: no_scheduler.EXIT,
         allocation=lambda job, site: "",
         one_process=no_scheduler.nothing,

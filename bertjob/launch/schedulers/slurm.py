@@ -310,6 +310,11 @@ stopped() {
 current() {
   [[ $job == *JobState=RUNNING* && $job == *" Restarts=${SLURM_RESTART_COUNT:-0} "* ]]
 }
+# A job that Slurm has put back into its queue counts one start more. One that was cancelled or has reached its time
+# limit does not, and is COMPLETING as well.
+requeued() {
+  [[ $job == *" Restarts="* && $job != *" Restarts=${SLURM_RESTART_COUNT:-0} "* ]]
+}
 # Where another job has taken the run directory over, what it holds is no longer this job's.
 ours() {
   local lease
@@ -334,7 +339,7 @@ if [ "$code" -ne 0 ]; then
       exit 1
     fi
     if [ -n "$job" ] && ! current; then
-      [[ $job == *JobState=CANCELLED* ]] ||
+      requeued &&
         echo "bertjob: Slurm has put the job back into its queue; the next start goes on from ${now:-the beginning}"
       exit "$code"
     fi
@@ -352,6 +357,17 @@ exit "$code"
 """Starts the job again where it left off; nobody sees the exit code of a start that is requeued."""
 
 
+COMES_BACK = r"""
+# Does Slurm start the job again? Then it counts one start more already; no answer is a no.
+# shellcheck disable=SC2329 # the trap calls it
+comes_back() {
+  local job
+  job=$(scontrol show job "$SLURM_JOB_ID" 2> /dev/null) || return
+  [[ $job == *" Restarts="* && $job != *" Restarts=${SLURM_RESTART_COUNT:-0} "* ]]
+}
+""".strip()
+
+
 def end(epilogue: bool) -> str:
     """The end of a script: not a start after which another one follows runs the epilogue.
 
@@ -361,9 +377,6 @@ def end(epilogue: bool) -> str:
         return REQUEUE
     return (
         REQUEUE.replace("then scancel ", 'then epilogue "$code"; scancel ')
-        .replace(
-            '      exit "$code"\n', '      [[ $job == *JobState=CANCELLED* ]] || again=yes\n      exit "$code"\n', 1
-        )
         .replace("    current && scontrol requeue", "    again=yes\n    current && scontrol requeue")
         .replace("    printf 'bertjob: it cannot", "    again=''\n    printf 'bertjob: it cannot")
     )
