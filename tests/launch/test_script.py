@@ -158,3 +158,11 @@ def test_the_same_plan_gives_the_same_bytes() -> None:
 def test_no_job_can_end_its_own_text_early(description: str, section: dict[str, str]) -> None:
     text = made(description=description, deepspeed=section)
     assert text.split("\n").count("END_OF_JOB") == 1
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name.endswith(".sbatch")])
+def test_a_script_files_its_run_by_one_function(name: str) -> None:
+    text = text_of(name)
+    assert text.count("/submissions.jsonl") == 2  # looks for its line, and adds it
+    assert text.count("ln -sf ") == 1
+    assert len(re.findall(r"^ *file_run$", text, re.MULTILINE)) == 2

@@ -151,6 +151,19 @@ def test_a_script_that_a_person_submits_elsewhere_tells_its_cluster(bertjob: Fac
     assert states(number) == ["innocent", "PENDING"]
 
 
+def test_the_nodes_of_the_cluster_that_is_named_are_looked_at(bertjob: Face, other: str) -> None:
+    site = bertjob.site("mine", python="/bin/true")
+    words = (bertjob.job(), "--site", site)
+    refused = bertjob("submit", *words, "--cpus-per-task", 13, "--", "-M", other, code=3)
+    assert f"partition normal of cluster {other}: 13 CPUs per node are asked for, there are 12" in refused.stderr
+    assert "sbatch --test-only: to start at " in bertjob("submit", *words, "--dry-run", "--", "-M", other).stderr
+    there = bertjob.site("there", python="/bin/true", defaults={"sbatch": [f"--clusters={other}"]})
+    found = json.loads(bertjob("doctor", "--site", there, "--nodes", "2", "--json").stdout)
+    (line,) = (line for line in found if line["check"] == "partition")
+    assert line["finding"].startswith(f"normal of cluster {other}: 4 nodes")
+    assert line["level"] == "ok"
+
+
 def test_a_chain_stays_on_the_cluster_that_took_its_first_job(bertjob: Face, cluster: Lab, other: str) -> None:
     site = bertjob.site("mine", python="/bin/true")
     jobs = [bertjob.job("one"), bertjob.job("two")]

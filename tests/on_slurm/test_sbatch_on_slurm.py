@@ -77,17 +77,37 @@ def test_a_lost_answer_keeps_the_folder_of_a_queued_job(bertjob: Face, wrapped: 
         (wrapped.parent / name).write_text(f"#!/bin/bash\n{text}\n")
         (wrapped.parent / name).chmod(0o755)
     site, run = bertjob.site("lab", python="/bin/true"), bertjob.folder / "run"
-    words = ("submit", bertjob.job(), "--site", site, "--run-dir", run)
-    done = bertjob(*words, code=4)
+    done = bertjob("submit", bertjob.job(), "--site", site, "--run-dir", run, "--", "--hold", code=4)
     assert f"if squeue shows the job later, it runs in {run}, which stays" in done.stderr
+    (row,) = json.loads(bertjob("status", "--json", code=4).stdout)
+    assert (row["run_dir"], row["state"], row["job_id"]) == (str(run), "unknown", "")
     (wrapped.parent / "squeue").unlink()
-    until(lambda: (run / "submissions.jsonl").exists() and not jobs_of_now())
-    bertjob("wait", run)
+    (row,) = json.loads(bertjob("status", "--json").stdout)
+    assert (row["state"], row["reason"]) == ("pending", "JobHeldUser")
+    subprocess.run(["scontrol", "release", row["job_id"]], check=True)
+    bertjob("wait", row["job_id"])
+    assert f"{row['job_id']}|COMPLETED" in jobs()
 
 
-def jobs_of_now() -> list[str]:
-    listed = ["squeue", "--noheader", "--format=%A"]
-    return subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
+def test_a_dry_run_says_when_slurm_would_start_the_job_and_queues_none(bertjob: Face, cluster: Lab) -> None:
+    before, site = jobs(), bertjob.site("lab", python="/bin/true")
+    done = bertjob("submit", bertjob.job(), "--site", site, "--dry-run")
+    assert "sbatch --test-only: to start at " in done.stderr
+    assert done.stdout.startswith("#!")
+    refused = bertjob("submit", bertjob.job(), "--site", site, "--dry-run", "--", "-C", "[nope|gpu]")
+    assert "sbatch --test-only: Invalid feature specification" in refused.stderr
+    assert jobs() == before
+
+
+def test_a_chain_whose_first_job_does_not_start_in_time_is_cancelled_whole(bertjob: Face, cluster: Lab) -> None:
+    site = bertjob.site("lab", python="/bin/true")
+    chain = ("submit", "--chain", bertjob.job("one"), bertjob.job("two"), bertjob.job("three"), "--site", site)
+    done = bertjob(*chain, "--max-pending", "0:02", "--", "--begin=now+1hour", code=5)
+    first, *behind = done.stdout.split()
+    assert f"job {first} was still pending" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].endswith(f"; those behind it are cancelled too: {', '.join(behind)}")
+    assert {f"{job_id}|CANCELLED" for job_id in (first, *behind)} <= jobs()
+    assert len(bertjob(*chain, "--max-pending", "5", "--wait").stdout.split()) == 3
 
 
 SLOW = {

@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 _TIMEOUT_S = 60
 """sbatch gives up by itself after 9 s when the controller is away; one that hangs is ended."""
 _KILL_AFTER_S = 5
+_ESTIMATE_S = 20
+"""A person waits for it, who wants to see the script."""
 _LOOKS = 5
 _LOOK_EVERY_S = 2.0
 """How often the queue is searched where the controller may not have come to the request yet."""
@@ -135,7 +137,7 @@ def estimate(script: str) -> str:
     with tempfile.NamedTemporaryFile("w", prefix="bertjob-test-", suffix=".sbatch", errors="surrogateescape") as file:
         file.write("\n".join([*head, "#SBATCH --test-only", "exit 0", ""]))
         file.flush()
-        said = process.ask("sbatch", "--test-only", file.name, timeout=_TIMEOUT_S)
+        said = process.ask("sbatch", "--test-only", file.name, timeout=_ESTIMATE_S)
     if found := _ESTIMATE.search(said.complaint):
         return f"sbatch --test-only: {found[1]}"
     if said.error and not said.absent:
