@@ -407,8 +407,8 @@ class Job(Section, frozen=True):
     the values stand in no file of the run and on no command line."""
     epilogue: tuple[str, ...] = ()
     """Lines of shell that run on the first node, outside of the container, once the job has ended for good: after
-    success, failure, cancel and time limit, not before it starts again. They see BERTJOB_EXIT_CODE, BERTJOB_RUN_DIR,
-    BERTJOB_JOB_ID and BERTJOB_RESTART. One that fails is reported in the log, the rest still runs, and the job's result
-    stays."""
+    success, failure, cancel and time limit, not before it starts again. Ranks that outlive Slurm's TERM by its KillWait
+    leave no time for them: its KILL ends the script too. They see BERTJOB_EXIT_CODE, BERTJOB_RUN_DIR, BERTJOB_JOB_ID
+    and BERTJOB_RESTART. One that fails is reported in the log, the rest still runs, and the job's result stays."""
     deepspeed: dict[str, Any] = {}
     """DeepSpeed's own config, e.g. `zero_optimization: {stage: 1}`; batch sizes are filled in."""
