@@ -64,7 +64,8 @@ def test_partitions_of_sinfo():
 
 
 def test_partitions_of_several_clusters():
-    found = facts.parse_sinfo(f"CLUSTER: daint\n{SINFO}\nCLUSTER: eiger\n{SINFO}")
+    head = "PARTITION|AVAIL|TIMELIMIT|JOB_SIZE|NODES|CPUS|MEMORY|GRES|AVAIL_FEATURES|NODES(A/I)|SOCKETS|CORES\n"
+    found = facts.parse_sinfo(f"CLUSTER: daint\n{head}{SINFO}\nCLUSTER: eiger\n{head}{SINFO}")
     assert [group.cluster for group in found] == ["daint"] * 3 + ["eiger"] * 3
 
 

@@ -99,6 +99,23 @@ def test_what_is_replaced_is_reported() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("constraint", "noted"),
+    [
+        ("(rack1|rack2)&gpu", False),
+        ("big&gpu", False),
+        ("gpu", False),
+        ("[gpu*1&rack2*1]", True),
+        ("rack1*1&gpu*1", True),
+    ],
+)
+def test_a_constraint_that_requires_the_sites_anyway_replaces_nothing(constraint: str, noted: bool) -> None:
+    site = Site(name="here", defaults=Resources(constraint="gpu"))
+    found = combined(Resources(constraint=constraint), site, {}, "SBATCH_")
+    assert found.resources.constraint == constraint
+    assert bool(found.notes) == noted
+
+
 def test_a_sites_rule_keeps_its_own() -> None:
     assert asked(Resources(gpus_per_node=1)).resources.gpus_per_node == 1
     with pytest.raises(PreflightError, match=r"resources\.gpus_per_node: 2 .* `combine: \{gpus-per-node: site\}`"):

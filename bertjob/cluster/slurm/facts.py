@@ -17,7 +17,7 @@ _LIMITS = frozenset({"AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "NOFILE", 
 _STEP_S = 20.0
 _SINFO = "%P|%a|%l|%s|%D|%c|%m|%G|%f|%A|%X|%Y"
 _CLUSTER = "CLUSTER: "
-"""Before the lines of each cluster, where some are named (sinfo 22.05)."""
+"""Before the lines of each cluster, where some are named, unless it prints no headers (sinfo 22.05)."""
 
 
 def installed() -> bool:
@@ -137,7 +137,7 @@ def parse_sinfo(output: str) -> tuple[NodeGroup, ...]:
         if line.startswith(_CLUSTER):
             cluster = line.removeprefix(_CLUSTER).strip()
         fields = line.split("|")
-        if len(fields) != len(_SINFO.split("|")):
+        if len(fields) != len(_SINFO.split("|")) or fields[0] == "PARTITION":
             continue
         name, available, limit, size, nodes, cpus, memory, gres, features, states, sockets, cores = fields
         gpu, gpus = parse_gres(gres)
@@ -189,8 +189,8 @@ def parse_mpi_list(output: str) -> tuple[str, ...]:
 
 def _sinfo(options: Sequence[str]) -> Reply:
     named = clusters(options)
-    which = (f"--clusters={','.join(named)}",) if named else ()
-    return ask("sinfo", *which, "--noheader", f"--format={_SINFO}")
+    which = f"--clusters={','.join(named)}" if named else "--noheader"
+    return ask("sinfo", which, f"--format={_SINFO}")
 
 
 def _first_cluster(options: Sequence[str]) -> tuple[str, ...]:

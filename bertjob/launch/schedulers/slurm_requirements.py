@@ -167,7 +167,8 @@ def _value(low: Said, high: Said, rule: Combine, notes: list[str]) -> str:
                 f"{high.where}: {high.value} and {low.value} of {low.where} cannot both hold in Slurm's grammar:"
                 f" write one expression that names {low.value} wherever it must hold"
             )
-        if value == high.value and not high.value.startswith(low.value):
+        counts = low.option == "constraint" and "*" in high.value  # which need not hold on every node
+        if value == high.value and counts and not high.value.startswith(low.value):
             notes.append(_replaced(low, high))
         return value
     if rule in ("all", "site"):
