@@ -19,7 +19,7 @@ from bertjob.cluster.submit import submit, submit_chain
 from bertjob.config.job import Data, Job
 from bertjob.config.load import dump, read_job, read_site
 from bertjob.config.site import Site
-from bertjob.errors import PreflightError, SchedulerError
+from bertjob.errors import PreflightError, SchedulerError, UncertainError
 from bertjob.formats.squad import demo_set
 from bertjob.launch.plan import Here, Plan, plan
 from bertjob.launch.script import script
@@ -107,6 +107,25 @@ def test_a_refusal_is_one_line_and_leaves_nothing(
     assert str(refused.value) == line
     after = {path for path in tmp_path.rglob("*") if path.parent != commands.folder}
     assert after <= before
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n",
+        "sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\n"
+        "sbatch: fatal: Could not establish a configuration source\n",
+    ],
+)
+def test_what_no_controller_was_sent_leaves_nothing_though_squeue_does_not_tell_either(
+    commands: Commands, tmp_path: Path, complaint: str
+) -> None:
+    commands.make("sbatch", stderr=complaint, code=1)
+    commands.make("squeue", stderr=complaint.replace("sbatch", "squeue"), code=1)
+    with pytest.raises(SchedulerError, match=r"Unable to contact|configuration source") as refused:
+        submit(planned(tmp_path / "run"))
+    assert not isinstance(refused.value, UncertainError)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_answer_without_a_job_id_is_a_refusal(commands: Commands, tmp_path: Path) -> None:

@@ -49,8 +49,11 @@ _ID = re.compile(r"([0-9]+)(?:;([\w.-]+))?")
 """What ``sbatch --parsable`` prints (sbatch.c of 19.05 to 26.05)."""
 _SENTENCE = re.compile(r"Submitted batch job ([0-9]+)(?: on cluster ([\w.-]+))?")
 """What it prints where a wrapper drops the option."""
-_NOT_SENT = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
-"""All that sbatch 22.05 prints where no controller has taken the connection, so that none can have the job."""
+_NOT_SENT = re.compile(
+    r"sbatch: error: Batch job submission failed: Unable to contact slurm controller \(connect failure\)"
+    r"|(sbatch: error: .*\n)*sbatch: fatal: Could not establish a configuration source"
+)
+"""All that sbatch 22.05 prints where no controller has taken the connection, or it knows of none."""
 
 
 _ESTIMATE = re.compile(r"sbatch: Job \d+ (to start at .*)")
@@ -171,7 +174,7 @@ def _hand_over(run_dir: RunDir) -> Started:
         _show(answer.rest)
     if answer.plain:
         started = answer.ids[0]
-    elif answer.complaint.strip() == _NOT_SENT and answer.code and not answer.output.strip():
+    elif _NOT_SENT.fullmatch(answer.complaint.strip()) and answer.code and not answer.output.strip():
         raise SchedulerError(f"sbatch: {answer.failure}")
     else:
         started = _decide(run_dir, answer, earlier, began)
