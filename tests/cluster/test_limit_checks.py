@@ -141,3 +141,9 @@ def test_run_warns(shell: Set, tmp_path: Path, caplog: pytest.LogCaptureFixture,
     (name,) = soft
     assert f"warning: RLIMIT_{name} is" in caplog.text
     assert "in this shell, which may end this one" in caplog.text
+
+
+def test_the_settings_of_the_cluster_that_is_named_count(commands: Commands) -> None:
+    commands.make("scontrol", "PropagateResourceLimits = NONE\n")
+    assert limits_handed_on(("--clusters=other,more",)) == frozenset()
+    assert commands.calls("scontrol") == [["--clusters=other", "show", "config"]]
