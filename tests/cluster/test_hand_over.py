@@ -187,6 +187,21 @@ def test_only_a_refusal_undoes_a_run_directory(commands: Commands, tmp_path: Pat
     assert run_dir.script.exists()
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_job_that_a_wrapper_sends_to_another_cluster_is_found(commands: Commands, tmp_path: Path, code: int) -> None:
+    run, now = tmp_path / "run", time.strftime("%FT%T", time.gmtime())
+    commands.make("sbatch", code=code)
+    head = "JOBID|SUBMIT_TIME|COMMAND"
+    lines = ["CLUSTER: Home", head, "", "CLUSTER: Other", head, f"17|{now}|{run}/job.sbatch", ""]
+    (commands.folder / "answer").write_text("\n".join(lines))
+    (commands.folder / "squeue").write_text(
+        f"#!/bin/sh\ncase $* in *--clusters=all*) cat {commands.folder}/answer;; esac\n"
+    )
+    submitted = submit(planned(run))
+    assert (submitted.job_id, submitted.run.submission.cluster) == ("17", "other")
+    assert run.exists()
+
+
 def test_what_a_site_says_beside_the_id_is_shown(
     commands: Commands, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

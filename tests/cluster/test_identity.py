@@ -75,6 +75,18 @@ def test_a_strangers_job_is_neither_reported_nor_touched(
     assert not run.run_dir.cancellation("7").exists()
 
 
+@pytest.mark.parametrize("command", ["/site/copy.sh", "(null)", "{script} -M other"])
+@pytest.mark.parametrize("own", [True, False])
+def test_of_a_copy_of_the_script_the_log_tells(run: Run, commands: Commands, command: str, own: bool) -> None:
+    log = run.run_dir.log("7") if own else "/elsewhere/logs/7.out"
+    listed = squeue(run, command=command.format(script=run.submission.script), directory="/site")
+    commands.make("squeue", f"{listed}7                   {log}\n")
+    assert bool(queue.query([run]).job(run).stranger) is not own
+    listed = squeue(run, command="/site/copy.sh", uid="4711")
+    commands.make("squeue", f"{listed}7                   {log}\n")
+    assert queue.query([run]).job(run).stranger
+
+
 def test_a_strangers_job_does_not_keep_others_from_being_cancelled(run: Run, commands: Commands) -> None:
     another = replace(run, path="/gone", submission=replace(run.submission, job_id="8", script="/gone/job.sbatch"))
     commands.make("squeue", squeue(run, name="x", command="/x") + squeue(another))

@@ -25,9 +25,11 @@ WRAPPERS = {
     "an output that nobody sees": '{sbatch} "$@" > /dev/null',
     "another language": 'echo Auftrag $({sbatch} "$@") eingereicht',
     "a copy in a pipe": 'shift; sed s/nothing/nothing/ "$1" | {sbatch} --parsable',
+    "a copy from another folder": 'cp "$2" "$0.copy"; cd /; {sbatch} --parsable "$0.copy"',
+    "words behind the script": '{sbatch} "$@" --comment=site',
     "killed behind the queue": '{sbatch} "$@" > /dev/null; kill -KILL $$',
 }
-LEAST = ("an exit code of its own", "a copy in a pipe")
+LEAST = ("an exit code of its own", "a copy from another folder")
 
 
 def jobs() -> set[str]:
@@ -63,6 +65,8 @@ def test_a_job_is_found_whatever_sbatch_prints(bertjob: Face, wrapped: Path, wra
     job_id = done.stdout.split()[-1]
     (new,) = jobs() - before
     assert new == f"{job_id}|COMPLETED"
+    (row,) = json.loads(bertjob("status", "--json", job_id).stdout)
+    assert (row["state"], row["reason"]) == ("completed", "")
     assert (bertjob.folder / "run" / "logs" / f"{job_id}.out").exists()
 
 

@@ -27,9 +27,10 @@ import msgspec
 from bertjob.cluster import process
 from bertjob.cluster.scheduler_answers import Started
 from bertjob.cluster.slurm import clusters
-from bertjob.cluster.slurm.own_jobs import of_run, of_user, on_disk
+from bertjob.cluster.slurm.own_jobs import of_run, of_user, on_any_cluster, on_disk
 from bertjob.errors import SchedulerError, UncertainError
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.submissions import every
 from bertjob.rundir.world import SUBMITTED
 from bertjob.text import reason
 
@@ -125,6 +126,17 @@ def submit(run_dir: RunDir) -> Started:
     executor._submit_command("")
     started: Started = executor.started
     return replace(started, cluster=started.cluster.lower() or clusters.home())
+
+
+def _begun(run_dir: RunDir, began: float, earlier: Collection[str]) -> Started | None:
+    """The job that has begun in the run directory by now; which cluster it is on, its script has written down."""
+    new = on_disk(run_dir) - {*earlier}
+    if not new:
+        return None
+    recorded = [said for said in every(run_dir) if said.job_id in new]
+    if recorded:
+        return Started(recorded[-1].job_id, cluster=recorded[-1].cluster)
+    return on_any_cluster(run_dir, began, earlier) or Started(max(new, key=int))
 
 
 def estimate(script: str) -> str:
@@ -255,11 +267,15 @@ def _decide(run_dir: RunDir, answer: _Answer, earlier: Collection[str], began: f
         if look:
             time.sleep(_LOOK_EVERY_S)
         error, jobs = of_user(run_dir, began)
-        if found := of_run(run_dir, jobs, earlier) or max(on_disk(run_dir) - {*earlier}, key=int, default=""):
+        if found := of_run(run_dir, jobs, earlier):
             cluster = candidate.cluster if candidate is not None and candidate.job_id == found else ""
             return Started(found, cluster=cluster)
+        if (begun := _begun(run_dir, began, earlier)) is not None:
+            return begun
         if candidate is not None and answer.code == 0 and (candidate.job_id in jobs or (error and certain)):
             return candidate
+    if (elsewhere := on_any_cluster(run_dir, began, earlier)) is not None:
+        return elsewhere
     said = f"sbatch: {answer.failure}"
     if not error and candidate is None:
         raise SchedulerError(said if answer.prompt else f"{said}, and squeue has no job of it")

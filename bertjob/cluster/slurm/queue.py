@@ -18,7 +18,7 @@ from bertjob.cluster import process
 from bertjob.cluster.process import deferred_interrupt
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import NOT_ASKED, UNKNOWN, Answer, JobInfo, JobState
-from bertjob.cluster.slurm import clusters, identity
+from bertjob.cluster.slurm import clusters, identity, own_jobs
 from bertjob.errors import BertjobError, SchedulerError
 from bertjob.text import reason
 
@@ -98,6 +98,10 @@ def _query(runs: Collection[Run], timeout: float) -> Answer:
 def _of(run: Run, info: JobInfo, seen: identity.Seen | None) -> JobInfo:
     """What is known of a run's job, if this is it, and not another one of its number."""
     if seen is None or identity.is_of(run, seen):
+        return info
+    # A wrapper may have handed on a copy of the script, or given it arguments: then the log tells.
+    own = seen.command and seen.uid == str(run.submission.uid)
+    if own and own_jobs.writes_log_of(run, clusters.option(run.submission.cluster)):
         return info
     # Slurm never changes the command of a job. Its name may be changed, and that of the run's job may be.
     gone = bool(run.submission.script and seen.command)
