@@ -107,6 +107,8 @@ def run_here(
             _check_lease(held, claim)
             if refusal := _refusal(run, held):
                 undo.close()
+                if not run_dir.path.exists():
+                    catalog.forget(run.path)
                 raise refusal
             _record_failure(run, held, code, _cause(process.returncode, interrupts, Tail(log, before)))
         with contextlib.suppress(OSError):  # then others see that our process is gone

@@ -21,8 +21,9 @@ from bertjob.cluster.runs.status import status
 from bertjob.cluster.scheduler import cancel
 from bertjob.config.job import Job, Resources
 from bertjob.config.site import Site
-from bertjob.errors import BertjobError, PreflightError
+from bertjob.errors import BertjobError, PreflightError, SpecError
 from bertjob.launch.plan import Here, Plan, plan
+from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import RunState, read_state, write_state
 from bertjob.rundir.submissions import Submission
@@ -298,6 +299,7 @@ def test_a_run_of_an_older_version_at_work_on_another_machine_is_not_started_her
     monkeypatch.undo()
     run_dir.lease.unlink()  # older versions have none
     write_state(run_dir.state, RunState(phase="training", time=time.time()))
+    monkeypatch.setattr(lease, "is_silent", lambda file: False)
     with pytest.raises(PreflightError, match="is still running on login7; stop it there"):
         check_over(run_dir)
     write_state(run_dir.state, RunState(phase="checkpointed", time=time.time()))
@@ -316,3 +318,5 @@ def test_what_the_training_refuses_before_it_begins_leaves_nothing(planned: Plan
         run_here(planned(body))
     assert not (tmp_path / HOSTILE).exists()
     assert catalog.known() == []
+    with pytest.raises(SpecError, match="no such run: none has been started yet"):
+        catalog.find(str(tmp_path / HOSTILE))

@@ -62,7 +62,7 @@ def reason(run: Run, info: JobInfo, own: RunState | None) -> str:
         own: the state that its newest submission wrote, if it wrote one.
     """
     if not run.run_dir.path.is_dir():
-        return elsewhere()
+        return elsewhere(submitted=run.scheduler.queues)
     log = _read(run)
     if own is not None and left_no_state(log):
         own = None
