@@ -290,6 +290,22 @@ def test_what_the_training_said_of_its_failure_stays(planned: Planned, tmp_path:
     assert state.error == "the loss is nan"
 
 
+def test_a_run_whose_rank_0_was_silent_until_it_was_killed_can_go_on(planned: Planned, tmp_path: Path) -> None:
+    said = "rank 0 on n1 has not been heard of for 80 s: the network between is down, or the node hangs"
+    body = f"""
+        from pathlib import Path
+        run = Path(sys.argv[-1]).parent
+        (run / "state.json").write_text('{{"phase": "training", "time": %f, "step": 3}}' % (time.time() + 1))
+        (run / "logs/local.0.departure").write_text('{{"code":85,"silent":true}}')
+        print("rank 1 (n1): warning: {said}", flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    assert run_here(planned(body)) == 85
+    state = read_state(RunDir(tmp_path / HOSTILE).state)
+    assert state is not None
+    assert (state.phase, state.exit_code, state.error, state.step) == ("checkpointed", 85, said, 3)
+
+
 def test_a_run_of_an_older_version_at_work_on_another_machine_is_not_started_here(
     planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

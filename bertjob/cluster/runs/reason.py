@@ -124,6 +124,11 @@ def from_log(log: str, launcher: Launcher | None = None) -> str:
     return told[:_SHOWN]
 
 
+def unheard(log: str) -> str:
+    """Which ranks the others have left for, as the first of them said; empty where none did."""
+    return _first((_UNHEARD,), log)
+
+
 def _killed_ranks(launcher: Launcher | None) -> Sequence[_Sign]:
     """Signs of a killed rank; srun's tasks are ranks, or agents of a launcher that start those of a node."""
     if launcher is None or LAUNCHERS[launcher].agent is None:
@@ -233,6 +238,8 @@ _RANK_KILLED: Sequence[_Sign] = (
 _TASK_KILLED = _sign(
     rf"^srun: error: (\S+): task (\d+): {_KILLED}$", lambda match: _killed(f"rank {match[2]} ({match[1]})", match[3])
 )
+_UNHEARD = _sign(r"^(?:rank \d+ \(\S+\): )?warning: (ranks? .* not been heard of for .*)", "{0}")
+"""How ranks leave for others that are silent (train.distributed.pulse.lost)."""
 _RANK_SAYS: Sequence[_Sign] = (
     _sign(r"^(rank \d+ \(\S+\): (?!warning: ).*)", "{0}"),
     _sign(r"^bertjob: (rank \d+ ended with exit code \d+)", "{0}"),
