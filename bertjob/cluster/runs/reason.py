@@ -16,6 +16,7 @@ from bertjob.cluster.resource_limits import died_of
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import JobInfo, JobState
 from bertjob.config.job import Launcher
+from bertjob.config.registry.launcher_programs import OPEN_MPI_AS_ROOT
 from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.secret_values import masked_text
 from bertjob.launch.engines.failures import complaint, image_failure
@@ -120,6 +121,7 @@ def from_log(log: str, launcher: Launcher | None = None) -> str:
         or complaint(log)
         or _last(_OWN, log)
         or _last(_ERROR, log)
+        or (f"the job's script: {wrong}" if (wrong := _last(_BASH, log)) else "")
     )
     return told[:_SHOWN]
 
@@ -208,6 +210,10 @@ _LAUNCHER_KILLED: Sequence[_Sign] = (
         "mpirun has lost its daemon on {0}: it was killed, or the node failed",
     ),
     _sign(r"^ORTE was unable to reliably start one or more daemons", "mpirun cannot start its daemon on every node"),
+    _sign(  # Open MPI 4.1's mpirun, and prterun of Open MPI 5
+        r"^(mpirun|mpiexec|prterun|prte) has detected an attempt to run as root\.",
+        "{0} does not run as root, unless env has " + " and ".join(f"{name}: 1" for name in OPEN_MPI_AS_ROOT.variables),
+    ),
 )
 _OUT_OF_MEMORY: Sequence[_Sign] = (
     _sign(
@@ -261,9 +267,7 @@ def _last(pattern: re.Pattern[str], log: str) -> str:
 
 
 def _end(run: Run, info: JobInfo, log: str, left: Ending | None) -> str:
-    """What bash complained of, else where the script ended, and the last line that reports more than progress."""
-    if complaint := _last(_BASH, log):
-        return f"the job's script: {complaint[:_SHOWN]}"
+    """Where the script ended, and the last line that reports more than progress."""
     lines = [line for line in log.splitlines() if not _NOISE.search(line)]
     last = f"the log ends with: {lines[-1][:_SHOWN]}" if lines else ""
     if left is None or not left.code:
