@@ -24,7 +24,7 @@ from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.runs import catalog, create
 from bertjob.cluster.runs.logs import Tail
 from bertjob.cluster.runs.outcome import own_state
-from bertjob.cluster.runs.reason import from_log, unheard
+from bertjob.cluster.runs.reason import from_log, last_word, unheard
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, LeaseError, PreflightError, SchedulerError, SpecError
 from bertjob.launch.checks import refuse_here
 from bertjob.launch.plan import Plan
@@ -177,11 +177,12 @@ def _cause(code: int, interrupts: "_Interrupts", log: Tail) -> str:
     """
     if interrupts.killed:
         return "ended at once by a second interrupt"
-    if told := from_log(log.read()):
+    said = log.read()
+    if told := from_log(said):
         return told
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return "killed by SIGKILL, often for want of memory; see the log"
-    return f"exit code {code if code >= 0 else 128 - code}, see the log"
+    return f"exit code {code if code >= 0 else 128 - code}; {last_word(said) or 'see the log'}"
 
 
 def _record_end(run: catalog.Run, held: HeldRun, code: int, cause: str) -> None:

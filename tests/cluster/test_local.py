@@ -249,7 +249,11 @@ def test_what_outlives_the_script_is_ended(planned: Planned, tmp_path: Path, mon
 
 @pytest.mark.parametrize(
     ("body", "code", "cause"),
-    [("sys.exit(127)", 127, "exit code 127"), ("os.kill(os.getpid(), 9)", 137, "killed by SIGKILL, often for want")],
+    [
+        ("print('mkdir: no room'); sys.exit(1)", 1, "exit code 1; the log ends with: mkdir: no room"),
+        ("sys.exit(127)", 127, "exit code 127"),
+        ("os.kill(os.getpid(), 9)", 137, "killed by SIGKILL, often for want"),
+    ],
 )
 def test_a_training_that_could_not_say_so_has_failed(
     planned: Planned, tmp_path: Path, body: str, code: int, cause: str
@@ -274,7 +278,7 @@ def test_a_rank_that_was_killed_is_named_and_what_an_earlier_start_said_is_not(
 
     assert error("os.kill(os.getpid(), 9)", 2) == "rank 0 was killed by SIGKILL"
     assert error("sys.exit(7)", 2) == "rank 0 ended with exit code 7"
-    assert error("sys.exit(3)", 1) == "exit code 3, see the log"
+    assert error("sys.exit(3)", 1) == "exit code 3; see the log"
 
 
 def test_what_the_training_said_of_its_failure_stays(planned: Planned, tmp_path: Path) -> None:

@@ -266,10 +266,15 @@ def _last(pattern: re.Pattern[str], log: str) -> str:
     return found[-1] if found else ""
 
 
-def _end(run: Run, info: JobInfo, log: str, left: Ending | None) -> str:
-    """Where the script ended, and the last line that reports more than progress."""
+def last_word(log: str) -> str:
+    """The last line that reports more than progress, as such; empty where there is none."""
     lines = [line for line in log.splitlines() if not _NOISE.search(line)]
-    last = f"the log ends with: {lines[-1][:_SHOWN]}" if lines else ""
+    return f"the log ends with: {lines[-1][:_SHOWN]}" if lines else ""
+
+
+def _end(run: Run, info: JobInfo, log: str, left: Ending | None) -> str:
+    """Where the script ended, and what the log ends with."""
+    last = last_word(log)
     if left is None or not left.code:
         if info.state is not JobState.UNKNOWN:
             return last or "its log is empty"
