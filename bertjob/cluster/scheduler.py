@@ -15,6 +15,9 @@ from bertjob.cluster.scheduler_answers import Answer, NodeGroup, SchedulerFacts,
 from bertjob.cluster.slurm import clusters, facts, hand_over, own_jobs, queue
 from bertjob.rundir.directory import RunDir
 
+PATIENCE_S = 60.0
+"""Seconds that an answer may take: the controllers of large clusters are slow at times."""
+
 
 class _Cancel(Protocol):
     def __call__(self, runs: Collection[Run], *, at_once: bool) -> None: ...
@@ -28,8 +31,11 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     find: Callable[[RunDir], tuple[str, str]]
     """The job of a run's script in the queue that is not recorded: its id, empty where there is none, and why the
     scheduler does not tell, empty where it does."""
-    query: Callable[[Collection[Run]], Answer]
-    """Where the jobs of runs stand, by one question. Never raises: what cannot be asked is a line in the answer."""
+    query: Callable[[Collection[Run], float], Answer]
+    """Where the jobs of runs stand, by one question, whose answer is waited for so many seconds.
+
+    Never raises: what cannot be asked is a line in the answer.
+    """
     cancel: _Cancel
     """Ask the jobs of runs to stop with a checkpoint, or end them at once; those that have ended are passed over.
 
@@ -86,11 +92,16 @@ CLIENTS: Mapping[str, Client] = {
 """By the names that a site file may say; runs of this machine come first, which may refuse before others are told."""
 
 
-def ask(runs: Collection[Run]) -> Answer:
-    """Where runs stand, by one question to each scheduler that has some of them."""
+def ask(runs: Collection[Run], patience: float = PATIENCE_S) -> Answer:
+    """Where runs stand, by one question to each scheduler that has some of them.
+
+    Args:
+        runs: on a cluster, or on this machine.
+        patience: seconds after which a scheduler counts as away.
+    """
     jobs, controllers, accountings = {}, [], []
     for client, some in _by_client(runs):
-        answer = client.query(some)
+        answer = client.query(some, patience)
         jobs.update({run.path: answer.job(run) for run in some})
         controllers.append(answer.controller)
         accountings.append(answer.accounting)

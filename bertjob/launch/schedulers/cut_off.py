@@ -50,8 +50,7 @@ guard() {
 }
 sweep() {
 @SWEEP@ << 'END_OF_SWEEP'
-spared=none
-[ "$SLURM_NODEID" -ne 0 ] || spared=$3
+@SPARED@
 for signal in TERM 0 0 0 0 KILL; do
   started=$({
     grep -lszFx "@SECRET@=$1" /proc/[0-9]*/environ
@@ -69,11 +68,11 @@ unguard() {
 """.strip()
 
 
-def _guard(why: str, signals: str, sweep: str, pause: str) -> str:
-    parts = {"@SIGNALS@": signals, "@SWEEP@": sweep.strip("\n"), "@SECRET@": SECRET_FILE, "@PAUSE@": pause}
+def _guard(why: str, signals: str, sweep: str, spared: str, pause: str) -> str:
+    parts = {"SPARED": spared, "SIGNALS": signals, "SWEEP": sweep.strip("\n"), "SECRET": SECRET_FILE, "PAUSE": pause}
     body = _BODY
     for mark, text in parts.items():
-        body = body.replace(mark, text)
+        body = body.replace(f"@{mark}@", text)
     return f"{why.strip()}\n{body}"
 
 
@@ -91,18 +90,20 @@ export PRTE_MCA_bertjob_start="$OMPI_MCA_bertjob_start"
     --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task=1 \
     sh -s "${SECRET_FILE}" "${{OMPI_MCA_bertjob_start#*-}}" "$launcher"
 """,
+    'spared=none\n[ "$SLURM_NODEID" -ne 0 ] || spared=$3',
     "sleep 5",
 )
 """Defines `guard`, which runs beside the process `launcher`, and `unguard`, which ends the process `guard`."""
 GUARD_HERE = _guard(
     """
-# Where a rank is silent, as one that was stopped, the launcher would wait for it for ever, and so this script. Some
-# seconds after the note `guard` ends it, and before what carries the mark of this start in its environment.
+# Where a rank is silent, as one that was stopped, the launcher would wait for it for ever, and so this script. By
+# the note of the others `guard` knows; it ends what carries the mark of this start in its environment, and the launcher.
 """,
     SIGNALS_HERE,
     f"""
-  SLURM_NODEID=0 env -u {SECRET_FILE} sh -s "${SECRET_FILE}" none.none "$launcher"
+  env -u {SECRET_FILE} sh -s "${SECRET_FILE}" none.none "$launcher"
 """,
+    "spared=$3",
     'kill -0 "$$" 2> /dev/null || return 0; sleep 1',
 )
 """The same without a scheduler: it ends with a script that is killed, and whoever started that waits for its sleep."""
