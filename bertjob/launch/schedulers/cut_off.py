@@ -97,7 +97,7 @@ export PRTE_MCA_bertjob_start="$OMPI_MCA_bertjob_start"
 GUARD_HERE = _guard(
     """
 # Where a rank is silent, as one that was stopped, the launcher would wait for it for ever, and so this script. By
-# the note of the others `guard` knows; it ends what carries the mark of this start in its environment, and the launcher.
+# the note of the others `guard` knows; it ends what has the mark of this start in its environment, and the launcher.
 """,
     SIGNALS_HERE,
     f"""
