@@ -104,7 +104,7 @@ class Batch:
         (self.folder / job_id).write_text("pending")
         return Started(job_id)
 
-    def query(self, runs: Collection[Run]) -> Answer:
+    def query(self, runs: Collection[Run], patience: float) -> Answer:
         self.questions.append([run.submission.job_id for run in runs])
         return Answer({run.path: JobInfo(self.state(run.submission.job_id)) for run in runs})
 

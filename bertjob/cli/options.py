@@ -245,7 +245,7 @@ class Loaded(msgspec.Struct, frozen=True):
             SpecError, PreflightError: the job could not train anywhere, or not at the site.
         """
         folder = None if run_dir is None else str(run_dir.absolute())
-        return plan(self.job.value, self.site.value, folder, here(), self.request.site)
+        return plan(self.job.value, self.site.value, folder, here(), self.request.site, self.job.origins)
 
 
 def one_word_each(words: Iterable[str]) -> tuple[str, ...]:

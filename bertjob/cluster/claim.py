@@ -6,12 +6,11 @@ this machine its processes; anybody else is at work who keeps touching the lease
 
 import logging
 import socket
-import time
 
 from bertjob.cluster import scheduler
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.runs.outcome import own_state, word
+from bertjob.cluster.runs.outcome import own_state
 from bertjob.cluster.scheduler_answers import LIVE, JobInfo, Started
 from bertjob.errors import PreflightError, SchedulerError
 from bertjob.launch.schedulers import SCHEDULERS
@@ -19,7 +18,7 @@ from bertjob.launch.schedulers.no_scheduler import JOB_ID
 from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.lease import Holder
-from bertjob.rundir.state import RunState, read_state
+from bertjob.rundir.state import ENDED, RunState, read_state
 from bertjob.rundir.submissions import Submission
 from bertjob.text import reason
 
@@ -39,17 +38,18 @@ def check_over(run_dir: RunDir) -> None:
         raise PreflightError(f"{run_dir.lease}: cannot be read: {reason(error)}") from None
     newest = catalog.read(run_dir)
     if newest is not None:
-        _check_submission(newest, by_heartbeat=holder is None)
+        _check_submission(newest)
+        if holder is None:
+            _check_heartbeat(newest)
     if holder is not None and not holder.ended:
         _check_holder(run_dir, holder, newest)
 
 
-def _check_submission(run: Run, *, by_heartbeat: bool) -> None:
-    """Refuse beside the newest submission. Only its heartbeat tells of a local run of an older version elsewhere."""
+def _check_submission(run: Run) -> None:
+    """Refuse beside the newest submission, as its scheduler or its process here tells."""
     answer, state = scheduler.ask([run]), read_state(run.run_dir.state)
     info = answer.job(run)
-    here = run.scheduler.queues or not by_heartbeat
-    stands = info.state if here else word(run, info, state, time.time())
+    stands = info.state
     if not info.asked and scheduler.CLIENTS[run.submission.scheduler].installed() and not _is_done(run, state):
         said = f"whether its job {run.submission.job_id} is over is not known"
         raise SchedulerError(f"{run.path}: {said}: {answer.controller}")
@@ -58,11 +58,16 @@ def _check_submission(run: Run, *, by_heartbeat: bool) -> None:
     of = run.submission
     if run.scheduler.queues:
         raise PreflightError(f"{run.path}: its job {_named(run)} is still {stands}; cancel it or wait for it")
-    if of.host == socket.gethostname():
-        raise PreflightError(f"{run.path}: is still running here as process {of.pid}")
-    raise PreflightError(
-        f"{run.path}: is still running on {of.host}; stop it there, or wait two minutes if it was killed"
-    )
+    raise PreflightError(f"{run.path}: is still running here as process {of.pid}")
+
+
+def _check_heartbeat(run: Run) -> None:
+    """Refuse beside a local run elsewhere that an older version began, without a lease: if it still writes."""
+    if run.scheduler.queues or run.submission.host == socket.gethostname():
+        return
+    state = own_state(run, read_state(run.run_dir.state))
+    if (state is None or state.phase not in ENDED) and not lease.is_silent(run.run_dir.state):
+        raise PreflightError(f"{run.path}: is still running on {run.submission.host}; stop it there or wait for it")
 
 
 def _is_done(run: Run, state: RunState | None) -> bool:
@@ -81,7 +86,7 @@ def _check_holder(run_dir: RunDir, holder: Holder, newest: Run | None) -> None:
             return
     at_work = lease.lives(holder)
     if at_work is None:
-        at_work = not lease.is_silent(run_dir)
+        at_work = not lease.is_silent(run_dir.lease)
     if at_work:
         raise PreflightError(f"{run_dir.path}: {holder} is at work there; stop it or wait for it")
     if not holder.job_id:

@@ -25,7 +25,7 @@ from bertjob.cluster.preflight import check, check_continues
 from bertjob.cluster.runs import catalog, create
 from bertjob.cluster.runs.logs import Tail
 from bertjob.cluster.runs.outcome import own_state
-from bertjob.cluster.runs.reason import from_log
+from bertjob.cluster.runs.reason import from_log, last_word, unheard
 from bertjob.errors import REQUEUE_EXIT_CODE, BertjobError, LeaseError, PreflightError, SchedulerError, SpecError
 from bertjob.launch.checks import refuse_here
 from bertjob.launch.plan import Plan
@@ -36,7 +36,7 @@ from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.lease import Holder
-from bertjob.rundir.state import ENDED, RunState, read_state, write_state
+from bertjob.rundir.state import ENDED, Phase, RunState, read_state, write_state
 
 _log = logging.getLogger(__name__)
 _ERRORS: Mapping[int, type[BertjobError]] = {error.exit_code: error for error in (PreflightError, SpecError)}
@@ -105,12 +105,17 @@ def run_here(
         process_group.end(process.pid)
         on_text(tail.read())
         code = process.returncode if process.returncode >= 0 else 128 - process.returncode
-        if code not in (0, REQUEUE_EXIT_CODE):
+        if code == REQUEUE_EXIT_CODE:  # rank 0 may have been killed, as when it was stopped and others left for that
+            _check_lease(held, claim)
+            _record_end(run, held, code, unheard(Tail(log, before).read()))
+        elif code:
             _check_lease(held, claim)
             if refusal := _refusal(run, held):
                 undo.close()
+                if not run_dir.path.exists():
+                    catalog.forget(run.path)
                 raise refusal
-            _record_failure(run, held, code, _cause(process.returncode, interrupts, Tail(log, before)))
+            _record_end(run, held, code, _cause(process.returncode, interrupts, Tail(log, before)))
         with contextlib.suppress(OSError):  # then others see that our process is gone
             lease.end(held.there, claim)
     _check_place(held)
@@ -176,22 +181,24 @@ def _cause(code: int, interrupts: "_Interrupts", log: Tail) -> str:
     """
     if interrupts.killed:
         return "ended at once by a second interrupt"
-    if told := from_log(log.read()):
+    said = log.read()
+    if told := from_log(said):
         return told
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return "killed by SIGKILL, often for want of memory; see the log"
-    return f"exit code {code if code >= 0 else 128 - code}, see the log"
+    return f"exit code {code if code >= 0 else 128 - code}; {last_word(said) or 'see the log'}"
 
 
-def _record_failure(run: catalog.Run, held: HeldRun, code: int, cause: str) -> None:
-    """Say in the state that the run failed, where its training was killed, or never began, and could not say so."""
+def _record_end(run: catalog.Run, held: HeldRun, code: int, cause: str) -> None:
+    """Say in the state how the run ended, where its training was killed, or never began, and could not say so."""
     former = read_state(held.there.state)
     own = own_state(run, former)
     if own is not None and own.phase in ENDED:
         return
-    failed = msgspec.structs.replace(
-        former or RunState(phase="failed", time=0.0),
-        phase="failed",
+    phase: Phase = "checkpointed" if code == REQUEUE_EXIT_CODE else "failed"
+    ended = msgspec.structs.replace(
+        former or RunState(phase=phase, time=0.0),
+        phase=phase,
         time=time.time(),
         job_id=JOB_ID,
         host=socket.gethostname(),
@@ -200,7 +207,7 @@ def _record_failure(run: catalog.Run, held: HeldRun, code: int, cause: str) -> N
         error=cause,
     )
     with contextlib.suppress(OSError):  # the exit code is the answer, the state is for those who look later
-        write_state(held.there.state, failed)
+        write_state(held.there.state, ended)
 
 
 class _Interrupts:

@@ -93,8 +93,8 @@ def _any_left(leader: int) -> bool:
     return True
 
 
-def query(runs: Collection[Run]) -> Answer:
-    """Where runs stand, as far as the processes of this machine tell; of others nothing is known."""
+def query(runs: Collection[Run], patience: float) -> Answer:
+    """Where runs stand, as far as the processes of this machine tell, at once; of others nothing is known."""
     here = socket.gethostname()
     return Answer({run.path: _info(run) if run.submission.host == here else UNKNOWN for run in runs})
 

@@ -24,6 +24,9 @@ from bertjob.cluster.scheduler_answers import (
 from bertjob.cluster.slurm import clusters, facts, hand_over, own_jobs, queue
 from bertjob.rundir.directory import RunDir
 
+PATIENCE_S = 60.0
+"""Seconds that an answer may take: the controllers of large clusters are slow at times."""
+
 
 class _Cancel(Protocol):
     def __call__(self, runs: Collection[Run], *, at_once: bool) -> None: ...
@@ -40,8 +43,11 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     find: Callable[[RunDir], tuple[Started | None, str]]
     """The job of a run's script in the queue that is not recorded, None where there is none; and why the scheduler does
     not tell, empty where it does."""
-    query: Callable[[Collection[Run]], Answer]
-    """Where the jobs of runs stand, by one question. Never raises: what cannot be asked is a line in the answer."""
+    query: Callable[[Collection[Run], float], Answer]
+    """Where the jobs of runs stand, by one question, whose answer is waited for so many seconds.
+
+    Never raises: what cannot be asked is a line in the answer.
+    """
     cancel: _Cancel
     """Ask the jobs of runs to stop with a checkpoint, or end them at once; those that have ended are passed over.
 
@@ -101,10 +107,14 @@ CLIENTS: Mapping[str, Client] = {
 """By the names that a site file may say; runs of this machine come first, which may refuse before others are told."""
 
 
-def ask(runs: Collection[Run]) -> Answer:
+def ask(runs: Collection[Run], patience: float = PATIENCE_S) -> Answer:
     """Where runs stand, by one question to each scheduler that has some of them.
 
     For the job of a submission in doubt, which has no id, the queue is searched.
+
+    Args:
+        runs: on a cluster, or on this machine.
+        patience: seconds after which a scheduler counts as away.
     """
     jobs: dict[str, JobInfo] = {}
     controllers, accountings = [], []
@@ -114,7 +124,7 @@ def ask(runs: Collection[Run]) -> Answer:
             jobs[run.path] = NOT_ASKED if error else UNKNOWN if found is None else JobInfo(JobState.PENDING)
             controllers.append(error)
         with_id = [run for run in some if run.submission.job_id]
-        answer = client.query(with_id)
+        answer = client.query(with_id, patience)
         jobs.update({run.path: answer.job(run) for run in with_id})
         controllers.append(answer.controller)
         accountings.append(answer.accounting)

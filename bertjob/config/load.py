@@ -1,5 +1,6 @@
 """Jobs and sites from files and options, every value with the place it came from."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -20,6 +21,7 @@ from bertjob.errors import SpecError
 from bertjob.text import reason
 
 Value = TypeVar("Value", Job, Site)
+_COMPLAINT = re.compile(r"([a-z_]+(?:\.[\w-]+)*):? '?([\w-]*)")
 
 
 class Sourced(msgspec.Struct, Generic[Value], frozen=True):
@@ -181,8 +183,22 @@ def _at(key: str, said: Mapping[str, Origin], check: Callable[[], object]) -> No
     try:
         check()
     except SpecError as error:
-        place = said.get(key) or next((at for name, at in said.items() if name.startswith(f"{key}.")), None)
-        raise SpecError(f"{place}: {key}: {error}" if place else f"{key}: {error}") from None
+        raise SpecError(located(f"{key}: {error}", said)) from None
+
+
+def located(line: str, said: Mapping[str, Origin]) -> str:
+    """A complaint such as ``env: RANDOM belongs to bash``, behind the place where its key was said; else as it is.
+
+    Args:
+        line: begins with a key, after which the name of one below it may come.
+        said: where keys were said.
+    """
+    if (match := _COMPLAINT.match(line)) is None:
+        return line
+    key, below = match[1], f"{match[1]}."
+    place = said.get(f"{below}{match[2]}") or said.get(key)
+    place = place or next((at for name, at in said.items() if name.startswith(below)), None)
+    return f"{place}: {line}" if place else line
 
 
 def _with_bases(path: Path, above: tuple[Path, ...]) -> Tree:

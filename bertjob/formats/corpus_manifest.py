@@ -8,6 +8,7 @@ import msgspec
 from bertjob.config import bounded
 from bertjob.errors import DataError
 from bertjob.formats.checksums import Checksum
+from bertjob.formats.corpus_splits import SPLITS, TRAIN
 from bertjob.rundir import atomic
 from bertjob.text import reason
 
@@ -16,6 +17,10 @@ FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 BEGUN: Final = "preparing.json"
 SHARDS: Final = "shards"
+ARRAYS: Final = "data.npy"
+"""Of a folder of bing_bert's arrays."""
+DATA_SET: Final = "state.json"
+"""Of a folder that `datasets` has saved."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -129,13 +134,29 @@ def no_documents(folder: Path, part: str) -> DataError:
     return DataError(f"{folder}: no documents for {part}; prepare it with another --validation")
 
 
+def no_samples(folder: Path) -> DataError:
+    """What to say of a folder that is neither a preparation nor in the format of others."""
+    return DataError(
+        f"{folder}: holds no samples of pre-training; make them with `bertjob data prepare`, or give a folder with"
+        " HDF5 files of NVIDIA's, with the arrays of bing_bert, or saved by `datasets`"
+    )
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """The HDF5 files in a folder, in order."""
+    return sorted([*folder.glob("*.hdf5"), *folder.glob("*.h5")])
+
+
 def check_corpus(folder: Path) -> None:
-    """A corpus that bertjob prepared is complete, and none of its parts is empty; other folders are not looked into.
+    """A corpus that bertjob prepared is complete, and none of its parts is empty; one of others has the right files.
 
     Raises:
         DataError: it is not; says what to do.
     """
     if not any((folder / name).is_file() for name in (MANIFEST, BEGUN)):
+        place = folder / TRAIN if (folder / SPLITS).is_file() else folder
+        if not shards_in(place) and not any((place / name).is_file() for name in (ARRAYS, DATA_SET)):
+            raise no_samples(folder)
         return
     manifest = read_manifest(folder)
     for part in ("train", "validation"):

@@ -5,7 +5,7 @@ Commands are tuples of words from beginning to end; quoting happens once, when t
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -134,3 +134,14 @@ def _options(words: Sequence[Word]) -> list[str]:
             open_ended = "=" not in str(word)
         wants_value = option and open_ended
     return groups
+
+
+def only_numbers(names: Iterable[str]) -> list[str]:
+    """Lines that end the script where a variable holds anything but a number, before arithmetic reads it."""
+    checks = [f"[[ ${{{name}:-0}} =~ ^[0-9]+$ ]] || {exit_saying(f'{name} is not a number')}" for name in names]
+    return ["# Arithmetic would run commands that hide in text.", *checks] if checks else []
+
+
+def exit_saying(complaint: str) -> str:
+    """A command that ends the script."""
+    return f'{{ echo "bertjob: {complaint}" >&2; exit 1; }}'

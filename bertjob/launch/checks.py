@@ -1,15 +1,17 @@
 """What would not work at a site, said before anything is queued."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import get_args
 
 from bertjob.config import walltime
 from bertjob.config.checks import compression, consistency, kernel
 from bertjob.config.job import Family, Job
+from bertjob.config.load import located
 from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.secret_values import is_secret
 from bertjob.config.site import Site
+from bertjob.config.yaml import Origin
 from bertjob.errors import PreflightError, SpecError
 from bertjob.launch import auto_launcher, environment
 from bertjob.launch.argv import has_control_characters
@@ -20,37 +22,55 @@ from bertjob.text import counted
 
 _INTERFACE = re.compile(r"[\w.:@-]{1,15}", re.ASCII)
 """What Linux takes, without its stranger characters."""
+_OF_A_KEY = re.compile(r"[a-z_.]+: ")
+"""A complaint about what a key says; without the colon it is about what the site makes of it."""
 
 
-def refuse(job: Job, site: Site) -> None:
+def refuse(job: Job, site: Site, said: Mapping[str, Origin]) -> None:
     """Stop a resolved job that cannot work at the site.
+
+    Args:
+        job: the job.
+        site: where it is to run.
+        said: where the keys of the job were said, for the messages.
 
     Raises:
         SpecError: it could not train anywhere; one line with all that is wrong in itself.
         PreflightError: one line with all that stands against it at the site.
     """
     if wrong := list(consistency.problems(job)):
-        raise SpecError("; ".join(wrong))
-    found = [*_at_the_site(job, site), *_reserve(job, site)]
-    if found:
-        raise PreflightError(f"site {site.name}: {'; '.join(found)}")
+        raise SpecError("; ".join(located(line, said) for line in wrong))
+    _refuse(_variables(job), [*_at_the_site(job, site), *_reserve(job, site)], site, said)
 
 
-def refuse_shell(job: Job, site: Site) -> None:
+def refuse_shell(job: Job, site: Site, said: Mapping[str, Origin]) -> None:
     """Stop a shell that cannot be had at the site; whether its job could train is no matter.
+
+    Args:
+        job: the resolved job that it stands for.
+        site: where it is to run.
+        said: where the keys of the job were said.
 
     Raises:
         PreflightError: one line with all that stands against it.
     """
-    found = list(_at_the_site(job, site))
+    _refuse(_variables(job), _at_the_site(job, site), site, said)
+
+
+def _refuse(of_job: Iterable[str], at_site: Iterable[str], site: Site, said: Mapping[str, Origin]) -> None:
+    """Stop where there are complaints; those about a key of the job name the place that said it, not the site."""
+    lines = [(line, located(line, said) if _OF_A_KEY.match(line) else line) for line in at_site]
+    found = [*(located(line, said) for line in of_job), *(where for line, where in lines if where != line)]
+    if others := [line for line, where in lines if where == line]:
+        found.append(f"site {site.name}: {'; '.join(others)}")
     if found:
-        raise PreflightError(f"site {site.name}: {'; '.join(found)}")
+        raise PreflightError("; ".join(found))
 
 
 def _at_the_site(job: Job, site: Site) -> Iterator[str]:
     yield from _combination(job, site)
     yield from limits.problems(job, site)
-    yield from _variables(job, site)
+    yield from _variables_of_site(site)
     yield from _interface(site)
     if SCHEDULERS[site.scheduler].queues:
         yield from _limits(job, site)
@@ -161,18 +181,21 @@ def _combination(job: Job, site: Site) -> Iterator[str]:
         yield f"resources.nodes is {job.resources.nodes}, but without a scheduler there is this one machine"
 
 
-def _variables(job: Job, site: Site) -> Iterator[str]:
-    for key, section in (("env", job.env), ("the site's env", site.env), ("fabric.env", site.fabric.env)):
+def _variables(job: Job) -> Iterator[str]:
+    yield from environment.problems("env", job.env)
+    yield from environment.problems("env_from", job.env_from)
+    for name in job.env_from:
+        if name in job.env:
+            yield f"env_from: {name} has a value in env already"
+
+
+def _variables_of_site(site: Site) -> Iterator[str]:
+    for key, section in (("the site's env", site.env), ("fabric.env", site.fabric.env)):
         yield from environment.problems(key, section)
     for family, section in site.fabric.mpi_env.items():
         yield from environment.problems(f"fabric.mpi_env.{family}", section)
         if family not in get_args(Family):
             yield f"fabric.mpi_env: {family!r} is no MPI family; there are {' and '.join(get_args(Family))}"
-
-    yield from environment.problems("env_from", job.env_from)
-    for name in job.env_from:
-        if name in job.env:
-            yield f"env_from: {name} has a value in env already"
 
 
 def _interface(site: Site) -> Iterator[str]:

@@ -12,6 +12,7 @@ from bertjob.config.load import dump
 from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.registry.tasks import TASKS
 from bertjob.config.site import Site
+from bertjob.config.yaml import Origin
 from bertjob.launch import checks
 from bertjob.launch.argv import Word, parse, variable
 from bertjob.launch.auto_launcher import explanation
@@ -30,6 +31,7 @@ RUN = variable("RUN")
 """The run directory, in the script."""
 RUNS = variable("RUNS")
 """The folder that it is in."""
+_NOWHERE: Mapping[str, Origin] = {}
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -113,7 +115,14 @@ class Plan(msgspec.Struct, frozen=True):
         return dump(self.job)
 
 
-def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str | None = None) -> Plan:
+def plan(
+    job: Job,
+    site: Site,
+    run_dir: str | None,
+    here: Here,
+    site_given: str | None = None,
+    said: Mapping[str, Origin] = _NOWHERE,
+) -> Plan:
     """Decide how a job starts at a site.
 
     Args:
@@ -122,6 +131,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str 
         run_dir: absolute path of the run directory; None: the script makes one when it runs.
         here: facts of this machine.
         site_given: the name or file by which the user names the site (default: its name).
+        said: where the keys of the job were said, for messages about them.
 
     Raises:
         PreflightError: the job cannot work there; one line with all that stands against it.
@@ -129,7 +139,7 @@ def plan(job: Job, site: Site, run_dir: str | None, here: Here, site_given: str 
             said, a walltime is none and the like.
     """
     whole = resolve(job, site, here)
-    checks.refuse(whole, site)
+    checks.refuse(whole, site, said)
     if run_dir is not None:
         checks.refuse_run_dir(run_dir, whole, site)
     form = shape(whole)

@@ -13,7 +13,7 @@ from bertjob.config.job import Job
 from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Site
 from bertjob.launch import script_exit
-from bertjob.launch.argv import Word, fold, parse, quote
+from bertjob.launch.argv import Word, exit_saying, fold, only_numbers, parse, quote
 from bertjob.launch.container import presence
 from bertjob.launch.environment import RANK, fabric
 from bertjob.launch.input_paths import needs
@@ -68,13 +68,7 @@ def port_choice(number: str) -> str:
         number: arithmetic expression of bash that differs between the jobs that may share a node.
     """
     names = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", number))
-    why = ["# Arithmetic would run commands that hide in text."] if names else []
-    checks = [f"[[ ${{{name}:-0}} =~ ^[0-9]+$ ]] || {_end(f'{name} is not a number')}" for name in names]
-    return "\n".join([*why, *checks, _CHOICE.replace("NUMBER", number)])
-
-
-def _end(complaint: str) -> str:
-    return f'{{ echo "bertjob: {complaint}" >&2; exit 1; }}'
+    return "\n".join([*only_numbers(names), _CHOICE.replace("NUMBER", number)])
 
 
 def script(plan: Plan) -> str:
@@ -130,7 +124,7 @@ def environment(job: Job, site: Site, exported: Mapping[str, Word]) -> list[str]
     if job.env_from:
         lines += ["# From the shell that has submitted it (env_from): the values stand in no file."]
         lines += [
-            f'[ -n "${{{name}:+set}}" ] || {_end(f"{name} is not set in the shell that submits")}'
+            f'[ -n "${{{name}:+set}}" ] || {exit_saying(f"{name} is not set in the shell that submits")}'
             for name in job.env_from
         ]
     return [*lines, *SCHEDULERS[site.scheduler].clear, *other_launcher]

@@ -4,11 +4,14 @@ On a site with a scheduler the script asks for an allocation, unless it runs in 
 node.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec.structs import replace
 
 from bertjob.config.job import Job
 from bertjob.config.site import Site
+from bertjob.config.yaml import Origin
 from bertjob.launch import checks
 from bertjob.launch.argv import Word, parse, quote, value, variable
 from bertjob.launch.container import binds, container, preparation, presence, with_gpus
@@ -21,6 +24,7 @@ from bertjob.launch.script import command, environment, modules
 
 _HOST_NAMES_FOLDER = ".cache/bertjob"
 """Where a shell, which has no run directory, keeps the names of the host's variables, below the home."""
+_NOWHERE: Mapping[str, Origin] = {}
 
 
 class Shell(msgspec.Struct, frozen=True):
@@ -43,7 +47,9 @@ class Shell(msgspec.Struct, frozen=True):
     unseen: tuple[str, ...]
 
 
-def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -> Shell:
+def shell(
+    job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool, said: Mapping[str, Origin] = _NOWHERE
+) -> Shell:
     """Decide how a shell starts; whether the job could train, and whether its data are there, is no matter.
 
     Args:
@@ -52,13 +58,14 @@ def shell(job: Job, site: Site, here: Here, words: tuple[str, ...], tty: bool) -
         here: facts of this machine; the shell starts in its working directory.
         words: the shell, or another command.
         tty: there is a terminal.
+        said: where the keys of the job were said, for messages about them.
 
     Raises:
         PreflightError: it cannot be had there; one line with all that stands against it.
     """
     scheduler = SCHEDULERS[site.scheduler]
     whole = resolve(replace(job, launcher=scheduler.launcher, mpi=False), site, here, interactive=True)
-    checks.refuse_shell(whole, site)
+    checks.refuse_shell(whole, site, said)
     assert whole.engine is not None
     assert whole.resources.cpus_per_task is not None
     exported = with_gpus(whole, exports(whole, site, scheduler.cores(whole.resources.cpus_per_task)))

@@ -201,18 +201,18 @@ def lives(holder: Holder) -> bool | None:
     return _born(holder.pid) == holder.born
 
 
-def is_silent(run_dir: RunDir, seconds: float = SILENT_S) -> bool:
-    """Watch whether the lease is touched or replaced; True when it was neither within `seconds`."""
-    first, deadline = _touched(run_dir.lease), time.monotonic() + seconds
+def is_silent(file: Path, seconds: float = SILENT_S) -> bool:
+    """Watch whether a lease or heartbeat is touched or replaced; True when it was neither within `seconds`."""
+    first, deadline = _touched(file), time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(0.2)
-        if _touched(run_dir.lease) != first:
+        if _touched(file) != first:
             return False
     return True
 
 
 def _touched(path: Path) -> tuple[int, int] | None:
-    """A value that changes whenever the holder touches the lease or another one takes it."""
+    """A value that changes whenever a file is touched or replaced."""
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY)  # NFS revalidates its cached attributes on open
         try:

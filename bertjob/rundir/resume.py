@@ -39,9 +39,10 @@ def command(run_dir: RunDir, *, submitted: bool = False) -> str:
     return shlex.join(["bertjob", verb, str(run_dir.job), "--site", str(run_dir.site), "--run-dir", str(run_dir.path)])
 
 
-def elsewhere() -> str:
+def elsewhere(*, submitted: bool = True) -> str:
     """What happened to a job's run directory that is not at its path, with the command that helps."""
-    return f"the job's run directory is not there: it was moved or removed; with DIR for where it is now: {_ANYWHERE}"
+    anywhere = command(RunDir(Path("DIR")), submitted=submitted)
+    return f"the job's run directory is not there: it was moved or removed; with DIR for where it is now: {anywhere}"
 
 
 def _free(key: str) -> bool:
@@ -59,6 +60,3 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _shown(value: Any) -> str:
     return "not said" if value is None else str(value)
-
-
-_ANYWHERE = command(RunDir(Path("DIR")), submitted=True)

@@ -90,7 +90,7 @@ def _refuse(found: Holder, run_dir: RunDir) -> None:
     at_work = lease.lives(found)
     if at_work is None:
         _LOG.info("waiting to see whether %s is still at work", found)
-        at_work = not lease.is_silent(run_dir)
+        at_work = not lease.is_silent(run_dir.lease)
     if at_work:
         raise PreflightError(f"{run_dir.path}: {found} is at work there; stop it or wait for it")
 

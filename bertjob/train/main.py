@@ -15,7 +15,7 @@ import torch.distributed as dist
 from bertjob.config.job import Job
 from bertjob.config.registry.code import load_code
 from bertjob.config.registry.tasks import TASKS
-from bertjob.errors import BertjobError, DataError, PreflightError
+from bertjob.errors import BertjobError, DataError, PreflightError, WorldError
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.job_log import release_room, reserve_room
@@ -66,7 +66,8 @@ def main(path: Path, signals: StopSignals) -> int:
     try:
         return _run(path, held, world, watch, report)
     except BertjobError as error:
-        report.refuse()
+        if not isinstance(error, WorldError):  # ranks that have not met say nothing about the job
+            report.refuse()
         watch.depart(error.exit_code, str(error))
     except BaseException as error:
         if is_full(error):

@@ -73,6 +73,10 @@ export BERTJOB_RESTART=0 BERTJOB_FORMER_LEASE="$former"
 
 stopping=''
 trap 'stopping=$SECONDS' USR1 TERM INT USR2 QUIT ALRM XCPU
+# Ranks that were cut off from others leave a note; one of an earlier start is void.
+note=$RUN/logs/local.0.departure
+rm -f "$note"
+cut_off() { [[ $(cat "$note" 2> /dev/null) == *'"silent":true'* ]]; }
 
 unwritable() {
   local why=${1##*: }
@@ -104,7 +108,8 @@ done
 
 # USR1, TERM, ^C and the like reach the ranks as USR1, at which they write a checkpoint and end with 85: every 3 s,
 # as one that is only starting does not listen yet. A rank that fails ends the others, which would wait for it for
-# ever. The sleep is short because a trap runs when it is over, and may be ended by the same signal.
+# ever. Where some are silent, the others leave by themselves, and they are ended. The sleep is short because a trap
+# runs when it is over, and may be ended by the same signal.
 code=0 failed_at=
 while ((${#ranks[@]})); do
   sleep 0.2 || true
@@ -119,6 +124,7 @@ while ((${#ranks[@]})); do
     unset "ranks[rank]"
     if ((ended == 0 || ended == 85)); then
       ((code)) || code=$ended
+      [ -n "$failed_at" ] || ! cut_off || failed_at=$SECONDS
     elif [ -z "$failed_at" ]; then
       code=$ended failed_at=$SECONDS
       ((${#ranks[@]})) || break
@@ -129,4 +135,5 @@ while ((${#ranks[@]})); do
   if [ -n "$failed_at" ] && ((SECONDS > failed_at + 10)); then kill -KILL "${ranks[@]}" 2> /dev/null || true; fi
 done
 
+((code == 0)) || ! cut_off || code=85 # whatever ended the launcher, the run can go on
 exit "$code"

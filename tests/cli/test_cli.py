@@ -200,7 +200,11 @@ def test_a_name_of_phases_is_their_chain(bertjob):
     ("options", "code", "words"),
     [
         ([], 2, "bertjob: job squad: global batch 24 is no multiple of micro batch 3 x 64 ranks"),
-        (["--set", "data.dev=x"], 2, "bertjob: job pretrain-seq128: data.dev: task pretrain reads data.shards"),
+        (
+            ["--set", "data.dev=x"],
+            2,
+            "job pretrain-seq128: --set data.dev=x: data.dev: task pretrain reads ",
+        ),
         (["--set", "squad:train.global_batch=192"], 3, "bertjob: job pretrain-seq128: data.shards: "),
         (["--set", "squat:seed=1"], 2, "no job 'squat' here, but pretrain-seq128, pretrain-seq512, squad"),
     ],

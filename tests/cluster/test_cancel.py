@@ -4,13 +4,17 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+import msgspec
 import pytest
+from click.testing import CliRunner
 
+from bertjob.cli.main import cli
 from bertjob.cluster import scheduler
-from bertjob.cluster.runs import cancel
+from bertjob.cluster.runs import cancel, catalog
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.outcome import STALE_S
 from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState
+from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import RunState, write_state
 from bertjob.rundir.submissions import Submission
 
@@ -100,6 +104,26 @@ def test_a_node_whose_clock_is_behind_is_no_run_that_hangs(cluster: Cluster) -> 
     }
     assert cluster.stop() == "cancelled"
     assert cluster.cancels == [(0.0, False)]
+
+
+def test_a_scheduler_that_is_away_is_asked_once_and_not_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "run").mkdir()
+    catalog.record(RunDir(tmp_path / "run"), job_id="7", site="x", scheduler="slurm")
+    asked: list[float] = []
+
+    def away(runs: Collection[Run], patience: float) -> Answer:
+        asked.append(patience)
+        return Answer(controller="squeue: no answer within 9 s")
+
+    slurm = msgspec.structs.replace(scheduler.CLIENTS["slurm"], query=away, cancel=None)
+    monkeypatch.setattr(scheduler, "CLIENTS", {"slurm": slurm})
+    for words in (["cancel", "7"], ["cancel", "--now", "7"]):
+        done = CliRunner().invoke(cli, words)
+        assert str(done.exception) == "squeue: no answer within 9 s"
+    assert asked == [9.5, 9.5]
 
 
 def test_a_grace_below_a_minute_holds(cluster: Cluster) -> None:

@@ -20,8 +20,10 @@ from bertjob.config.job import Data, Job
 from bertjob.config.site import Site
 from bertjob.errors import LeaseError, PreflightError
 from bertjob.launch.plan import Here, Plan, plan
-from bertjob.rundir import lease
+from bertjob.rundir import lease, submissions
 from bertjob.rundir.directory import RunDir
+from bertjob.rundir.state import Phase, RunState, write_state
+from bertjob.rundir.submissions import Submission
 
 DAINT = Site(name="daint")
 
@@ -180,6 +182,28 @@ def test_a_holder_that_nobody_can_ask_about_is_watched(
     ):
         claim.check_over(run_dir)
     monkeypatch.setattr(lease, "is_silent", lambda there: True)
+    claim.check_over(run_dir)
+
+
+@pytest.mark.parametrize("phase", ["training", None, "checkpointed"])
+def test_a_run_elsewhere_without_a_lease_is_watched_whatever_its_clock_says(
+    run_dir: RunDir, monkeypatch: pytest.MonkeyPatch, phase: Phase | None
+) -> None:
+    run_dir.path.mkdir()
+    an_hour_ago = time.time() - 3600
+    said = Submission(job_id="local", site="x", scheduler="none", time=an_hour_ago, host="elsewhere", pid=1)
+    submissions.append(run_dir, said)
+    if phase is not None:
+        write_state(run_dir.state, RunState(phase=phase, time=an_hour_ago + 1, job_id="local"))
+    seen: list[Path] = []
+    monkeypatch.setattr(lease, "is_silent", lambda file: bool(seen.append(file)))
+    if phase == "checkpointed":
+        claim.check_over(run_dir)
+        return
+    with pytest.raises(PreflightError, match="is still running on elsewhere; stop it there or wait for it"):
+        claim.check_over(run_dir)
+    assert seen == [run_dir.state]
+    monkeypatch.setattr(lease, "is_silent", lambda file: True)
     claim.check_over(run_dir)
 
 

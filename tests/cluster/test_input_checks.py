@@ -69,6 +69,19 @@ def test_a_corpus_that_is_not_complete_or_damaged_is_refused(tmp_path: Path) -> 
         check_inputs({"data.shards": str(tmp_path)}, Job(name="x", task="mlm"))
 
 
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [("notes.txt", False), ("part.hdf5", True), ("a.h5", True), ("data.npy", True), ("state.json", True)],
+)
+def test_a_folder_that_holds_no_samples_of_any_kind_is_refused(tmp_path: Path, name: str, good: bool) -> None:
+    (tmp_path / name).touch()
+    if good:
+        check_inputs({"data.shards": str(tmp_path)}, Job(name="x", task="mlm"))
+        return
+    with pytest.raises(PreflightError, match=f"^data.shards: {tmp_path}: holds no samples of pre-training; make them"):
+        check_inputs({"data.shards": str(tmp_path)}, Job(name="x", task="mlm"))
+
+
 # A name on the hub
 
 

@@ -21,8 +21,9 @@ from bertjob.cluster.runs.status import status
 from bertjob.cluster.scheduler import cancel
 from bertjob.config.job import Job, Resources
 from bertjob.config.site import Site
-from bertjob.errors import BertjobError, PreflightError
+from bertjob.errors import BertjobError, PreflightError, SpecError
 from bertjob.launch.plan import Here, Plan, plan
+from bertjob.rundir import lease
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.state import RunState, read_state, write_state
 from bertjob.rundir.submissions import Submission
@@ -248,7 +249,11 @@ def test_what_outlives_the_script_is_ended(planned: Planned, tmp_path: Path, mon
 
 @pytest.mark.parametrize(
     ("body", "code", "cause"),
-    [("sys.exit(127)", 127, "exit code 127"), ("os.kill(os.getpid(), 9)", 137, "killed by SIGKILL, often for want")],
+    [
+        ("print('mkdir: no room'); sys.exit(1)", 1, "exit code 1; the log ends with: mkdir: no room"),
+        ("sys.exit(127)", 127, "exit code 127"),
+        ("os.kill(os.getpid(), 9)", 137, "killed by SIGKILL, often for want"),
+    ],
 )
 def test_a_training_that_could_not_say_so_has_failed(
     planned: Planned, tmp_path: Path, body: str, code: int, cause: str
@@ -273,7 +278,7 @@ def test_a_rank_that_was_killed_is_named_and_what_an_earlier_start_said_is_not(
 
     assert error("os.kill(os.getpid(), 9)", 2) == "rank 0 was killed by SIGKILL"
     assert error("sys.exit(7)", 2) == "rank 0 ended with exit code 7"
-    assert error("sys.exit(3)", 1) == "exit code 3, see the log"
+    assert error("sys.exit(3)", 1) == "exit code 3; see the log"
 
 
 def test_what_the_training_said_of_its_failure_stays(planned: Planned, tmp_path: Path) -> None:
@@ -289,6 +294,22 @@ def test_what_the_training_said_of_its_failure_stays(planned: Planned, tmp_path:
     assert state.error == "the loss is nan"
 
 
+def test_a_run_whose_rank_0_was_silent_until_it_was_killed_can_go_on(planned: Planned, tmp_path: Path) -> None:
+    said = "rank 0 on n1 has not been heard of for 80 s: the network between is down, or the node hangs"
+    body = f"""
+        from pathlib import Path
+        run = Path(sys.argv[-1]).parent
+        (run / "state.json").write_text('{{"phase": "training", "time": %f, "step": 3}}' % (time.time() + 1))
+        (run / "logs/local.0.departure").write_text('{{"code":85,"silent":true}}')
+        print("rank 1 (n1): warning: {said}", flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    assert run_here(planned(body)) == 85
+    state = read_state(RunDir(tmp_path / HOSTILE).state)
+    assert state is not None
+    assert (state.phase, state.exit_code, state.error, state.step) == ("checkpointed", 85, said, 3)
+
+
 def test_a_run_of_an_older_version_at_work_on_another_machine_is_not_started_here(
     planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +319,7 @@ def test_a_run_of_an_older_version_at_work_on_another_machine_is_not_started_her
     monkeypatch.undo()
     run_dir.lease.unlink()  # older versions have none
     write_state(run_dir.state, RunState(phase="training", time=time.time()))
+    monkeypatch.setattr(lease, "is_silent", lambda file: False)
     with pytest.raises(PreflightError, match="is still running on login7; stop it there"):
         check_over(run_dir)
     write_state(run_dir.state, RunState(phase="checkpointed", time=time.time()))
@@ -316,3 +338,5 @@ def test_what_the_training_refuses_before_it_begins_leaves_nothing(planned: Plan
         run_here(planned(body))
     assert not (tmp_path / HOSTILE).exists()
     assert catalog.known() == []
+    with pytest.raises(SpecError, match="no such run: none has been started yet"):
+        catalog.find(str(tmp_path / HOSTILE))

@@ -11,7 +11,7 @@ import pytest
 from fakes.commands import Commands
 from msgspec.structs import replace
 
-from bertjob.cluster.process import one_line
+from bertjob.cluster.process import Reply, one_line
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import Answer, JobInfo, JobState
 from bertjob.cluster.slurm import queue
@@ -223,6 +223,22 @@ def test_without_accounting_the_queue_answers(commands: Commands, complaint: str
     answer = queue.query(of("1", "3"))
     assert state(answer, "3") is JobState.RUNNING
     assert (answer.controller, answer.accounting) == ("", line)
+
+
+def test_all_commands_together_have_the_time_that_one_may_take(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, given = [0.0], []
+
+    def hang(started: object, seconds: float) -> Reply:
+        given.append(seconds)
+        now[0] += seconds
+        return Reply(error=f"no answer within {seconds:g} s")
+
+    monkeypatch.setattr("bertjob.cluster.slurm.queue.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("bertjob.cluster.slurm.queue.process.finish", hang)
+    assert "no answer within 9 s" in queue.query(of("1"), 9.0).controller
+    assert given == [9.0, 0.0]
 
 
 def test_without_controller_the_accounting_answers(commands: Commands) -> None:

@@ -67,6 +67,16 @@ LOGS: list[tuple[str, Launcher, str]] = [
     ),
     ("bertjob: rank 1 ended with exit code 3, so the others are ended\n", "local", "rank 1 ended with exit code 3"),
     (
+        "-----\nmpirun has detected an attempt to run as root.\n\nRunning as root is *strongly* discouraged as any\n",
+        "openmpi",
+        "mpirun does not run as root, unless env has OMPI_ALLOW_RUN_AS_ROOT: 1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: 1",
+    ),
+    (
+        "/runs/run/job.sbatch: line 93: /opt/venv/bin/python3: Permission denied\n",
+        "local",
+        "the job's script: line 93: /opt/venv/bin/python3: Permission denied",
+    ),
+    (
         f"{BEGUN}/spool/job00003/slurm_script: line 96:   185 Killed                  srun --mpi=none python\n",
         "srun",
         "srun was killed by SIGKILL",

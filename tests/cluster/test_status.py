@@ -10,7 +10,8 @@ import pytest
 
 from bertjob.cluster.runs import catalog
 from bertjob.cluster.runs.catalog import Run
-from bertjob.cluster.runs.outcome import outcome
+from bertjob.cluster.runs.outcome import outcome, own_state
+from bertjob.cluster.runs.sightings import Silence
 from bertjob.cluster.runs.status import Row, Status, rows, status
 from bertjob.cluster.scheduler_answers import GONE, UNKNOWN, Answer, JobInfo, JobState
 from bertjob.rundir.directory import RunDir
@@ -44,7 +45,14 @@ def state(phase: Phase = "training", seconds: float = 10, job_id: str = "7") -> 
 def row(said: JobState | None, beat: RunState | None, *, who: Run | None = None, controller: str = "") -> Row:
     who = who or run()
     jobs = {} if said is None else {who.path: JobInfo(said, "nid00001", "Resources" if said.live else "")}
-    return rows([who], Answer(jobs, controller), {who.path: beat}, NOW)[0]
+    return rows([who], Answer(jobs, controller), {who.path: beat}, silent(who, beat))[0]
+
+
+def silent(who: Run, beat: RunState | None) -> dict[str, Silence]:
+    """Of a run that was watched since its last word, or since it was submitted."""
+    own = own_state(who, beat)
+    seconds = NOW - (who.submission.time if own is None else own.time)
+    return {who.path: Silence(seconds, seconds)}
 
 
 def test_a_running_job_shows_its_heartbeat() -> None:
@@ -90,7 +98,8 @@ def test_an_unknown_job_is_never_completed_unless_its_training_said_done(phase: 
 
 
 def of_job(said: JobState | None, beat: RunState | None, *, answered: bool = True) -> str | None:
-    found = outcome(run(), JobInfo(said or JobState.UNKNOWN, asked=answered), beat, NOW)
+    silence = silent(run(), beat)[run().path]
+    found = outcome(run(), JobInfo(said or JobState.UNKNOWN, asked=answered), beat, silence.certain)
     return found and found.word
 
 
@@ -135,7 +144,7 @@ def test_how_a_job_ended(said: JobState | None, beat: RunState | None, answered:
 )
 def test_how_a_local_run_stands(beat: RunState | None, info: JobInfo, word: str) -> None:
     who = run("local")
-    assert rows([who], Answer({who.path: info}), {who.path: beat}, NOW)[0].state == word
+    assert rows([who], Answer({who.path: info}), {who.path: beat}, silent(who, beat))[0].state == word
 
 
 def test_one_question_for_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +182,7 @@ def test_a_controller_that_is_away_is_a_note() -> None:
         return Answer({run().path: JobInfo(JobState.RUNNING)}, controller="squeue: Unable to contact slurm controller")
 
     assert status([run()], ask) == Status(
-        rows([run()], ask(()), {run().path: None}, 0),
+        rows([run()], ask(()), {run().path: None}, {}),
         ["squeue: Unable to contact slurm controller"],
         away=False,
     )

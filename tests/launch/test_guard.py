@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from planned import LOCAL, made
+from planned import LOCAL, made, with_
 
+from bertjob.config.job import Launcher, Resources
+from bertjob.errors import REQUEUE_EXIT_CODE
 from bertjob.launch.schedulers.cut_off import GUARD, NOTE
 from bertjob.rundir.world import SECRET_FILE
 
@@ -142,5 +144,47 @@ def test_launchers_with_daemons_of_their_own_are_guarded(launcher: str, guarded:
     assert ("\nguard &\n" in text, "\nunguard\n" in text) == (guarded, guarded)
 
 
-def test_without_a_scheduler_there_is_no_network_to_be_cut_off() -> None:
-    assert "guard" not in made(LOCAL, launcher="openmpi")
+RANK_1_STOPS = f"""\
+#!{sys.executable}
+import os, pathlib, signal, sys, time
+logs = pathlib.Path(sys.argv[-1]).parent / "logs"
+if os.environ["RANK"] == "1":
+    (logs / "pid").write_text(str(os.getpid()))
+    os.kill(os.getpid(), signal.SIGSTOP)
+while not (logs / "pid").exists() or not (logs / "pid").read_text():
+    time.sleep(0.01)
+(logs / "local.0.departure").write_text({SILENT!r})
+sys.exit(85)
+"""
+"""In place of the training: rank 0 finds that rank 1 is silent."""
+MPIRUN = """\
+#!/bin/bash
+trap '' TERM
+while [[ $1 != /* ]]; do shift; done
+RANK=0 "$@" &
+RANK=1 "$@" &
+wait
+exec sleep 600
+"""
+
+
+@pytest.mark.fault(
+    "a rank of a local run stopped",
+    survived="by the command that run names",
+    lost="steps since the checkpoint",
+    reported="which ranks have not been heard of",
+)
+@pytest.mark.parametrize("launcher", ["local", "openmpi"])
+def test_without_a_scheduler_a_rank_that_is_stopped_holds_up_nobody(tmp_path: Path, launcher: Launcher) -> None:
+    for name, text in (("program", RANK_1_STOPS), ("mpirun", MPIRUN)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    site = with_(LOCAL, python=str(tmp_path / "program"))
+    text = made(site, str(tmp_path / "run"), resources=Resources(tasks_per_node=2), launcher=launcher)
+    quick = text.replace("failed_at + 10", "failed_at + 1").replace("{1..15}", "1")
+    assert quick != text
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-c", quick], env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == REQUEUE_EXIT_CODE, done.stderr
+    stopped = int((tmp_path / "run/logs/pid").read_text())
+    assert not Path(f"/proc/{stopped}").exists() or " Z " in Path(f"/proc/{stopped}/stat").read_text()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.commands import Commands
 from msgspec.structs import replace
 from planned import HERE, LOCAL, SLURM, SMALL, made, with_
 
@@ -71,6 +72,18 @@ def test_only_numbers_reach_arithmetic(tmp_path: Path, name: str) -> None:
     run = subprocess.run(["bash", "-c", lines], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert (run.returncode, run.stderr) == (1, f"bertjob: {name} is not a number\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_JOB_NUM_NODES", "SLURM_CPUS_PER_TASK"])
+def test_no_variable_of_slurm_runs_commands_in_a_script(tmp_path: Path, name: str) -> None:
+    commands = Commands(tmp_path / "bin")
+    for command in ("scontrol", "srun"):
+        commands.make(command, "n1\n")
+    job = {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "0", "SLURM_JOB_NUM_NODES": "1", "SLURM_CPUS_PER_TASK": "1"}
+    env = {"PATH": f"{commands.folder}:{os.environ['PATH']}", "SLURM_JOB_NODELIST": "n1", **job, name: INJECTION}
+    text = made(run_dir=str(tmp_path / "run"))
+    subprocess.run(["bash", "-c", text], capture_output=True, cwd=tmp_path, env=env, check=False)
+    assert list(tmp_path.rglob("INJECTED")) == []
 
 
 def contained(engine: str, **keys: Any) -> str:

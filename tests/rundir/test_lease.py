@@ -97,7 +97,7 @@ def test_a_process_lives_until_it_has_ended() -> None:
 
 def test_who_touches_the_lease_is_not_silent(run_dir: RunDir) -> None:
     assert lease.replace(run_dir, None, lease.of_this_process("17"))
-    assert lease.is_silent(run_dir, seconds=0.3)
+    assert lease.is_silent(run_dir.lease, seconds=0.3)
     over = threading.Event()
 
     def touch() -> None:
@@ -107,7 +107,7 @@ def test_who_touches_the_lease_is_not_silent(run_dir: RunDir) -> None:
     thread = threading.Thread(target=touch)
     thread.start()
     try:
-        assert not lease.is_silent(run_dir, seconds=60)
+        assert not lease.is_silent(run_dir.lease, seconds=60)
     finally:
         over.set()
         thread.join()

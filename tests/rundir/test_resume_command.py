@@ -12,12 +12,16 @@ from planned import HERE, LOCAL
 from bertjob.cli.verbs.run import verb
 from bertjob.cluster import local
 from bertjob.cluster.preflight import check_continues
+from bertjob.cluster.runs.catalog import Run
+from bertjob.cluster.runs.reason import reason
+from bertjob.cluster.scheduler_answers import JobInfo, JobState
 from bertjob.config.job import Checkpoint, Data, Evaluation, Image, Job, Model, Optimizer, Resources, Schedule, Train
 from bertjob.config.load import dump
 from bertjob.errors import PreflightError
 from bertjob.launch.plan import Plan, plan
 from bertjob.rundir.directory import RunDir
-from bertjob.rundir.resume import command, differences
+from bertjob.rundir.resume import command, differences, elsewhere
+from bertjob.rundir.submissions import Submission
 
 JOB = Job(
     name="squad", model=Model(init="demo"), data=Data(train="/t.json"), train=Train(global_batch=4, micro_batch=2)
@@ -139,3 +143,15 @@ def test_a_run_that_has_failed_names_the_command_that_resumes_it(
     )
     assert done.stderr.splitlines()[-1] == words + command(run_dir)
     assert str(done.exception).startswith("squad failed: exit code 1")
+
+
+def test_a_run_that_was_moved_is_resumed_as_it_was_started() -> None:
+    assert elsewhere(submitted=False).endswith("bertjob run DIR/job.yaml --site DIR/site.yaml --run-dir DIR")
+    assert elsewhere().endswith("bertjob submit DIR/job.yaml --site DIR/site.yaml --run-dir DIR")
+
+
+def test_status_names_the_verb_of_a_run_that_is_gone(tmp_path: Path) -> None:
+    for scheduler, said_verb in (("none", "run"), ("slurm", "submit")):
+        said = Submission(job_id="7", site="x", scheduler=scheduler, time=0.0, host="h")
+        gone = Run(str(tmp_path / "gone"), said)
+        assert f": bertjob {said_verb} DIR/job.yaml" in reason(gone, JobInfo(JobState.FAILED), None)

@@ -13,10 +13,11 @@ from backend_ranks import CPU, GPU_WAYS, HALF, LR, MICRO_BATCHES, WAYS, job, tra
 
 from bertjob.config.checks.deepspeed_config import REMOVED, SECTIONS
 from bertjob.config.job import Optimizer
-from bertjob.errors import CheckpointError, SpecError
+from bertjob.errors import CheckpointError, DataError, SpecError
 from bertjob.rundir.world import World
 from bertjob.train.backends.deepspeed import DeepSpeedBackend, deepspeed_config
 from bertjob.train.backends.torch import STATE, TorchBackend
+from bertjob.train.model.formats.pytorch_file import unpickle
 from bertjob.train.model.initialize import build_question_answering
 
 RANKS = Path(__file__).with_name("backend_ranks.py")
@@ -26,6 +27,7 @@ ON = {1: [way for way in WAYS if way not in ONEBIT], 2: FP32, 4: ["torch", "zero
 EACH = [(way, size) for size, ways in ON.items() for way in ways]
 pytestmark = pytest.mark.slow
 ALONE = World(0, 1, 0, 1, "test")
+NO_PICKLES = [b"a,b\n", b"", b"(lp0\n", b"\x80\x02.", b"\x80\x02K\x01.", b"PK\x03\x04", b"cos\nsystem\n."]
 
 
 @pytest.fixture(scope="session")
@@ -175,6 +177,18 @@ def test_a_torn_checkpoint_of_torch_is_refused(folder, tmp_path):
     (tmp_path / STATE).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match=rf"{STATE} does not fit"):
         backend.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", NO_PICKLES)
+def test_what_is_no_file_of_torch_is_refused_in_one_line_wherever_one_is_read(folder, tmp_path, content):
+    """Somebody may have signed it anew: MANIFEST.json protects from damage alone."""
+    described = job("torch", folder)
+    backend = TorchBackend(build_question_answering(described), described, ALONE, CPU, MICRO_BATCHES)
+    (tmp_path / STATE).write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"{STATE} does not fit: [^\n]+$"):
+        backend.load(tmp_path)
+    with pytest.raises(DataError, match=rf"{STATE}: its weights cannot be loaded \([^\n]+\)$"):
+        unpickle(tmp_path / STATE)
 
 
 class Code:

@@ -161,6 +161,14 @@ def test_a_checkpoint_of_another_training_is_refused(run_dir, key, value):
         checkpoint.load(folder, expected, backend=None, ranks=None)
 
 
+@pytest.mark.parametrize("content", [b"a,b\n", b"", b"\x80\x02}.", b"\x80\x02K\x01."])
+def test_states_of_generators_that_are_none_are_refused_in_one_line(run_dir, content):
+    folder = make_checkpoint(run_dir, 4)
+    (folder / "rank-00000.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"rank-00000.pt cannot be read: [^\n]+$"):
+        checkpoint.load(folder, NOTHING_DONE, backend=SimpleNamespace(load=lambda folder: None), ranks=ALONE)
+
+
 @pytest.mark.parametrize("evaluations", [True, False])
 def test_metrics_after_the_resumed_step_and_half_lines_are_cut(tmp_path, evaluations):
     path = tmp_path / "metrics.jsonl"

@@ -325,3 +325,13 @@ def test_a_way_by_a_mapped_address_has_the_addresses_of_interfaces():
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = reach.reach(["::ffff:127.0.0.1"], server.getsockname()[1], 5)
     assert found == ("::ffff:127.0.0.1", "127.0.0.1", "127.0.0.1")
+
+
+@pytest.mark.parametrize(("env", "refused"), [({"BERTJOB_WORLD_SIZE": "2"}, False), ({}, True)])
+def test_ranks_that_are_not_all_there_say_nothing_against_the_job(
+    tmp_path: Path, env: dict[str, str], refused: bool
+) -> None:
+    """What is refused is removed again by `bertjob run`; this start's logs are wanted."""
+    run = make_run(tmp_path / "run", **({} if env else {"data__train": "/nowhere"}))
+    assert finish([start_rank(run, env)]) == [1]
+    assert state(run).get("refused", False) is refused

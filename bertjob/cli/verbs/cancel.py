@@ -1,8 +1,14 @@
 """``bertjob cancel``: end jobs."""
 
+from functools import partial
+
 import click
 
 from bertjob.cli import options
+from bertjob.errors import SchedulerError
+
+_PATIENCE_S = 9.5
+"""Who cancels hears within ten seconds that the scheduler is away, which Slurm says itself after nine."""
 
 
 @click.command("cancel")
@@ -31,7 +37,9 @@ def verb(runs: tuple[str, ...], at_once: bool, grace: float, no_wait: bool) -> N
     from bertjob.cluster.runs.status import status
 
     found = known_jobs(find_newest(run) for run in runs)
-    now = status(found)
+    now = status(found, partial(scheduler.ask, patience=_PATIENCE_S))
+    if now.away:
+        raise SchedulerError(now.notes[0])
     over = {row.run_dir for row in now.rows if row.over}
     going = [run for run in found if run.path not in over]
     stopping = () if at_once else ask_to_stop(going)

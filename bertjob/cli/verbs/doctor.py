@@ -69,7 +69,9 @@ def _examine(loaded: Loaded, as_json: bool) -> None:
 
     request, job, site = loaded.request, loaded.job.value, loaded.site.value
     run_dir = Path(request.run_dir).absolute() if request.run_dir else working_directory() / RUNS / job.name
-    found = findings(examine(job, site, run_dir, launch_words(loaded), named=request.job != SMOKE))
+    found = findings(
+        examine(job, site, run_dir, launch_words(loaded), named=request.job != SMOKE, said=loaded.job.origins)
+    )
     everything = [finding for section in found.values() for finding in section]
     red = [finding for finding in everything if finding.level == "fail"]
     if as_json:

@@ -43,7 +43,7 @@ def verb(request: Request, dry_run: bool) -> None:
     words: Any = click.get_current_context().meta.get("command") or ("bash",)
     loaded = replace(request, job=request.job or JOB).load()
     tty = sys.stdin.isatty() and sys.stdout.isatty()
-    planned = shell(loaded.job.value, loaded.site.value, here(), words, tty)
+    planned = shell(loaded.job.value, loaded.site.value, here(), words, tty, loaded.job.origins)
     for folder in planned.unseen:
         click.echo(f"not mounted, as there is no such folder: {folder}", err=True)
     if dry_run:

@@ -1,6 +1,7 @@
 """Gather the facts of a case: the plan, the files, the image, this machine, and what was proved before."""
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,15 +21,19 @@ from bertjob.config.home import home
 from bertjob.config.job import Job
 from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.site import Site
+from bertjob.config.yaml import Origin
 from bertjob.errors import BertjobError
 from bertjob.launch.plan import Plan, plan
 from bertjob.launch.resolve import placed, resolve
 
 _IMAGE_S = 60.0
 """To start the image and load torch in it; a cold file system takes most of that."""
+_NOWHERE: Mapping[str, Origin] = {}
 
 
-def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -> Case:
+def examine(
+    job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool, said: Mapping[str, Origin] = _NOWHERE
+) -> Case:
     """Ask everything; never raises for what is wrong with the job, the site or the machine.
 
     Args:
@@ -37,13 +42,14 @@ def examine(job: Job, site: Site, run_dir: Path, typed: Typed, *, named: bool) -
         run_dir: where its run directory would be.
         typed: what the user said of the launch, for the remedies.
         named: the user named the job, so that its data are looked for.
+        said: where the keys of the job were said.
     """
     facts = here()
     planned, refusal = None, ""
     try:
         job = placed(job, site, facts)  # the image is looked at also where no launcher can be chosen for it
         job = resolve(job, site, facts)
-        planned = plan(job, site, str(run_dir), facts, typed.site)
+        planned = plan(job, site, str(run_dir), facts, typed.site, said)
     except BertjobError as error:
         refusal = str(error)
     without = None if planned is None else missing_overlay(planned)

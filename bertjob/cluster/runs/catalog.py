@@ -304,7 +304,7 @@ def _elsewhere(gone: Run, runs: Iterable[Run]) -> Run:
         if any(each == gone.submission for each in submissions.every(run.run_dir)):
             _log.warning("%s: the run directory was moved to %s", gone.path, run.path)
             return run
-    _log.warning("%s: %s", gone.path, elsewhere())
+    _log.warning("%s: %s", gone.path, elsewhere(submitted=gone.scheduler.queues))
     return gone
 
 

@@ -51,7 +51,7 @@ def read(run: Run, rank: int | None = None) -> str:
     """
     path = run.run_dir.log(run.submission.job_id, rank)
     if not run.run_dir.path.is_dir():
-        raise DataError(f"{run.path}: {elsewhere()}")
+        raise DataError(f"{run.path}: {elsewhere(submitted=run.scheduler.queues)}")
     if not path.exists():
         there = sorted(log.name for log in run.run_dir.logs.glob("*.out"))
         raise DataError(

@@ -48,7 +48,7 @@ def own_state(run: Run, state: RunState | None) -> RunState | None:
     return state if state.time >= run.submission.time else None
 
 
-def outcome(run: Run, info: JobInfo, state: RunState | None, now: float, silent: float | None = None) -> Outcome | None:
+def outcome(run: Run, info: JobInfo, state: RunState | None, silent: float) -> Outcome | None:
     """How a run ended; None while it has not ended or nobody can tell.
 
     Where the scheduler has forgotten the job, or cannot be asked, the heartbeat decides: a training that says done is
@@ -59,8 +59,8 @@ def outcome(run: Run, info: JobInfo, state: RunState | None, now: float, silent:
         run: the run.
         info: what its scheduler says.
         state: its heartbeat.
-        now: seconds since the epoch.
-        silent: seconds for which the heartbeat has certainly not changed; None: as old as the clocks say.
+        silent: seconds for which the run has certainly written no heartbeat (`sightings.Silence.certain`): what is seen
+            to change counts here, because another machine's clock may be minutes off.
     """
     state = own_state(run, state)
     done = state is not None and state.phase == "done"
@@ -78,18 +78,16 @@ def outcome(run: Run, info: JobInfo, state: RunState | None, now: float, silent:
     failed = left is not None and left.code != 0
     if state is None and failed:  # it ended before there were ranks, which might still be at work without it
         return _FAILED
-    if silent is None or state is None:
-        silent = now - (run.submission.time if state is None else state.time)
     if not info.gone and silent <= STALE_S:
         return None
     return _FAILED if failed else _LOST
 
 
-def word(run: Run, info: JobInfo, state: RunState | None, now: float, silent: float | None = None) -> str:
+def word(run: Run, info: JobInfo, state: RunState | None, silent: float) -> str:
     """Where a run stands, in one word; unknown when nobody can tell. The arguments are those of `outcome`."""
     if info.state is not JobState.UNKNOWN:
         return info.state
-    ended = outcome(run, info, state, now, silent)
+    ended = outcome(run, info, state, silent)
     if ended is not None:
         return ended.word
     return JobState.UNKNOWN if run.scheduler.queues else JobState.RUNNING

@@ -58,7 +58,7 @@ def wait_for_start(
         if waited >= next_ask:
             info = ask([run]).job(run)
             started = info.state.live and info.state is not JobState.PENDING and info.confirmed
-            if started or outcome(run, info, state, time.time()) is not None:
+            if started or outcome(run, info, state, waited) is not None:
                 return info
             reason = info.reason or reason
             next_ask, gap = waited + gap, min(2 * gap, _LONGEST_GAP_S)

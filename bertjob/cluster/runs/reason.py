@@ -16,6 +16,7 @@ from bertjob.cluster.resource_limits import died_of
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import JobInfo, JobState
 from bertjob.config.job import Launcher
+from bertjob.config.registry.launcher_programs import OPEN_MPI_AS_ROOT
 from bertjob.config.registry.launchers import LAUNCHERS
 from bertjob.config.secret_values import masked_text
 from bertjob.launch.engines.failures import complaint, image_failure
@@ -62,7 +63,7 @@ def reason(run: Run, info: JobInfo, own: RunState | None) -> str:
         own: the state that its newest submission wrote, if it wrote one.
     """
     if not run.run_dir.path.is_dir():
-        return elsewhere()
+        return elsewhere(submitted=run.scheduler.queues)
     log = _read(run)
     if own is not None and left_no_state(log):
         own = None
@@ -120,8 +121,14 @@ def from_log(log: str, launcher: Launcher | None = None) -> str:
         or complaint(log)
         or _last(_OWN, log)
         or _last(_ERROR, log)
+        or (f"the job's script: {wrong}" if (wrong := _last(_BASH, log)) else "")
     )
     return told[:_SHOWN]
+
+
+def unheard(log: str) -> str:
+    """Which ranks the others have left for, as the first of them said; empty where none did."""
+    return _first((_UNHEARD,), log)
 
 
 def _killed_ranks(launcher: Launcher | None) -> Sequence[_Sign]:
@@ -203,6 +210,10 @@ _LAUNCHER_KILLED: Sequence[_Sign] = (
         "mpirun has lost its daemon on {0}: it was killed, or the node failed",
     ),
     _sign(r"^ORTE was unable to reliably start one or more daemons", "mpirun cannot start its daemon on every node"),
+    _sign(  # Open MPI 4.1's mpirun, and prterun of Open MPI 5
+        r"^(mpirun|mpiexec|prterun|prte) has detected an attempt to run as root\.",
+        "{0} does not run as root, unless env has " + " and ".join(f"{name}: 1" for name in OPEN_MPI_AS_ROOT.variables),
+    ),
 )
 _OUT_OF_MEMORY: Sequence[_Sign] = (
     _sign(
@@ -233,6 +244,8 @@ _RANK_KILLED: Sequence[_Sign] = (
 _TASK_KILLED = _sign(
     rf"^srun: error: (\S+): task (\d+): {_KILLED}$", lambda match: _killed(f"rank {match[2]} ({match[1]})", match[3])
 )
+_UNHEARD = _sign(r"^(?:rank \d+ \(\S+\): )?warning: (ranks? .* not been heard of for .*)", "{0}")
+"""How ranks leave for others that are silent (train.distributed.pulse.lost)."""
 _RANK_SAYS: Sequence[_Sign] = (
     _sign(r"^(rank \d+ \(\S+\): (?!warning: ).*)", "{0}"),
     _sign(r"^bertjob: (rank \d+ ended with exit code \d+)", "{0}"),
@@ -253,12 +266,15 @@ def _last(pattern: re.Pattern[str], log: str) -> str:
     return found[-1] if found else ""
 
 
-def _end(run: Run, info: JobInfo, log: str, left: Ending | None) -> str:
-    """What bash complained of, else where the script ended, and the last line that reports more than progress."""
-    if complaint := _last(_BASH, log):
-        return f"the job's script: {complaint[:_SHOWN]}"
+def last_word(log: str) -> str:
+    """The last line that reports more than progress, as such; empty where there is none."""
     lines = [line for line in log.splitlines() if not _NOISE.search(line)]
-    last = f"the log ends with: {lines[-1][:_SHOWN]}" if lines else ""
+    return f"the log ends with: {lines[-1][:_SHOWN]}" if lines else ""
+
+
+def _end(run: Run, info: JobInfo, log: str, left: Ending | None) -> str:
+    """Where the script ended, and what the log ends with."""
+    last = last_word(log)
     if left is None or not left.code:
         if info.state is not JobState.UNKNOWN:
             return last or "its log is empty"

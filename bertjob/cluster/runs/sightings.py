@@ -1,4 +1,4 @@
-"""How long heartbeats have been silent, though clocks of nodes differ by minutes: changes count, not clocks.
+"""How long runs have been silent, though clocks of machines differ by minutes: changes count, not clocks.
 
 A heartbeat says when it was written by the clock of its node. What this machine has seen of it, by its own clock, sets
 bounds: it is at least as old as it has been seen unchanged, and younger than the last look at the one before it. Each
@@ -17,7 +17,7 @@ from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.index import state_folder
 from bertjob.cluster.runs.outcome import own_state
 from bertjob.rundir import atomic
-from bertjob.rundir.state import ENDED, RunState, age
+from bertjob.rundir.state import ENDED, RunState
 
 SKEW_S = 1800.0
 """Clocks of one cluster differ by less: munge refuses messages that are five minutes old (munged(8), --help: TTL)."""
@@ -32,11 +32,15 @@ class Silence(msgspec.Struct, frozen=True):
     certain: float
 
 
+NONE = Silence(0.0, 0.0)
+"""Of a run that has ended by its own word, or that nobody has looked at."""
+
+
 class Sighting(msgspec.Struct, frozen=True):
     """A heartbeat as this machine saw it, in seconds since the epoch."""
 
     beat: float
-    """When it was written, by its own clock."""
+    """When it was written, by its own clock; of a run without one, when that was submitted."""
     first: float
     """When it was first seen, by ours."""
     last: float
@@ -60,25 +64,32 @@ class Sightings:
         self._has_news = False
 
     def look(self, runs: Iterable[Run], states: Mapping[str, RunState | None], now: float) -> dict[str, Silence]:
-        """How long the heartbeats of runs that have not ended are silent, by path.
+        """How long runs that have not ended by their own word are silent, by path.
+
+        Of a run without a heartbeat, what counts is how long ago it was submitted: by our clock, if that was here.
 
         Args:
             runs: the runs.
             states: what is in their state files now, by path.
             now: seconds since the epoch, by this machine's clock.
         """
-        found = {}
+        found, here = {}, socket.gethostname()
         for run in runs:
-            state = own_state(run, states[run.path])
-            if state is not None and state.phase not in ENDED:
-                former = self._seen.get(run.path)
-                sighting = Sighting(state.time, now, now, former.last if former else None)
-                if former is not None and former.beat == state.time and former.first <= now:
-                    sighting = msgspec.structs.replace(former, last=now)
-                self._seen[run.path] = sighting
-                found[run.path] = sighting.silence(now)
-                self._has_news = True
+            state, submitted = own_state(run, states[run.path]), run.submission
+            if state is None and submitted.host == here:
+                found[run.path] = Silence(now - submitted.time, now - submitted.time)
+            elif state is None or state.phase not in ENDED:
+                found[run.path] = self._sight(run.path, submitted.time if state is None else state.time, now)
         return found
+
+    def _sight(self, path: str, beat: float, now: float) -> Silence:
+        former = self._seen.get(path)
+        sighting = Sighting(beat, now, now, former.last if former else None)
+        if former is not None and former.beat == beat and former.first <= now:
+            sighting = msgspec.structs.replace(former, last=now)
+        self._seen[path] = sighting
+        self._has_news = True
+        return sighting.silence(now)
 
     @classmethod
     def remembered(cls) -> "Sightings":
@@ -102,8 +113,3 @@ class Sightings:
 def _file() -> Path:
     """One for each machine, whose clock it is by: the user's folder is shared by several login nodes."""
     return state_folder() / f"heartbeats-{socket.gethostname()}.json"
-
-
-def by_clock(state: RunState, now: float) -> Silence:
-    """As the clocks say, where nobody has looked."""
-    return Silence(age(state, now), age(state, now))

@@ -11,7 +11,7 @@ from bertjob.cluster.runs import outcome
 from bertjob.cluster.runs.catalog import Run, before, with_those_before
 from bertjob.cluster.runs.outcome import STALE_S, word
 from bertjob.cluster.runs.reason import reason
-from bertjob.cluster.runs.sightings import Sightings, Silence, by_clock
+from bertjob.cluster.runs.sightings import NONE, Sightings, Silence
 from bertjob.cluster.scheduler_answers import LIVE, Answer, JobInfo, JobState
 from bertjob.rundir.directory import STATE
 from bertjob.rundir.resume import command
@@ -21,7 +21,6 @@ _FAILED = frozenset({JobState.FAILED, JobState.OUT_OF_MEMORY, JobState.NODE_FAIL
 """Ends of which the log tells the reason; a time limit and a cancellation are reasons themselves."""
 _IN_DOUBT = "the scheduler gave no clear answer: its job may be queued"
 _NEVER_QUEUED = "the submission came to nothing: the queue has no job of it"
-_UNSEEN: Mapping[str, Silence] = {}
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,11 +106,11 @@ def status(
     asked = with_those_before(runs)
     answer = ask(asked)
     states = {run.path: read_state(f"{run.path}/{STATE}") for run in asked}  # no Path: there may be thousands
-    now, seen = time.time(), sightings or Sightings.remembered()
-    silences = seen.look(asked, states, now)
+    seen = sightings or Sightings.remembered()
+    silences = seen.look(asked, states, time.time())
     if sightings is None:
         seen.remember()
-    found = rows(runs, answer, states, now, silences)
+    found = rows(runs, answer, states, silences)
     unknown = any(row.state == JobState.UNKNOWN for row in found)
     strangers = tuple(
         f"{run.name}: {told}"
@@ -131,8 +130,7 @@ def rows(
     runs: Sequence[Run],
     answer: Answer,
     states: Mapping[str, RunState | None],
-    now: float,
-    silences: Mapping[str, Silence] = _UNSEEN,
+    silences: Mapping[str, Silence],
 ) -> list[Row]:
     """Rows in the order of the runs.
 
@@ -140,28 +138,26 @@ def rows(
         runs: the runs.
         answer: what the schedulers said of them, and of those before them in chains.
         states: heartbeat by run path, of the same.
-        now: seconds since the epoch.
-        silences: how long heartbeats are silent, by run path; without, as the clocks say.
+        silences: how long they are silent, by run path, of the same.
     """
     return [
-        _row(run, answer, states[run.path], _why_cancelled(run, answer, states, now), now, silences.get(run.path))
+        _row(run, answer, states[run.path], silences.get(run.path, NONE), _why_cancelled(run, answer, states, silences))
         for run in runs
     ]
 
 
-def _row(run: Run, answer: Answer, state: RunState | None, fell: str, now: float, silence: Silence | None) -> Row:
+def _row(run: Run, answer: Answer, state: RunState | None, silence: Silence, fell: str) -> Row:
     info = answer.job(run)
-    stands = word(run, info, state, now, None if silence is None else silence.certain)
+    stands = word(run, info, state, silence.certain)
     last = state or _NOTHING
     own = outcome.own_state(run, state) or _NOTHING
     running = stands == JobState.RUNNING
     if stands in LIVE and own.phase in ENDED and own.phase != "done":  # the word of a start before this one
         own = _NOTHING
     over = stands not in LIVE and stands != JobState.UNKNOWN
-    shows = own is not _NOTHING and (running or stands == JobState.UNKNOWN)
-    silence = (silence or by_clock(own, now)) if shows else None
-    beat = None if silence is None else silence.likely
-    stale = running and silence is not None and silence.certain > STALE_S
+    shows = own is not _NOTHING and own.phase not in ENDED and (running or stands == JobState.UNKNOWN)
+    beat = silence.likely if shows else None
+    stale = running and shows and silence.certain > STALE_S
     return Row(
         job_id=run.submission.job_id,
         name=run.name,
@@ -217,17 +213,19 @@ def _reason(run: Run, stands: str, info: JobInfo, own: RunState) -> str:
     return own.error or (info.reason if said else "")
 
 
-def _why_cancelled(run: Run, answer: Answer, states: Mapping[str, RunState | None], now: float) -> str:
+def _why_cancelled(
+    run: Run, answer: Answer, states: Mapping[str, RunState | None], silences: Mapping[str, Silence]
+) -> str:
     """Which job of a chain failed, and why, so that the scheduler cancelled this one; empty where it is not so."""
-    if not run.submission.after or word(run, answer.job(run), states.get(run.path), now) != JobState.CANCELLED:
+    if not run.submission.after or answer.job(run).state is not JobState.CANCELLED:
         return ""
     first = before(run)
     if first is None:
         return ""
-    if why := _why_cancelled(first, answer, states, now):
+    if why := _why_cancelled(first, answer, states, silences):
         return why
     state, info = states.get(first.path), answer.job(first)
-    stands = word(first, info, state, now)
+    stands = word(first, info, state, silences.get(first.path, NONE).certain)
     if stands in LIVE or stands in (JobState.COMPLETED, JobState.UNKNOWN):
         return ""
     said = _reason(first, stands, info, outcome.own_state(first, state) or _NOTHING)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from bertjob.cluster import scheduler
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.runs.outcome import Outcome, outcome, own_state
-from bertjob.cluster.runs.sightings import Sightings
+from bertjob.cluster.runs.sightings import NONE, Sightings
 from bertjob.cluster.scheduler_answers import Answer
 from bertjob.rundir.state import ENDED, RunState, read_state
 
@@ -60,11 +60,9 @@ class Watch:
             self._gap *= 2
         here = [run for run in self._going if not run.scheduler.queues]
         answer = self._answer.updated(self._ask(here)) if here else self._answer
-        now = time.time()
-        silences = self._sightings.look(self._going, states, now)
+        silences = self._sightings.look(self._going, states, time.time())
         for run in list(self._going):
-            silence = silences.get(run.path)
-            ended = outcome(run, answer.job(run), states[run.path], now, None if silence is None else silence.certain)
+            ended = outcome(run, answer.job(run), states[run.path], silences.get(run.path, NONE).certain)
             if ended is not None:
                 self._ended[run.path] = ended
                 self._going.remove(run)

@@ -57,15 +57,12 @@ _OTHER_WORDS = {
 }
 
 
-def query(runs: Collection[Run]) -> Answer:
+def query(runs: Collection[Run], patience: float = _TIMEOUT_S) -> Answer:
     """Where the jobs of runs stand by one squeue and one sacct call for each cluster, made at the same time.
 
-    Without runs nobody is asked. Never raises: a command that is missing, disabled or away is a line in the answer.
+    Without runs nobody is asked. Never raises: a command that is missing, disabled or away is a line in the answer, and
+    so is one that has not answered after `patience` seconds, which count for all of them together.
     """
-    return _query(runs, _TIMEOUT_S)
-
-
-def _query(runs: Collection[Run], timeout: float) -> Answer:
     options = {cluster: clusters.option(cluster) for cluster in {run.submission.cluster for run in runs}}
     by_cluster: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
@@ -77,8 +74,9 @@ def _query(runs: Collection[Run], timeout: float) -> Answer:
         asked.append((where, some, [process.start(words(ids, where), clean) for words in (_squeue, _sacct)]))
     jobs: dict[str, JobInfo] = {}
     controllers, accountings = [], []
+    deadline = time.monotonic() + patience
     for where, some, started in asked:
-        queue, accounting = (process.finish(one, timeout) for one in started)
+        queue, accounting = (process.finish(one, max(0.0, deadline - time.monotonic())) for one in started)
         # The exception is squeue's way to say of a single job that it does not know it.
         away = "" if "Invalid job id specified" in queue.error else queue.error
         known = combine(parse_squeue(queue.output), parse_sacct(accounting.output), controller_answered=not away)
@@ -181,7 +179,7 @@ def cancel(runs: Collection[Run], *, at_once: bool) -> None:
             run's is another one, which is left alone.
         BertjobError: a run directory cannot be written, so its job would not know that it was cancelled.
     """
-    answer = _query(runs, _PATIENCE_S)
+    answer = query(runs, _PATIENCE_S)
     if answer.controller:
         raise SchedulerError(answer.controller)
     theirs = [run for run in runs if not answer.job(run).stranger]

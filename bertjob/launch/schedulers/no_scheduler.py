@@ -10,6 +10,7 @@ from msgspec.structs import asdict
 from bertjob.config.job import Resources
 from bertjob.config.site import Site
 from bertjob.errors import REQUEUE_EXIT_CODE
+from bertjob.launch.schedulers.cut_off import NOTE_HERE, SIGNALS_HERE
 from bertjob.launch.schedulers.slurm_requirements import Combined
 from bertjob.rundir.world import LOCAL_ID, NODE_ADDRESS
 
@@ -50,24 +51,23 @@ def new_run(job_name: str) -> tuple[str, str]:
 LEASE = "former=${BERTJOB_FORMER_LEASE:-} # of `bertjob run`, which holds the lease of the run directory for rank 0"
 """Rank 0 sees by itself whether another run is at work here."""
 
-_ALL = "USR1 TERM INT USR2 QUIT ALRM XCPU"
-
 
 def top(*_: object) -> tuple[str, ...]:
     """The first lines of a script."""
-    return (f"trap 'exit {REQUEUE_EXIT_CODE}' {_ALL} # asked to stop before there are ranks: nothing is lost",)
+    return (f"trap 'exit {REQUEUE_EXIT_CODE}' {SIGNALS_HERE} # asked to stop before there are ranks: nothing is lost",)
 
 
 BEFORE = f"""
 stopping=''
-trap 'stopping=$SECONDS' {_ALL}
+trap 'stopping=$SECONDS' {SIGNALS_HERE}
+{NOTE_HERE}
 """.strip()
 """From here on a signal is for the ranks."""
 
 SIGNALS = rf"""
 # USR1, TERM, ^C and the like reach the ranks as USR1, at which they write a checkpoint and end with 85; at TERM, mpirun
 # would kill them. bash runs a trap only between commands, hence & and wait.
-trap 'kill -USR1 "$launcher" 2> /dev/null || true' {_ALL}
+trap 'kill -USR1 "$launcher" 2> /dev/null || true' {SIGNALS_HERE}
 [ -z "$stopping" ] || kill -USR1 "$launcher" 2> /dev/null || true
 """.strip()
 """Hands signals of a person on to the ranks."""
@@ -75,7 +75,8 @@ trap 'kill -USR1 "$launcher" 2> /dev/null || true' {_ALL}
 WAIT_FOR_RANKS = r"""
 # USR1, TERM, ^C and the like reach the ranks as USR1, at which they write a checkpoint and end with 85: every 3 s,
 # as one that is only starting does not listen yet. A rank that fails ends the others, which would wait for it for
-# ever. The sleep is short because a trap runs when it is over, and may be ended by the same signal.
+# ever. Where some are silent, the others leave by themselves, and they are ended. The sleep is short because a trap
+# runs when it is over, and may be ended by the same signal.
 code=0 failed_at=
 while ((${#ranks[@]})); do
   sleep 0.2 || true
@@ -90,6 +91,7 @@ while ((${#ranks[@]})); do
     unset "ranks[rank]"
     if ((ended == 0 || ended == 85)); then
       ((code)) || code=$ended
+      [ -n "$failed_at" ] || ! cut_off || failed_at=$SECONDS
     elif [ -z "$failed_at" ]; then
       code=$ended failed_at=$SECONDS
       ((${#ranks[@]})) || break
@@ -102,4 +104,7 @@ done
 """.strip()
 """Waits for the ranks that the script has started itself."""
 
-EXIT = 'exit "$code"'
+EXIT = f"""
+((code == 0)) || ! cut_off || code={REQUEUE_EXIT_CODE} # whatever ended the launcher, the run can go on
+exit "$code"
+""".strip()

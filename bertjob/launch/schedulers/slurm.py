@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bertjob.config.job import Job
 from bertjob.config.site import Site
-from bertjob.launch.argv import Word, fold, quote_directive, variable
+from bertjob.launch.argv import Word, fold, only_numbers, quote_directive, variable
 from bertjob.launch.schedulers import slurm_environment
 from bertjob.launch.schedulers.cut_off import NOTE
 from bertjob.launch.schedulers.sbatch_options import HETEROGENEOUS
@@ -59,6 +59,7 @@ def directives(job: Job, site: Site, run_dir: str | None, options: Sequence[str]
         f"#SBATCH --output={quote_directive(_log(run_dir))}",
         *(f"#SBATCH {' '.join(map(quote_directive, option))}" for option in _options(others)),
         "",
+        *only_numbers(["SLURM_RESTART_COUNT"]),
         started_by_script('"$SLURM_JOB_ID"', '"$((${SLURM_RESTART_COUNT:-0} + 1))"'),
     ]
 

@@ -1,6 +1,5 @@
 """The torch back end: DistributedDataParallel, autocast and a gradient scaler."""
 
-import pickle
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -106,7 +105,7 @@ class TorchBackend:
             rank_hooks.load_own_state(self._optimizer, load_own(folder, self._rank))
             if self.scaler.is_enabled() and state["scaler"]:  # what has begun in bf16 or fp32 has none: it begins anew
                 self.scaler.load_state_dict(state["scaler"])
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        except Exception as error:  # torch's reader raises whatever broke
             raise CheckpointError(f"{folder / STATE} does not fit: {first_line(error)}") from error
         self._await_micro_batch(1)
 

@@ -32,7 +32,7 @@ from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir, checkpoint_step
 from bertjob.rundir.held_run import HeldRun
 from bertjob.rundir.world import World
-from bertjob.text import reason
+from bertjob.text import first_line, reason
 from bertjob.train.backends import Backend
 from bertjob.train.checkpoint.export import write_model, write_together
 from bertjob.train.distributed.ranks import Ranks
@@ -116,8 +116,15 @@ def load(folder: Path, expected: Progress, backend: Backend, ranks: Ranks) -> Pr
     backend.load(folder / _BACKEND)
     own = _rng_file(folder, ranks.world)
     if own.exists():  # a rank that was not there before has none; dropout is seeded by the step anyway
-        restore_rng_states(torch.load(own, weights_only=True))
+        _restore(own)
     return progress
+
+
+def _restore(file: Path) -> None:
+    try:
+        restore_rng_states(torch.load(file, weights_only=True))
+    except Exception as error:  # torch's reader raises whatever broke
+        raise CheckpointError(f"{file} cannot be read: {first_line(error)}") from error
 
 
 def newest_whole(run_dir: RunDir) -> tuple[int | None, list[str]]:

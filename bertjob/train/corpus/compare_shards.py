@@ -16,13 +16,13 @@ from bertjob.config.home import expand
 from bertjob.config.job import Job
 from bertjob.errors import DataError
 from bertjob.formats.checksums import checksum, checksum_of
-from bertjob.formats.corpus_manifest import MANIFEST
+from bertjob.formats.corpus_manifest import MANIFEST, shards_in
 from bertjob.formats.corpus_splits import TRAIN, VALIDATION
 from bertjob.rundir import atomic
 from bertjob.rundir.directory import RunDir
 from bertjob.rundir.world import World
 from bertjob.train.corpus.statistics import check
-from bertjob.train.tasks.pretraining.external.hdf5 import read_through, shards_in
+from bertjob.train.tasks.pretraining.external.hdf5 import read_through
 
 _NICE = 10
 """Other threads come first: the comparison is in no hurry."""

@@ -7,6 +7,7 @@ once on behalf of the main thread, which may be in the middle of making features
 """
 
 import contextlib
+import enum
 import os
 import threading
 import time
@@ -27,8 +28,21 @@ _RANK_0_IS_GONE = "rank 0 is gone: it was killed, or its node failed"
 _TERM = "SIGTERM"
 
 
+class _Stage(enum.IntEnum):
+    """How far the ranks have come together; they only go on."""
+
+    GATHERING = 0
+    """They have not all met: a TERM comes from a launcher because one of them has failed."""
+    TOGETHER = 1
+    """Their signs of life are looked at."""
+    OVER = 2
+    """This rank has come to its end: it leaves for no reason any more, but still shows that it lives."""
+    PARTED = 3
+    """All have."""
+
+
 class Watch:
-    """Watches from its creation until `stop`."""
+    """Watches from its creation until `parted`."""
 
     def __init__(
         self, signals: StopSignals, who: str, tell: Callable[[Departure, list[str]], object], note: Path | None
@@ -46,11 +60,10 @@ class Watch:
         self._tell = tell
         self._note = note
         self._notices: Notices | None = None
-        self._met = note is None
+        self._stage = _Stage.TOGETHER if note is None else _Stage.GATHERING
         self._deferred = False
         self._pulse: Pulse | None = None
         self._beats, self._next_beat = 0, 0.0
-        self._over, self._parted = threading.Event(), threading.Event()
         self._departing = threading.Lock()
         threading.Thread(target=self._run, name="watch", daemon=True).start()
 
@@ -67,7 +80,7 @@ class Watch:
     @property
     def is_over(self) -> bool:
         """Whether the ranks end in good order."""
-        return self._over.is_set()
+        return self._stage >= _Stage.OVER
 
     def connect(self, notices: Notices | None) -> None:
         """Watch the other ranks as well, if there are any."""
@@ -76,7 +89,7 @@ class Watch:
     def met(self, pulse: Pulse | None) -> None:
         """All ranks have come; from now on their signs of life are looked at."""
         self._pulse = pulse
-        self._met = True
+        self._stage = _Stage.TOGETHER
 
     def lost(self, line: str) -> NoReturn:
         """Other ranks are not heard of any more: leave, so that the run may start again."""
@@ -100,11 +113,11 @@ class Watch:
 
     def stop(self) -> None:
         """Leave no more: the ranks end in good order. They still show each other that they live."""
-        self._over.set()
+        self._stage = _Stage.OVER
 
     def parted(self) -> None:
         """All ranks have come to their end."""
-        self._parted.set()
+        self._stage = _Stage.PARTED
         if self._pulse is not None:
             self._pulse.stop()
 
@@ -117,12 +130,12 @@ class Watch:
         self._leave(self._announce(Departure(code, self._who, line)))
 
     def _run(self) -> None:
-        while not self._parted.is_set():
+        while self._stage < _Stage.PARTED:
             signal = self._signals.wait(_POLL_SECONDS)
             departure = self._announced() or self._beat()
-            if departure is None and signal and not self._deferred and not self._over.is_set():
+            if departure is None and signal and not self._deferred and not self.is_over:
                 departure = self._told_by(signal)
-            if departure is not None and not self._over.is_set():
+            if departure is not None and not self.is_over:
                 self._leave(departure)
 
     def _beat(self) -> Departure | None:
@@ -148,7 +161,7 @@ class Watch:
         Before the ranks have met, TERM comes from a launcher that ends all of them because one has failed, and whose
         exit code might be ours: this is no reason to start again.
         """
-        if signal != _TERM or self._met:
+        if signal != _TERM or self._stage > _Stage.GATHERING:
             line = f"stopped by a signal ({signal}); start again to go on"
             return self._announce(Departure(REQUEUE_EXIT_CODE, self._who, line))
         ended = Departure(TERMINATED, self._who, _ENDED_EARLY)

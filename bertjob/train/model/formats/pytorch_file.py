@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bertjob.errors import DataError
 from bertjob.formats.pretrained import PARTS
+from bertjob.text import first_line
 from bertjob.train.model.networks import FAMILIES
 
 _HARMLESS: Final[list[Any]] = [argparse.Namespace]
@@ -36,8 +37,10 @@ def unpickle(file: Path) -> Any:
         foreign = _GLOBAL.search(str(error))
         reason = f"it holds a {foreign[1]}, which is not only data" if foreign else "it is no file of torch"
         raise DataError(f"{file}: its weights cannot be loaded ({reason})") from error
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise DataError(f"{file}: its weights cannot be loaded ({str(error).splitlines()[0]})") from error
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{file}: its weights cannot be loaded ({first_line(error)})") from error
+    except Exception as error:  # the reader of torch 2.13 takes broken pickles for good ones until something gives way
+        raise DataError(f"{file}: its weights cannot be loaded (it is no file of torch)") from error
 
 
 def load(file: Path) -> Mapping[str, Tensor]:

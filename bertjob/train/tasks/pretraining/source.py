@@ -8,7 +8,7 @@ import numpy as np
 from bertjob.config.home import expand
 from bertjob.config.job import Job
 from bertjob.errors import DataError, SpecError
-from bertjob.formats.corpus_manifest import BEGUN, MANIFEST
+from bertjob.formats.corpus_manifest import ARRAYS, BEGUN, DATA_SET, MANIFEST, no_samples, shards_in
 from bertjob.formats.corpus_splits import SPLITS, TRAIN, VALIDATION
 from bertjob.train.corpus.reader import Corpus, open_corpus
 from bertjob.train.data.batch import Int64
@@ -16,7 +16,7 @@ from bertjob.train.data.tokenizer import BertTokenizer
 from bertjob.train.tasks.pretraining.external import MadeSamples
 from bertjob.train.tasks.pretraining.external.bing_bert_shards import BingStore
 from bertjob.train.tasks.pretraining.external.datasets_arrow import ArrowStore
-from bertjob.train.tasks.pretraining.external.hdf5 import Hdf5Store, shards_in
+from bertjob.train.tasks.pretraining.external.hdf5 import Hdf5Store
 from bertjob.train.tasks.pretraining.external.store import CheckedStore, Limits, Store
 from bertjob.train.tasks.pretraining.full_sentences import FullSentences
 from bertjob.train.tasks.pretraining.pairs import NextSentencePairs, PairSettings
@@ -91,15 +91,12 @@ def _open(folder: Path, tokenizer: BertTokenizer) -> tuple[Store, list[Path]]:
     """The samples of a folder, and the files to name when one is wrong."""
     if files := shards_in(folder):
         return Hdf5Store(files), files
-    if (folder / "data.npy").is_file():
+    if (folder / ARRAYS).is_file():
         store = BingStore(folder, tokenizer.tokenizer.get_vocab(), Marks(tokenizer.cls, tokenizer.sep))
         return store, [folder]
-    if (folder / "state.json").is_file():
+    if (folder / DATA_SET).is_file():
         return ArrowStore(folder), [folder]
-    raise DataError(
-        f"{folder}: holds no samples of pre-training; make them with `bertjob data prepare`, or give a folder with"
-        " HDF5 files of NVIDIA's, with the arrays of bing_bert, or saved by `datasets`"
-    )
+    raise no_samples(folder)
 
 
 class _Slice:

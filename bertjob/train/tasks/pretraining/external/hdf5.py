@@ -83,11 +83,6 @@ class Hdf5Store:
         return samples
 
 
-def shards_in(folder: Path) -> list[Path]:
-    """The HDF5 files in a folder, in order."""
-    return sorted([*folder.glob("*.hdf5"), *folder.glob("*.h5")])
-
-
 def read_through(path: Path) -> None:
     """Read all that a shard holds, a part at a time: HDF5 compares compressed chunks with their checksums.
 
