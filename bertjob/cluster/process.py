@@ -91,7 +91,7 @@ def finish(started: Process | Reply, timeout: float) -> Reply:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)  # children may hold the pipes, too
         started.communicate()
-        return Reply(error=f"no answer within {timeout:g} s")
+        return Reply(error=f"no answer within {timeout:.3g} s")
     failed = started.returncode != 0
     return Reply(output, complaint, (one_line(complaint) or f"exit code {started.returncode}") if failed else "")
 

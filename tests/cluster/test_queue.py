@@ -238,7 +238,7 @@ def test_all_commands_together_have_the_time_that_one_may_take(
     monkeypatch.setattr("bertjob.cluster.slurm.queue.time.monotonic", lambda: now[0])
     monkeypatch.setattr("bertjob.cluster.slurm.queue.process.finish", hang)
     assert "no answer within 9 s" in queue.query(of("1"), 9.0).controller
-    assert given == [9.0, 0.0]
+    assert given == [9.0, 0.5]
 
 
 def test_without_controller_the_accounting_answers(commands: Commands) -> None:

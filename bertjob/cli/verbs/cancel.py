@@ -7,8 +7,8 @@ import click
 from bertjob.cli import options
 from bertjob.errors import SchedulerError
 
-_PATIENCE_S = 9.5
-"""Who cancels hears within ten seconds that the scheduler is away, which Slurm says itself after nine."""
+_PATIENCE_S = 9.0
+"""Who cancels hears within ten seconds that the scheduler is away."""
 
 
 @click.command("cancel")

@@ -26,6 +26,8 @@ _TIMEOUT_S = 60
 """Slurm's commands give up by themselves after 9 s when the controller is away; a hanging one is ended."""
 _PATIENCE_S = 10
 """How long a person who cancels waits for the controller."""
+_READ_S = 0.5
+"""To read what a command has said meanwhile, while another one was waited for."""
 _HOLD_S = 30
 """How long scontrol may take to hold a job; it gives up by itself after some 9 s when the controller is away."""
 _HELD = "JobHeld"
@@ -57,7 +59,7 @@ _OTHER_WORDS = {
 }
 
 
-def query(runs: Collection[Run], patience: float = _TIMEOUT_S) -> Answer:
+def query(runs: Collection[Run], patience: float | None = None) -> Answer:
     """Where the jobs of runs stand by one squeue and one sacct call for each cluster, made at the same time.
 
     Without runs nobody is asked. Never raises: a command that is missing, disabled or away is a line in the answer, and
@@ -74,9 +76,10 @@ def query(runs: Collection[Run], patience: float = _TIMEOUT_S) -> Answer:
         asked.append((where, some, [process.start(words(ids, where), clean) for words in (_squeue, _sacct)]))
     jobs: dict[str, JobInfo] = {}
     controllers, accountings = [], []
-    deadline = time.monotonic() + patience
+    patience = _TIMEOUT_S if patience is None else patience
+    deadline, least = time.monotonic() + patience, min(patience, _READ_S)
     for where, some, started in asked:
-        queue, accounting = (process.finish(one, max(0.0, deadline - time.monotonic())) for one in started)
+        queue, accounting = (process.finish(one, max(least, deadline - time.monotonic())) for one in started)
         # The exception is squeue's way to say of a single job that it does not know it.
         away = "" if "Invalid job id specified" in queue.error else queue.error
         known = combine(parse_squeue(queue.output), parse_sacct(accounting.output), controller_answered=not away)
