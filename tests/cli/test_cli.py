@@ -170,6 +170,7 @@ CHAIN = ("submit", "pretrain-seq128", "pretrain-seq512", "squad", "--chain", "--
 
 def test_options_of_a_chain_are_for_all_its_jobs_or_for_the_one_they_name(bertjob):
     (bertjob.folder / "data/corpus").mkdir(parents=True)
+    (bertjob.folder / "data/corpus/pairs_0.hdf5").touch()
     for name in ("train", "dev"):
         (bertjob.folder / f"data/{name}-v1.1.json").write_bytes(demo_set(name))
     settings = ["squad:train.global_batch=64", "squad:train.micro_batch=8", "squad:resources.nodes=2", "seed=7"]
@@ -184,6 +185,7 @@ def test_options_of_a_chain_are_for_all_its_jobs_or_for_the_one_they_name(bertjo
 
 def test_a_name_of_phases_is_their_chain(bertjob):
     (bertjob.folder / "data/corpus").mkdir(parents=True)
+    (bertjob.folder / "data/corpus/pairs_0.hdf5").touch()
     done = bertjob("submit", "pretrain", *CHAIN[5:], "--set", "pretrain-seq512:seed=7", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     first, second = (json.loads(line) for line in done.stdout.splitlines())

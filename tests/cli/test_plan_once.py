@@ -30,6 +30,7 @@ def login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/corpus").mkdir(parents=True)
+    (tmp_path / "data/corpus/pairs_0.hdf5").touch()
     parts: tuple[Part, ...] = ("train", "dev")
     for part in parts:
         (tmp_path / f"data/{part}-v1.1.json").write_bytes(demo_set(part))
