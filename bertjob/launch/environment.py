@@ -60,6 +60,7 @@ _OF_SCRIPT = frozenset(
         "launcher",
         "lease",
         "left",
+        "limit",
         "mark",
         "name",
         "note",

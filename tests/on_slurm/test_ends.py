@@ -104,7 +104,7 @@ def test_a_run_directory_that_the_nodes_do_not_see_is_the_reason(bertjob: Face, 
 LIMITS = {
     "CPU": ("-t", 8, "RLIMIT_CPU is 8 s of CPU time for a process (ulimit -t)"),
     "AS": ("-v", 3 << 19, "RLIMIT_AS is 1.5 GiB of address space for a process (ulimit -v)"),
-    "NOFILE": ("-n", 24, "RLIMIT_NOFILE is 24 files open in a process (ulimit -n)"),
+    "FSIZE": ("-f", 1 << 10, "RLIMIT_FSIZE is 1 MiB for a file (ulimit -f)"),
 }
 
 
@@ -128,5 +128,6 @@ def test_a_limit_of_the_shell_that_ends_the_job_is_named(
     with monkeypatch.context() as patched:
         patched.setenv("PATH", f"{wrapped}:{os.environ['PATH']}")
         words = ("--nodes", 2, "--run-dir", run.path)
-        job_id = bertjob("submit", tiny(1_000_000, checkpoint={"every_steps": 5}), *words).stdout.split()[-1]
+        job = tiny(10 if name == "FSIZE" else 1_000_000, checkpoint={"every_steps": 5})  # the model is too large a file
+        job_id = bertjob("submit", job, *words).stdout.split()[-1]
     assert told in bertjob("wait", job_id, code=1).stderr, run.log(job_id).read_text()

@@ -344,6 +344,11 @@ if [ "$code" -ne 0 ]; then
         echo "bertjob: Slurm has put the job back into its queue; the next start goes on from ${now:-the beginning}"
       exit "$code"
     fi
+    limit=$(ulimit -S -t) # which the next start has as well
+    if [ -z "$signalled" ] && ! cut_off && [ "$limit" != unlimited ]; then
+      echo "bertjob: the ranks stopped with a checkpoint, as RLIMIT_CPU is $limit s of CPU time for a process (ulimit -t)" >&2
+      exit 1
+    fi
     if [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ] && [ "$now" = "$before" ]; then
       echo "bertjob: given up after $SLURM_RESTART_COUNT requeues, the last of them without a new checkpoint" >&2
       exit 1

@@ -1,6 +1,7 @@
 """The optimizer state that each rank has of its own: one file per rank beside the common state."""
 
 import io
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from bertjob.text import reason
 def cannot_write(path: Path, error: Exception) -> CheckpointError:
     """For a file that could not be written; names the room left, for torch's writer does not say "disk full"."""
     free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
-    return CheckpointError(f"{path} cannot be written ({free / 1e6:.0f} MB free there): {reason(error)}")
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    most = "" if limit == resource.RLIM_INFINITY else f", and RLIMIT_FSIZE allows {limit / 1e6:.0f} MB per file"
+    return CheckpointError(f"{path} cannot be written ({free / 1e6:.0f} MB free there{most}): {reason(error)}")
 
 
 def save_own(folder: Path, rank: int, own: dict[str, Any] | None) -> None:
