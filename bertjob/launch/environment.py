@@ -80,6 +80,7 @@ _OF_SCRIPT = frozenset(
         "stopping",
         "submitted_in",
         "there",
+        "why",
     ]
 )
 """Variables that scripts compute with: an exported one would reach the ranks with another value."""

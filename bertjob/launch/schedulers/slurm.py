@@ -346,7 +346,8 @@ if [ "$code" -ne 0 ]; then
     fi
     limit=$(ulimit -S -t) # which the next start has as well
     if [ -z "$signalled" ] && ! cut_off && [ "$limit" != unlimited ]; then
-      echo "bertjob: the ranks stopped with a checkpoint, as RLIMIT_CPU is $limit s of CPU time for a process (ulimit -t)" >&2
+      why="RLIMIT_CPU is $limit s of CPU time for a process (ulimit -t)"
+      echo "bertjob: the ranks stopped with a checkpoint, as $why" >&2
       exit 1
     fi
     if [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ] && [ "$now" = "$before" ]; then
