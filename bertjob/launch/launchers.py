@@ -29,7 +29,7 @@ _WRITE_SRUN_AGENT = f"""
 cat > {_SRUN_AGENT} << 'END_OF_AGENT'
 host=$1
 shift
-exec srun --quiet --overlap --mpi=none --cpu-bind=none -N1 -n1 --ntasks-per-node=1 -w "$host" sh -c "$*"
+exec srun --quiet --overlap --mpi=none --cpu-bind=none -N1 -n1 --ntasks-per-node=1 -w "$host" /bin/sh -c "$*"
 END_OF_AGENT
 """.strip()
 

@@ -20,7 +20,7 @@ SILENT = '{"code":85,"who":"","line":"rank 1 has not been heard of","silent":tru
 FAILED = '{"code":1,"who":"rank 1 (n2)","line":"broken"}'
 SRUN = """\
 #!/bin/sh
-while [ "$1" != sh ]; do shift; done
+while [ "$1" != /bin/sh ]; do shift; done
 SLURM_NODEID=0 exec "$@"
 """
 LEAVE_NOTE = 'echo {} > "$note"'

@@ -220,7 +220,7 @@ def test_bertjobs_own_check_of_the_nodes_asks_for_the_new_engine(path: Path) -> 
     old = path.read_text()
     engine, program = ("charliecloud", "ch-run") if "sh -s apptainer" in old else ("apptainer", "apptainer")
     ported = port(old, engine)
-    asked = [text.rpartition(" sh -s ")[2] for text in ported.text.splitlines() if text.endswith("'END_OF_CHECK'")]
+    asked = [text.rpartition("sh -s ")[2] for text in ported.text.splitlines() if text.endswith("'END_OF_CHECK'")]
     assert asked == [f"{program} << 'END_OF_CHECK'"]
     assert any(note.text.startswith("the job still says engine: ") for note in ported.notes)
     assert not any("still looks for" in note.text for note in ported.notes)

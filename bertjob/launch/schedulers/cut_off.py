@@ -88,7 +88,7 @@ export PRTE_MCA_bertjob_start="$OMPI_MCA_bertjob_start"
     rf"""
   env -u {SECRET_FILE} timeout --kill-after=5 60 srun --mpi=none --overlap --quiet --kill-on-bad-exit=0 \
     --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpus-per-task=1 \
-    sh -s "${SECRET_FILE}" "${{OMPI_MCA_bertjob_start#*-}}" "$launcher"
+    /bin/sh -s "${SECRET_FILE}" "${{OMPI_MCA_bertjob_start#*-}}" "$launcher"
 """,
     'spared=none\n[ "$SLURM_NODEID" -ne 0 ] || spared=$3',
     "sleep 5",
@@ -101,7 +101,7 @@ GUARD_HERE = _guard(
 """,
     SIGNALS_HERE,
     f"""
-  env -u {SECRET_FILE} sh -s "${SECRET_FILE}" none.none "$launcher"
+  env -u {SECRET_FILE} /bin/sh -s "${SECRET_FILE}" none.none "$launcher"
 """,
     "spared=$3",
     'kill -0 "$$" 2> /dev/null || return 0; sleep 1',

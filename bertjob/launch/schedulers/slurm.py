@@ -228,7 +228,7 @@ def on_each_node(program: str, lacking: str) -> str:
     """Lines that end the script where a node has no such program, naming the node."""
     return f"""\
 # A node that lacks the engine is told by its name here; a launcher would only say that a rank has failed.
-srun --mpi=none --overlap --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 sh -s {program} << 'END_OF_CHECK'
+srun --mpi=none --overlap --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 /bin/sh -s {program} << 'END_OF_CHECK'
 command -v "$1" > /dev/null && exit
 echo "bertjob: $1: {lacking}, or leave the node out by --exclude" >&2
 exit 127
