@@ -16,10 +16,10 @@ def test_the_readmes_python_submits_a_job(
     monkeypatch.chdir(tmp_path)
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
-    first, second = capsys.readouterr().out.splitlines()
+    first, second, third = capsys.readouterr().out.splitlines()
     assert first == "2 1"
     job_id, run_dir = second.split()
-    queued = subprocess.run(["squeue", "-h", "-j", job_id, "-o", "%i %D"], capture_output=True, text=True, check=True)
-    assert queued.stdout.split() == [job_id, "2"]
+    listed = ["squeue", "-h", "--states=all", "-j", job_id, "-o", "%i %D"]
+    assert subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split() == [job_id, "2"]
     assert (Path(run_dir) / "job.yaml").is_file()
-    subprocess.run(["scancel", job_id], check=True)
+    assert third.startswith("COMPLETED {")
