@@ -41,6 +41,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
         return f"RLIMIT_{self.rlimit} is {size} {self.what} (ulimit {self.option})"
 
 
+_NO_MEMORY = r"\bMemoryError|bad_alloc|[Cc]annot allocate memory|can't allocate memory|\bENOMEM\b"
+"""What Python, C++ and the system say where a process gets no more memory."""
 LIMITS = (
     Limit(
         name="cpu time",
@@ -78,7 +80,7 @@ LIMITS = (
         what="of address space for a process",
         unit="bytes",
         died=re.compile(
-            r"\bMemoryError|bad_alloc|[Cc]annot allocate memory|can't allocate memory|\bENOMEM\b"
+            rf"{_NO_MEMORY}"
             r"|failed to map segment from shared object|could not create a primitive|CUDA error: out of memory"
         ),
     ),
@@ -88,7 +90,7 @@ LIMITS = (
         option="-d",
         what="of data for a process",
         unit="bytes",
-        died=re.compile(r"\bMemoryError|bad_alloc|[Cc]annot allocate memory|can't allocate memory|\bENOMEM\b"),
+        died=re.compile(_NO_MEMORY),
     ),
     Limit(
         name="processes",

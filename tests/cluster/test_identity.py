@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from bertjob.cluster.runs import catalog, provenance
 from bertjob.cluster.runs.catalog import Run
 from bertjob.cluster.scheduler_answers import JobState, Started
-from bertjob.cluster.slurm import clusters, identity, queue
+from bertjob.cluster.slurm import identity, queue
 from bertjob.errors import SchedulerError, SpecError
 from bertjob.launch.schedulers import sbatch_options
 from bertjob.rundir import submissions
@@ -195,9 +195,6 @@ def test_a_cluster_that_cannot_be_reached_says_nothing_of_others(run: Run, comma
 )
 def test_clusters_that_options_name(words: tuple[str, ...], names: list[str]) -> None:
     assert sbatch_options.clusters(words) == names
-    script = "".join(f"#SBATCH {word}\n" for word in words)
-    if all(word.startswith("-") for word in words):
-        assert clusters.asked_for(f"#!/bin/bash\n{script}echo\n") == (names or [""])
 
 
 def test_links_of_a_chain_go_to_the_cluster_of_the_first() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from bertjob.cluster import process
 from bertjob.cluster.slurm.facts import parse_config
-from bertjob.launch.schedulers.sbatch_options import clusters as named
 
 _DEFAULT_CONF = Path("/etc/slurm/slurm.conf")
 _ASK_AGAIN_S = 30.0
@@ -35,12 +34,6 @@ def environment() -> dict[str, str]:
 def home() -> str:
     """The cluster of this machine, in small letters as Slurm has it; empty where nobody tells."""
     return _home(os.environ.get("SLURM_CONF", ""))
-
-
-def asked_for(script: str) -> list[str]:
-    """The clusters that a script asks for, as the last such option counts; the empty name is this machine's."""
-    lines = (line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH "))
-    return named(tuple(lines)) or [""]
 
 
 def _home(conf: str) -> str:

@@ -294,6 +294,8 @@ trap 'signalled=yes; kill -USR1 "$launcher" 2> /dev/null || true' USR1 TERM
 """.strip()
 """Hands signals of the scheduler on to the ranks."""
 
+_ONE_START_MORE = r"""[[ $job == *" Restarts="* && $job != *" Restarts=${SLURM_RESTART_COUNT:-0} "* ]]"""
+"""Whether Slurm has put the job back into its queue, by what scontrol shows as `job`."""
 REQUEUE = r"""
 # Has training stopped with more to do? Exit code 85 says so. But a launcher ends the last ranks once the first has
 # ended, and may report what became of them, and torchrun makes a 1 of all codes: then the state that this start has
@@ -314,7 +316,7 @@ current() {
 # A job that Slurm has put back into its queue counts one start more. One that was cancelled or has reached its time
 # limit does not, and is COMPLETING as well.
 requeued() {
-  [[ $job == *" Restarts="* && $job != *" Restarts=${SLURM_RESTART_COUNT:-0} "* ]]
+  @ONE_START_MORE@
 }
 # Where another job has taken the run directory over, what it holds is no longer this job's.
 ours() {
@@ -360,7 +362,7 @@ if [ "$code" -ne 0 ]; then
   fi
 fi
 exit "$code"
-""".strip()
+""".strip().replace("@ONE_START_MORE@", _ONE_START_MORE)
 """Starts the job again where it left off; nobody sees the exit code of a start that is requeued."""
 
 
@@ -370,9 +372,9 @@ COMES_BACK = r"""
 comes_back() {
   local job
   job=$(scontrol show job "$SLURM_JOB_ID" 2> /dev/null) || return
-  [[ $job == *" Restarts="* && $job != *" Restarts=${SLURM_RESTART_COUNT:-0} "* ]]
+  @ONE_START_MORE@
 }
-""".strip()
+""".strip().replace("@ONE_START_MORE@", _ONE_START_MORE)
 
 
 def end(epilogue: bool) -> str:
